@@ -1,1 +1,3 @@
+//! The `gnomon` command.
+
 fn main() {}
