@@ -7,6 +7,14 @@
 //!
 //! Not here: any log, clock, thread or randomness. Time and fresh ids come in with the event.
 
+#[cfg(feature = "harness")]
+pub mod harness;
+#[cfg(feature = "harness")]
+pub mod replay_law;
+pub mod timers;
+
+pub use timers::Timers;
+
 use bytes::Bytes;
 use std::fmt::Debug;
 

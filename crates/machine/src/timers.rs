@@ -1,0 +1,97 @@
+//! Ordered deadlines inside a machine: which of them is next, and which have passed.
+//!
+//! One deadline a key; setting it again moves it. Deadlines that fall together come out in the order of their keys, so a run is the same
+//! every time. Not here: a clock, or anything that sleeps: the driver asks [`Timers::next`] and ticks the machine.
+
+use crate::Mono;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Deadlines by key. A machine keeps one of these in its `Soft`.
+#[derive(Clone, Debug)]
+pub struct Timers<K> {
+    by_key: BTreeMap<K, Mono>,
+    by_time: BTreeSet<(Mono, K)>,
+}
+
+impl<K: Ord + Clone> Default for Timers<K> {
+    fn default() -> Self {
+        Timers { by_key: BTreeMap::new(), by_time: BTreeSet::new() }
+    }
+}
+
+impl<K: Ord + Clone> Timers<K> {
+    /// Sets the key's deadline, in place of the one it had.
+    pub fn set(&mut self, key: K, at: Mono) {
+        if let Some(before) = self.by_key.insert(key.clone(), at) {
+            self.by_time.remove(&(before, key.clone()));
+        }
+        self.by_time.insert((at, key));
+    }
+
+    /// Forgets the key's deadline; nothing happens if it has none.
+    pub fn cancel(&mut self, key: &K) {
+        if let Some(at) = self.by_key.remove(key) {
+            self.by_time.remove(&(at, key.clone()));
+        }
+    }
+
+    /// The key's deadline.
+    pub fn get(&self, key: &K) -> Option<Mono> {
+        self.by_key.get(key).copied()
+    }
+
+    /// The earliest deadline: what a machine answers to `deadline`.
+    pub fn next(&self) -> Option<Mono> {
+        self.by_time.first().map(|(at, _)| *at)
+    }
+
+    /// Takes the earliest deadline that has passed (at or before `now`), with its key. Called until it gives `None`.
+    pub fn pop_due(&mut self, now: Mono) -> Option<K> {
+        if self.next()? > now {
+            return None;
+        }
+        let (_, key) = self.by_time.pop_first()?;
+        self.by_key.remove(&key);
+        Some(key)
+    }
+
+    /// How many deadlines are set.
+    pub fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Whether no deadline is set.
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_come_in_order_of_time_then_key() {
+        let mut timers = Timers::default();
+        timers.set("b", Mono(5));
+        timers.set("a", Mono(5));
+        timers.set("c", Mono(1));
+        assert_eq!(timers.next(), Some(Mono(1)));
+        assert_eq!(timers.pop_due(Mono(0)), None);
+        assert_eq!(timers.pop_due(Mono(5)), Some("c"));
+        assert_eq!(timers.pop_due(Mono(5)), Some("a"));
+        assert_eq!(timers.pop_due(Mono(5)), Some("b"));
+        assert_eq!(timers.pop_due(Mono(5)), None);
+    }
+
+    #[test]
+    fn setting_again_moves_and_cancelling_forgets() {
+        let mut timers = Timers::default();
+        timers.set("a", Mono(1));
+        timers.set("a", Mono(9));
+        assert_eq!((timers.len(), timers.next(), timers.get(&"a")), (1, Some(Mono(9)), Some(Mono(9))));
+        timers.cancel(&"a");
+        assert!(timers.is_empty());
+        assert_eq!(timers.next(), None);
+    }
+}
