@@ -1,0 +1,18 @@
+//! Record batches of magic 2 (KIP-98): the unit that is sent, stored, copied and fetched.
+//!
+//! The stages are types: bytes -> [`BatchView`] (one whole batch, checksum right) -> [`PlacedBatch`] (offset and epoch assigned). Producers'
+//! records are never decompressed on that way. [`records`] looks inside, bounded; [`BatchBuilder`] makes batches of our own.
+
+pub mod crc;
+mod error;
+mod header;
+mod placed;
+mod view;
+
+pub use self::{
+    crc::{crc32c, verify_crc},
+    error::{BatchError, RecordFault},
+    header::{Attributes, BatchHeader, Codec, HEADER_BYTES, LENGTH_OVERHEAD, PREFIX_BYTES},
+    placed::PlacedBatch,
+    view::BatchView,
+};
