@@ -1,0 +1,49 @@
+//! Why a link file is refused. Every error that has a place names it by its path, as `topic_metadata_sync_options.interval`.
+
+/// Why a link file is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Not YAML.
+    #[error("the link file is not YAML: {0}")]
+    Yaml(String),
+    /// A key that nobody knows.
+    #[error("{path}: unknown key; known here: {known}")]
+    UnknownKey {
+        /// Where.
+        path: String,
+        /// What could stand there.
+        known: String,
+    },
+    /// A key that must be there.
+    #[error("{path}: must be given")]
+    Missing {
+        /// Where.
+        path: String,
+    },
+    /// A value that means nothing.
+    #[error("{path}: {why}")]
+    Invalid {
+        /// Where.
+        path: String,
+        /// What is wrong, with the value.
+        why: String,
+    },
+    /// A setting that Gnomon cannot carry out yet. It is refused rather than ignored.
+    #[error("{path}: not supported yet: {what}")]
+    NotSupported {
+        /// Where.
+        path: String,
+        /// What was asked for, and what to do.
+        what: String,
+    },
+}
+
+impl ConfigError {
+    pub(super) fn invalid(path: impl Into<String>, why: impl Into<String>) -> ConfigError {
+        ConfigError::Invalid { path: path.into(), why: why.into() }
+    }
+
+    pub(super) fn not_supported(path: impl Into<String>, what: impl Into<String>) -> ConfigError {
+        ConfigError::NotSupported { path: path.into(), what: what.into() }
+    }
+}
