@@ -1,1 +1,30 @@
-//! See the README of this crate.
+//! One log on disk: segments in Kafka's format, their indexes, recovery, retention. Knows bytes and offsets only.
+//!
+//! ```text
+//!  start <= ... <= flushed <= end          readers see [start, bound), the bound is the caller's
+//! ```
+//!
+//! Invariants: what [`Log::flushed`] covers survives a power loss; a failed write or sync closes the log to writing; damage below the
+//! flushed offset is kept and answered, never cut. Not here: topic names, producers, transactions, Kafka error codes, clocks, tokio.
+
+mod checkpoint;
+pub mod disk;
+mod error;
+mod flush;
+mod log;
+mod open;
+mod options;
+mod range;
+mod reader;
+
+pub use self::{
+    checkpoint::{Checkpoint, CheckpointExtra, CheckpointWrite, read_checkpoint},
+    disk::{Boot, Disk, DiskFile, Fault, LockGuard, Mapped, MemDisk, OpenMode, RealDisk},
+    error::{LogError, ReadError},
+    flush::FlushPoint,
+    log::{Log, SegmentInfo},
+    open::{Cut, Opened, Recovery},
+    options::{LogOptions, RetentionLimits},
+    range::FileRange,
+    reader::{Headers, LogReader},
+};

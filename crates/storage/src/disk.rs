@@ -1,0 +1,150 @@
+//! What a log asks of a disk: two small traits, one real and one simulated implementation.
+//!
+//! The contract of durability is POSIX's, taken at its weakest: bytes survive a power loss only after [`DiskFile::sync_data`] returned
+//! `Ok`, a name only after [`Disk::sync_dir`] of its directory did. After a failed sync the bytes are in doubt for good: a later sync that
+//! succeeds says nothing about them. Every call blocks; callers that must not block call from elsewhere.
+
+mod mem;
+mod real;
+
+pub use self::{
+    mem::{Fault, MemDisk},
+    real::RealDisk,
+};
+
+use bytes::Bytes;
+use std::{
+    io::{self, IoSlice},
+    ops::Deref,
+    os::fd::RawFd,
+    path::Path,
+    sync::Arc,
+};
+
+/// How to open a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// It must exist.
+    Read,
+    /// It must exist.
+    ReadWrite,
+    /// Made if missing, emptied if not; its name is durable after [`Disk::sync_dir`].
+    Create,
+}
+
+/// Whether the kernel that runs now is the one that ran when a log was last written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Boot {
+    /// The process may have died, the page cache has not: only the last write can be incomplete.
+    Same,
+    /// Whatever was not synced may be there, be missing, or be half there, in any order.
+    Other,
+}
+
+/// A file system.
+pub trait Disk: Send + Sync {
+    /// Opens a file.
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
+    /// Makes a directory and what is missing above it; durable after [`Disk::sync_dir`] of each parent.
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Names in a directory, sorted.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    /// Gives a file or directory another name; atomic, durable after [`Disk::sync_dir`].
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file's name; those who have it open keep reading.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory and everything in it.
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Whether a file or directory of that name is there.
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+    /// The whole content of a small file.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// Replaces a small file so that after a crash it holds the old or the new content, and after `Ok` the new one.
+    fn write_atomic(&self, path: &Path, content: &[u8]) -> io::Result<()>;
+    /// Identity of the running kernel; `None` when it does not say, and then nothing may be taken as the same boot.
+    fn boot_id(&self) -> Option<String>;
+    /// Takes the lock file at `path` until the guard is dropped. An error of kind `WouldBlock` says who holds it.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>>;
+    /// Bytes that may still be written where `path` lies.
+    fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+}
+
+/// A held lock file.
+pub trait LockGuard: Send + Sync {
+    /// Compares the running kernel with the one that the previous holder wrote into the file: [`Boot::Other`] when either is unknown.
+    fn boot(&self) -> Boot;
+}
+
+/// An open file. All methods may be called from several threads.
+pub trait DiskFile: Send + Sync {
+    /// Length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Whether it has no bytes.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Reads up to `buf.len()` bytes; 0 only at the end of the file.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes all buffers one behind the other, beginning at `offset`. After an error any part may have been written.
+    fn write_all_at(&self, bufs: &mut [IoSlice<'_>], offset: u64) -> io::Result<()>;
+    /// Cuts the file, or lengthens it with zeros. Space that was allocated behind the new end is given back.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// `fdatasync`: bytes and length written so far are durable after `Ok`.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Reserves space without changing the length. May do nothing.
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
+    /// Whether the byte at `offset` can be read without waiting for the disk. A hint, `true` when unknown.
+    fn try_read_resident(&self, offset: u64) -> bool;
+    /// The descriptor for `sendfile`, if there is one.
+    fn raw_fd(&self) -> Option<RawFd>;
+    /// The first `len` bytes, read-only, of a file that is never changed again.
+    fn map(&self, len: usize) -> io::Result<Mapped>;
+}
+
+impl dyn DiskFile {
+    /// Fills `buf`, or fails with `UnexpectedEof`.
+    pub fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        match self.read_up_to(buf, offset)? {
+            got if got == buf.len() => Ok(()),
+            got => Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!("file ends after {got} of {} bytes at position {offset}", buf.len()),
+            )),
+        }
+    }
+
+    /// Fills as much of `buf` as the file has.
+    pub fn read_up_to(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buf.len() {
+            match self.read_at(&mut buf[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(got) => filled += got,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+}
+
+/// Bytes of a file that does not change.
+pub enum Mapped {
+    /// From the page cache: no memory of ours.
+    Map(memmap2::Mmap),
+    /// Read.
+    Owned(Bytes),
+}
+
+impl Deref for Mapped {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Mapped::Map(map) => map,
+            Mapped::Owned(bytes) => bytes,
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The operating system's files (Linux): positioned and vectored writes, `fdatasync`, `flock`.
+//!
+//! Invariant: only index files of sealed segments are mapped, and those are replaced, never changed; so no store and no truncation can
+//! meet a map. Not here: any caching or retrying; an error is the caller's to judge.
+
+use super::{Boot, Disk, DiskFile, LockGuard, Mapped, OpenMode};
+use bytes::Bytes;
+use rustix::{
+    fs::{FallocateFlags, FlockOperation},
+    io::{Errno, ReadWriteFlags},
+};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, IoSlice, IoSliceMut, Read, Seek, Write},
+    os::{
+        fd::{AsRawFd, RawFd},
+        unix::fs::FileExt,
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Buffers of one vectored write; Linux takes 1,024.
+const BUFFERS_PER_WRITE: usize = 1024;
+
+/// The file system of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+impl RealDisk {
+    /// Nothing is opened by this.
+    pub fn new() -> RealDisk {
+        RealDisk
+    }
+}
+
+impl Disk for RealDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        match mode {
+            OpenMode::Read => options.read(true),
+            OpenMode::ReadWrite => options.read(true).write(true),
+            OpenMode::Create => options.read(true).write(true).create(true).truncate(true),
+        };
+        Ok(Arc::new(RealFile(options.open(path)?)))
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            // A name that is not text is none of ours.
+            if let Ok(name) = entry?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir_all(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        fs::exists(path)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+
+    fn write_atomic(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".tmp");
+        let temporary = PathBuf::from(temporary);
+        let mut file = File::create(&temporary)?;
+        file.write_all(content)?;
+        file.sync_data()?;
+        drop(file);
+        fs::rename(&temporary, path)?;
+        match path.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => self.sync_dir(dir),
+            Some(_) | None => self.sync_dir(Path::new(".")),
+        }
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let id = id.trim();
+        (!id.is_empty()).then(|| id.to_owned())
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut content = String::new();
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                file.read_to_string(&mut content)?;
+                let holder = content.lines().next().unwrap_or_default();
+                return Err(io::Error::new(
+                    io::ErrorKind::WouldBlock,
+                    format!("{} is held by {}", path.display(), if holder.is_empty() { "another process" } else { holder }),
+                ));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        // What is not text was not written by us: an unknown boot.
+        let previous = file.read_to_string(&mut content).ok().and_then(|_| content.lines().nth(1)).map(str::to_owned);
+        let boot_id = self.boot_id();
+        let boot = match (&previous, &boot_id) {
+            (Some(before), Some(now)) if before == now => Boot::Same,
+            (Some(_), Some(_)) | (None, _) | (_, None) => Boot::Other,
+        };
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "process {}\n{}", std::process::id(), boot_id.unwrap_or_default())?;
+        file.sync_all()?;
+        Ok(Box::new(RealLock { _file: file, boot }))
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(path)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// The kernel drops the lock with the descriptor.
+struct RealLock {
+    _file: File,
+    boot: Boot,
+}
+
+impl LockGuard for RealLock {
+    fn boot(&self) -> Boot {
+        self.boot
+    }
+}
+
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buf, offset)
+    }
+
+    fn write_all_at(&self, mut bufs: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+        IoSlice::advance_slices(&mut bufs, 0);
+        while !bufs.is_empty() {
+            let now = &bufs[..bufs.len().min(BUFFERS_PER_WRITE)];
+            match rustix::io::pwritev(&self.0, now, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    offset += written as u64;
+                    IoSlice::advance_slices(&mut bufs, written);
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        Ok(rustix::fs::fallocate(&self.0, FallocateFlags::KEEP_SIZE, offset, len)?)
+    }
+
+    fn try_read_resident(&self, offset: u64) -> bool {
+        let mut byte = [0];
+        // Only "would have to wait" means no: file systems without the flag, and the end of the file, are not worth a detour.
+        !matches!(rustix::io::preadv2(&self.0, &mut [IoSliceMut::new(&mut byte)], offset, ReadWriteFlags::NOWAIT), Err(Errno::AGAIN))
+    }
+
+    fn raw_fd(&self) -> Option<RawFd> {
+        Some(self.0.as_raw_fd())
+    }
+
+    fn map(&self, len: usize) -> io::Result<Mapped> {
+        if len == 0 {
+            return Ok(Mapped::Owned(Bytes::new()));
+        }
+        // SAFETY: the file is a sealed index inside our locked directory: it is replaced by rename or removed, never written or cut.
+        let map = unsafe { memmap2::MmapOptions::new().len(len).map(&self.0)? };
+        Ok(Mapped::Map(map))
+    }
+}

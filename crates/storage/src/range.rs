@@ -1,0 +1,52 @@
+//! A run of whole batches inside one segment file: what a fetch sends without copying.
+
+use crate::disk::DiskFile;
+use bytes::{Bytes, BytesMut};
+use gnomon_protocol::ids::Offset;
+use std::{fmt, io, sync::Arc};
+
+/// Whole batches `[base_offset, next_offset)` at `[position, position + len)` of `file`. The file stays readable for as long as the range
+/// is held, also when its segment is deleted meanwhile; a truncation meanwhile shows as `UnexpectedEof`.
+#[derive(Clone)]
+pub struct FileRange {
+    /// The segment.
+    pub file: Arc<dyn DiskFile>,
+    /// Byte position of the first batch.
+    pub position: u64,
+    /// Bytes; 0 when there is nothing to read yet.
+    pub len: usize,
+    /// Base offset of the first batch; when empty, the offset asked for.
+    pub base_offset: Offset,
+    /// Offset behind the last batch; when empty, equal to `base_offset`.
+    pub next_offset: Offset,
+}
+
+impl FileRange {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The bytes, copied out of the page cache.
+    pub fn bytes(&self) -> io::Result<Bytes> {
+        let mut buffer = BytesMut::zeroed(self.len);
+        self.file.read_exact_at(&mut buffer, self.position)?;
+        Ok(buffer.freeze())
+    }
+
+    /// Whether sending it would not wait for the disk, by a look at its last byte. A hint.
+    pub fn is_resident(&self) -> bool {
+        self.len == 0 || self.file.try_read_resident(self.position + self.len as u64 - 1)
+    }
+}
+
+impl fmt::Debug for FileRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileRange")
+            .field("position", &self.position)
+            .field("len", &self.len)
+            .field("base_offset", &self.base_offset)
+            .field("next_offset", &self.next_offset)
+            .finish()
+    }
+}

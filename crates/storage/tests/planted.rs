@@ -1,0 +1,1 @@
+//! The planted skipped fsync must be caught; see `model.rs`.
