@@ -1,1 +1,38 @@
-//! See the README of this crate.
+//! The metadata machine: site, topics, configurations, roles, links, failovers and producer-id blocks, as one state on `__cluster_metadata`.
+//!
+//! One machine for all of it, because a topic's creation, its ownership check, its bond to a link and its failover must each be one atomic record
+//! list. [`Catalog`] decides; [`Image`] is what it keeps and what readers hold. Below the line: no clock, file, socket, task or randomness.
+
+mod action;
+mod apply;
+mod config_keys;
+mod create;
+mod discover;
+mod event;
+mod failover;
+mod image;
+mod link;
+mod machine;
+mod record;
+mod reply;
+mod site;
+mod topic;
+mod topic_config;
+mod topics;
+
+pub use action::Action;
+pub use config_keys::{ConfigKey, KEYS, Kind, config_key};
+pub use event::{
+    AlterTopicConfigs, CreateTopics, Discovered, Event, FailOver, LinkSource, NewTopic, Origin, Register, TakeoverReport, Which,
+};
+pub use image::{BrokerEntry, ConfigSource, Endpoint, Image, Link, Site, SourceSite, TakenOver, Writers, shadow_configs, shadow_origin};
+pub use machine::{Catalog, Settings, Soft};
+pub use record::{Epochs, Incarnated, PartitionEpoch, ProducerIds, Record, TopicDeleted, TopicTakenOver};
+pub use reply::{
+    AlterConfigsError, CreateLinkError, CreateTopicError, CreatedTopic, DeleteTopicError, Discovery, FailOverError, FailedOver,
+    FailedOverTopic, LinkCreated, LinkOutcome, NotRegistered, ProducerIdBlock, ProducerIdsError, RegisterError, Registered, Reply,
+    TopicCreation, TopicStateError, UnknownLink,
+};
+pub use site::cluster_id_of;
+pub use topic::{Cut, FailoverStep, LinkId, Partition, Shadow, Topic};
+pub use topic_config::{ConfigRefusal, SiteDefaults, TimestampType, TopicConfig, check as check_config};

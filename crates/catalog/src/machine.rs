@@ -1,0 +1,113 @@
+//! [`Catalog`]: which file decides which event. Decisions are in `site.rs`, `create.rs`, `topics.rs`, `link.rs`, `discover.rs` and `failover.rs`;
+//! what a record does to the image is in `apply.rs`.
+
+use crate::{
+    action::Action,
+    create, discover,
+    event::Event,
+    failover::{self, Failovers},
+    image::Image,
+    link,
+    record::Record,
+    reply::Reply,
+    site, topics,
+};
+use gnomon_links::failover::EpochPolicy;
+use gnomon_machine::{Effects, Machine, Mono, Now, ReplyToken};
+
+/// The metadata machine.
+#[derive(Debug)]
+pub struct Catalog;
+
+/// What the driver sets before the machine leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Partitions of a topic whose creator does not say (`num.partitions`).
+    pub default_partitions: i32,
+    /// Most partitions of one topic that a client may ask for.
+    pub partitions_max: i32,
+    /// How a failover chooses the new leader epoch; anything but the default is a planted fault.
+    pub epoch_policy: EpochPolicy,
+    /// What holds here for topics that do not say: an override that equals it need not be set on a shadow.
+    pub site_defaults: crate::SiteDefaults,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            default_partitions: 1,
+            partitions_max: 100_000,
+            epoch_policy: EpochPolicy::default(),
+            site_defaults: crate::SiteDefaults::default(),
+        }
+    }
+}
+
+/// What does not survive: settings, and failovers under way.
+#[derive(Debug, Default)]
+pub struct Soft {
+    /// Set by the driver before it leads.
+    pub settings: Settings,
+    pub(crate) failovers: Failovers,
+}
+
+impl Machine for Catalog {
+    type Durable = Image;
+    type Soft = Soft;
+    type Event = Event;
+    type Record = Record;
+    type Reply = Reply;
+    type Action = Action;
+
+    fn step(image: &Image, soft: &mut Soft, _now: Now, event: Event, token: ReplyToken) -> Effects<Catalog> {
+        match event {
+            Event::Register(register) => site::register(image, register, token),
+            Event::Incarnate => site::incarnate(image, token),
+            Event::AllocateProducerIds { count } => site::allocate_producer_ids(image, count, token),
+            Event::TakenOver { reports } => site::taken_over(image, reports, token),
+            Event::CreateTopics(asked) => create::create_topics(image, &soft.settings, asked, token),
+            Event::DeleteTopics { ids } => topics::delete(image, soft, ids, token),
+            Event::AlterTopicConfigs(asked) => topics::alter_configs(image, asked, token),
+            Event::TopicFaulted { topic, reason } => topics::faulted(image, topic, reason, token),
+            Event::TopicRecovered { topic } => topics::recovered(image, topic, token),
+            Event::EpochsSeen { epochs } => topics::epochs_seen(image, &epochs, token),
+            Event::CreateLink { id, config, source } => link::create(image, id, *config, source, token),
+            Event::LinkContact { link, cluster_id, peer } => link::contact(image, link, cluster_id, peer, token),
+            Event::Discovered(seen) => discover::discovered(image, &soft.settings, seen, token),
+            Event::FailOver(asked) => failover::begin(image, soft, &asked, token),
+            Event::CutReached { topic, partition, end, last_epoch, highest_seen } => {
+                let reached = failover::Reached { end, last_epoch, highest_seen };
+                failover::cut_reached(image, soft, topic, partition, reached, token)
+            }
+            Event::CutFailed { topic, partition, why } | Event::MarkersFailed { topic, partition, why } => {
+                failover::partition_failed(image, soft, topic, partition, &why, token)
+            }
+            Event::MarkersWritten { topic, partition } => failover::markers_written(image, soft, topic, partition, token),
+            Event::OffsetsApplied { link, topics } => failover::offsets_applied(image, soft, link, &topics, token),
+        }
+    }
+
+    fn tick(_image: &Image, _soft: &mut Soft, _now: Now) -> Effects<Catalog> {
+        Effects::none()
+    }
+
+    fn replay(image: &mut Image, record: &Record) {
+        image.apply(record);
+    }
+
+    fn led(image: &Image, soft: &mut Soft, _now: Now) -> Effects<Catalog> {
+        failover::resume(image, soft)
+    }
+
+    fn resigned(soft: &mut Soft) -> Vec<(ReplyToken, Reply)> {
+        soft.failovers.resign()
+    }
+
+    fn snapshot(image: &Image) -> Vec<Record> {
+        image.to_records()
+    }
+
+    fn deadline(_soft: &Soft) -> Option<Mono> {
+        None
+    }
+}

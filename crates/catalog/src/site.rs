@@ -1,0 +1,118 @@
+//! The site itself: its first start and later ones, incarnations, blocks of producer ids, and what peers took over from it.
+
+use crate::{
+    event::{Register, TakeoverReport},
+    image::{BrokerEntry, Image, Site, TakenOver},
+    machine::Catalog,
+    record::{Incarnated, ProducerIds, Record, TopicTakenOver},
+    reply::{NotRegistered, ProducerIdBlock, ProducerIdsError, RegisterError, Registered, Reply},
+};
+use gnomon_machine::{Effects, ReplyToken};
+use gnomon_protocol::ids::ProducerId;
+use uuid::Uuid;
+
+/// Where the producer tag stands in a producer id.
+const TAG_SHIFT: u32 = 40;
+
+/// The largest tag: 12 bits.
+const TAG_MAX: u16 = 4095;
+
+/// A cluster id as Kafka writes one: 16 bytes as URL-safe base64 without padding, 22 characters.
+pub fn cluster_id_of(id: Uuid) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let bits = id.as_u128();
+    // 22 groups of 6 bits: 128 bits and 4 zero bits behind them.
+    (0..22)
+        .map(|group| {
+            let from_top = 6 * (group + 1);
+            let six = if from_top <= 128 { bits >> (128 - from_top) } else { bits << (from_top - 128) };
+            char::from(ALPHABET[(six & 63) as usize])
+        })
+        .collect()
+}
+
+pub(crate) fn register(image: &Image, register: Register, token: ReplyToken) -> Effects<Catalog> {
+    let result = check(image, &register);
+    let mut effects = Effects::reply(token, Reply::Register(Err(RegisterError::Tag { tag: register.producer_tag })));
+    let first = image.site.is_none();
+    match result {
+        Err(error) => effects.replies = vec![(token, Reply::Register(Err(error)))],
+        Ok(()) => {
+            let cluster_id = match &image.site {
+                Some(site) => site.cluster_id.clone(),
+                None => cluster_id_of(register.fresh_cluster_id),
+            };
+            let site = Site {
+                cluster_id: cluster_id.clone(),
+                name: register.name,
+                broker_id: register.broker_id,
+                producer_tag: register.producer_tag,
+                owns: register.owns,
+            };
+            if image.site.as_deref() != Some(&site) {
+                effects.records.push(Record::Site(site));
+            }
+            let broker = BrokerEntry { id: register.broker_id, endpoints: register.endpoints };
+            if image.brokers.get(&broker.id) != Some(&broker) {
+                effects.records.push(Record::Broker(broker));
+            }
+            effects.replies = vec![(token, Reply::Register(Ok(Registered { cluster_id, first })))];
+        }
+    }
+    effects
+}
+
+fn check(image: &Image, given: &Register) -> Result<(), RegisterError> {
+    if given.producer_tag == 0 || given.producer_tag > TAG_MAX {
+        return Err(RegisterError::Tag { tag: given.producer_tag });
+    }
+    match &image.site {
+        Some(site) if site.producer_tag != given.producer_tag => {
+            Err(RegisterError::TagChanged { recorded: site.producer_tag, given: given.producer_tag })
+        }
+        Some(site) if site.broker_id != given.broker_id => {
+            Err(RegisterError::BrokerChanged { recorded: site.broker_id, given: given.broker_id })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+pub(crate) fn incarnate(image: &Image, token: ReplyToken) -> Effects<Catalog> {
+    if image.site.is_none() {
+        return Effects::reply(token, Reply::Incarnate(Err(NotRegistered)));
+    }
+    let incarnation = image.incarnation + 1;
+    let mut effects = Effects::reply(token, Reply::Incarnate(Ok(incarnation)));
+    effects.records.push(Record::Incarnated(Incarnated { incarnation }));
+    effects
+}
+
+pub(crate) fn allocate_producer_ids(image: &Image, count: u32, token: ReplyToken) -> Effects<Catalog> {
+    let refuse = |error| Effects::reply(token, Reply::AllocateProducerIds(Err(error)));
+    let Some(site) = &image.site else { return refuse(NotRegistered.into()) };
+    let next = image.next_producer_block + u64::from(count);
+    if next > 1 << TAG_SHIFT {
+        return refuse(ProducerIdsError::Exhausted);
+    }
+    let start = (u64::from(site.producer_tag) << TAG_SHIFT) | image.next_producer_block;
+    let start = ProducerId::try_from(start).expect("52 bits fit");
+    let mut effects = Effects::reply(token, Reply::AllocateProducerIds(Ok(ProducerIdBlock { start, count })));
+    effects.records.push(Record::ProducerIds(ProducerIds { next }));
+    effects
+}
+
+/// Only what a peer has really taken counts: a report about a shadow of ours, of another cluster's topic, or from before the peer's cut says nothing.
+pub(crate) fn taken_over(image: &Image, reports: Vec<TakeoverReport>, token: ReplyToken) -> Effects<Catalog> {
+    let mut effects = Effects::reply(token, Reply::Noted);
+    for TakeoverReport { topic, by, cluster_id, origin } in reports {
+        let own = image.topic(topic).is_some_and(|topic| !topic.is_shadow());
+        if !own || origin.cluster_id != image.cluster_id() || !origin.state.is_ours() {
+            continue;
+        }
+        let taken_over = TakenOver { by, cluster_id, link: origin.link, cuts: origin.cuts, epochs: origin.epochs };
+        if image.taken_over.get(&topic) != Some(&taken_over) {
+            effects.records.push(Record::TakenOver(TopicTakenOver { topic, taken_over }));
+        }
+    }
+    effects
+}

@@ -1,0 +1,175 @@
+//! What a topic's configuration means: its overrides, then the site's defaults, then the table's, as typed values.
+//!
+//! Overrides that came from a source cluster may be ones that this table would refuse (an older Kafka allows smaller segments). They are kept as
+//! they are, compared as they are, and read here as the nearest default, so that a foreign value never stops a shadow.
+
+use crate::config_keys::{Kind, config_key};
+use std::collections::BTreeMap;
+
+/// Values that this site sets for every topic that does not say: topic configuration names, checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SiteDefaults(BTreeMap<String, String>);
+
+impl SiteDefaults {
+    /// Sets one; a refusal names what may stand there.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), ConfigRefusal> {
+        check(name, value)?;
+        self.0.insert(name.to_owned(), value.trim().to_owned());
+        Ok(())
+    }
+
+    /// One value.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
+/// A configuration that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigRefusal {
+    /// No such name.
+    #[error("unknown topic config name: {name}")]
+    UnknownName {
+        /// The name.
+        name: String,
+    },
+    /// Set by the site itself, read-only.
+    #[error("config {name} is read-only: it says where a shadow topic came from")]
+    ReadOnly {
+        /// The name.
+        name: String,
+    },
+    /// A name without a value.
+    #[error("config {name} has no value; leave it out to have the default")]
+    NoValue {
+        /// The name.
+        name: String,
+    },
+    /// The value does not fit.
+    #[error("invalid value {value:?} for config {name}: it must be {must_be}")]
+    Value {
+        /// The name.
+        name: String,
+        /// What was given.
+        value: String,
+        /// What may be given.
+        must_be: String,
+    },
+}
+
+/// Checks a name and its value.
+pub fn check(name: &str, value: &str) -> Result<(), ConfigRefusal> {
+    if name.starts_with("gnomon.shadow.") {
+        return Err(ConfigRefusal::ReadOnly { name: name.to_owned() });
+    }
+    let key = config_key(name).ok_or_else(|| ConfigRefusal::UnknownName { name: name.to_owned() })?;
+    key.kind.check(value).map_err(|must_be| ConfigRefusal::Value { name: name.to_owned(), value: value.to_owned(), must_be })
+}
+
+/// How a record gets its timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimestampType {
+    /// The producer's.
+    CreateTime,
+    /// The moment of its append.
+    LogAppendTime,
+}
+
+/// What a partition needs to know; times in milliseconds, sizes in bytes, `None` for no limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicConfig {
+    /// `cleanup.policy` has `compact`.
+    pub compacted: bool,
+    /// `cleanup.policy` has `delete`: retention applies.
+    pub deleted: bool,
+    /// `compression.type`, `producer` to keep batches as they are.
+    pub compression_type: String,
+    /// `delete.retention.ms`.
+    pub delete_retention_ms: i64,
+    /// `index.interval.bytes`.
+    pub index_interval_bytes: i32,
+    /// `max.message.bytes`.
+    pub max_message_bytes: i32,
+    /// `message.timestamp.after.max.ms`.
+    pub timestamp_after_max_ms: i64,
+    /// `message.timestamp.before.max.ms`.
+    pub timestamp_before_max_ms: i64,
+    /// `message.timestamp.type`.
+    pub timestamp_type: TimestampType,
+    /// `min.compaction.lag.ms`.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`.
+    pub max_compaction_lag_ms: i64,
+    /// `min.insync.replicas`.
+    pub min_insync_replicas: i32,
+    /// `retention.bytes`.
+    pub retention_bytes: Option<u64>,
+    /// `retention.ms`.
+    pub retention_ms: Option<i64>,
+    /// `segment.bytes`.
+    pub segment_bytes: i32,
+    /// `segment.index.bytes`.
+    pub segment_index_bytes: i32,
+    /// `segment.jitter.ms`.
+    pub segment_jitter_ms: i64,
+    /// `segment.ms`.
+    pub segment_ms: i64,
+    /// `write.caching`.
+    pub write_caching: bool,
+}
+
+impl TopicConfig {
+    /// What is in force for a topic with these overrides.
+    pub fn resolve(overrides: &BTreeMap<String, String>, defaults: &SiteDefaults) -> TopicConfig {
+        let values = Values { overrides, defaults };
+        let policy = values.text("cleanup.policy");
+        let has = |word: &str| policy.split(',').any(|p| p.trim() == word);
+        TopicConfig {
+            compacted: has("compact"),
+            deleted: has("delete"),
+            compression_type: values.text("compression.type").to_owned(),
+            delete_retention_ms: values.number("delete.retention.ms"),
+            index_interval_bytes: values.int("index.interval.bytes"),
+            max_message_bytes: values.int("max.message.bytes"),
+            timestamp_after_max_ms: values.number("message.timestamp.after.max.ms"),
+            timestamp_before_max_ms: values.number("message.timestamp.before.max.ms"),
+            timestamp_type: match values.text("message.timestamp.type") {
+                "LogAppendTime" => TimestampType::LogAppendTime,
+                _ => TimestampType::CreateTime,
+            },
+            min_compaction_lag_ms: values.number("min.compaction.lag.ms"),
+            max_compaction_lag_ms: values.number("max.compaction.lag.ms"),
+            min_insync_replicas: values.int("min.insync.replicas"),
+            retention_bytes: u64::try_from(values.number("retention.bytes")).ok(),
+            retention_ms: Some(values.number("retention.ms")).filter(|ms| *ms >= 0),
+            segment_bytes: values.int("segment.bytes"),
+            segment_index_bytes: values.int("segment.index.bytes"),
+            segment_jitter_ms: values.number("segment.jitter.ms"),
+            segment_ms: values.number("segment.ms"),
+            write_caching: values.text("write.caching").eq_ignore_ascii_case("true"),
+        }
+    }
+}
+
+struct Values<'a> {
+    overrides: &'a BTreeMap<String, String>,
+    defaults: &'a SiteDefaults,
+}
+
+impl<'a> Values<'a> {
+    /// The first of override, site's default, table's default that fits the name's type.
+    fn text(&self, name: &str) -> &'a str {
+        let key = config_key(name).expect("only names of the table are asked for");
+        let given = [self.overrides.get(name).map(String::as_str), self.defaults.get(name)];
+        given.into_iter().flatten().map(str::trim).find(|value| key.kind.check(value).is_ok()).unwrap_or(key.default)
+    }
+
+    fn number(&self, name: &str) -> i64 {
+        self.text(name).parse().expect("checked against its type")
+    }
+
+    fn int(&self, name: &str) -> i32 {
+        debug_assert!(matches!(config_key(name).map(|key| key.kind), Some(Kind::Int(..))));
+        self.text(name).parse().expect("checked against its type")
+    }
+}
