@@ -1,1 +1,38 @@
-//! See the README of this crate.
+//! Consumer groups and committed offsets as one [`Machine`](gnomon_machine::Machine): [`Groups`], one instance per partition of `__consumer_offsets`.
+//!
+//! Invariant: whatever a client was told rests on records before it: a stable group's members and assignments, and every committed offset. What
+//! is only under way (joining members, parked replies, timers) is soft and is lost with the process, as clients expect of a coordinator that moved.
+//!
+//! Not here: clocks, randomness, logs, topics' existence (the API handler asks the catalog), Kafka's error codes (the broker maps [`GroupError`]),
+//! the consumer protocol of KIP-848 and transactional commits (later issues). See the README for where is what.
+
+mod classic;
+mod config;
+mod describe;
+mod durable;
+mod error;
+mod event;
+mod machine;
+mod offsets;
+mod record;
+mod reply;
+mod soft;
+
+pub use config::GroupConfig;
+pub use describe::GroupState;
+pub use durable::Durable;
+pub use error::GroupError;
+pub use event::{
+    Commit, CommitOffset, DeleteGroups, Describe, Event, Fetch, Heartbeat, Join, Leave, LeaveMember, List, Protocol, Sync, SyncEnded,
+    SyncOffset, SyncOffsets, TopicsDeleted, Which,
+};
+pub use machine::{Action, Groups};
+pub use record::{Committed, GroupValue, MemberValue, Origin, Record};
+pub use reply::{
+    Deletion, Described, DescribedMember, Fetched, FetchedPartition, FetchedTopic, Joined, JoinedMember, Left, Listed, PartitionOutcome,
+    Reply, SkipReason, SyncOutcome, Synced, SyncedPartition,
+};
+pub use soft::Soft;
+
+/// A name as clients gave it: group, topic, member, instance. Cheap to clone, because keys and records share it.
+pub type Name = std::sync::Arc<str>;

@@ -1,0 +1,76 @@
+//! The classic group protocol: join, sync, heartbeat, leave, static membership.
+//!
+//! One verb is one [`Turn`] at one group: it may change the living group and its timers, and puts records and replies into the effects. The rules are in
+//! the design's `kafka-semantics.md`, 3.8; each file says which of them it holds. Not here: offsets.
+
+mod heartbeat;
+mod join;
+mod leave;
+mod member;
+mod rebalance;
+mod state;
+mod static_member;
+mod sync;
+
+pub(crate) use state::Group;
+
+use crate::{GroupConfig, GroupError, Groups, Name, Record, Reply, Soft, soft::TimerKey};
+use gnomon_machine::{Effects, Now, ReplyToken, Timers};
+
+/// One look at one group: everything that a verb may read and change.
+pub(crate) struct Turn<'a> {
+    pub name: Name,
+    pub group: &'a mut Group,
+    pub config: &'a GroupConfig,
+    pub timers: &'a mut Timers<TimerKey>,
+    pub now: Now,
+    pub effects: &'a mut Effects<Groups>,
+}
+
+impl Turn<'_> {
+    /// Takes a turn at the group, if it is alive; forgets it afterwards if nothing of it is left.
+    pub fn at<R>(soft: &mut Soft, now: Now, name: &Name, effects: &mut Effects<Groups>, take: impl FnOnce(&mut Turn) -> R) -> Option<R> {
+        let Soft { config, groups, timers } = soft;
+        let group = groups.get_mut(name)?;
+        let taken = take(&mut Turn { name: name.clone(), group, config, timers, now, effects });
+        if group.is_idle() && !group.written {
+            groups.remove(name);
+        }
+        Some(taken)
+    }
+
+    pub fn reply(&mut self, token: ReplyToken, reply: Reply) {
+        self.effects.replies.push((token, reply));
+    }
+
+    pub fn refuse(&mut self, token: ReplyToken, error: GroupError) {
+        self.reply(token, Reply::Refused(error));
+    }
+
+    /// Writes the group as it is now.
+    pub fn write(&mut self) {
+        self.group.written = true;
+        self.effects.records.push(Record::Group { group: self.name.clone(), value: Some(self.group.value()) });
+    }
+
+    /// The member has been heard of: its session begins anew. Nothing happens for one that is not here.
+    pub fn renew_session(&mut self, member_id: &Name) {
+        if let Some(member) = self.group.members.get(member_id) {
+            self.set_session(member_id, member.session_timeout_ms);
+        }
+    }
+
+    pub fn set_session(&mut self, member_id: &Name, timeout_ms: i32) {
+        let at = self.now.mono.after(positive(timeout_ms));
+        self.timers.set(TimerKey::Session(self.name.clone(), member_id.clone()), at);
+    }
+
+    pub fn end_session(&mut self, member_id: &Name) {
+        self.timers.cancel(&TimerKey::Session(self.name.clone(), member_id.clone()));
+    }
+}
+
+/// A client's milliseconds as a timer's: at least 1, so that a deadline is never at once.
+pub(crate) fn positive(milliseconds: i32) -> u64 {
+    u64::try_from(milliseconds).unwrap_or(0).max(1)
+}

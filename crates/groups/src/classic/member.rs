@@ -1,0 +1,48 @@
+//! A living member of a group.
+
+use crate::{MemberValue, Name, Protocol};
+use bytes::Bytes;
+use gnomon_machine::ReplyToken;
+
+/// A member, with its parked requests.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub instance_id: Option<Name>,
+    pub client_id: Name,
+    pub client_host: Name,
+    pub rebalance_timeout_ms: i32,
+    pub session_timeout_ms: i32,
+    /// In the member's order of preference. One that was loaded from the log has the chosen one only.
+    pub protocols: Vec<Protocol>,
+    pub assignment: Bytes,
+    /// Its JoinGroup, until the join phase is complete.
+    pub join: Option<ReplyToken>,
+    /// Its SyncGroup, until the leader has given the assignments.
+    pub sync: Option<ReplyToken>,
+    /// Its first join has not been answered: it does not know its id and cannot send heartbeats.
+    pub new: bool,
+}
+
+impl Member {
+    /// The member that was written.
+    pub fn loaded(value: &MemberValue, protocol: Option<&Name>) -> Member {
+        let protocols = protocol.map(|name| Protocol { name: name.clone(), metadata: value.subscription.clone() });
+        Member {
+            instance_id: value.instance_id.clone(),
+            client_id: value.client_id.clone(),
+            client_host: value.client_host.clone(),
+            rebalance_timeout_ms: value.rebalance_timeout_ms,
+            session_timeout_ms: value.session_timeout_ms,
+            protocols: protocols.into_iter().collect(),
+            assignment: value.assignment.clone(),
+            join: None,
+            sync: None,
+            new: false,
+        }
+    }
+
+    /// What it says to this protocol's assignor.
+    pub fn metadata(&self, protocol: &str) -> Option<&Bytes> {
+        self.protocols.iter().find(|offered| &*offered.name == protocol).map(|offered| &offered.metadata)
+    }
+}

@@ -1,0 +1,233 @@
+//! The machine: which event goes to which verb, deadlines, and taking up and laying down the lead.
+//!
+//! Invariants: nothing here or below changes `Durable` but `replay`; every parked reply is in some member of `Soft` and fails when we resign.
+
+use crate::{
+    Commit, Durable, Event, GroupError, GroupState, Join, Name, Record, Reply, Soft,
+    classic::{Group, Turn},
+    describe, offsets,
+    soft::TimerKey,
+};
+use gnomon_machine::{Effects, Machine, Mono, Now, ReplyToken};
+
+/// The group coordinator of one partition of `__consumer_offsets`.
+#[derive(Debug)]
+pub struct Groups;
+
+/// Nothing: groups want nothing of the outside world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {}
+
+/// Strings in Kafka's record formats have a 16-bit length.
+const NAME_BYTES_MAX: usize = i16::MAX as usize;
+
+/// When more has expired than one tick erases, the next one comes after this long.
+const EXPIRE_MORE_AFTER_MS: u64 = 100;
+
+impl Machine for Groups {
+    type Durable = Durable;
+    type Soft = Soft;
+    type Event = Event;
+    type Record = Record;
+    type Reply = Reply;
+    type Action = Action;
+
+    fn step(durable: &Durable, soft: &mut Soft, now: Now, event: Event, token: ReplyToken) -> Effects<Self> {
+        if let Err(error) = admit(soft, &event) {
+            return Effects::reply(token, Reply::Refused(error));
+        }
+        match event {
+            Event::Join(request) => join(soft, now, request, token),
+            Event::Sync(request) => {
+                let (name, member_id) = (request.group.clone(), request.member_id.clone());
+                at_group(soft, now, token, name, member_id, |turn| turn.sync(request, token))
+            }
+            Event::Heartbeat(request) => {
+                let (name, member_id) = (request.group.clone(), request.member_id.clone());
+                at_group(soft, now, token, name, member_id, |turn| turn.heartbeat(request, token))
+            }
+            Event::Leave(request) => {
+                let name = request.group.clone();
+                let member_id = request.members.first().map(|member| member.member_id.clone()).unwrap_or_default();
+                at_group(soft, now, token, name, member_id, |turn| turn.leave(request, token))
+            }
+            Event::Commit(request) => offsets::commit(durable, soft, now, request, token),
+            Event::Fetch(request) => Effects::reply(token, offsets::fetch(durable, request)),
+            Event::List(request) => Effects::reply(token, describe::list(durable, soft, &request)),
+            Event::Describe(request) => Effects::reply(token, describe::describe(durable, soft, request)),
+            Event::DeleteGroups(request) => {
+                let (records, reply) = describe::delete(durable, soft, request);
+                answered(records, token, reply)
+            }
+            Event::TopicsDeleted(news) => answered(offsets::forget_topics(durable, &news.topics), token, Reply::Done),
+            Event::SyncOffsets(request) => {
+                let (records, reply) = offsets::sync(durable, soft, now, request);
+                answered(records, token, reply)
+            }
+            Event::SyncEnded(news) => answered(offsets::sync_ended(durable, now, &news), token, Reply::Done),
+        }
+    }
+
+    fn tick(durable: &Durable, soft: &mut Soft, now: Now) -> Effects<Self> {
+        let mut effects = Effects::none();
+        let mut expire = false;
+        while let Some(key) = soft.timers.pop_due(now.mono) {
+            match key {
+                TimerKey::Join(name) => _ = Turn::at(soft, now, &name, &mut effects, |turn| turn.join_deadline()),
+                TimerKey::Sync(name) => _ = Turn::at(soft, now, &name, &mut effects, |turn| turn.sync_deadline()),
+                TimerKey::Session(name, member_id) => {
+                    _ = Turn::at(soft, now, &name, &mut effects, |turn| turn.session_deadline(&member_id));
+                }
+                TimerKey::Expiry => expire = true,
+            }
+        }
+        // Last, and on what is living after the other deadlines: a group that became empty in this very tick is not erased in it.
+        if expire && effects.records.is_empty() {
+            let (records, more) = offsets::expire(durable, soft, now);
+            effects.records = records;
+            set_expiry(soft, now, more);
+        } else if expire {
+            set_expiry(soft, now, true);
+        }
+        effects
+    }
+
+    fn replay(durable: &mut Durable, record: &Record) {
+        durable.apply(record);
+    }
+
+    /// Groups come back as they were written: members have a whole session to be heard of again.
+    fn led(durable: &Durable, soft: &mut Soft, now: Now) -> Effects<Self> {
+        let mut effects = Effects::none();
+        for (name, value) in &durable.groups {
+            soft.groups.insert(name.clone(), Group::loaded(value));
+            Turn::at(soft, now, name, &mut effects, |turn| {
+                for member_id in turn.group.members.keys().cloned().collect::<Vec<_>>() {
+                    turn.renew_session(&member_id);
+                }
+            });
+        }
+        set_expiry(soft, now, false);
+        effects
+    }
+
+    fn resigned(soft: &mut Soft) -> Vec<(ReplyToken, Reply)> {
+        let groups = std::mem::take(&mut soft.groups);
+        let members = groups.into_values().flat_map(|group| group.members.into_values());
+        members
+            .flat_map(|member| member.join.into_iter().chain(member.sync))
+            .map(|token| (token, Reply::Refused(GroupError::NotCoordinator)))
+            .collect()
+    }
+
+    fn snapshot(durable: &Durable) -> Vec<Record> {
+        durable.snapshot()
+    }
+
+    fn deadline(soft: &Soft) -> Option<Mono> {
+        soft.timers.next()
+    }
+}
+
+fn answered(records: Vec<Record>, token: ReplyToken, reply: Reply) -> Effects<Groups> {
+    Effects { records, replies: vec![(token, reply)], actions: Vec::new() }
+}
+
+fn set_expiry(soft: &mut Soft, now: Now, soon: bool) {
+    let after = if soon { EXPIRE_MORE_AFTER_MS } else { soft.config.offsets_check_interval_ms.max(1) };
+    soft.timers.set(TimerKey::Expiry, now.mono.after(after));
+}
+
+/// A request of a member at its group; a group that is not there knows nobody.
+fn at_group(soft: &mut Soft, now: Now, token: ReplyToken, name: Name, member_id: Name, take: impl FnOnce(&mut Turn)) -> Effects<Groups> {
+    let mut effects = Effects::none();
+    match Turn::at(soft, now, &name, &mut effects, take) {
+        Some(()) => effects,
+        None => Effects::reply(token, Reply::Refused(GroupError::UnknownMember { member_id })),
+    }
+}
+
+/// A member without an id makes the group if it is not there.
+fn join(soft: &mut Soft, now: Now, request: Join, token: ReplyToken) -> Effects<Groups> {
+    let (name, member_id) = (request.group.clone(), request.member_id.clone());
+    if member_id.is_empty() {
+        soft.groups.entry(name.clone()).or_default();
+    }
+    at_group(soft, now, token, name, member_id, |turn| turn.join(request, token))
+}
+
+/// What is wrong with a request on its face.
+fn admit(soft: &Soft, event: &Event) -> Result<(), GroupError> {
+    match event {
+        Event::Join(request) => {
+            let (min_ms, max_ms) = (soft.config.session_timeout_min_ms, soft.config.session_timeout_max_ms);
+            not_empty(&request.group)?;
+            if !(min_ms..=max_ms).contains(&request.session_timeout_ms) {
+                return Err(GroupError::InvalidSessionTimeout { asked_ms: request.session_timeout_ms, min_ms, max_ms });
+            }
+            let names = [
+                &request.group,
+                &request.member_id,
+                &request.fresh_member_id,
+                &request.client_id,
+                &request.client_host,
+                &request.protocol_type,
+            ];
+            short(names.into_iter().chain(&request.instance_id).chain(request.protocols.iter().map(|protocol| &protocol.name)))
+        }
+        Event::Sync(request) => not_empty(&request.group),
+        Event::Heartbeat(request) => not_empty(&request.group),
+        Event::Leave(request) => not_empty(&request.group),
+        Event::Commit(Commit { group, offsets, .. }) => {
+            // An empty group id is allowed here: Kafka has always taken offsets of simple consumers without one.
+            short([group].into_iter().chain(offsets.iter().map(|offset| &offset.topic)))
+        }
+        Event::SyncOffsets(request) => {
+            let offsets = request.offsets.iter().flat_map(|offset| [&offset.topic, &offset.metadata]);
+            short([&request.link, &request.group].into_iter().chain(offsets))
+        }
+        Event::Fetch(_) | Event::List(_) | Event::Describe(_) | Event::DeleteGroups(_) | Event::TopicsDeleted(_) | Event::SyncEnded(_) => {
+            Ok(())
+        }
+    }
+}
+
+fn not_empty(group: &Name) -> Result<(), GroupError> {
+    if group.is_empty() { Err(GroupError::InvalidGroupId) } else { Ok(()) }
+}
+
+fn short<'a>(names: impl IntoIterator<Item = &'a Name>) -> Result<(), GroupError> {
+    match names.into_iter().map(|name| name.len()).find(|bytes| *bytes > NAME_BYTES_MAX) {
+        Some(bytes) => Err(GroupError::NameTooLong { bytes, max: NAME_BYTES_MAX }),
+        None => Ok(()),
+    }
+}
+
+impl Soft {
+    /// The first broken invariant of living groups, for tests: also that everyone is watched by a timer or by a parked reply.
+    #[doc(hidden)]
+    pub fn check(&self, durable: &Durable) -> Result<(), String> {
+        for (name, value) in &durable.groups {
+            let group = self.groups.get(name).ok_or_else(|| format!("group {name} was written and is not alive"))?;
+            if group.state == GroupState::Stable && group.value() != *value {
+                return Err(format!("group {name} is stable and other than written: {:?}, {value:?}", group.value()));
+            }
+        }
+        for (name, group) in &self.groups {
+            group.check().map_err(|broken| format!("group {name}: {broken}"))?;
+            if group.written != durable.groups.contains_key(name) {
+                return Err(format!("group {name} believes that it is{} written", if group.written { "" } else { " not" }));
+            }
+            let watched = |id: &Name| self.timers.get(&TimerKey::Session(name.clone(), id.clone())).is_some();
+            let parked = |id: &Name| group.members.get(id).is_some_and(|member| member.join.is_some() || member.sync.is_some());
+            if let Some(id) = group.members.keys().chain(&group.pending).find(|id| !watched(id) && !parked(id)) {
+                return Err(format!("group {name}: nobody watches member {id}"));
+            }
+            let joining = group.state == GroupState::PreparingRebalance;
+            if joining != self.timers.get(&TimerKey::Join(name.clone())).is_some() {
+                return Err(format!("group {name} is {:?} and its join timer does not fit", group.state));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,30 @@
+//! OffsetFetch: what is committed, for a group that exists or not. An unknown one has nothing committed, which is no error.
+
+use crate::{Durable, Fetch, Fetched, FetchedPartition, FetchedTopic, Reply, Which};
+
+pub(crate) fn fetch(durable: &Durable, request: Fetch) -> Reply {
+    let topics = match request.which {
+        Which::All => {
+            let all = durable.offsets.get(&request.group).into_iter().flatten();
+            all.map(|(topic, offsets)| FetchedTopic {
+                topic: topic.clone(),
+                partitions: offsets
+                    .partitions
+                    .iter()
+                    .map(|(partition, committed)| FetchedPartition { partition: *partition, committed: Some(committed.clone()) })
+                    .collect(),
+            })
+            .collect()
+        }
+        Which::Partitions(asked) => asked
+            .into_iter()
+            .map(|(topic, partitions)| {
+                let committed = |partition| durable.committed(&request.group, &topic, partition).cloned();
+                let partitions =
+                    partitions.into_iter().map(|partition| FetchedPartition { partition, committed: committed(partition) }).collect();
+                FetchedTopic { topic, partitions }
+            })
+            .collect(),
+    };
+    Reply::Fetched(Fetched { topics })
+}

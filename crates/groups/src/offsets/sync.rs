@@ -1,0 +1,109 @@
+//! Offsets that a link brings from its source, and the end of that (`shadow-links.md`, "What else is synced").
+//!
+//! - A group with live members here is left alone; so is a topic on which the group has committed here.
+//! - Otherwise the source's value wins, up or down; what stands here already writes nothing.
+//! - What a link brought is marked with its name, and does not expire: the source knows whether it is still wanted. When the source has it no longer, or
+//!   the link ends, the mark goes and the time of expiry begins *now*, so that a long quiet group does not lose its place in a failover.
+//!
+//! Not here: which groups and topics a link selects, clamping, waiting for the data; the link's task does that before it sends the event.
+
+use crate::{
+    Committed, Durable, Name, Origin, Record, Reply, SkipReason, Soft, SyncEnded, SyncOffset, SyncOffsets, SyncOutcome, SyncedPartition,
+    durable::TopicOffsets,
+};
+use gnomon_machine::Now;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The records that take over what may be taken over, and the answer.
+pub(crate) fn sync(durable: &Durable, soft: &Soft, now: Now, request: SyncOffsets) -> (Vec<Record>, Reply) {
+    let live = soft.groups.get(&request.group).is_some_and(|group| !group.members.is_empty());
+    let mut plan = Plan { durable, now, group: request.group, link: request.link, records: Vec::new(), written: BTreeMap::new() };
+    let mut named = BTreeSet::new();
+    let mut outcomes = Vec::with_capacity(request.offsets.len());
+    for offset in request.offsets {
+        let (topic, partition) = (offset.topic.clone(), offset.partition);
+        named.insert(topic.clone());
+        let outcome = if live { SyncOutcome::Skipped(SkipReason::LiveMembers) } else { plan.take(offset) };
+        outcomes.push(SyncedPartition { topic, partition, outcome });
+    }
+    if request.complete {
+        plan.release(|topic| !named.contains(topic));
+    }
+    if request.last {
+        plan.release(|topic| named.contains(topic));
+    }
+    (plan.records, Reply::OffsetsSynced(outcomes))
+}
+
+/// The records that make a link's offsets our own, in every group.
+pub(crate) fn sync_ended(durable: &Durable, now: Now, request: &SyncEnded) -> Vec<Record> {
+    let mut records = Vec::new();
+    for group in durable.offsets.keys() {
+        let mut plan = Plan { durable, now, group: group.clone(), link: request.link.clone(), records, written: BTreeMap::new() };
+        plan.release(|topic| request.topics.as_ref().is_none_or(|topics| topics.contains(topic)));
+        records = plan.records;
+    }
+    records
+}
+
+/// One group's offsets as this step leaves them.
+struct Plan<'a> {
+    durable: &'a Durable,
+    now: Now,
+    group: Name,
+    link: Name,
+    records: Vec<Record>,
+    /// What this step wrote, beside `durable`.
+    written: BTreeMap<Name, BTreeMap<i32, Committed>>,
+}
+
+impl Plan<'_> {
+    fn take(&mut self, offset: SyncOffset) -> SyncOutcome {
+        let SyncOffset { topic, partition, offset, leader_epoch, metadata } = offset;
+        let origin = self.durable.origin(&self.group, &topic);
+        if origin == Some(&Origin::Local) {
+            return SyncOutcome::Skipped(SkipReason::Local);
+        }
+        let ours = origin == Some(&Origin::Link(self.link.clone()));
+        if !ours && !self.written.contains_key(&topic) {
+            let value = Some(Origin::Link(self.link.clone()));
+            self.records.push(Record::Origin { group: self.group.clone(), topic: topic.clone(), value });
+        }
+        let here = self.written.get(&topic).and_then(|partitions| partitions.get(&partition));
+        let here = here.or_else(|| self.durable.committed(&self.group, &topic, partition));
+        let unchanged = here.is_some_and(|here| here.offset == offset && here.leader_epoch == leader_epoch && here.metadata == metadata);
+        let partitions = self.written.entry(topic.clone()).or_default();
+        if unchanged {
+            return SyncOutcome::Unchanged;
+        }
+        let committed = Committed { offset, leader_epoch, metadata, committed_at_ms: self.now.wall.0, expires_at_ms: None };
+        partitions.insert(partition, committed.clone());
+        self.records.push(Record::Offset { group: self.group.clone(), topic, partition, value: Some(committed) });
+        SyncOutcome::Applied
+    }
+
+    /// This link's offsets on the topics selected are ordinary ones from now on.
+    fn release(&mut self, selects: impl Fn(&Name) -> bool) {
+        let nothing = TopicOffsets::default();
+        let by_topic = self.durable.offsets.get(&self.group);
+        let topics: BTreeSet<&Name> =
+            by_topic.into_iter().flat_map(BTreeMap::keys).chain(self.written.keys()).filter(|topic| selects(topic)).collect();
+        let mut records = Vec::new();
+        for topic in topics {
+            let here = by_topic.and_then(|topics| topics.get(topic)).unwrap_or(&nothing);
+            if !self.written.contains_key(topic) && here.origin != Some(Origin::Link(self.link.clone())) {
+                continue;
+            }
+            let written = self.written.get(topic);
+            // What this step wrote is as of now already.
+            for (partition, before) in
+                here.partitions.iter().filter(|(partition, _)| written.is_none_or(|written| !written.contains_key(partition)))
+            {
+                let value = Some(Committed { committed_at_ms: self.now.wall.0, ..before.clone() });
+                records.push(Record::Offset { group: self.group.clone(), topic: topic.clone(), partition: *partition, value });
+            }
+            records.push(Record::Origin { group: self.group.clone(), topic: topic.clone(), value: None });
+        }
+        self.records.extend(records);
+    }
+}

@@ -1,0 +1,16 @@
+//! Runs the scripts: the classic protocol and offsets, each file one story.
+
+mod words;
+
+use gnomon_machine::harness::run_scripts;
+use words::Words;
+
+#[test]
+fn classic() {
+    run_scripts(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/classic"), Words::default);
+}
+
+#[test]
+fn offsets() {
+    run_scripts(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/offsets"), Words::default);
+}
