@@ -1,1 +1,47 @@
-//! See the README of this crate.
+//! What Kafka means by one partition: who may write it, sequences, transactions, watermarks, and replies that wait for them.
+//!
+//! Above it nobody sees a log, below it nobody sees a producer. It knows no requests, no topics beyond a name for messages, and no clock.
+//!
+//! - [`Handle`] is a partition: append, copy, read, wait, change its role.
+//! - [`Flusher`] is the group commit that all partitions of a process share.
+//! - The decisions are pure and in files of their own: see the README.
+
+mod acks;
+mod admit;
+mod admit_at;
+mod durable;
+mod epochs;
+mod error;
+mod failover;
+mod flusher;
+mod follow;
+mod handle;
+mod ledger;
+mod offsets;
+mod producer;
+mod producer_snapshot;
+mod reader;
+mod rebuild;
+mod role;
+mod settings;
+mod state;
+#[cfg(test)]
+mod test_headers;
+mod trim;
+mod txn_index;
+mod txns;
+mod waiters;
+
+pub use acks::Lost;
+pub use admit_at::SourceBounds;
+pub use epochs::EpochEnd;
+pub use error::{AppendAtError, AppendError, CloseError, EpochMismatch, FollowError, OpenError, ReadError, TrimError};
+pub use flusher::{Blocking, Flusher, THREADS_MAX};
+pub use handle::{Appended, CopiedTo, Cut, Handle};
+pub use ledger::OpenTxn;
+pub use offsets::Offsets;
+pub use producer::{Producer, Remembered, SequenceError};
+pub use reader::{Isolation, Read, TimedOffset};
+pub use role::{Fence, FenceRefusal, LinkLabel, Origin, Replica, Role, RoleRefusal, Writers};
+pub use settings::{Env, PartitionId, Settings, TimestampType};
+pub use waiters::Waiter;

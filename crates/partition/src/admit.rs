@@ -1,0 +1,205 @@
+//! Admission of our own writers: batch + state + now -> a placed batch, a repeat, or an error. Pure; the one place besides `admit_at.rs`
+//! that makes a [`PlacedBatch`].
+//!
+//! Facts (Kafka's LogValidator and UnifiedLog): one batch of magic 2 per partition, base offset 0, as many records as its offsets say, no
+//! control batches from clients, a sequence where there is a producer id, zstd from Produce 7 on (KIP-110), `max.message.bytes` against
+//! the batch as it came. Records are only taken apart where a rule needs it: keys on compacted topics, `message.timestamp.before.max.ms`.
+//! The order of the checks is the order in which Kafka answers: role, size, form, sequence, transaction.
+//! Not here: magic, length and CRC (a `BatchView` has passed them); the role's rules (`role.rs`).
+
+use crate::{
+    error::AppendError,
+    ledger::Ledger,
+    producer::{Remembered, Sequence, SequenceError},
+    role::Origin,
+    settings::{Settings, TimestampType},
+};
+use gnomon_protocol::{
+    batch::{self, BatchError, BatchHeader, BatchView, Codec, Marker, PlacedBatch},
+    ids::{BatchEpoch, Offset},
+};
+
+/// What becomes of an admitted batch.
+#[derive(Debug)]
+pub enum Admitted {
+    /// To be appended.
+    New {
+        /// The batch with its offset and epoch.
+        batch: PlacedBatch,
+        /// Our clock if the topic uses it, else -1. Milliseconds.
+        log_append_time_ms: i64,
+    },
+    /// Appended before.
+    Repeat(Remembered),
+}
+
+/// Where and under which epoch the next batch goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Its base offset.
+    pub offset: Offset,
+    /// Its leader epoch.
+    pub epoch: BatchEpoch,
+}
+
+/// Judges what can be judged without the partition's state.
+pub fn check_form(view: &BatchView, origin: Origin, settings: &Settings, now_ms: i64) -> Result<(), AppendError> {
+    let Origin::Client { zstd_allowed } = origin else { return Ok(()) };
+    let header = view.header();
+    sizes(header, settings)?;
+    form(header, zstd_allowed)?;
+    timestamps(header, settings, now_ms)?;
+    records(view, settings, now_ms)
+}
+
+/// Judges a batch that [`check_form`] let pass. `marker`: what [`crate::ledger::marker_of`] found in it.
+pub fn admit(
+    view: BatchView,
+    marker: Option<Marker>,
+    origin: Origin,
+    place: Place,
+    settings: &Settings,
+    ledger: &Ledger,
+    now_ms: i64,
+) -> Result<Admitted, AppendError> {
+    let header = view.header();
+    match marker {
+        Some(marker) => check_marker(header, marker, ledger)?,
+        None => {
+            if header.has_producer()
+                && let Sequence::Repeat(repeat) = ledger.producers.check(header, settings.copied_to)?
+            {
+                return Ok(Admitted::Repeat(repeat));
+            }
+            transaction(header, ledger)?;
+        }
+    }
+    let newest = ledger.epochs.latest();
+    if place.epoch < newest {
+        return Err(AppendError::EpochBehind { own: place.epoch, newest });
+    }
+    if place.offset.checked_add(i64::from(header.last_offset_delta) + 1).is_none() {
+        return Err(BatchError::OffsetOverflow { base_offset: place.offset, delta: header.last_offset_delta }.into());
+    }
+    let own_time = settings.timestamp_type == TimestampType::LogAppendTime && matches!(origin, Origin::Client { .. });
+    Ok(match own_time {
+        true => Admitted::New { batch: view.place_log_append_time(place.offset, place.epoch, now_ms), log_append_time_ms: now_ms },
+        false => Admitted::New { batch: view.place(place.offset, place.epoch), log_append_time_ms: -1 },
+    })
+}
+
+fn sizes(header: &BatchHeader, settings: &Settings) -> Result<(), AppendError> {
+    let bytes = header.total_bytes();
+    let bytes_max = usize::try_from(settings.message_bytes_max).unwrap_or(0);
+    if bytes > bytes_max {
+        return Err(AppendError::TooLarge { bytes, bytes_max });
+    }
+    if bytes as u64 > settings.log.segment_bytes {
+        return Err(AppendError::LargerThanSegment { bytes, bytes_max: settings.log.segment_bytes });
+    }
+    Ok(())
+}
+
+fn form(header: &BatchHeader, zstd_allowed: bool) -> Result<(), AppendError> {
+    let refuse = |why| Err(AppendError::InvalidRecord { why, indices: Vec::new() });
+    if header.base_offset != 0 {
+        return refuse("a client's batch has base offset 0");
+    }
+    if header.is_control() {
+        return refuse("clients do not write control batches");
+    }
+    if header.record_count <= 0 || i64::from(header.record_count) != i64::from(header.last_offset_delta) + 1 {
+        return refuse("the batch does not have as many records as offsets");
+    }
+    if header.has_producer() && (header.base_sequence < 0 || header.producer_epoch < 0) {
+        return refuse("a batch with a producer id has an epoch and a sequence");
+    }
+    if header.is_transactional() && !header.has_producer() {
+        return refuse("a transactional batch has a producer id");
+    }
+    match header.codec()? {
+        Codec::Zstd if !zstd_allowed => Err(AppendError::UnsupportedCompression),
+        Codec::Zstd | Codec::None | Codec::Gzip | Codec::Snappy | Codec::Lz4 => Ok(()),
+    }
+}
+
+/// From the header alone: the largest timestamp may not be too far ahead, the first not too far behind.
+fn timestamps(header: &BatchHeader, settings: &Settings, now_ms: i64) -> Result<(), AppendError> {
+    if settings.timestamp_type == TimestampType::LogAppendTime {
+        return Ok(());
+    }
+    if header.log_append_time() {
+        return Err(outside(header.max_timestamp, settings, now_ms));
+    }
+    check_timestamp(header.max_timestamp, settings, now_ms)?;
+    check_timestamp(header.base_timestamp, settings, now_ms)
+}
+
+fn check_timestamp(timestamp: i64, settings: &Settings, now_ms: i64) -> Result<(), AppendError> {
+    /// What a record without a timestamp carries.
+    const NO_TIMESTAMP: i64 = -1;
+    let behind = now_ms.saturating_sub(timestamp);
+    let fits = timestamp == NO_TIMESTAMP
+        || behind <= settings.timestamp_before_max_ms && behind.saturating_neg() <= settings.timestamp_after_max_ms;
+    if fits { Ok(()) } else { Err(outside(timestamp, settings, now_ms)) }
+}
+
+fn outside(timestamp: i64, settings: &Settings, now_ms: i64) -> AppendError {
+    AppendError::InvalidTimestamp {
+        timestamp,
+        earliest: now_ms.saturating_sub(settings.timestamp_before_max_ms),
+        latest: now_ms.saturating_add(settings.timestamp_after_max_ms),
+    }
+}
+
+/// The rules that need the records themselves.
+fn records(view: &BatchView, settings: &Settings, now_ms: i64) -> Result<(), AppendError> {
+    let times = settings.timestamp_type == TimestampType::CreateTime && settings.timestamp_before_max_ms != i64::MAX;
+    if !settings.compacted && !times {
+        return Ok(());
+    }
+    let mut without_key = Vec::new();
+    for (index, record) in (0..).zip(batch::records(view, decompressed_bytes_max(settings))?) {
+        let record = record?;
+        if settings.compacted && record.key.is_none() {
+            without_key.push(index);
+        }
+        if times {
+            check_timestamp(record.timestamp, settings, now_ms)?;
+        }
+    }
+    if without_key.is_empty() {
+        return Ok(());
+    }
+    Err(AppendError::InvalidRecord { why: "the topic is compacted: records need keys", indices: without_key })
+}
+
+/// What a batch may grow to when it is taken apart.
+pub(crate) fn decompressed_bytes_max(settings: &Settings) -> usize {
+    const AT_LEAST: usize = 64 << 20;
+    const RATIO: usize = 64;
+    usize::try_from(settings.message_bytes_max).unwrap_or(0).saturating_mul(RATIO).max(AT_LEAST)
+}
+
+fn transaction(header: &BatchHeader, ledger: &Ledger) -> Result<(), AppendError> {
+    let producer_id = header.producer_id;
+    match ledger.txns.open_since(producer_id) {
+        Some(open_since) if header.has_producer() && !header.is_transactional() => {
+            Err(AppendError::InvalidTxnState { producer_id, open_since })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn check_marker(header: &BatchHeader, marker: Marker, ledger: &Ledger) -> Result<(), AppendError> {
+    let producer_id = header.producer_id;
+    let Some(producer) = ledger.producers.get(producer_id) else { return Ok(()) };
+    if header.producer_epoch < producer.epoch {
+        let stale = SequenceError::StaleEpoch { producer_id, current: producer.epoch, found: header.producer_epoch };
+        return Err(stale.into());
+    }
+    if marker.coordinator_epoch < producer.coordinator_epoch {
+        return Err(AppendError::CoordinatorFenced { producer_id, current: producer.coordinator_epoch, found: marker.coordinator_epoch });
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Admission of copied batches, at the offsets they have at their source. Pure.
+//!
+//! The rules (shadow links, Copying 1, 2, 10): append only at the exact next offset; on an empty log the first batch may begin below the start
+//! (a start by timestamp, a trim inside a batch), and the log start stays; a batch below our end is divergence; a jump forward is a compaction
+//! gap on a topic known to be compacted, and a gap event elsewhere; the epoch in the header never goes back. No limit that
+//! applies to clients applies here. Not here: the fence (`role.rs`), the CRC (a `BatchView` has passed it).
+
+use crate::{
+    error::AppendAtError,
+    ledger::{Ledger, marker_of},
+};
+use gnomon_protocol::{
+    batch::{BatchView, Marker, PlacedBatch},
+    ids::{BatchEpoch, Offset},
+};
+
+/// The source's log as the fetch response named it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceBounds {
+    /// Its log start.
+    pub log_start: Offset,
+    /// Its high watermark.
+    pub high_watermark: Offset,
+}
+
+/// Where a copied log stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopiedEnd {
+    /// First readable offset.
+    pub log_start: Offset,
+    /// Next offset.
+    pub end: Offset,
+    /// No batch stands in the log.
+    pub empty: bool,
+    /// Epoch of the last batch.
+    pub newest: BatchEpoch,
+    /// Offsets may be missing.
+    pub compacted: bool,
+}
+
+impl CopiedEnd {
+    /// Judges the next batch, and moves on behind it.
+    pub fn admit(&mut self, view: BatchView) -> Result<(PlacedBatch, Option<Marker>), AppendAtError> {
+        let header = *view.header();
+        let (base, next) = (header.base_offset, header.next_offset());
+        if self.empty && next <= self.log_start {
+            return Err(AppendAtError::BelowStart { next, start: self.log_start });
+        }
+        if base < self.end && !self.empty {
+            return Err(AppendAtError::Overlap { base, end: self.end });
+        }
+        if base > self.end && !self.compacted && !accept_gap() {
+            return Err(AppendAtError::Gap { expected: self.end, found: base });
+        }
+        if header.leader_epoch < self.newest {
+            return Err(AppendAtError::EpochBack { base, newest: self.newest, found: header.leader_epoch });
+        }
+        let marker = marker_of(&view)?;
+        *self = CopiedEnd { end: next, empty: false, newest: header.leader_epoch, ..*self };
+        Ok((view.place_verbatim(), marker))
+    }
+
+    /// Where `ledger`'s log stands.
+    pub fn of(log_start: Offset, end: Offset, empty: bool, ledger: &Ledger, compacted: bool) -> CopiedEnd {
+        CopiedEnd { log_start, end, empty, newest: ledger.epochs.latest(), compacted }
+    }
+}
+
+/// Planted fault for tests of copying: missing offsets pass unseen.
+fn accept_gap() -> bool {
+    fail::fail_point!("accept_gap", |_| true);
+    false
+}

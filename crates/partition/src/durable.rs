@@ -1,0 +1,195 @@
+//! Waiting for the disk, one flush pass, checkpoints, and the end of a partition.
+//!
+//! Invariants: no lock is held while the disk works; a failed sync is never tried again (the kernel has dropped the pages): the partition is
+//! closed to writing and everyone who waits is told. A checkpoint names a snapshot only after everything below the snapshot, and the snapshot
+//! itself, are durable.
+
+use crate::{
+    acks::{Acks, Lost},
+    error::CloseError,
+    flusher::{Flushable, Turn},
+    handle::Handle,
+    producer_snapshot,
+    state::{Closed, Inner, Writer},
+};
+use gnomon_protocol::ids::Offset;
+use gnomon_storage::{CheckpointExtra, FlushPoint, Log, LogError};
+use std::sync::Arc;
+
+impl Handle {
+    /// Resolves once everything below `offset` is as durable as this topic promises: the high watermark has reached it. At once if it has.
+    /// [`Lost`] if the partition is closed or deleted, or others write it now. Cancel safe.
+    pub async fn durable(&self, offset: Offset) -> Result<(), Lost> {
+        self.reach(&self.0.acks, offset, |handle| handle.offsets().high_watermark).await
+    }
+
+    /// Makes everything up to the present end durable, whatever `write.caching` says; returns that end. Costs nothing if nothing is dirty.
+    /// Cancel safe.
+    pub async fn flush(&self) -> Result<Offset, Lost> {
+        let end = self.offsets().end;
+        self.reach(&self.0.flushes, end, |handle| handle.offsets().flushed).await?;
+        Ok(end)
+    }
+
+    async fn reach(&self, parked: &Acks, offset: Offset, mark: impl Fn(&Handle) -> Offset) -> Result<(), Lost> {
+        let Some(released) = parked.park(offset, || mark(self) >= offset)? else { return Ok(()) };
+        self.0.ask_flush(true);
+        match released.await {
+            Ok(outcome) => outcome,
+            // The sender is dropped unsent only with the partition itself.
+            Err(_) => Err(Lost::Closed { why: "dropped".into() }),
+        }
+    }
+
+    /// Whether a checkpoint is due: a segment was sealed, or much was written.
+    pub(crate) fn checkpoint_due(&self) -> bool {
+        self.0.writer.lock().log.as_ref().is_some_and(Log::checkpoint_due)
+    }
+
+    /// Writes a checkpoint and the producer snapshot it names, if anything changed since the last one. Blocking.
+    pub fn checkpoint(&self) -> Result<(), CloseError> {
+        self.0.checkpoint()
+    }
+
+    /// The clean end: takes no more writes, flushes, writes the checkpoint; then reads end too, and everyone who still waits is told.
+    ///
+    /// # Errors
+    /// If the partition was closed by a disk error, or the flush or the checkpoint fails. It is closed all the same.
+    pub async fn close(&self) -> Result<(), CloseError> {
+        const WHY: &str = "the site stops";
+        let earlier = {
+            let _writer = self.0.writer.lock();
+            let stop = Closed { why: WHY.into(), readable: true };
+            self.0.update(|view| view.closed.replace(stop))
+        };
+        let finished = match earlier {
+            Some(Closed { why, .. }) => Err(CloseError::AlreadyClosed { why }),
+            None => match self.blocking(|handle| handle.0.finish()).await {
+                Some(finished) => finished,
+                None => Err(CloseError::NoRuntime),
+            },
+        };
+        let why: Arc<str> = WHY.into();
+        self.0.close(Closed { why: why.clone(), readable: false }, &Lost::Closed { why });
+        finished
+    }
+
+    /// Ends the partition and removes its files. Blocking.
+    pub fn delete(&self) -> Result<(), CloseError> {
+        self.0.close(Closed { why: "deleted".into(), readable: false }, &Lost::Deleted);
+        let mut writer = self.0.writer.lock();
+        self.0.update(|view| view.reader = None);
+        writer.generation += 1;
+        match writer.log.take() {
+            Some(log) => log.remove()?,
+            None if self.0.env.disk.exists(&self.0.dir)? => self.0.env.disk.remove_dir_all(&self.0.dir)?,
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+impl Flushable for Inner {
+    fn flush_pass(&self) {
+        // Failures were logged and told to everyone who waits where they happened.
+        if self.flush_now().is_err() {
+            return;
+        }
+        let due = self.writer.lock().log.as_ref().is_some_and(Log::checkpoint_due);
+        if due && let Err(failure) = self.checkpoint() {
+            tracing::warn!(partition = %self.id, %failure, "no checkpoint: the next start reads more of the log");
+        }
+    }
+
+    fn turn(&self) -> &Turn {
+        &self.turn
+    }
+}
+
+impl Inner {
+    /// Makes everything appended so far durable.
+    fn flush_now(&self) -> Result<(), LogError> {
+        let point = {
+            let writer = self.writer.lock();
+            match &writer.log {
+                Some(log) if log.closed().is_none() && log.flushed() < log.end() => Some((writer.generation, log.flush_point())),
+                Some(_) | None => None,
+            }
+        };
+        match point {
+            Some((generation, point)) => self.sync(generation, &point),
+            None => Ok(()),
+        }
+    }
+
+    fn sync(&self, generation: u64, point: &FlushPoint) -> Result<(), LogError> {
+        let synced = point.sync();
+        let mut writer = self.writer.lock();
+        if writer.generation != generation {
+            return Ok(());
+        }
+        match synced {
+            Ok(()) => {
+                if let Some(log) = &mut writer.log {
+                    let flushed = log.flushed_to(point);
+                    self.update(|view| view.line.flushed(flushed));
+                }
+                Ok(())
+            }
+            Err(failure) => {
+                self.fail_writing(&mut writer, &failure);
+                Err(failure)
+            }
+        }
+    }
+
+    fn checkpoint(&self) -> Result<(), CloseError> {
+        let _one_at_a_time = self.checkpointing.lock();
+        let (generation, point, snapshot, at) = {
+            let mut writer = self.writer.lock();
+            let Writer { log: Some(log), generation, changed, .. } = &mut *writer else { return Ok(()) };
+            if !*changed || log.closed().is_some() {
+                return Ok(());
+            }
+            *changed = false;
+            let at = log.end();
+            (*generation, log.flush_point(), producer_snapshot::encode(&self.view.read().ledger, at), at)
+        };
+        let done = self.write_checkpoint(generation, &point, &snapshot, at);
+        if done.is_err() {
+            self.writer.lock().changed = true;
+        }
+        done
+    }
+
+    fn write_checkpoint(&self, generation: u64, point: &FlushPoint, snapshot: &[u8], at: Offset) -> Result<(), CloseError> {
+        self.sync(generation, point)?;
+        let disk = &self.env.disk;
+        disk.write_atomic(&self.dir.join(producer_snapshot::file_name(at)), snapshot)?;
+        let write = {
+            let mut writer = self.writer.lock();
+            if writer.generation != generation {
+                return Ok(());
+            }
+            let Some(log) = &mut writer.log else { return Ok(()) };
+            let epochs = self.view.read().ledger.epochs.entries().to_vec();
+            log.prepare_checkpoint(CheckpointExtra { epochs, producer_snapshot_at: at })
+        };
+        write.write()?;
+        let former = std::mem::replace(&mut self.writer.lock().snapshot_at, at);
+        if former >= 0 && former != at {
+            // Left over if it stays: the next open removes it.
+            let _ = disk.remove_file(&self.dir.join(producer_snapshot::file_name(former)));
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<(), CloseError> {
+        self.flush_now()?;
+        self.checkpoint()?;
+        if let Some(log) = &mut self.writer.lock().log {
+            log.close()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,242 @@
+//! Group commit: one flusher for all partitions that wrote something, and the one seam for blocking work.
+//!
+//! A partition queues itself at its first append after a flush began; one pass covers whatever was appended by then, however many replies wait
+//! for it. Partitions flush beside each other on a few threads, one partition never twice at once. What somebody waits for goes at once; the
+//! rest may wait a moment ([`LINGER`]) for company.
+//!
+//! Invariant: no lock of a partition or of the queue is held while the disk works. What a pass does is `handle.rs`'s.
+
+use parking_lot::{Condvar, Mutex};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+use tokio::sync::Notify;
+
+/// How long a write that nobody waits for may stay unflushed for company's sake.
+const LINGER: Duration = Duration::from_millis(5);
+
+/// Most threads that a pool flushes with.
+pub const THREADS_MAX: usize = 8;
+
+/// Where blocking work runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocking {
+    /// On threads of its own: `threads` for flushing, tokio's blocking pool for the rest.
+    Pool {
+        /// Flushing threads, at least one, at most [`THREADS_MAX`].
+        threads: usize,
+    },
+    /// Where it is called, on the runtime's own thread: for simulations on one thread. Needs a tokio runtime from the start.
+    Inline,
+}
+
+/// What the flusher flushes.
+pub(crate) trait Flushable: Send + Sync {
+    /// Makes everything appended so far durable and says so to those who wait. Failures are the partition's own matter.
+    fn flush_pass(&self);
+    /// Where it stands with the flusher.
+    fn turn(&self) -> &Turn;
+}
+
+/// A partition's place in the queue: it stands there at most once, and is worked on by one thread at most.
+#[derive(Debug, Default)]
+pub(crate) struct Turn(AtomicU8);
+
+const IDLE: u8 = 0;
+const QUEUED: u8 = 1;
+const RUNNING: u8 = 2;
+const RUNNING_AGAIN: u8 = 3;
+
+impl Turn {
+    /// Asks for a pass that begins after now; true if the caller must queue the partition.
+    fn ask(&self) -> bool {
+        let next = |turn| match turn {
+            IDLE => Some(QUEUED),
+            RUNNING => Some(RUNNING_AGAIN),
+            _already => None,
+        };
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) == Ok(IDLE)
+    }
+
+    fn begin(&self) {
+        self.0.store(RUNNING, Ordering::Release);
+    }
+
+    /// True if it was asked for again meanwhile and must be queued again.
+    fn end(&self) -> bool {
+        if self.0.compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            return false;
+        }
+        self.0.store(QUEUED, Ordering::Release);
+        true
+    }
+}
+
+/// The handle on it, shared by all partitions. The last one dropped stops its threads.
+#[derive(Clone)]
+pub struct Flusher(Arc<Owner>);
+
+struct Owner {
+    shared: Arc<Shared>,
+    blocking: Blocking,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    ready: Condvar,
+    /// The same as `ready`, for the task that flushes inline.
+    ready_inline: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    due: VecDeque<Arc<dyn Flushable>>,
+    urgent: bool,
+    stopped: bool,
+}
+
+impl Flusher {
+    /// Starts it. Fails if the system gives no threads.
+    ///
+    /// # Panics
+    /// With [`Blocking::Inline`] outside of a tokio runtime.
+    pub fn start(blocking: Blocking) -> io::Result<Flusher> {
+        let shared = Arc::new(Shared { queue: Mutex::default(), ready: Condvar::new(), ready_inline: Notify::new() });
+        match blocking {
+            Blocking::Pool { threads } => {
+                for number in 0..threads.clamp(1, THREADS_MAX) {
+                    let shared = shared.clone();
+                    thread::Builder::new().name(format!("flush-{number}")).spawn(move || shared.work())?;
+                }
+            }
+            Blocking::Inline => {
+                let shared = shared.clone();
+                drop(tokio::spawn(async move { shared.work_inline().await }));
+            }
+        }
+        Ok(Flusher(Arc::new(Owner { shared, blocking })))
+    }
+
+    /// Runs blocking work (reads that miss the page cache, retention, checkpoints) where it holds nobody up: the one seam.
+    ///
+    /// # Errors
+    /// If the runtime is shutting down and the work was not done.
+    pub async fn run<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> io::Result<R> {
+        match self.0.blocking {
+            Blocking::Pool { .. } => tokio::task::spawn_blocking(work).await.map_err(io::Error::other),
+            Blocking::Inline => Ok(work()),
+        }
+    }
+
+    /// Asks for a pass over this partition that begins after now.
+    pub(crate) fn submit(&self, partition: Arc<dyn Flushable>, urgent: bool) {
+        let shared = &self.0.shared;
+        let queued = partition.turn().ask();
+        if !queued && !urgent {
+            return;
+        }
+        let mut queue = shared.queue.lock();
+        if queued {
+            queue.due.push_back(partition);
+        }
+        if urgent {
+            queue.urgent = true;
+        }
+        drop(queue);
+        shared.ready.notify_one();
+        shared.ready_inline.notify_one();
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.queue.lock().stopped = true;
+        self.shared.ready.notify_all();
+        self.shared.ready_inline.notify_one();
+    }
+}
+
+/// What the loop found in the queue.
+enum Next {
+    Flush(Arc<dyn Flushable>),
+    /// There is work that may wait a moment.
+    Linger,
+    Sleep,
+    Stop,
+}
+
+impl Shared {
+    /// The threads' loop.
+    fn work(&self) {
+        let mut queue = self.queue.lock();
+        loop {
+            match queue.next() {
+                Next::Flush(partition) => {
+                    drop(queue);
+                    self.pass(&partition);
+                    queue = self.queue.lock();
+                }
+                Next::Linger => {
+                    if self.ready.wait_for(&mut queue, LINGER).timed_out() {
+                        queue.urgent = true;
+                    }
+                }
+                Next::Sleep => self.ready.wait(&mut queue),
+                Next::Stop => return,
+            }
+        }
+    }
+
+    /// The same as a task, for simulations.
+    async fn work_inline(&self) {
+        loop {
+            let next = self.queue.lock().next();
+            match next {
+                Next::Flush(partition) => {
+                    self.pass(&partition);
+                    tokio::task::yield_now().await;
+                }
+                Next::Linger => {
+                    if tokio::time::timeout(LINGER, self.ready_inline.notified()).await.is_err() {
+                        self.queue.lock().urgent = true;
+                    }
+                }
+                Next::Sleep => self.ready_inline.notified().await,
+                Next::Stop => return,
+            }
+        }
+    }
+
+    fn pass(&self, partition: &Arc<dyn Flushable>) {
+        partition.turn().begin();
+        partition.flush_pass();
+        if partition.turn().end() {
+            self.queue.lock().due.push_back(partition.clone());
+            self.ready.notify_one();
+            self.ready_inline.notify_one();
+        }
+    }
+}
+
+impl Queue {
+    fn next(&mut self) -> Next {
+        if self.stopped {
+            return Next::Stop;
+        }
+        if self.due.is_empty() {
+            self.urgent = false;
+            return Next::Sleep;
+        }
+        if !self.urgent {
+            return Next::Linger;
+        }
+        self.due.pop_front().map_or(Next::Sleep, Next::Flush)
+    }
+}

@@ -1,0 +1,97 @@
+//! A shadow follows its source's bounds: the log start up, the end over a tail that was cleaned away, or all of it anew after a gap.
+//!
+//! Invariant: the log start of a shadow is never further than the source's, and moves by these calls only; retention deletes nothing of its own
+//! (`trim.rs`). Each carries the fence, like a copied batch.
+
+use crate::{
+    error::FollowError,
+    handle::Handle,
+    ledger::Ledger,
+    offsets::Watermarks,
+    role::Fence,
+    state::{Closed, Writer},
+};
+use gnomon_protocol::ids::Offset;
+use gnomon_storage::LogError;
+use parking_lot::MutexGuard;
+
+impl Handle {
+    /// The source's log starts at `start` now: so does ours, also inside a batch. A start below ours changes nothing. Returns our start.
+    /// On a partition that never held a batch this is where the copy begins.
+    ///
+    /// # Errors
+    /// [`FollowError::Gap`] if the start has passed our end: see [`Handle::restart_at`].
+    pub fn follow_source_start(&self, fence: Fence, start: Offset) -> Result<Offset, FollowError> {
+        let mut writer = self.admitted(fence)?;
+        let (offsets, never_written) = {
+            let view = self.0.view.read();
+            (view.offsets(), view.never_written(&writer))
+        };
+        if start <= offsets.log_start {
+            return Ok(offsets.log_start);
+        }
+        if never_written {
+            self.closing(&mut writer, |handle, writer| handle.0.forget_log(writer))?;
+            self.0.update(|view| view.line.trimmed(start));
+        } else if start > offsets.end {
+            return Err(FollowError::Gap { end: offsets.end, source_start: start });
+        } else {
+            self.trim_log(&mut writer, start).map_err(FollowError::Storage)?;
+        }
+        Ok(start)
+    }
+
+    /// The source's tail up to `to` was cleaned away: our end goes there without a batch. An end below ours changes nothing. Returns our end.
+    pub fn advance_end(&self, fence: Fence, to: Offset) -> Result<Offset, FollowError> {
+        let mut writer = self.admitted(fence)?;
+        let offsets = self.offsets();
+        if to <= offsets.end {
+            return Ok(offsets.end);
+        }
+        // What was appended before must not be less durable than the end behind it.
+        self.closing(&mut writer, |handle, writer| {
+            let log = handle.0.log(writer, offsets.log_start)?;
+            let point = log.flush_point();
+            point.sync()?;
+            log.flushed_to(&point);
+            log.advance_end(to)
+        })?;
+        writer.changed = true;
+        self.0.update(|view| {
+            view.line.appended(to);
+            view.line.flushed(to);
+        });
+        Ok(to)
+    }
+
+    /// Drops everything we have and begins anew at `start`: the `continue` policy after a gap. The files are gone when this returns.
+    pub fn restart_at(&self, fence: Fence, start: Offset) -> Result<(), FollowError> {
+        let mut writer = self.admitted(fence)?;
+        self.closing(&mut writer, |handle, writer| handle.0.forget_log(writer))?;
+        writer.snapshot_at = -1;
+        self.0.update(|view| {
+            view.ledger = Ledger::default();
+            view.line = Watermarks::new(start, start, start, view.line.write_caching());
+            view.take_up_role();
+        });
+        Ok(())
+    }
+
+    fn admitted(&self, fence: Fence) -> Result<MutexGuard<'_, Writer>, FollowError> {
+        let writer = self.0.writer.lock();
+        let view = self.0.view.read();
+        view.role.admit_copy(fence)?;
+        match &view.closed {
+            Some(Closed { why, .. }) => Err(FollowError::Closed { why: why.clone() }),
+            None => Ok(writer),
+        }
+    }
+
+    /// Does it; a failure closes the partition to writing.
+    fn closing(&self, writer: &mut Writer, work: impl FnOnce(&Handle, &mut Writer) -> Result<(), LogError>) -> Result<(), FollowError> {
+        work(self, writer).map_err(|failure| {
+            self.0.fail_writing(writer, &failure);
+            FollowError::Storage(failure)
+        })
+    }
+}

@@ -1,0 +1,176 @@
+//! Reading up to what an isolation level allows, without the writer's lock.
+//!
+//! Invariants: nothing at or beyond the bound is ever returned; the bound, the aborted transactions and the offsets in an answer are of one
+//! moment. A position beyond our end is truncation on an own topic and "not here yet" on a shadow. Long polls and sessions are the broker's;
+//! every function here may wait for the disk, save [`Handle::diverging`].
+
+use crate::{
+    admit::decompressed_bytes_max,
+    epochs::EpochEnd,
+    error::{ReadError, read_error},
+    handle::Handle,
+    offsets::Offsets,
+    state::View,
+};
+use gnomon_protocol::{
+    batch::{self, BatchView},
+    ids::{BatchEpoch, Offset, ProducerId},
+};
+use gnomon_storage::FileRange;
+use std::sync::Arc;
+
+/// How far a reader may read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// To the high watermark.
+    ReadUncommitted,
+    /// To the last stable offset, with the aborted transactions on the way.
+    ReadCommitted,
+    /// To the log end: for the site reading its own logs back, never for clients or links.
+    LogEnd,
+}
+
+/// What was read.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// Whole batches, the first one holding the asked offset; `None` if there is nothing (yet).
+    pub range: Option<FileRange>,
+    /// The partition's offsets at that moment.
+    pub offsets: Offsets,
+    /// With read_committed: (producer id, first offset) of the aborted transactions that the range overlaps.
+    pub aborted: Option<Vec<(ProducerId, Offset)>>,
+}
+
+/// A record found by its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimedOffset {
+    /// Its offset.
+    pub offset: Offset,
+    /// Its timestamp, milliseconds.
+    pub timestamp_ms: i64,
+    /// Its leader epoch.
+    pub epoch: BatchEpoch,
+}
+
+impl Isolation {
+    fn bound(self, offsets: Offsets) -> Offset {
+        match self {
+            Isolation::ReadUncommitted => offsets.high_watermark,
+            Isolation::ReadCommitted => offsets.last_stable,
+            Isolation::LogEnd => offsets.end,
+        }
+    }
+}
+
+impl View {
+    fn readable(&self) -> Result<(), ReadError> {
+        match &self.closed {
+            Some(closed) if !closed.readable => Err(ReadError::Closed { why: closed.why.clone() }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn check_position(&self, from: Offset, offsets: Offsets) -> Result<(), ReadError> {
+        if from < offsets.log_start || from > offsets.end && !self.role.awaits_source() {
+            return Err(ReadError::OutOfRange { offsets });
+        }
+        if from > offsets.end { Err(ReadError::NotYet { offsets }) } else { Ok(()) }
+    }
+}
+
+impl Handle {
+    /// Reads from `from` on, up to `bytes_max` bytes of whole batches; with `at_least_one` the first batch may be larger.
+    pub fn read(&self, from: Offset, bytes_max: usize, isolation: Isolation, at_least_one: bool) -> Result<Read, ReadError> {
+        let (offsets, reader) = {
+            let view = self.0.view.read();
+            view.readable()?;
+            let offsets = view.offsets();
+            view.check_position(from, offsets)?;
+            (offsets, view.reader.clone())
+        };
+        let committed = isolation == Isolation::ReadCommitted;
+        let upper = isolation.bound(offsets);
+        let Some(reader) = reader.filter(|_| from < upper) else {
+            return Ok(Read { range: None, offsets, aborted: committed.then(Vec::new) });
+        };
+        let range = reader.read(from, upper, bytes_max, at_least_one).map_err(|error| read_error(error, self.offsets()))?;
+        if range.is_empty() {
+            return Ok(Read { range: None, offsets, aborted: committed.then(Vec::new) });
+        }
+        let aborted = committed.then(|| self.0.view.read().ledger.txns.aborted().overlapping(from, range.next_offset));
+        Ok(Read { range: Some(range), offsets, aborted })
+    }
+
+    /// Compares a fetch's position with our history (KIP-595 `last_fetched_epoch`): `Some` is the epoch and offset where they part.
+    ///
+    /// # Errors
+    /// [`ReadError::NotYet`] on a shadow that has not copied that epoch, [`ReadError::OutOfRange`] elsewhere if it is unknown.
+    pub fn diverging(&self, last_fetched_epoch: BatchEpoch, fetch_offset: Offset) -> Result<Option<(BatchEpoch, Offset)>, ReadError> {
+        if last_fetched_epoch < BatchEpoch(0) {
+            return Ok(None);
+        }
+        let view = self.0.view.read();
+        let offsets = view.offsets();
+        match view.ledger.epochs.end_for(last_fetched_epoch, offsets.end, view.role.awaits_source()) {
+            EpochEnd::Known { epoch, end } if epoch < last_fetched_epoch || end < fetch_offset => Ok(Some((epoch, end))),
+            EpochEnd::Known { .. } | EpochEnd::Open { .. } => Ok(None),
+            EpochEnd::NotYet => Err(ReadError::NotYet { offsets }),
+            EpochEnd::Unknown => Err(ReadError::OutOfRange { offsets }),
+        }
+    }
+
+    /// The first record whose timestamp is at or after `timestamp_ms`, below the isolation's bound (KIP-79). Takes batches apart.
+    pub fn offset_for_timestamp(&self, timestamp_ms: i64, isolation: Isolation) -> Result<Option<TimedOffset>, ReadError> {
+        let (offsets, reader, settings) = {
+            let view = self.0.view.read();
+            view.readable()?;
+            (view.offsets(), view.reader.clone(), view.settings.clone())
+        };
+        let Some(reader) = reader else { return Ok(None) };
+        let upper = isolation.bound(offsets);
+        let indexed = reader.offset_for_timestamp_from_index(timestamp_ms).map_err(|error| read_error(error, offsets))?;
+        let from = indexed.max(offsets.log_start);
+        for entry in reader.headers(from) {
+            let (header, _) = entry.map_err(|error| read_error(error, self.offsets()))?;
+            if header.base_offset >= upper {
+                break;
+            }
+            if header.max_timestamp < timestamp_ms {
+                continue;
+            }
+            let batch = reader.batch_at(header.base_offset).map_err(|error| read_error(error, self.offsets()))?;
+            let Some(view) = batch else { break };
+            if let Some(found) = first_at_or_after(&view, timestamp_ms, offsets.log_start..upper, decompressed_bytes_max(&settings))? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Runs blocking work, such as the reads here, where it holds nobody up. `None` if the runtime is shutting down.
+    pub async fn blocking<R: Send + 'static>(&self, work: impl FnOnce(&Handle) -> R + Send + 'static) -> Option<R> {
+        let handle = Handle(Arc::clone(&self.0));
+        self.0.env.flusher.run(move || work(&handle)).await.ok()
+    }
+}
+
+/// Looks into one batch. Records outside of `within` do not count.
+fn first_at_or_after(
+    view: &BatchView,
+    timestamp_ms: i64,
+    within: std::ops::Range<Offset>,
+    decompressed_max: usize,
+) -> Result<Option<TimedOffset>, ReadError> {
+    let corrupt = |why| ReadError::Corrupt { offset: view.header().base_offset, why };
+    for record in batch::records(view, decompressed_max).map_err(corrupt)? {
+        let record = record.map_err(corrupt)?;
+        if record.offset >= within.end {
+            break;
+        }
+        if record.timestamp >= timestamp_ms && record.offset >= within.start {
+            let epoch = view.header().leader_epoch;
+            return Ok(Some(TimedOffset { offset: record.offset, timestamp_ms: record.timestamp, epoch }));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,174 @@
+//! What a partition consists of in memory, and its two locks.
+//!
+//! - `writer`: the log's writing end. Held while a batch is judged and handed to the kernel, and by every change of role, so that an append
+//!   and a fence decide in one order. Never held during an fsync, except for the small file of a checkpoint.
+//! - `view`: everything that readers need, and what admission judges by. Held for moments only, never during I/O. Order: `writer` before
+//!   `view`, `view` before nothing.
+//!
+//! Invariant: the view changes in [`Inner::update`] only, which releases replies and wakes fetches when a mark moved.
+
+use crate::{
+    acks::{Acks, Lost},
+    flusher::{Flushable, Turn},
+    ledger::Ledger,
+    offsets::{Offsets, Watermarks},
+    role::{Role, Writers},
+    settings::{Env, PartitionId, Settings},
+    waiters::Waiters,
+};
+use gnomon_protocol::ids::Offset;
+use gnomon_storage::{Log, LogError, LogReader};
+use parking_lot::{Mutex, RwLock};
+use std::{path::PathBuf, sync::Arc};
+use tracing::error;
+
+pub(crate) struct Inner {
+    pub(crate) id: PartitionId,
+    pub(crate) dir: PathBuf,
+    pub(crate) env: Env,
+    pub(crate) writer: Mutex<Writer>,
+    pub(crate) view: RwLock<View>,
+    /// One checkpoint at a time; taken before `writer`.
+    pub(crate) checkpointing: Mutex<()>,
+    /// Replies that wait for the high watermark.
+    pub(crate) acks: Acks,
+    /// Those that wait for the disk.
+    pub(crate) flushes: Acks,
+    pub(crate) waiters: Waiters,
+    pub(crate) turn: Turn,
+}
+
+/// The writing end.
+pub(crate) struct Writer {
+    /// `None` until the first write makes the files.
+    pub(crate) log: Option<Log>,
+    /// Rises whenever `log` becomes another one, so that a flush of the former one says nothing about it.
+    pub(crate) generation: u64,
+    /// Offset of the snapshot that the checkpoint names, -1 if there is none.
+    pub(crate) snapshot_at: Offset,
+    /// Something changed since the last checkpoint.
+    pub(crate) changed: bool,
+}
+
+/// What readers see.
+pub(crate) struct View {
+    pub(crate) line: Watermarks,
+    pub(crate) ledger: Ledger,
+    pub(crate) role: Role,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) reader: Option<LogReader>,
+    pub(crate) closed: Option<Closed>,
+}
+
+/// Why a partition takes no more writes, and whether it may still be read.
+#[derive(Clone, Debug)]
+pub(crate) struct Closed {
+    pub(crate) why: Arc<str>,
+    pub(crate) readable: bool,
+}
+
+impl View {
+    pub(crate) fn offsets(&self) -> Offsets {
+        self.line.offsets(self.ledger.txns.first_unstable())
+    }
+
+    /// No batch ever stood in the log.
+    pub(crate) fn never_written(&self, writer: &Writer) -> bool {
+        self.ledger.epochs.entries().is_empty() && writer.log.as_ref().is_none_or(|log| log.size_bytes() == 0)
+    }
+
+    /// What the role says about the start of the present leadership.
+    pub(crate) fn take_up_role(&mut self) {
+        let end = self.offsets().end;
+        let epochs = &mut self.ledger.epochs;
+        match self.role.own_batch_epoch() {
+            Some(epoch) if epochs.leadership().is_none_or(|(present, _)| present != epoch) => epochs.lead(epoch, end),
+            Some(_) => {}
+            None => epochs.follow(),
+        }
+    }
+
+    pub(crate) fn is_shadow(&self) -> bool {
+        matches!(self.role.writers, Writers::Link { .. })
+    }
+}
+
+impl Inner {
+    /// The only way in which the view changes. Releases and wakes whoever waited for what changed.
+    pub(crate) fn update<R>(&self, change: impl FnOnce(&mut View) -> R) -> R {
+        let (result, before, after) = {
+            let mut view = self.view.write();
+            let before = view.offsets();
+            let result = change(&mut view);
+            let reached = view.offsets().high_watermark;
+            view.ledger.txns.reached(reached);
+            (result, before, view.offsets())
+        };
+        if after.high_watermark > before.high_watermark {
+            self.acks.release(after.high_watermark);
+        }
+        if after.flushed > before.flushed {
+            self.flushes.release(after.flushed);
+        }
+        let readable = |offsets: Offsets| (offsets.log_start, offsets.last_stable, offsets.high_watermark);
+        if readable(before) != readable(after) {
+            self.waiters.wake();
+        }
+        result
+    }
+
+    /// No more writes, for a disk error. Everything that waits is lost; reads go on.
+    pub(crate) fn fail_writing(&self, writer: &mut Writer, failure: &LogError) {
+        let why: Arc<str> = failure.to_string().into();
+        error!(partition = %self.id, %why, "closed to writing");
+        if let Some(log) = &mut writer.log {
+            log.close_writing(why.clone());
+        }
+        self.close(Closed { why: why.clone(), readable: true }, &Lost::Closed { why });
+    }
+
+    /// Takes no more writes; `lost` is what everyone who waits is told. The first reason stands.
+    pub(crate) fn close(&self, closed: Closed, lost: &Lost) {
+        self.update(|view| match &mut view.closed {
+            Some(earlier) => earlier.readable &= closed.readable,
+            None => view.closed = Some(closed),
+        });
+        self.acks.fail(lost, true);
+        self.flushes.fail(lost, true);
+        self.waiters.wake();
+    }
+
+    /// The log, made at `first` if there is none yet.
+    pub(crate) fn log<'w>(&self, writer: &'w mut Writer, first: Offset) -> Result<&'w mut Log, LogError> {
+        if writer.log.is_none() {
+            let options = self.view.read().settings.log.clone();
+            let log = Log::create(self.env.disk.clone(), self.dir.clone(), options, first)?;
+            let reader = log.reader();
+            self.update(|view| view.reader = Some(reader));
+            writer.generation += 1;
+            writer.snapshot_at = -1;
+            writer.log = Some(log);
+        }
+        Ok(writer.log.as_mut().expect("made just now"))
+    }
+
+    /// Removes the log's files; the next write makes new ones.
+    pub(crate) fn forget_log(&self, writer: &mut Writer) -> Result<(), LogError> {
+        let Some(log) = writer.log.take() else { return Ok(()) };
+        writer.generation += 1;
+        self.update(|view| view.reader = None);
+        let path = self.dir.clone();
+        log.remove().map_err(|source| LogError::Io { what: "remove", path, source })
+    }
+
+    /// Whether somebody waits for this partition's watermark.
+    pub(crate) fn awaited(&self) -> bool {
+        self.acks.any() || self.flushes.any() || self.waiters.any()
+    }
+
+    /// Queues a flush, if a flush would change anything that may be waited for.
+    pub(crate) fn ask_flush(self: &Arc<Self>, urgent: bool) {
+        let partition: Arc<dyn Flushable> = self.clone();
+        self.env.flusher.submit(partition, urgent);
+    }
+}
