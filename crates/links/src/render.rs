@@ -1,21 +1,265 @@
-//! Status and loss as text: what `gnomon link status`, `pair` and `failover` print. Plain ASCII, columns by spaces.
+//! Status and loss as text: what `gnomon link list`, `status`, `failover` and `pair` print. Columns by spaces, no colours, one trailing newline.
+//!
+//! Not here: what the numbers mean (`lag.rs`, `status.rs`, `loss.rs`). Unknown numbers are printed as `-`.
 
-use crate::{loss::Loss, status::LinkStatus};
+use crate::{
+    lag::Lag,
+    loss::Loss,
+    status::{LinkStatus, PartitionStatus, TopicStatus},
+};
 
-/// One line for a link: `link from-a (on b)  a_*  ACTIVE  topics 0  lag 0`.
+/// One line for a link, without a newline: `link from-a (on b)  a_*  ACTIVE  topics 0  lag 0`.
 pub fn story_line(status: &LinkStatus) -> String {
-    let _ = status;
-    unimplemented!()
+    let state = if status.fault.is_some() { format!("{} (FAULTED)", status.state) } else { status.state.to_string() };
+    let lag = status.lag().map_or_else(|| "unknown".to_owned(), |lag| lag.records.to_string());
+    format!("link {} (on {})  {}  {state}  topics {}  lag {lag}", status.name, status.site, status.selects(), status.topics.len())
 }
 
-/// All that there is to see of a link.
+/// Links as `gnomon link list` shows them: a story line each, `no links` if there are none.
+pub fn list(links: &[LinkStatus]) -> String {
+    if links.is_empty() {
+        return "no links\n".to_owned();
+    }
+    links.iter().map(|link| story_line(link) + "\n").collect()
+}
+
+/// The lines that say what a peer has taken over: `a_orders-0  TAKEN OVER by b at 1234, epoch 65536`.
+pub fn taken_over(status: &LinkStatus) -> Vec<String> {
+    status
+        .taken_over
+        .iter()
+        .flat_map(|t| {
+            t.partitions.iter().map(|p| format!("{}-{}  TAKEN OVER by {} at {}, epoch {}", t.topic, p.partition, t.by, p.offset, p.epoch))
+        })
+        .collect()
+}
+
+/// All that there is to see of a link. `now_ms` is wall time, for what is said as "so long ago".
 pub fn status(status: &LinkStatus, now_ms: i64) -> String {
-    let _ = (status, now_ms);
-    unimplemented!()
+    let mut out = story_line(status) + "\n";
+    let mut line = |label: &str, text: &str| out += &format!("  {label:<12} {text}\n");
+    line("source", &source(status, now_ms));
+    if let Some(fault) = &status.fault {
+        line("FAULTED", fault);
+    }
+    line("groups", &crate::filter::describe(&status.group_filters));
+    for task in &status.tasks {
+        let reason = task.reason.as_ref().map(|r| format!("  {r}")).unwrap_or_default();
+        line("task", format!("{:<26} {:<16}{reason}", task.task, task.state).trim_end());
+    }
+    for text in taken_over(status) {
+        line("", &text);
+    }
+    for text in &status.warnings {
+        line("warning", text);
+    }
+    for text in &status.file_differs {
+        line("file differs", text);
+    }
+    for topic in &status.unselected {
+        line("no shadow", &format!("{}: {}", topic.topic, topic.reason));
+    }
+    if !status.unselected_groups.is_empty() {
+        line("not synced", &format!("groups that read paired topics: {}", status.unselected_groups.join(", ")));
+    }
+    if !status.topics.is_empty() {
+        out += "\n";
+        out += &partitions(status);
+    }
+    for topic in &status.topics {
+        for text in remarks(topic) {
+            out += &format!("{}: {text}\n", topic.name);
+        }
+    }
+    out
 }
 
-/// What a failover would lose.
+fn source(status: &LinkStatus, now_ms: i64) -> String {
+    let at = status.source.bootstrap_servers.join(",");
+    let who = match (&status.source.site, &status.source.cluster_id) {
+        (Some(site), Some(id)) => format!("site '{site}' (cluster {id}) at {at}"),
+        (Some(site), None) => format!("site '{site}' at {at}"),
+        (None, Some(id)) => format!("cluster {id} at {at}"),
+        (None, None) => format!("at {at}"),
+    };
+    match status.source.last_contact_ms {
+        Some(then) => format!("{who}, last contact {} ago", seconds(now_ms.saturating_sub(then).max(0) as f64 / 1_000.0)),
+        None => format!("{who}, not reached yet"),
+    }
+}
+
+fn partitions(status: &LinkStatus) -> String {
+    let mut table = Table::new(&["TOPIC", "STATE", "PARTITION", "SOURCE HW", "LOCAL HW", "LAG", "LAG SECONDS", ""]);
+    for topic in &status.topics {
+        for p in &topic.partitions {
+            table.row(vec![
+                topic.name.clone(),
+                state(topic),
+                p.partition.to_string(),
+                or_dash(p.source_high_watermark),
+                p.high_watermark.to_string(),
+                or_dash(p.lag.map(|lag| lag.records)),
+                p.lag.map_or_else(|| "-".to_owned(), |lag| format!("{:.1}", lag.seconds)),
+                notes(p),
+            ]);
+        }
+    }
+    table.print(&[2, 3, 4, 5, 6])
+}
+
+fn state(topic: &TopicStatus) -> String {
+    match &topic.step {
+        Some(step) => format!("{} ({step})", topic.state),
+        None => topic.state.to_string(),
+    }
+}
+
+/// What stands behind the numbers of a partition.
+fn notes(p: &PartitionStatus) -> String {
+    let mut notes = Vec::new();
+    if let Some(stalled) = p.stalled_seconds {
+        notes.push(format!("STALLED for {}", seconds(stalled)));
+    }
+    if let Some(cut) = p.cut {
+        notes.push(format!("cut at {cut}, epoch {}", p.leader_epoch));
+    }
+    if let Some(lag) = p.lag.filter(|lag| lag.records_stable != lag.records) {
+        notes.push(format!("{} behind the last stable offset", lag.records_stable));
+    }
+    if !p.open_transactions.is_empty() {
+        notes.push(format!("{} open transactions", p.open_transactions.len()));
+    }
+    notes.extend(p.error.clone());
+    notes.join("; ")
+}
+
+/// What there is to say about a topic as a whole.
+fn remarks(topic: &TopicStatus) -> Vec<String> {
+    let mut remarks: Vec<String> = topic.reason.iter().cloned().collect();
+    if topic.source_missing {
+        remarks.push("SOURCE MISSING: the source does not have this topic any more; what was copied stays".to_owned());
+    }
+    for gap in &topic.gaps {
+        remarks.push(format!(
+            "GAP in partition {}: offsets {} to {} will never come ({})",
+            gap.partition,
+            gap.from,
+            gap.to - 1,
+            gap.reason
+        ));
+    }
+    remarks
+}
+
+/// What a failover would lose, and what is not known about it.
 pub fn loss(loss: &Loss) -> String {
-    let _ = loss;
-    unimplemented!()
+    let mut out = format!("failover of link {}: {}\n", loss.link, count(loss.topics.len(), "topic"));
+    out += &match loss.last_contact_seconds {
+        Some(ago) => {
+            format!("{} was last reached {} ago; what it took since then is not known and would be lost too\n", loss.source, seconds(ago))
+        }
+        None => format!("{} was never reached since this site started: what it has that is not here is not known\n", loss.source),
+    };
+    let mut table = Table::new(&["TOPIC", "PARTITION", "CUT AT", "RECORDS LOST", "BYTES (ESTIMATED)", "SECONDS"]);
+    let mut whole = Vec::new();
+    for topic in &loss.topics {
+        if topic.partitions.is_empty() {
+            whole.push(topic.topic.as_str());
+        }
+        for p in &topic.partitions {
+            let [records, bytes, secs] = lag_cells(p.lag);
+            table.row(vec![topic.topic.clone(), p.partition.to_string(), p.end.to_string(), records, bytes, secs]);
+        }
+    }
+    if !table.rows.is_empty() {
+        out += &table.print(&[1, 2, 3, 4, 5]);
+        let [records, bytes, secs] = lag_cells(loss.total());
+        out += &format!("known to be lost in all: {records} records, {bytes} bytes, {secs} seconds\n");
+    }
+    if !whole.is_empty() {
+        out += &format!("nothing known to be lost: {}\n", whole.join(", "));
+    }
+    for topic in &loss.topics {
+        for p in &topic.partitions {
+            for open in &p.open_transactions {
+                let place = format!("{}-{}", topic.topic, p.partition);
+                out += &format!(
+                    "open transaction on {place}: producer {} from offset {}, will be aborted\n",
+                    open.producer_id, open.first_offset
+                );
+            }
+        }
+    }
+    for half in &loss.half_copied {
+        out += &format!(
+            "transaction CUT IN HALF: producer {}, ended at {}, will be aborted at {}\n",
+            half.producer_id,
+            places(&half.ended_on),
+            places(&half.open_on)
+        );
+    }
+    for g in &loss.groups_behind {
+        let here = g.offset.map_or_else(|| "no position".to_owned(), |offset| offset.to_string());
+        out += &format!("group {} on {}-{}: here {here}, at the source {}\n", g.group, g.topic, g.partition, g.source_offset);
+    }
+    for left in &loss.not_affected {
+        out += &format!("left as it is: {}: {}\n", left.topic, left.reason);
+    }
+    out
+}
+
+fn lag_cells(lag: Option<Lag>) -> [String; 3] {
+    match lag {
+        Some(lag) => [lag.records.to_string(), or_dash(lag.bytes), format!("{:.1}", lag.seconds)],
+        None => ["-".to_owned(), "-".to_owned(), "-".to_owned()],
+    }
+}
+
+fn places(places: &[(String, i32)]) -> String {
+    places.iter().map(|(topic, partition)| format!("{topic}-{partition}")).collect::<Vec<_>>().join(", ")
+}
+
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+fn seconds(value: f64) -> String {
+    format!("{value:.1} s")
+}
+
+fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// Columns by spaces.
+struct Table {
+    header: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    fn new(header: &[&str]) -> Table {
+        Table { header: header.iter().map(|h| (*h).to_owned()).collect(), rows: Vec::new() }
+    }
+
+    fn row(&mut self, row: Vec<String>) {
+        self.rows.push(row);
+    }
+
+    /// `right` names the columns that are aligned to the right.
+    fn print(&self, right: &[usize]) -> String {
+        let lines = || std::iter::once(&self.header).chain(&self.rows);
+        let width = |at: usize| lines().map(|line| line[at].chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
+        let mut out = String::new();
+        for line in lines() {
+            let cells = line.iter().enumerate().map(|(at, cell)| {
+                let width = widths[at];
+                if right.contains(&at) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+            });
+            out += cells.collect::<Vec<_>>().join("  ").trim_end();
+            out.push('\n');
+        }
+        out
+    }
 }
