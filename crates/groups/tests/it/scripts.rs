@@ -1,9 +1,7 @@
 //! Runs the scripts: the classic protocol and offsets, each file one story.
 
-mod words;
-
+use crate::words::Words;
 use gnomon_machine::harness::run_scripts;
-use words::Words;
 
 #[test]
 fn classic() {

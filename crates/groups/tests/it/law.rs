@@ -1,0 +1,194 @@
+//! The replay law by seeds: random members, commits, links, deletions, restarts and crashes; and at every step the invariants of living groups.
+
+use crate::words::{name, subscription};
+use gnomon_groups::*;
+use gnomon_machine::{
+    Machine, Now, ReplyToken,
+    replay_law::{Dice, World, holds},
+};
+use std::collections::BTreeMap;
+
+/// Clients that believe what they were last told, most of the time.
+#[derive(Default)]
+struct Clients {
+    fresh: u32,
+    /// Members that somebody was told of, with their group and generation.
+    members: Vec<(Name, Name, i32)>,
+    /// What each parked or answered join and commit asked for.
+    asked: BTreeMap<ReplyToken, Name>,
+    tokens: u64,
+}
+
+const GROUPS: [&str; 3] = ["g", "h", "k"];
+const TOPICS: [&str; 3] = ["t", "u", "v"];
+const LINKS: [&str; 2] = ["from-a", "from-c"];
+
+fn any(dice: &mut Dice, of: &[&str]) -> Name {
+    name(dice.pick::<&str>(of))
+}
+
+impl Clients {
+    fn member(&self, dice: &mut Dice, group: &Name) -> (Name, i32) {
+        let here: Vec<_> = self.members.iter().filter(|(of, ..)| of == group).collect();
+        match here.len() {
+            0 => (name("nobody"), dice.below(3) as i32 - 1),
+            known => {
+                let recent = known - 1 - dice.below(known.min(4) as u64) as usize;
+                let (_, member_id, generation) = here[recent];
+                (member_id.clone(), generation - i32::from(dice.percent(5)))
+            }
+        }
+    }
+
+    fn join(&mut self, dice: &mut Dice, group: Name) -> Event {
+        self.fresh += 1;
+        let instance_id = dice.percent(30).then(|| name(["i1", "i2"][dice.below(2) as usize]));
+        let (member_id, _) = if dice.percent(65) { self.member(dice, &group) } else { (name(""), 0) };
+        let offered =
+            |dice: &mut Dice, protocol: &str| Protocol { name: name(protocol), metadata: subscription(&any(dice, &["t", "t+u", "u!x"])) };
+        let mut protocols = vec![offered(dice, "range")];
+        if dice.percent(40) {
+            let other = offered(dice, "sticky");
+            protocols.insert(dice.below(2) as usize, other);
+        }
+        Event::Join(Join {
+            group,
+            member_id,
+            instance_id,
+            fresh_member_id: name(&format!("m-{}", self.fresh)),
+            client_id: name("c"),
+            client_host: name("/127.0.0.1"),
+            session_timeout_ms: 1_000 * (5 + dice.below(6)) as i32,
+            rebalance_timeout_ms: dice.below(5_000) as i32 - 100,
+            protocol_type: name(if dice.percent(97) { "consumer" } else { "connect" }),
+            protocols,
+            require_known_member_id: dice.percent(50),
+            supports_skip_assignment: dice.percent(50),
+        })
+    }
+
+    fn offsets(&self, dice: &mut Dice) -> Vec<(Name, i32, i64)> {
+        (0..dice.below(4)).map(|_| (any(dice, &TOPICS), dice.below(2) as i32, dice.below(5) as i64)).collect()
+    }
+
+    fn commit(&self, dice: &mut Dice, group: Name) -> Event {
+        let (member_id, generation) = if dice.percent(70) { self.member(dice, &group) } else { (name(""), -1) };
+        let offsets = self.offsets(dice).into_iter().map(|(topic, partition, offset)| CommitOffset {
+            topic,
+            partition,
+            offset,
+            leader_epoch: dice.below(3) as i32 - 1,
+            metadata: any(dice, &["", "note"]),
+            paired: dice.percent(40),
+        });
+        let offsets = offsets.collect();
+        let retention_ms = dice.percent(10).then_some(30_000);
+        Event::Commit(Commit { group, member_id, generation, instance_id: None, retention_ms, offsets })
+    }
+
+    fn link_brings(&self, dice: &mut Dice, group: Name) -> Event {
+        let link = any(dice, &LINKS);
+        if dice.percent(10) {
+            return Event::SyncEnded(SyncEnded { link, topics: dice.percent(50).then(|| vec![any(dice, &TOPICS)]) });
+        }
+        let offset = |(topic, partition, offset)| SyncOffset { topic, partition, offset, leader_epoch: -1, metadata: name("") };
+        let offsets = self.offsets(dice).into_iter().map(offset).collect();
+        Event::SyncOffsets(SyncOffsets { link, group, offsets, complete: dice.percent(20), last: dice.percent(10) })
+    }
+}
+
+impl World for Clients {
+    type M = Groups;
+
+    fn event(&mut self, dice: &mut Dice, _: &Durable, _: Now) -> Event {
+        self.tokens += 1;
+        let group = any(dice, &GROUPS);
+        self.asked.insert(ReplyToken(self.tokens), group.clone());
+        let (member_id, generation) = self.member(dice, &group);
+        match dice.below(100) {
+            0..=29 => self.join(dice, group),
+            30..=49 => {
+                let assignments = self.members.iter().map(|(_, id, _)| (id.clone(), "some".into())).collect();
+                Event::Sync(Sync { group, member_id, instance_id: None, generation, protocol_type: None, protocol: None, assignments })
+            }
+            50..=59 => Event::Heartbeat(Heartbeat { group, member_id, instance_id: None, generation }),
+            60..=65 => {
+                let instance_id = dice.percent(20).then(|| name("i1"));
+                let member_id = if instance_id.is_some() { name("") } else { member_id };
+                Event::Leave(Leave { group, members: vec![LeaveMember { member_id, instance_id }] })
+            }
+            66..=79 => self.commit(dice, group),
+            80..=89 => self.link_brings(dice, group),
+            90..=91 => Event::TopicsDeleted(TopicsDeleted { topics: vec![any(dice, &TOPICS)] }),
+            92..=93 => Event::DeleteGroups(DeleteGroups { groups: vec![group] }),
+            94..=95 => Event::Fetch(Fetch { group, which: Which::All }),
+            96..=97 => Event::List(List::default()),
+            _ => Event::Describe(Describe { groups: vec![group] }),
+        }
+    }
+
+    fn told(&mut self, token: ReplyToken, reply: Reply) {
+        let Some(group) = self.asked.remove(&token) else { return };
+        match reply {
+            Reply::Joined(joined) => self.members.push((group, joined.member_id, joined.generation)),
+            Reply::Refused(GroupError::MemberIdRequired { member_id }) => self.members.push((group, member_id, -1)),
+            _ => {}
+        }
+    }
+
+    fn check(&self, durable: &Durable, soft: &Soft) -> Result<(), String> {
+        soft.check(durable)
+    }
+
+    fn soft(&self) -> Soft {
+        Soft::new(GroupConfig {
+            initial_rebalance_delay_ms: 300,
+            session_timeout_min_ms: 1,
+            members_max: 4,
+            offsets_retention_ms: 20_000,
+            offsets_check_interval_ms: 5_000,
+            new_member_join_timeout_ms: 8_000,
+            ..GroupConfig::default()
+        })
+    }
+}
+
+#[test]
+fn holds_by_seeds() {
+    for seed in 0..60 {
+        holds(seed, 2_000, Clients::default());
+    }
+}
+
+/// A random run must reach what it is for; else it proves nothing.
+#[test]
+fn random_runs_get_to_stable_groups_and_marks() {
+    let (mut stable, mut local, mut linked, mut fenced) = (0, 0, 0, 0);
+    for seed in 0..20 {
+        let mut clients = Clients::default();
+        let mut dice = Dice::new(seed);
+        let (mut durable, mut soft) = (Durable::default(), clients.soft());
+        let mut now = Now { mono: gnomon_machine::Mono(0), wall: gnomon_machine::Wall(0) };
+        for token in 1..=1_000 {
+            let event = clients.event(&mut dice, &durable, now);
+            let mut effects = Groups::step(&durable, &mut soft, now, event, ReplyToken(token));
+            now = Now { mono: now.mono.after(100), wall: gnomon_machine::Wall(now.wall.0 + 100) };
+            for record in &effects.records {
+                Groups::replay(&mut durable, record);
+            }
+            let ticked = Groups::tick(&durable, &mut soft, now);
+            for record in &ticked.records {
+                Groups::replay(&mut durable, record);
+            }
+            effects.replies.extend(ticked.replies);
+            for (token, reply) in effects.replies {
+                fenced += u32::from(matches!(reply, Reply::Refused(GroupError::FencedInstance { .. })));
+                stable += u32::from(matches!(reply, Reply::Synced(_)));
+                clients.told(token, reply);
+            }
+            local += durable.topics().filter(|(_, _, origin)| *origin == Some(&Origin::Local)).count();
+            linked += durable.topics().filter(|(_, _, origin)| matches!(origin, Some(Origin::Link(_)))).count();
+        }
+    }
+    assert!(stable > 100 && local > 100 && linked > 100 && fenced > 10, "{stable} {local} {linked} {fenced}");
+}

@@ -1,0 +1,86 @@
+//! What is too long or too much: refused with its numbers, and what there is much of is erased in parts.
+
+use crate::words::{name, subscription};
+use gnomon_groups::*;
+use gnomon_machine::{Machine, Mono, Now, ReplyToken, Wall};
+
+const NOW: Now = Now { mono: Mono(0), wall: Wall(0) };
+
+fn ask(durable: &mut Durable, soft: &mut Soft, event: Event) -> Reply {
+    let effects = Groups::step(durable, soft, NOW, event, ReplyToken(1));
+    for record in &effects.records {
+        Groups::replay(durable, record);
+    }
+    effects.replies.into_iter().next().unwrap().1
+}
+
+fn commit(group: &str, offsets: impl IntoIterator<Item = (i32, String)>) -> Event {
+    let one = |(partition, metadata): (i32, String)| CommitOffset {
+        topic: name("t"),
+        partition,
+        offset: 1,
+        leader_epoch: -1,
+        metadata: name(&metadata),
+        paired: false,
+    };
+    let offsets = offsets.into_iter().map(one).collect();
+    Event::Commit(Commit { group: name(group), member_id: name(""), instance_id: None, generation: -1, retention_ms: None, offsets })
+}
+
+#[test]
+fn metadata_is_limited_by_partition() {
+    let (mut durable, mut soft) = (Durable::default(), Soft::default());
+    let event = commit("g", [(0, "x".repeat(4_096)), (1, "x".repeat(4_097))]);
+    let outcomes = ask(&mut durable, &mut soft, event).into_committed().unwrap();
+    assert_eq!(outcomes[0].result, Ok(()));
+    assert_eq!(outcomes[1].result, Err(GroupError::MetadataTooLarge { bytes: 4_097, max: 4_096 }));
+    assert!(durable.committed("g", "t", 0).is_some() && durable.committed("g", "t", 1).is_none());
+}
+
+#[test]
+fn names_that_no_record_can_hold_are_refused() {
+    let (mut durable, mut soft) = (Durable::default(), Soft::default());
+    let long = "x".repeat(32_768);
+    let refused = Err(GroupError::NameTooLong { bytes: 32_768, max: 32_767 });
+    assert_eq!(ask(&mut durable, &mut soft, commit(&long, [(0, String::new())])).into_committed().map(drop), refused);
+
+    let join = Event::Join(Join {
+        group: name("g"),
+        member_id: name(""),
+        instance_id: Some(name(&long)),
+        fresh_member_id: name("m"),
+        client_id: name("c"),
+        client_host: name("/h"),
+        session_timeout_ms: 6_000,
+        rebalance_timeout_ms: 6_000,
+        protocol_type: name("consumer"),
+        protocols: vec![Protocol { name: name("range"), metadata: subscription("t") }],
+        require_known_member_id: false,
+        supports_skip_assignment: false,
+    });
+    assert_eq!(ask(&mut durable, &mut soft, join).into_joined().map(drop), refused);
+    assert_eq!(soft.counts(), (0, 0));
+}
+
+#[test]
+fn a_great_expiry_comes_in_parts() {
+    let (mut durable, mut soft) = (Durable::default(), Soft::default());
+    Groups::led(&durable, &mut soft, NOW);
+    for group in 0..4 {
+        ask(&mut durable, &mut soft, commit(&format!("g{group}"), (0..3_000).map(|partition| (partition, String::new()))));
+    }
+    let mut parts = Vec::new();
+    let week = 7 * 24 * 3_600_000;
+    let mut now = Now { mono: Mono(week), wall: Wall(week as i64) };
+    while parts.iter().sum::<usize>() < 12_000 {
+        assert!(Groups::deadline(&soft).unwrap() <= now.mono);
+        let effects = Groups::tick(&durable, &mut soft, now);
+        for record in &effects.records {
+            Groups::replay(&mut durable, record);
+        }
+        parts.push(effects.records.len());
+        now.mono = now.mono.after(100);
+    }
+    assert_eq!(parts, [6_000, 6_000]);
+    assert_eq!(durable, Durable::default());
+}
