@@ -4,7 +4,7 @@
 
 use crate::{
     image::{Image, Link, Writers},
-    record::{Epochs, Incarnated, PartitionEpoch, ProducerIds, Record, TopicDeleted, TopicTakenOver},
+    record::{Epochs, Incarnated, LinkDeleted, PartitionEpoch, ProducerIds, Record, TopicDeleted, TopicTakenOver},
     topic::Topic,
 };
 use gnomon_protocol::ids::{LeaderEpoch, TopicId};
@@ -29,6 +29,9 @@ impl Image {
                     Arc::make_mut(&mut self.taken_over).insert(*topic, taken_over.clone());
                 }
             }
+            Record::LinkDeleted(LinkDeleted { id }) => {
+                Arc::make_mut(&mut self.links).remove(id);
+            }
             Record::ProducerIds(ProducerIds { next }) => self.next_producer_block = self.next_producer_block.max(*next),
         }
     }
@@ -45,7 +48,7 @@ impl Image {
         if !self.link_names.is_empty() {
             records.push(Record::LinkNames(self.link_names.as_ref().clone()));
         }
-        records.extend(self.links.values().map(|link| Record::Link(link.as_ref().clone())));
+        records.extend(self.links.values().map(|link| Record::Link(Box::new(link.as_ref().clone()))));
         records.extend(self.topics.values().map(|topic| Record::Topic(topic.as_ref().clone())));
         records.extend(
             self.taken_over

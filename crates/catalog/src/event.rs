@@ -34,6 +34,11 @@ pub enum Event {
         /// Who asks.
         source: LinkSource,
     },
+    /// Forgets a link that copies nothing any more. Its name stays known, so that no file brings it back.
+    DeleteLink {
+        /// The link's name.
+        name: String,
+    },
     /// A link reached its source.
     LinkContact {
         /// The link.

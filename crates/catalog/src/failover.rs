@@ -1,61 +1,249 @@
-//! Ending shadows.
+//! Ending shadows: the steps (a) to (g) of a failover, each recorded one as one record list for all topics of a batch.
+//!
+//! A batch is what one command began together, or what a start found at the same recorded step; its topics move in step, and what comes next is
+//! looked up in the table of `gnomon_links::failover`. A topic that cannot go on leaves its batch with a reason and stays FAILING_OVER; the next
+//! command that names it, or the next start, tries again. Commands wait for topics, not for batches: a later one may join.
+//!
+//! What partitions report is soft: after a start everything between two recorded steps is asked for again.
+
+mod work;
+
+pub(crate) use work::Failovers;
+
 use crate::{
-    event::FailOver,
-    image::Image,
+    error::FailOverError,
+    event::{FailOver, Which},
+    image::{Image, Link},
     machine::{Catalog, Soft},
+    record::Record,
     reply::Reply,
-    topic::LinkId,
+    topic::{Cut, FailoverStep, LinkId, Topic},
+};
+use gnomon_links::{
+    LinkState, TopicState,
+    failover::{EpochPolicy, EpochsExhausted, Next, Recorded, next, next_epoch},
+    topic_state,
 };
 use gnomon_machine::{Effects, ReplyToken};
-use gnomon_protocol::ids::{BatchEpoch, Offset, TopicId};
-#[derive(Debug, Default)]
-pub(crate) struct Failovers {}
-impl Failovers {
-    pub(crate) fn resign(&mut self) -> Vec<(ReplyToken, Reply)> {
-        unimplemented!()
-    }
-}
+use gnomon_protocol::ids::{BatchEpoch, LeaderEpoch, Offset, TopicId};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use work::{Waiting, Work};
+
+/// Where a partition's copy ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reached {
     pub end: Offset,
     pub last_epoch: BatchEpoch,
     pub highest_seen: i32,
 }
-pub(crate) fn begin(_image: &Image, _soft: &mut Soft, _asked: &FailOver, _token: ReplyToken) -> Effects<Catalog> {
-    unimplemented!()
+
+pub(crate) fn begin(image: &Image, soft: &mut Soft, asked: &FailOver, token: ReplyToken) -> Effects<Catalog> {
+    let chosen = match choose(image, asked) {
+        Ok(chosen) => chosen,
+        Err(error) => return Effects::reply(token, Reply::FailOver(Err(error))),
+    };
+    let link = chosen.link;
+    let mut work = Work::new(image, soft);
+    if asked.which == Which::All && link.state != LinkState::FailedOver && !link.ending {
+        work.record(Record::Link(Box::new(Link { ending: true, ..link.as_ref().clone() })));
+    }
+    let mut pending = BTreeSet::new();
+    let mut fresh: BTreeMap<Recorded, BTreeSet<TopicId>> = BTreeMap::new();
+    for topic in &chosen.topics {
+        let recorded = recorded(topic);
+        if recorded == Recorded::Done {
+            continue;
+        }
+        pending.insert(topic.id);
+        if work.failovers.has(topic.id) {
+            continue;
+        }
+        if recorded == Recorded::Nothing {
+            work.record(Record::Topic(fenced(topic)));
+        }
+        fresh.entry(recorded.max(Recorded::Fenced)).or_default().insert(topic.id);
+    }
+    let topics = chosen.topics.iter().map(|topic| topic.id).collect();
+    work.failovers.waiting.insert(token, Waiting { link: link.id, topics, pending });
+    for (recorded, topics) in fresh {
+        let batch = work.failovers.begin(link.id, recorded, topics);
+        work.drive(batch);
+    }
+    work.end_link(link.id);
+    work.finish()
 }
+
+/// What a command is about.
+struct Chosen<'a> {
+    link: &'a Arc<Link>,
+    /// In order of names.
+    topics: Vec<Arc<Topic>>,
+}
+
+fn choose<'a>(image: &'a Image, asked: &FailOver) -> Result<Chosen<'a>, FailOverError> {
+    let link = image.link_by_name(&asked.link).ok_or_else(|| FailOverError::UnknownLink { name: asked.link.clone() })?;
+    let mut topics: Vec<Arc<Topic>> = match &asked.which {
+        Which::All => image.topics_of(link.id).cloned().collect(),
+        Which::Prefix(prefix) => {
+            let topics: Vec<_> = image.topics_of(link.id).filter(|topic| topic.name.starts_with(prefix.as_str())).cloned().collect();
+            if topics.is_empty() {
+                return Err(FailOverError::NoneMatches { prefix: prefix.clone(), link: asked.link.clone() });
+            }
+            topics
+        }
+        Which::Topics(names) => names.iter().map(|name| of_link(image, link, name)).collect::<Result<_, _>>()?,
+    };
+    topics.sort_by(|a, b| a.name.cmp(&b.name));
+    topics.dedup_by_key(|topic| topic.id);
+    Ok(Chosen { link, topics })
+}
+
+fn of_link(image: &Image, link: &Link, name: &str) -> Result<Arc<Topic>, FailOverError> {
+    let topic = image.topic_by_name(name).ok_or_else(|| FailOverError::UnknownTopic { topic: name.to_owned() })?;
+    if topic.shadow.as_ref().is_none_or(|shadow| shadow.link != link.id) {
+        return Err(FailOverError::NotOfLink { topic: name.to_owned(), link: link.name().to_owned() });
+    }
+    Ok(topic.clone())
+}
+
+/// What is durable of a topic's failover.
+fn recorded(topic: &Topic) -> Recorded {
+    match &topic.shadow {
+        None => Recorded::Nothing,
+        Some(shadow) if shadow.state.is_ours() => Recorded::Done,
+        Some(shadow) if shadow.state != TopicState::FailingOver => Recorded::Nothing,
+        Some(shadow) => match shadow.step {
+            None | Some(FailoverStep::Fenced) => Recorded::Fenced,
+            Some(FailoverStep::Cut) => Recorded::CutAndEpoch,
+        },
+    }
+}
+
+/// Step (a).
+fn fenced(topic: &Topic) -> Topic {
+    let mut topic = topic.clone();
+    if let Some(shadow) = &mut topic.shadow {
+        debug_assert!(topic_state::step(shadow.state, TopicState::FailingOver).is_ok());
+        shadow.state = TopicState::FailingOver;
+        shadow.step = Some(FailoverStep::Fenced);
+        shadow.reason = None;
+        shadow.fence += 1;
+    }
+    topic
+}
+
+/// Steps (c) and (d).
+fn cut(topic: &Topic, reached: &BTreeMap<(TopicId, i32), Reached>, policy: EpochPolicy) -> Result<Topic, EpochsExhausted> {
+    let mut topic = topic.clone();
+    for (partition, index) in topic.partitions.iter_mut().zip(0..) {
+        let Some(reached) = reached.get(&(topic.id, index)) else { continue };
+        let highest = reached.highest_seen.max(reached.last_epoch.0).max(partition.leader_epoch.0);
+        let epoch = LeaderEpoch(next_epoch(highest, policy)?);
+        partition.leader_epoch = epoch;
+        partition.cut = Some(Cut { end: reached.end, last_epoch: reached.last_epoch, epoch });
+    }
+    if let Some(shadow) = &mut topic.shadow {
+        (shadow.step, shadow.reason) = (Some(FailoverStep::Cut), None);
+    }
+    Ok(topic)
+}
+
+/// Step (g).
+fn done(topic: &Topic) -> Topic {
+    let mut topic = topic.clone();
+    if let Some(shadow) = &mut topic.shadow {
+        debug_assert!(topic_state::step(shadow.state, TopicState::FailedOver).is_ok());
+        (shadow.state, shadow.step, shadow.reason) = (TopicState::FailedOver, None, None);
+    }
+    topic
+}
+
+/// A link that was asked to end whole and has no shadow left, as FAILED_OVER.
+pub(crate) fn ended(image: &Image, link: LinkId) -> Option<Link> {
+    let link = image.link(link).filter(|link| link.ending && link.state != LinkState::FailedOver)?;
+    if image.topics_of(link.id).any(|topic| topic.is_shadow()) {
+        return None;
+    }
+    Some(Link { state: LinkState::FailedOver, ending: false, ..link.as_ref().clone() })
+}
+
 pub(crate) fn cut_reached(
-    _image: &Image,
-    _soft: &mut Soft,
-    _topic: TopicId,
-    _partition: i32,
-    _reached: Reached,
-    _token: ReplyToken,
+    image: &Image,
+    soft: &mut Soft,
+    topic: TopicId,
+    partition: i32,
+    reached: Reached,
+    token: ReplyToken,
 ) -> Effects<Catalog> {
-    unimplemented!()
+    let mut work = Work::new(image, soft);
+    if let Some((number, batch)) = work.batch_at(topic, Next::Cut)
+        && batch.missing.remove(&(topic, partition))
+    {
+        batch.reached.insert((topic, partition), reached);
+        work.reported(number);
+    }
+    work.noted(token)
 }
+
+pub(crate) fn markers_written(image: &Image, soft: &mut Soft, topic: TopicId, partition: i32, token: ReplyToken) -> Effects<Catalog> {
+    let mut work = Work::new(image, soft);
+    if let Some((number, batch)) = work.batch_at(topic, Next::AbortOpen)
+        && batch.missing.remove(&(topic, partition))
+    {
+        work.reported(number);
+    }
+    work.noted(token)
+}
+
+/// A partition cannot do what `at` asks: its topic leaves the batch.
 pub(crate) fn partition_failed(
-    _image: &Image,
-    _soft: &mut Soft,
-    _topic: TopicId,
-    _partition: i32,
-    _why: &str,
-    _token: ReplyToken,
+    image: &Image,
+    soft: &mut Soft,
+    at: Next,
+    topic: TopicId,
+    partition: i32,
+    why: &str,
+    token: ReplyToken,
 ) -> Effects<Catalog> {
-    unimplemented!()
+    let mut work = Work::new(image, soft);
+    if let Some((number, _)) = work.batch_at(topic, at) {
+        work.stuck(topic, format!("partition {partition}: {why}"));
+        work.reported(number);
+    }
+    work.noted(token)
 }
-pub(crate) fn markers_written(_image: &Image, _soft: &mut Soft, _topic: TopicId, _partition: i32, _token: ReplyToken) -> Effects<Catalog> {
-    unimplemented!()
+
+pub(crate) fn offsets_applied(image: &Image, soft: &mut Soft, link: LinkId, topics: &[TopicId], token: ReplyToken) -> Effects<Catalog> {
+    let mut work = Work::new(image, soft);
+    let numbers: BTreeSet<u64> = topics.iter().filter_map(|topic| work.failovers.batch_of.get(topic).copied()).collect();
+    for number in numbers {
+        let Some(batch) = work.failovers.batches.get_mut(&number) else { continue };
+        let whole = batch.topics.iter().all(|topic| topics.contains(topic));
+        if whole && batch.link == link && next(batch.recorded, batch.reported) == Next::ApplyOffsets {
+            batch.reported.offsets = true;
+            work.drive(number);
+        }
+    }
+    work.noted(token)
 }
-pub(crate) fn offsets_applied(
-    _image: &Image,
-    _soft: &mut Soft,
-    _link: LinkId,
-    _topics: &[TopicId],
-    _token: ReplyToken,
-) -> Effects<Catalog> {
-    unimplemented!()
-}
-pub(crate) fn resume(_image: &Image, _soft: &mut Soft) -> Effects<Catalog> {
-    unimplemented!()
+
+/// Takes up again every failover that is on record: one batch per link and recorded step.
+pub(crate) fn resume(image: &Image, soft: &mut Soft) -> Effects<Catalog> {
+    let mut work = Work::new(image, soft);
+    let mut found: BTreeMap<(LinkId, Recorded), BTreeSet<TopicId>> = BTreeMap::new();
+    for topic in image.topics.values() {
+        let Some(shadow) = topic.shadow.as_ref().filter(|shadow| shadow.state == TopicState::FailingOver) else { continue };
+        found.entry((shadow.link, recorded(topic))).or_default().insert(topic.id);
+    }
+    for ((link, recorded), topics) in found {
+        let batch = work.failovers.begin(link, recorded, topics);
+        work.drive(batch);
+    }
+    for link in image.links.keys() {
+        work.end_link(*link);
+    }
+    work.finish()
 }

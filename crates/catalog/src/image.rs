@@ -282,9 +282,11 @@ impl Image {
         may_create(name, &claims, ours, &others)
     }
 
-    /// What is in force for a topic.
+    /// What is in force for a topic. The site's own logs are never write-cached: what they say has been told to clients.
     pub fn topic_config(&self, topic: &Topic, defaults: &SiteDefaults) -> TopicConfig {
-        TopicConfig::resolve(&topic.configs, defaults)
+        let mut config = TopicConfig::resolve(&topic.configs, defaults);
+        config.write_caching &= !topic.name.starts_with("__");
+        config
     }
 
     /// The value in force for one configuration of a topic, and where it comes from; `None` for an unknown name.

@@ -8,6 +8,7 @@ mod apply;
 mod config_keys;
 mod create;
 mod discover;
+mod error;
 mod event;
 mod failover;
 mod image;
@@ -22,16 +23,18 @@ mod topics;
 
 pub use action::Action;
 pub use config_keys::{ConfigKey, KEYS, Kind, config_key};
+pub use error::{
+    AlterConfigsError, CreateLinkError, CreateTopicError, DeleteLinkError, DeleteTopicError, FailOverError, NotRegistered,
+    ProducerIdsError, RegisterError, TopicStateError, UnknownLink,
+};
 pub use event::{
     AlterTopicConfigs, CreateTopics, Discovered, Event, FailOver, LinkSource, NewTopic, Origin, Register, TakeoverReport, Which,
 };
 pub use image::{BrokerEntry, ConfigSource, Endpoint, Image, Link, Site, SourceSite, TakenOver, Writers, shadow_configs, shadow_origin};
 pub use machine::{Catalog, Settings, Soft};
-pub use record::{Epochs, Incarnated, PartitionEpoch, ProducerIds, Record, TopicDeleted, TopicTakenOver};
+pub use record::{Epochs, Incarnated, LinkDeleted, PartitionEpoch, ProducerIds, Record, TopicDeleted, TopicTakenOver};
 pub use reply::{
-    AlterConfigsError, CreateLinkError, CreateTopicError, CreatedTopic, DeleteTopicError, Discovery, FailOverError, FailedOver,
-    FailedOverTopic, LinkCreated, LinkOutcome, NotRegistered, ProducerIdBlock, ProducerIdsError, RegisterError, Registered, Reply,
-    TopicCreation, TopicStateError, UnknownLink,
+    CreatedTopic, Discovery, FailedOver, FailedOverTopic, LinkCreated, LinkOutcome, ProducerIdBlock, Registered, Reply, TopicCreation,
 };
 pub use site::cluster_id_of;
 pub use topic::{Cut, FailoverStep, LinkId, Partition, Shadow, Topic};

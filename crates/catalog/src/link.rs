@@ -1,21 +1,112 @@
-//! Making links, and what they reach.
+//! Links come, reach their source, and go. What they copy is decided in `discover.rs`, how they end in `failover.rs`.
+
 use crate::{
+    error::{CreateLinkError, DeleteLinkError, NotRegistered, UnknownLink},
     event::LinkSource,
-    image::{Image, SourceSite},
+    image::{Image, Link, SourceSite},
     machine::Catalog,
+    record::{LinkDeleted, Record},
+    reply::{LinkCreated, LinkOutcome, Reply},
     topic::LinkId,
 };
-use gnomon_links::LinkConfig;
+use gnomon_links::{
+    LinkConfig, LinkState,
+    contact::{Contact, ContactFault, OurSite, check},
+    ownership::{Claim, check_links},
+};
 use gnomon_machine::{Effects, ReplyToken};
-pub(crate) fn create(_image: &Image, _id: LinkId, _config: LinkConfig, _source: LinkSource, _token: ReplyToken) -> Effects<Catalog> {
-    unimplemented!()
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) fn create(image: &Image, id: LinkId, config: LinkConfig, source: LinkSource, token: ReplyToken) -> Effects<Catalog> {
+    match made(image, id, config, source) {
+        Err(error) => Effects::reply(token, Reply::CreateLink(Err(error))),
+        Ok((created, link)) => {
+            let mut effects = Effects::reply(token, Reply::CreateLink(Ok(created)));
+            effects.records.extend(link.map(|link| Record::Link(Box::new(link))));
+            effects
+        }
+    }
 }
+
+fn made(image: &Image, id: LinkId, config: LinkConfig, source: LinkSource) -> Result<(LinkCreated, Option<Link>), CreateLinkError> {
+    if image.site.is_none() {
+        return Err(NotRegistered.into());
+    }
+    let name = config.name.as_str();
+    if let Some(there) = image.link_by_name(name) {
+        return match source {
+            LinkSource::Command => Err(CreateLinkError::Exists { name: name.to_owned() }),
+            LinkSource::File => {
+                let differences = there.config.differences(&config);
+                Ok((LinkCreated { id: there.id, outcome: LinkOutcome::Stands { differences } }, None))
+            }
+        };
+    }
+    if source == LinkSource::File && image.link_names.contains(name) {
+        return Err(CreateLinkError::Deleted { name: name.to_owned() });
+    }
+    let link = Link {
+        id,
+        config,
+        state: LinkState::Active,
+        ending: false,
+        fault: None,
+        source_cluster_id: None,
+        source_site: None,
+        made_from_file: source == LinkSource::File,
+        unselected: BTreeMap::new(),
+        released: BTreeSet::new(),
+    };
+    let others: Vec<Claim<'_>> = image.links.values().map(|other| other.claim("")).collect();
+    check_links(&link.claim(""), &others)?;
+    Ok((LinkCreated { id, outcome: LinkOutcome::Made }, Some(link)))
+}
+
 pub(crate) fn contact(
-    _image: &Image,
-    _link: LinkId,
-    _cluster_id: Option<String>,
-    _peer: Option<SourceSite>,
-    _token: ReplyToken,
+    image: &Image,
+    id: LinkId,
+    cluster_id: Option<String>,
+    peer: Option<SourceSite>,
+    token: ReplyToken,
 ) -> Effects<Catalog> {
-    unimplemented!()
+    let Some(link) = image.link(id) else {
+        return Effects::reply(token, Reply::LinkContact(Err(UnknownLink { id })));
+    };
+    let mut met = link.as_ref().clone();
+    if peer.is_some() {
+        met.source_site = peer;
+    }
+    let fault = check_contact(image, &met, cluster_id.as_deref()).err();
+    met.fault = fault.map(|fault| fault.to_string());
+    if met.fault.is_none() && met.source_cluster_id.is_none() {
+        met.source_cluster_id = cluster_id;
+    }
+    let mut effects = Effects::reply(token, Reply::LinkContact(Ok(met.fault.clone())));
+    if met != **link {
+        effects.records.push(Record::Link(Box::new(met)));
+    }
+    effects
+}
+
+fn check_contact(image: &Image, link: &Link, cluster_id: Option<&str>) -> Result<(), ContactFault> {
+    let Some(site) = &image.site else { return Ok(()) };
+    let ours = OurSite { name: &site.name, cluster_id: &site.cluster_id, producer_tag: site.producer_tag };
+    let found = Contact {
+        cluster_id,
+        site: link.source_site.as_ref().map(|known| &known.site),
+        links: link.source_site.as_ref().map_or(&[], |known| &known.links),
+    };
+    check(&link.claim(""), ours, link.config.client.source_cluster_id.as_deref(), link.source_cluster_id.as_deref(), found)
+}
+
+pub(crate) fn delete(image: &Image, name: String, token: ReplyToken) -> Effects<Catalog> {
+    let refuse = |error| Effects::reply(token, Reply::DeleteLink(Err(error)));
+    let Some(link) = image.link_by_name(&name) else { return refuse(DeleteLinkError::Unknown { name }) };
+    let topics: Vec<String> = image.topics_of(link.id).filter(|topic| topic.is_shadow()).map(|topic| topic.name.clone()).collect();
+    if !topics.is_empty() {
+        return refuse(DeleteLinkError::HasShadows { name, topics });
+    }
+    let mut effects = Effects::reply(token, Reply::DeleteLink(Ok(link.id)));
+    effects.records.push(Record::LinkDeleted(LinkDeleted { id: link.id }));
+    effects
 }

@@ -12,7 +12,7 @@ use crate::{
     reply::Reply,
     site, topics,
 };
-use gnomon_links::failover::EpochPolicy;
+use gnomon_links::failover::{EpochPolicy, Next};
 use gnomon_machine::{Effects, Machine, Mono, Now, ReplyToken};
 
 /// The metadata machine.
@@ -72,6 +72,7 @@ impl Machine for Catalog {
             Event::TopicRecovered { topic } => topics::recovered(image, topic, token),
             Event::EpochsSeen { epochs } => topics::epochs_seen(image, &epochs, token),
             Event::CreateLink { id, config, source } => link::create(image, id, *config, source, token),
+            Event::DeleteLink { name } => link::delete(image, name, token),
             Event::LinkContact { link, cluster_id, peer } => link::contact(image, link, cluster_id, peer, token),
             Event::Discovered(seen) => discover::discovered(image, &soft.settings, seen, token),
             Event::FailOver(asked) => failover::begin(image, soft, &asked, token),
@@ -79,8 +80,9 @@ impl Machine for Catalog {
                 let reached = failover::Reached { end, last_epoch, highest_seen };
                 failover::cut_reached(image, soft, topic, partition, reached, token)
             }
-            Event::CutFailed { topic, partition, why } | Event::MarkersFailed { topic, partition, why } => {
-                failover::partition_failed(image, soft, topic, partition, &why, token)
+            Event::CutFailed { topic, partition, why } => failover::partition_failed(image, soft, Next::Cut, topic, partition, &why, token),
+            Event::MarkersFailed { topic, partition, why } => {
+                failover::partition_failed(image, soft, Next::AbortOpen, topic, partition, &why, token)
             }
             Event::MarkersWritten { topic, partition } => failover::markers_written(image, soft, topic, partition, token),
             Event::OffsetsApplied { link, topics } => failover::offsets_applied(image, soft, link, &topics, token),

@@ -31,13 +31,15 @@ pub enum Record {
     /// Leader epochs of shadow partitions, never lower than before.
     Epochs(Epochs),
     /// A link, whole.
-    Link(Link),
+    Link(Box<Link>),
     /// Every name that a link ever had.
     LinkNames(BTreeSet<String>),
     /// A peer took one of our topics over.
     TakenOver(TopicTakenOver),
     /// The first producer id counter that is free.
     ProducerIds(ProducerIds),
+    /// A link is gone; its name stays among the names.
+    LinkDeleted(LinkDeleted),
 }
 
 /// See [`Record::Incarnated`].
@@ -89,23 +91,14 @@ pub struct ProducerIds {
     pub next: u64,
 }
 
-impl Record {
-    /// The link that a record is about, if it is a link.
-    pub fn link_id(&self) -> Option<LinkId> {
-        match self {
-            Record::Link(link) => Some(link.id),
-            Record::Site(_)
-            | Record::Broker(_)
-            | Record::Incarnated(_)
-            | Record::Topic(_)
-            | Record::TopicDeleted(_)
-            | Record::Epochs(_)
-            | Record::LinkNames(_)
-            | Record::TakenOver(_)
-            | Record::ProducerIds(_) => None,
-        }
-    }
+/// See [`Record::LinkDeleted`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkDeleted {
+    /// The link.
+    pub id: LinkId,
+}
 
+impl Record {
     /// The type's number in a key. Never reused.
     fn kind(&self) -> i16 {
         match self {
@@ -119,6 +112,7 @@ impl Record {
             Record::LinkNames(_) => 8,
             Record::TakenOver(_) => 9,
             Record::ProducerIds(_) => 10,
+            Record::LinkDeleted(_) => 11,
         }
     }
 }
@@ -153,6 +147,7 @@ impl DurableRecord for Record {
             Record::LinkNames(names) => json(names),
             Record::TakenOver(taken_over) => json(taken_over),
             Record::ProducerIds(ids) => json(ids),
+            Record::LinkDeleted(deleted) => json(deleted),
         };
         EncodedRecord { key: Some(Bytes::from(key)), value: Some(Bytes::from(value)) }
     }
@@ -173,10 +168,11 @@ impl DurableRecord for Record {
             4 => read(kind, value, Record::Topic),
             5 => read(kind, value, Record::TopicDeleted),
             6 => read(kind, value, Record::Epochs),
-            7 => read(kind, value, Record::Link),
+            7 => read(kind, value, |link| Record::Link(Box::new(link))),
             8 => read(kind, value, Record::LinkNames),
             9 => read(kind, value, Record::TakenOver),
             10 => read(kind, value, Record::ProducerIds),
+            11 => read(kind, value, Record::LinkDeleted),
             unknown => Err(unreadable(unknown, version, "this type is not known here")),
         }
     }

@@ -1,11 +1,12 @@
 //! The site itself: its first start and later ones, incarnations, blocks of producer ids, and what peers took over from it.
 
 use crate::{
+    error::{NotRegistered, ProducerIdsError, RegisterError},
     event::{Register, TakeoverReport},
     image::{BrokerEntry, Image, Site, TakenOver},
     machine::Catalog,
     record::{Incarnated, ProducerIds, Record, TopicTakenOver},
-    reply::{NotRegistered, ProducerIdBlock, ProducerIdsError, RegisterError, Registered, Reply},
+    reply::{ProducerIdBlock, Registered, Reply},
 };
 use gnomon_machine::{Effects, ReplyToken};
 use gnomon_protocol::ids::ProducerId;
@@ -32,32 +33,27 @@ pub fn cluster_id_of(id: Uuid) -> String {
 }
 
 pub(crate) fn register(image: &Image, register: Register, token: ReplyToken) -> Effects<Catalog> {
-    let result = check(image, &register);
-    let mut effects = Effects::reply(token, Reply::Register(Err(RegisterError::Tag { tag: register.producer_tag })));
-    let first = image.site.is_none();
-    match result {
-        Err(error) => effects.replies = vec![(token, Reply::Register(Err(error)))],
-        Ok(()) => {
-            let cluster_id = match &image.site {
-                Some(site) => site.cluster_id.clone(),
-                None => cluster_id_of(register.fresh_cluster_id),
-            };
-            let site = Site {
-                cluster_id: cluster_id.clone(),
-                name: register.name,
-                broker_id: register.broker_id,
-                producer_tag: register.producer_tag,
-                owns: register.owns,
-            };
-            if image.site.as_deref() != Some(&site) {
-                effects.records.push(Record::Site(site));
-            }
-            let broker = BrokerEntry { id: register.broker_id, endpoints: register.endpoints };
-            if image.brokers.get(&broker.id) != Some(&broker) {
-                effects.records.push(Record::Broker(broker));
-            }
-            effects.replies = vec![(token, Reply::Register(Ok(Registered { cluster_id, first })))];
-        }
+    if let Err(error) = check(image, &register) {
+        return Effects::reply(token, Reply::Register(Err(error)));
+    }
+    let cluster_id = match &image.site {
+        Some(site) => site.cluster_id.clone(),
+        None => cluster_id_of(register.fresh_cluster_id),
+    };
+    let site = Site {
+        cluster_id: cluster_id.clone(),
+        name: register.name,
+        broker_id: register.broker_id,
+        producer_tag: register.producer_tag,
+        owns: register.owns,
+    };
+    let broker = BrokerEntry { id: register.broker_id, endpoints: register.endpoints };
+    let mut effects = Effects::reply(token, Reply::Register(Ok(Registered { cluster_id, first: image.site.is_none() })));
+    if image.site.as_deref() != Some(&site) {
+        effects.records.push(Record::Site(site));
+    }
+    if image.brokers.get(&broker.id) != Some(&broker) {
+        effects.records.push(Record::Broker(broker));
     }
     effects
 }
