@@ -6,6 +6,7 @@ use crate::librdkafka;
 use crate::wait::{PATIENCE, holds, until};
 use rdkafka::config::FromClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, DefaultConsumerContext};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -91,6 +92,24 @@ pub fn write_burst(history: &History, producer: &mut dyn Producer, writing: &Wri
             Err(failure) => eprintln!("{}: {failure}", writing.producer),
         }
     }
+}
+
+/// Makes a topic.
+///
+/// # Panics
+/// When it is refused.
+pub fn create(bootstrap: &str, topic: &str, partitions: i32) {
+    librdkafka::client().create_topic(bootstrap, topic, partitions, &BTreeMap::new()).unwrap_or_else(|failure| panic!("create {topic}: {failure}"));
+}
+
+/// Writes records with the values `from`, `from + 1`, ... to partition 0, acks=all; returns their offsets.
+///
+/// # Panics
+/// When one is not acknowledged.
+pub fn write(bootstrap: &str, topic: &str, from: usize, count: usize) -> Vec<i64> {
+    let records: Vec<Record> = (from..from + count).map(|value| Record::to(topic, 0, value.to_string())).collect();
+    let mut producer = librdkafka::client().producer(&Producing::new(bootstrap)).unwrap_or_else(|failure| panic!("open: {failure}"));
+    producer.send_all(&records).into_iter().map(|ack| ack.offset).collect()
 }
 
 /// All records of a topic from its beginning to its present end, partition by partition.

@@ -3,6 +3,7 @@
 
 use crate::client::Seen;
 use crate::site::Site;
+use crate::wait::{PATIENCE, holds, until};
 use crate::{checker, load};
 use std::path::{Path, PathBuf};
 
@@ -50,9 +51,34 @@ impl Pair {
         self.root.path()
     }
 
+    /// The owner of a topic, and the site that shadows it.
+    pub fn owner(&self, topic: &str) -> (&Site, &Site) {
+        if topic.starts_with("a_") { (&self.a, &self.b) } else { (&self.b, &self.a) }
+    }
+
+    /// Makes a topic at its owner.
+    pub fn create(&self, topic: &str, partitions: i32) {
+        load::create(&self.owner(topic).0.kafka, topic, partitions);
+    }
+
+    /// Writes `count` records to partition 0 at its owner, their values `from`, `from + 1`, ...
+    pub fn write(&self, topic: &str, from: usize, count: usize) {
+        load::write(&self.owner(topic).0.kafka, topic, from, count);
+    }
+
+    /// Waits until each link has heard from its source: from then on a site knows what the other one owns.
+    pub fn in_contact(&self) {
+        for (site, link) in [(&self.a, "from-b"), (&self.b, "from-a")] {
+            until(&format!("{link} in contact"), PATIENCE, || {
+                let status = site.status(link)?;
+                holds(status.0["source"]["cluster_id"].is_string(), || format!("{:#}", status.0))
+            });
+        }
+    }
+
     /// Waits until a topic of `a_` is level on b, or of `b_` on a.
     pub fn level(&self, topic: &str, partitions: i32) {
-        let (source, shadow) = if topic.starts_with("a_") { (&self.a, &self.b) } else { (&self.b, &self.a) };
+        let (source, shadow) = self.owner(topic);
         load::level(&source.kafka, &shadow.kafka, topic, partitions);
     }
 

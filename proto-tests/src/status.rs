@@ -43,16 +43,17 @@ impl Status {
                 partition: each["partition"].as_i64().unwrap_or(-1),
                 source_high_watermark: each["source_high_watermark"].as_i64(),
                 high_watermark: each["high_watermark"].as_i64().unwrap_or(-1),
-                lag: each["lag_records"].as_i64(),
-                lag_seconds: each["lag_seconds"].as_f64(),
+                lag: each["lag"]["records"].as_i64(),
+                lag_seconds: each["lag"]["seconds"].as_f64(),
             })
             .collect()
     }
 
-    /// Whether a topic has its partitions, and each has all that the source has.
-    pub fn level(&self, topic: &str, partitions: usize) -> Result<(), String> {
-        let found = self.partitions(topic);
-        let level = |each: &Partition| each.source_high_watermark == Some(each.high_watermark);
-        if found.len() == partitions && found.iter().all(level) { Ok(()) } else { Err(format!("{topic}: {:#}", self.0)) }
+    /// What a peer has taken over of our own: topic, by whom, and per partition the offset and the epoch.
+    pub fn taken_over(&self, topic: &str) -> Option<(String, Vec<(i64, i64)>)> {
+        let found = self.0["taken_over"].as_array()?.iter().find(|each| each["topic"] == topic)?;
+        let partitions = found["partitions"].as_array()?;
+        let places = partitions.iter().filter_map(|each| Some((each["offset"].as_i64()?, each["epoch"].as_i64()?))).collect();
+        Some((found["by"].as_str()?.to_owned(), places))
     }
 }
