@@ -36,3 +36,6 @@ pub use soft::Soft;
 
 /// A name as clients gave it: group, topic, member, instance. Cheap to clone, because keys and records share it.
 pub type Name = std::sync::Arc<str>;
+
+/// Strings in Kafka's record formats have a 16-bit length: longer ones are refused where they come in.
+pub const NAME_BYTES_MAX: usize = i16::MAX as usize;

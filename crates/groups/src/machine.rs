@@ -3,7 +3,7 @@
 //! Invariants: nothing here or below changes `Durable` but `replay`; every parked reply is in some member of `Soft` and fails when we resign.
 
 use crate::{
-    Commit, Durable, Event, GroupError, GroupState, Join, Name, Record, Reply, Soft,
+    Commit, Durable, Event, GroupError, GroupState, Join, NAME_BYTES_MAX, Name, Record, Reply, Soft,
     classic::{Group, Turn},
     describe, offsets,
     soft::TimerKey,
@@ -17,9 +17,6 @@ pub struct Groups;
 /// Nothing: groups want nothing of the outside world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {}
-
-/// Strings in Kafka's record formats have a 16-bit length.
-const NAME_BYTES_MAX: usize = i16::MAX as usize;
 
 /// When more has expired than one tick erases, the next one comes after this long.
 const EXPIRE_MORE_AFTER_MS: u64 = 100;

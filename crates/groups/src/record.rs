@@ -107,14 +107,7 @@ pub enum Origin {
 
 impl DurableRecord for Record {
     fn encode(&self) -> EncodedRecord {
-        let (key, value) = match self {
-            Record::Group { group, value } => (format::group_key(group), value.as_ref().map(format::group_value)),
-            Record::Offset { group, topic, partition, value } => {
-                (format::offset_key(group, topic, *partition), value.as_ref().map(format::offset_value))
-            }
-            Record::Origin { group, topic, value } => (format::origin_key(group, topic), value.as_ref().map(format::origin_value)),
-        };
-        EncodedRecord { key: Some(key), value }
+        format::encode(self)
     }
 
     fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Self, UnreadableRecord> {

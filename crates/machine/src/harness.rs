@@ -17,8 +17,8 @@
 //! - `snapshot`: the log is replaced by the snapshot's records, which are printed.
 //! - `show ...`: whatever the dialect prints.
 //!
-//! All other words belong to the machine's [`Dialect`]. The harness holds the machine's contract: records go through their bytes before they are
-//! replayed, no caller is answered twice, and after every block `Durable` equals what the encoded records rebuild.
+//! All other words belong to the machine's [`Dialect`]. The harness holds the machine's contract: no caller is answered twice, and after every block
+//! `Durable` equals what the encoded records rebuild, and what its encoded snapshot does.
 //!
 //! This file reads and writes files and environment variables: it is test code, behind the feature `harness`, never part of a broker.
 

@@ -5,7 +5,8 @@
 //! - A commit on a paired topic marks the group local on it, in the same batch; one on a topic that a link used to sync takes the link's mark away.
 
 use crate::{
-    Commit, CommitOffset, Committed, Durable, GroupError, GroupState, Groups, Origin, PartitionOutcome, Record, Reply, Soft, classic::Turn,
+    Commit, CommitOffset, Committed, Durable, GroupError, GroupState, Groups, NAME_BYTES_MAX, Origin, PartitionOutcome, Record, Reply,
+    Soft, classic::Turn,
 };
 use gnomon_machine::{Effects, Now, ReplyToken};
 use std::collections::BTreeSet;
@@ -23,7 +24,7 @@ pub(crate) fn commit(durable: &Durable, soft: &mut Soft, now: Now, request: Comm
     let mut outcomes = Vec::with_capacity(request.offsets.len());
     let mut marked = BTreeSet::new();
     for CommitOffset { topic, partition, offset, leader_epoch, metadata, paired } in request.offsets {
-        let (bytes, max) = (metadata.len(), soft.config.metadata_bytes_max);
+        let (bytes, max) = (metadata.len(), soft.config.metadata_bytes_max.min(NAME_BYTES_MAX));
         if bytes > max {
             outcomes.push(PartitionOutcome { topic, partition, result: Err(GroupError::MetadataTooLarge { bytes, max }) });
             continue;

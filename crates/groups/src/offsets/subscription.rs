@@ -1,6 +1,7 @@
 //! Which topics a consumer subscribes to, out of what it says to its assignor (ConsumerProtocolSubscription: version, topics, more).
 //!
-//! Not here: anything behind the topics; later versions only add there.
+//! Only as far as that, unlike the protocol crate's `Subscription`: versions only add behind the topics, and some clients leave out what their version
+//! should have there.
 
 use crate::Name;
 use std::collections::BTreeSet;
