@@ -20,10 +20,11 @@
 //! All other words belong to the machine's [`Dialect`]. The harness holds the machine's contract: no caller is answered twice, and after every block
 //! `Durable` equals what the encoded records rebuild, and what its encoded snapshot does.
 //!
-//! This file reads and writes files and environment variables: it is test code, behind the feature `harness`, never part of a broker.
+//! This file reads and writes files and environment variables, the one exception in a pure crate: it is test code, behind the feature `harness`, and no
+//! normal dependency turns that on.
 
 use crate::{DurableRecord, Effects, EncodedRecord, Machine, Mono, Now, ReplyToken, Wall};
-use std::{collections::BTreeSet, fmt::Debug, path::Path};
+use std::{collections::BTreeSet, env, fmt::Debug, fs, path::Path};
 
 /// One command line: words, and `key=value` pairs in any place. A value in double quotes may hold spaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -169,20 +170,20 @@ pub trait Dialect {
 /// has no script, since that is a test that tests nothing.
 pub fn run_scripts<D: Dialect>(directory: impl AsRef<Path>, mut dialect: impl FnMut() -> D) {
     let directory = directory.as_ref();
-    let entries = std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     let mut paths: Vec<_> =
         entries.filter_map(|entry| entry.ok().map(|e| e.path())).filter(|path| path.extension().is_some_and(|e| e == "txt")).collect();
     paths.sort();
     assert!(!paths.is_empty(), "no script in {}", directory.display());
-    let update = std::env::var_os("UPDATE_SCRIPTS").is_some_and(|value| value == "1");
+    let update = env::var_os("UPDATE_SCRIPTS").is_some_and(|value| value == "1");
     for path in paths {
-        let said = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let said = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let found = run_script(&said, dialect()).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         if said == found {
             continue;
         }
         if update {
-            std::fs::write(&path, found).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            fs::write(&path, found).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         } else {
             panic!(
                 "{}: {}\nIf this is right, run again with UPDATE_SCRIPTS=1 and read the diff.",
