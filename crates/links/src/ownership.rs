@@ -48,7 +48,8 @@ pub fn claimed_by<'c, 'a>(topic: &str, claims: &'c [Claim<'a>]) -> Option<&'c Cl
     claims.iter().find(|claim| claim.claims(topic))
 }
 
-/// A site that owns prefixes of topic names.
+/// Another site that owns prefixes of topic names, as known through a link. Once that link has failed over whole, this site stands in for the
+/// other one: such an owner is not given any more, or nobody could make its topics.
 #[derive(Clone, Copy, Debug)]
 pub struct Owner<'a> {
     /// Its name.

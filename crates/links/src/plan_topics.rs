@@ -222,7 +222,8 @@ fn plan_shadow(
 ) {
     let topic = here.id;
     // FAULTED stays with its first reason; FAILING_OVER and later are not the source's business.
-    if !state.is_shadow() {
+    // A topic without partitions is an answer that failed, not a topic that shrank.
+    if !state.is_shadow() || there.partitions.is_empty() {
         return;
     }
     if let Some(reason) = fault(there, here, source_topic_id) {

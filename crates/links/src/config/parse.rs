@@ -28,7 +28,7 @@ type Resolve<'a> = &'a dyn Fn(&SecretRef) -> Result<String, String>;
 
 /// Reads a link file. `resolve` fetches a secret that stands elsewhere; its error is a sentence that names the place.
 pub fn parse_link_file(yaml: &str, resolve: Resolve<'_>) -> Result<LinkConfig, ConfigError> {
-    let node: Node = serde_saphyr::from_str(yaml).map_err(|e| ConfigError::Yaml(e.to_string()))?;
+    let node: Node = serde_saphyr::from_str(yaml).map_err(|e| ConfigError::Yaml(first_line(&e.to_string())))?;
     let mut file = Fields::of(
         "",
         node,
@@ -50,6 +50,12 @@ pub fn parse_link_file(yaml: &str, resolve: Resolve<'_>) -> Result<LinkConfig, C
     registry(&mut file)?;
     check_supported(&config)?;
     Ok(config)
+}
+
+/// The sentence of a YAML error, with its place; not the library's picture of it, nor its advice to programmers.
+fn first_line(error: &str) -> String {
+    let line = error.lines().next().unwrap_or_default();
+    line.trim_start_matches("error: ").replace(", set DuplicateKeyPolicy in Options if acceptable", "")
 }
 
 /// Reads a link file in which every secret stands in the file itself.
