@@ -15,6 +15,9 @@ pub struct GroupConfig {
     pub members_max: usize,
     /// The longest metadata text of a committed offset, in bytes (`offset.metadata.max.bytes`).
     pub metadata_bytes_max: usize,
+    /// The most that one request may write, and that a group's members may say and be assigned together, in bytes. Kafka bounds the same by the message size of
+    /// `__consumer_offsets`, 1 MiB by default.
+    pub batch_bytes_max: usize,
     /// How long offsets outlive their group's last member or subscription (`offsets.retention.minutes`).
     pub offsets_retention_ms: u64,
     /// How often expired offsets are looked for (`offsets.retention.check.interval.ms`).
@@ -31,6 +34,7 @@ impl Default for GroupConfig {
             session_timeout_max_ms: 30 * 60_000,
             members_max: i32::MAX as usize,
             metadata_bytes_max: 4_096,
+            batch_bytes_max: 16 << 20,
             offsets_retention_ms: 7 * 24 * 3_600_000,
             offsets_check_interval_ms: 10 * 60_000,
             new_member_join_timeout_ms: 5 * 60_000,

@@ -67,6 +67,22 @@ pub enum GroupError {
         /// How long it may be.
         max: usize,
     },
+    /// INVALID_COMMIT_OFFSET_SIZE: one request of so many offsets that they are no batch any more.
+    #[error("offsets of {bytes} bytes are more than the {max} of one commit")]
+    CommitTooLarge {
+        /// How much it would write, about.
+        bytes: usize,
+        /// How much it may.
+        max: usize,
+    },
+    /// UNKNOWN_SERVER_ERROR, as Kafka answers it: the group would be too large to be written.
+    #[error("the group's members say and are assigned {bytes} bytes, more than {max}")]
+    GroupTooLarge {
+        /// How much they would be.
+        bytes: usize,
+        /// How much they may be.
+        max: usize,
+    },
     /// INVALID_REQUEST: a name or text that Kafka's record formats have no room for.
     #[error("a name or text of {bytes} bytes is longer than {max}")]
     NameTooLong {

@@ -18,6 +18,9 @@ pub struct Groups;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {}
 
+/// Of an offset's record, beside its texts, about.
+const OFFSET_BYTES: usize = 64;
+
 /// When more has expired than one tick erases, the next one comes after this long.
 const EXPIRE_MORE_AFTER_MS: u64 = 100;
 
@@ -177,16 +180,26 @@ fn admit(soft: &Soft, event: &Event) -> Result<(), GroupError> {
         Event::Leave(request) => not_empty(&request.group),
         Event::Commit(Commit { group, offsets, .. }) => {
             // An empty group id is allowed here: Kafka has always taken offsets of simple consumers without one.
-            short([group].into_iter().chain(offsets.iter().map(|offset| &offset.topic)))
+            short([group].into_iter().chain(offsets.iter().map(|offset| &offset.topic)))?;
+            let each = offsets.iter().map(|offset| offset.topic.len() + offset.metadata.len());
+            one_batch(soft, group, each)
         }
         Event::SyncOffsets(request) => {
             let offsets = request.offsets.iter().flat_map(|offset| [&offset.topic, &offset.metadata]);
-            short([&request.link, &request.group].into_iter().chain(offsets))
+            short([&request.link, &request.group].into_iter().chain(offsets))?;
+            let each = request.offsets.iter().map(|offset| offset.topic.len() + offset.metadata.len());
+            one_batch(soft, &request.group, each)
         }
         Event::Fetch(_) | Event::List(_) | Event::Describe(_) | Event::DeleteGroups(_) | Event::TopicsDeleted(_) | Event::SyncEnded(_) => {
             Ok(())
         }
     }
+}
+
+/// Whether offsets with texts of these lengths are a batch of sane size: each repeats its group's name.
+fn one_batch(soft: &Soft, group: &Name, each: impl Iterator<Item = usize>) -> Result<(), GroupError> {
+    let (bytes, max) = (each.map(|texts| OFFSET_BYTES + group.len() + texts).sum(), soft.config.batch_bytes_max);
+    if bytes > max { Err(GroupError::CommitTooLarge { bytes, max }) } else { Ok(()) }
 }
 
 fn not_empty(group: &Name) -> Result<(), GroupError> {

@@ -6,7 +6,10 @@
 //!   generation: clients that missed an answer, and some that always rejoin, rely on it.
 //! - A static member that comes without an id takes the place of its instance: `static_member.rs`.
 
-use super::{Turn, member::Member};
+use super::{
+    Turn,
+    member::{Member, said_bytes},
+};
 use crate::{GroupError, GroupState, Join, Joined, Name, Reply};
 use gnomon_machine::ReplyToken;
 
@@ -50,6 +53,10 @@ impl Turn<'_> {
         };
         if full {
             return Err(GroupError::GroupMaxSize { max: self.config.members_max });
+        }
+        let (bytes, max) = (group.bytes_without(member_id) + said_bytes(&request.protocols), self.config.batch_bytes_max);
+        if bytes > max {
+            return Err(GroupError::GroupTooLarge { bytes, max });
         }
         group.validate_protocols(member_id, &request.protocol_type, &request.protocols)
     }

@@ -41,8 +41,21 @@ impl Member {
         }
     }
 
+    /// What it says and is assigned, in bytes.
+    pub fn bytes(&self) -> usize {
+        MEMBER_BYTES + said_bytes(&self.protocols) + self.assignment.len() + self.client_id.len() + self.client_host.len()
+    }
+
     /// What it says to this protocol's assignor.
     pub fn metadata(&self, protocol: &str) -> Option<&Bytes> {
         self.protocols.iter().find(|offered| &*offered.name == protocol).map(|offered| &offered.metadata)
     }
+}
+
+/// Of a member's fields of fixed size, about.
+const MEMBER_BYTES: usize = 64;
+
+/// What a member says to all the protocols that it can do, in bytes.
+pub(crate) fn said_bytes(protocols: &[Protocol]) -> usize {
+    protocols.iter().map(|protocol| protocol.name.len() + protocol.metadata.len()).sum()
 }

@@ -189,6 +189,11 @@ impl Group {
         votes.iter().position(|count| count == most).map(|place| common[place].clone())
     }
 
+    /// What its members, but for this one, say and are assigned, in bytes: an upper bound of what is written.
+    pub fn bytes_without(&self, member_id: &str) -> usize {
+        self.members.iter().filter(|(id, _)| &***id != member_id).map(|(id, member)| id.len() + member.bytes()).sum()
+    }
+
     /// How long a join phase may take: as long as its most patient member says.
     pub fn rebalance_timeout_ms(&self) -> u64 {
         self.members.values().map(|member| super::positive(member.rebalance_timeout_ms)).max().unwrap_or(1)

@@ -14,6 +14,10 @@ impl Turn<'_> {
         if let Err(error) = self.validate_sync(&request) {
             return self.refuse(token, error);
         }
+        let (bytes, max) = (self.bytes_with(&request), self.config.batch_bytes_max);
+        if self.group.state == GroupState::CompletingRebalance && bytes > max {
+            return self.refuse(token, GroupError::GroupTooLarge { bytes, max });
+        }
         let member_id = &request.member_id;
         match self.group.state {
             GroupState::Empty => self.refuse(token, GroupError::UnknownMember { member_id: member_id.clone() }),
@@ -47,6 +51,12 @@ impl Turn<'_> {
             return Err(GroupError::InconsistentProtocol { why: "the group has chosen another protocol" });
         }
         Ok(())
+    }
+
+    /// The group with these assignments; those for strangers do not count.
+    fn bytes_with(&self, request: &Sync) -> usize {
+        let known = request.assignments.iter().filter(|(member_id, _)| self.group.members.contains_key(member_id));
+        self.group.bytes_without("") + known.map(|(_, assignment)| assignment.len()).sum::<usize>()
     }
 
     fn become_stable(&mut self, assignments: Vec<(crate::Name, Bytes)>) {

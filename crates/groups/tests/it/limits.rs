@@ -27,6 +27,23 @@ fn commit(group: &str, offsets: impl IntoIterator<Item = (i32, String)>) -> Even
     Event::Commit(Commit { group: name(group), member_id: name(""), instance_id: None, generation: -1, retention_ms: None, offsets })
 }
 
+fn join(member_id: &str, topic: &str) -> Event {
+    Event::Join(Join {
+        group: name("g"),
+        member_id: name(""),
+        instance_id: None,
+        fresh_member_id: name(member_id),
+        client_id: name("c"),
+        client_host: name("/h"),
+        session_timeout_ms: 6_000,
+        rebalance_timeout_ms: 6_000,
+        protocol_type: name("consumer"),
+        protocols: vec![Protocol { name: name("range"), metadata: subscription(topic) }],
+        require_known_member_id: false,
+        supports_skip_assignment: false,
+    })
+}
+
 #[test]
 fn metadata_is_limited_by_partition() {
     let (mut durable, mut soft) = (Durable::default(), Soft::default());
@@ -44,22 +61,33 @@ fn names_that_no_record_can_hold_are_refused() {
     let refused = Err(GroupError::NameTooLong { bytes: 32_768, max: 32_767 });
     assert_eq!(ask(&mut durable, &mut soft, commit(&long, [(0, String::new())])).into_committed().map(drop), refused);
 
-    let join = Event::Join(Join {
-        group: name("g"),
-        member_id: name(""),
-        instance_id: Some(name(&long)),
-        fresh_member_id: name("m"),
-        client_id: name("c"),
-        client_host: name("/h"),
-        session_timeout_ms: 6_000,
-        rebalance_timeout_ms: 6_000,
-        protocol_type: name("consumer"),
-        protocols: vec![Protocol { name: name("range"), metadata: subscription("t") }],
-        require_known_member_id: false,
-        supports_skip_assignment: false,
-    });
+    let Event::Join(asked) = join("m", "t") else { unreachable!() };
+    let join = Event::Join(Join { instance_id: Some(name(&long)), ..asked });
     assert_eq!(ask(&mut durable, &mut soft, join).into_joined().map(drop), refused);
     assert_eq!(soft.counts(), (0, 0));
+}
+
+#[test]
+fn what_is_no_batch_any_more_is_refused() {
+    let (mut durable, mut soft) = (Durable::default(), Soft::new(GroupConfig { batch_bytes_max: 10_000, ..GroupConfig::default() }));
+    let many = |count: i32| (0..count).map(|partition| (partition, String::new()));
+    assert!(ask(&mut durable, &mut soft, commit("g", many(100))).into_committed().is_ok());
+    let refused = Err(GroupError::CommitTooLarge { bytes: 13_200, max: 10_000 });
+    assert_eq!(ask(&mut durable, &mut soft, commit("g", many(200))).into_committed().map(drop), refused);
+
+    let refused = ask(&mut durable, &mut soft, join("m", &"t".repeat(9_990))).into_joined().map(drop);
+    assert!(matches!(refused, Err(GroupError::GroupTooLarge { max: 10_000, .. })), "{refused:?}");
+
+    soft.set_config(GroupConfig { initial_rebalance_delay_ms: 0, ..soft.config().clone() });
+    let joined = ask(&mut durable, &mut soft, join("m", "t")).into_joined().unwrap();
+    let sync = |bytes: usize| {
+        let assignments = vec![(name("m"), vec![0; bytes].into()), (name("stranger"), vec![0; 20_000].into())];
+        let (member_id, generation) = (name("m"), joined.generation);
+        Event::Sync(Sync { group: name("g"), member_id, instance_id: None, generation, protocol_type: None, protocol: None, assignments })
+    };
+    let refused = ask(&mut durable, &mut soft, sync(10_000)).into_synced().map(drop);
+    assert!(matches!(refused, Err(GroupError::GroupTooLarge { max: 10_000, .. })), "{refused:?}");
+    assert_eq!(ask(&mut durable, &mut soft, sync(9_000)).into_synced().unwrap().assignment.len(), 9_000);
 }
 
 #[test]
