@@ -7,6 +7,7 @@
 //!
 //! The same tables make valid messages by chance ([`crate::sample`]), for tests that then damage them.
 
+mod group_response;
 mod request;
 mod response;
 

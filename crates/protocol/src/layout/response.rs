@@ -6,7 +6,7 @@
 use super::{
     Fields,
     Kind::{Arr, Bin, Bool, I8, I16, I32, I64, Rec, Str, Uuid},
-    f,
+    f, group_response,
 };
 use crate::api::keys;
 
@@ -17,15 +17,15 @@ pub(super) fn response(key: i16) -> Option<Fields> {
         keys::FETCH => FETCH_RESPONSE,
         keys::LIST_OFFSETS => LIST_OFFSETS_RESPONSE,
         keys::METADATA => METADATA_RESPONSE,
-        keys::OFFSET_COMMIT => OFFSET_COMMIT_RESPONSE,
-        keys::OFFSET_FETCH => OFFSET_FETCH_RESPONSE,
-        keys::FIND_COORDINATOR => FIND_COORDINATOR_RESPONSE,
-        keys::JOIN_GROUP => JOIN_GROUP_RESPONSE,
-        keys::HEARTBEAT => HEARTBEAT_RESPONSE,
-        keys::LEAVE_GROUP => LEAVE_GROUP_RESPONSE,
-        keys::SYNC_GROUP => SYNC_GROUP_RESPONSE,
-        keys::DESCRIBE_GROUPS => DESCRIBE_GROUPS_RESPONSE,
-        keys::LIST_GROUPS => LIST_GROUPS_RESPONSE,
+        keys::OFFSET_COMMIT => group_response::OFFSET_COMMIT_RESPONSE,
+        keys::OFFSET_FETCH => group_response::OFFSET_FETCH_RESPONSE,
+        keys::FIND_COORDINATOR => group_response::FIND_COORDINATOR_RESPONSE,
+        keys::JOIN_GROUP => group_response::JOIN_GROUP_RESPONSE,
+        keys::HEARTBEAT => group_response::HEARTBEAT_RESPONSE,
+        keys::LEAVE_GROUP => group_response::LEAVE_GROUP_RESPONSE,
+        keys::SYNC_GROUP => group_response::SYNC_GROUP_RESPONSE,
+        keys::DESCRIBE_GROUPS => group_response::DESCRIBE_GROUPS_RESPONSE,
+        keys::LIST_GROUPS => group_response::LIST_GROUPS_RESPONSE,
         keys::API_VERSIONS => API_VERSIONS_RESPONSE,
         keys::CREATE_TOPICS => CREATE_TOPICS_RESPONSE,
         keys::DELETE_TOPICS => DELETE_TOPICS_RESPONSE,
@@ -151,151 +151,6 @@ const METADATA_RESPONSE: Fields = &[
     ),
     f("cluster_authorized_operations", I32).within(8, 10),
     f("error_code", I16).from(13),
-];
-
-const OFFSET_COMMIT_RESPONSE: Fields = &[
-    f("throttle_time_ms", I32).from(3),
-    f(
-        "topics",
-        Arr(&Rec(&[
-            f("name", Str).within(0, 9),
-            f("topic_id", Uuid).from(10),
-            f("partitions", Arr(&Rec(&[f("partition_index", I32), f("error_code", I16)]))),
-        ])),
-    ),
-];
-
-const OFFSET_FETCH_RESPONSE: Fields = &[
-    f("throttle_time_ms", I32).from(3),
-    f(
-        "topics",
-        Arr(&Rec(&[
-            f("name", Str).within(0, 7),
-            f(
-                "partitions",
-                Arr(&Rec(&[
-                    f("partition_index", I32).within(0, 7),
-                    f("committed_offset", I64).within(0, 7),
-                    f("committed_leader_epoch", I32).within(5, 7),
-                    f("metadata", Str).within(0, 7).nullable(),
-                    f("error_code", I16).within(0, 7),
-                ])),
-            )
-            .within(0, 7),
-        ])),
-    )
-    .within(0, 7),
-    f("error_code", I16).within(2, 7),
-    f(
-        "groups",
-        Arr(&Rec(&[
-            f("group_id", Str).from(8),
-            f(
-                "topics",
-                Arr(&Rec(&[
-                    f("name", Str).within(8, 9),
-                    f("topic_id", Uuid).from(10),
-                    f(
-                        "partitions",
-                        Arr(&Rec(&[
-                            f("partition_index", I32).from(8),
-                            f("committed_offset", I64).from(8),
-                            f("committed_leader_epoch", I32).from(8),
-                            f("metadata", Str).from(8).nullable(),
-                            f("error_code", I16).from(8),
-                        ])),
-                    )
-                    .from(8),
-                ])),
-            )
-            .from(8),
-            f("error_code", I16).from(8),
-        ])),
-    )
-    .from(8),
-];
-
-const FIND_COORDINATOR_RESPONSE: Fields = &[
-    f("throttle_time_ms", I32).from(1),
-    f("error_code", I16).within(0, 3),
-    f("error_message", Str).within(1, 3).nullable(),
-    f("node_id", I32).within(0, 3),
-    f("host", Str).within(0, 3),
-    f("port", I32).within(0, 3),
-    f(
-        "coordinators",
-        Arr(&Rec(&[
-            f("key", Str).from(4),
-            f("node_id", I32).from(4),
-            f("host", Str).from(4),
-            f("port", I32).from(4),
-            f("error_code", I16).from(4),
-            f("error_message", Str).from(4).nullable(),
-        ])),
-    )
-    .from(4),
-];
-
-const JOIN_GROUP_RESPONSE: Fields = &[
-    f("throttle_time_ms", I32).from(2),
-    f("error_code", I16),
-    f("generation_id", I32),
-    f("protocol_type", Str).from(7).nullable(),
-    f("protocol_name", Str).nullable(),
-    f("leader", Str),
-    f("skip_assignment", Bool).from(9),
-    f("member_id", Str),
-    f("members", Arr(&Rec(&[f("member_id", Str), f("group_instance_id", Str).from(5).nullable(), f("metadata", Bin)]))),
-];
-
-const HEARTBEAT_RESPONSE: Fields = &[f("throttle_time_ms", I32).from(1), f("error_code", I16)];
-
-const LEAVE_GROUP_RESPONSE: Fields = &[
-    f("throttle_time_ms", I32).from(1),
-    f("error_code", I16),
-    f("members", Arr(&Rec(&[f("member_id", Str).from(3), f("group_instance_id", Str).from(3).nullable(), f("error_code", I16).from(3)])))
-        .from(3),
-];
-
-const SYNC_GROUP_RESPONSE: Fields = &[
-    f("throttle_time_ms", I32).from(1),
-    f("error_code", I16),
-    f("protocol_type", Str).from(5).nullable(),
-    f("protocol_name", Str).from(5).nullable(),
-    f("assignment", Bin),
-];
-
-const DESCRIBE_GROUPS_RESPONSE: Fields = &[
-    f("throttle_time_ms", I32).from(1),
-    f(
-        "groups",
-        Arr(&Rec(&[
-            f("error_code", I16),
-            f("error_message", Str).from(6).nullable(),
-            f("group_id", Str),
-            f("group_state", Str),
-            f("protocol_type", Str),
-            f("protocol_data", Str),
-            f(
-                "members",
-                Arr(&Rec(&[
-                    f("member_id", Str),
-                    f("group_instance_id", Str).from(4).nullable(),
-                    f("client_id", Str),
-                    f("client_host", Str),
-                    f("member_metadata", Bin),
-                    f("member_assignment", Bin),
-                ])),
-            ),
-            f("authorized_operations", I32).from(3),
-        ])),
-    ),
-];
-
-const LIST_GROUPS_RESPONSE: Fields = &[
-    f("throttle_time_ms", I32).from(1),
-    f("error_code", I16),
-    f("groups", Arr(&Rec(&[f("group_id", Str), f("protocol_type", Str), f("group_state", Str).from(4), f("group_type", Str).from(5)]))),
 ];
 
 const API_VERSIONS_RESPONSE: Fields = &[

@@ -1,0 +1,12 @@
+//! The protocol crate against the message crate's own codec, and against damage.
+
+mod batches;
+mod chance;
+mod codecs;
+mod fetch;
+mod headers;
+mod hostile;
+mod internal;
+mod layouts;
+mod produce;
+mod requests;
