@@ -51,7 +51,7 @@ pub struct PartitionLoss {
     pub partition: i32,
     /// Where it would be cut.
     pub end: Offset,
-    /// Its lag; absent if the source never showed its end.
+    /// Its lag; absent if the source never showed its end. At most this is lost: what is appended and not yet flushed here is kept.
     #[serde(default)]
     pub lag: Option<Lag>,
     /// Copied transactions that are open: they would be aborted.

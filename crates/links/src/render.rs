@@ -127,7 +127,7 @@ fn notes(p: &PartitionStatus) -> String {
         notes.push(format!("{} behind the last stable offset", lag.records_stable));
     }
     if !p.open_transactions.is_empty() {
-        notes.push(format!("{} open transactions", p.open_transactions.len()));
+        notes.push(count(p.open_transactions.len() as u64, "open transaction"));
     }
     notes.extend(p.error.clone());
     notes.join("; ")
@@ -153,7 +153,7 @@ fn remarks(topic: &TopicStatus) -> Vec<String> {
 
 /// What a failover would lose, and what is not known about it.
 pub fn loss(loss: &Loss) -> String {
-    let mut out = format!("failover of link {}: {}\n", loss.link, count(loss.topics.len(), "topic"));
+    let mut out = format!("failover of link {}: {}\n", loss.link, count(loss.topics.len() as u64, "topic"));
     out += &match loss.last_contact_seconds {
         Some(ago) => {
             format!("{} was last reached {} ago; what it took since then is not known and would be lost too\n", loss.source, seconds(ago))
@@ -173,8 +173,15 @@ pub fn loss(loss: &Loss) -> String {
     }
     if !table.rows.is_empty() {
         out += &table.print(&[1, 2, 3, 4, 5]);
-        let [records, bytes, secs] = lag_cells(loss.total());
-        out += &format!("known to be lost in all: {records} records, {bytes} bytes, {secs} seconds\n");
+        out += &match loss.total() {
+            Some(lag) => format!(
+                "known to be lost in all: {}, {} bytes, the last {}\n",
+                count(lag.records.unsigned_abs(), "record"),
+                or_dash(lag.bytes),
+                seconds(lag.seconds)
+            ),
+            None => "how much is lost in all is not known: the source never showed the end of some partitions\n".to_owned(),
+        };
     }
     if !whole.is_empty() {
         out += &format!("nothing known to be lost: {}\n", whole.join(", "));
@@ -219,7 +226,7 @@ fn places(places: &[(String, i32)]) -> String {
     places.iter().map(|(topic, partition)| format!("{topic}-{partition}")).collect::<Vec<_>>().join(", ")
 }
 
-fn count(n: usize, what: &str) -> String {
+fn count(n: u64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 

@@ -75,7 +75,13 @@ fn after_a_plan_the_effective_values_are_the_source_s() {
     for n in 0..2_000 {
         let seed = &mut Seed::new(n);
         let mut some = || -> Map {
-            keys.iter().filter_map(|key| seed.chance(60).then(|| ((*key).to_owned(), seed.word(&['1', '2'], 1, 1)))).collect()
+            let mut map = Map::new();
+            for key in keys {
+                if seed.chance(60) {
+                    map.insert(key.to_owned(), seed.word(&['1', '2'], 1, 1));
+                }
+            }
+            map
         };
         let mut world = World { sync: TopicSync::default(), source: some(), here: some(), defaults: some() };
         let before = world.here.clone();

@@ -1,0 +1,159 @@
+//! What an operator sees: the text, and that the JSON holds all of it.
+
+mod common;
+
+use common::{filters, run_scripts};
+use gnomon_links::{
+    LinkState, LinkStatus, PartitionStatus, Task, TaskState, TaskStatus, TopicState, TopicStatus,
+    config::parse_link_file_plain,
+    lag::Lag,
+    loss::{self, EndedTransaction, GroupBehind, Loss},
+    render,
+    status::{GapEvent, OpenTransaction, TakenOver, TakenOverPartition, UnselectedTopic},
+};
+use gnomon_protocol::ids::Uuid;
+
+const NOW: i64 = 1_767_225_600_000;
+
+fn fresh() -> LinkStatus {
+    let yaml = "name: from-a\nclient_options: { bootstrap_servers: [\"127.0.0.1:9092\"] }\ntopic_metadata_sync_options:\n  auto_create_shadow_topic_filters: [{ pattern_type: PREFIX, name: a_ }]\n";
+    LinkStatus::of_config(&parse_link_file_plain(yaml).unwrap(), Uuid::from_u128(1), "b", LinkState::Active)
+}
+
+fn partition(partition: i32, source: Option<i64>, here: i64, seconds: f64) -> PartitionStatus {
+    PartitionStatus {
+        partition,
+        source_high_watermark: source,
+        source_last_stable_offset: source,
+        high_watermark: here,
+        last_stable_offset: here,
+        end: here,
+        leader_epoch: 3,
+        lag: source.map(|source| Lag {
+            records: source - here,
+            records_stable: source - here,
+            bytes: Some((source - here).unsigned_abs() * 100),
+            seconds,
+        }),
+        ..PartitionStatus::default()
+    }
+}
+
+fn topic(name: &str, state: TopicState, partitions: Vec<PartitionStatus>) -> TopicStatus {
+    TopicStatus {
+        name: name.to_owned(),
+        id: Uuid::from_u128(7),
+        source_topic_id: None,
+        state,
+        reason: None,
+        source_missing: false,
+        step: None,
+        partitions,
+        gaps: Vec::new(),
+    }
+}
+
+fn copying() -> LinkStatus {
+    let mut status = fresh();
+    status.source.site = Some("a".to_owned());
+    status.source.cluster_id = Some("XyZ".to_owned());
+    status.source.last_contact_ms = Some(NOW - 200);
+    status.topics = vec![
+        topic("a_orders", TopicState::Active, vec![partition(0, Some(1_234), 1_234, 0.0), partition(1, Some(20), 8, 0.25)]),
+        topic("a_payments", TopicState::Active, vec![partition(0, Some(5), 5, 0.0)]),
+    ];
+    status.tasks =
+        vec![TaskStatus { task: Task::SourceTopicSync, state: TaskState::Active, reason: None, broker_id: 0, last_success_ms: Some(NOW) }];
+    status
+}
+
+/// Everything that can be wrong at once.
+fn troubled() -> LinkStatus {
+    let mut status = copying();
+    status.group_filters = filters("a_*,!a_test");
+    status.fault = Some("the source's cluster id is Q, but at first contact it was XyZ".to_owned());
+    status.source.last_contact_ms = Some(NOW - 75_000);
+    status.topics[0].partitions[1].stalled_seconds = Some(31.0);
+    status.topics[0].partitions[1].error = Some("NOT_LEADER_OR_FOLLOWER".to_owned());
+    status.topics[0].partitions[1].lag.as_mut().unwrap().records_stable = 2;
+    status.topics[0].partitions[1].open_transactions =
+        vec![OpenTransaction { producer_id: 4_000, first_offset: 6, first_timestamp_ms: Some(NOW - 90_000) }];
+    status.topics[0].source_missing = true;
+    status.topics[0].gaps =
+        vec![GapEvent { partition: 1, from: 100, to: 200, at_ms: NOW, reason: "retention at the source was faster".to_owned() }];
+    status.topics[1].state = TopicState::Faulted;
+    status.topics[1].reason = Some("the source topic was deleted and created again".to_owned());
+    let mut going = topic("a_going", TopicState::FailingOver, vec![partition(0, None, 0, 0.0)]);
+    going.step = Some("cut".to_owned());
+    let mut ours = topic("a_ours", TopicState::FailedOver, vec![partition(0, Some(10), 12, 0.0)]);
+    ours.partitions[0].cut = Some(9);
+    ours.partitions[0].leader_epoch = 65_536;
+    ours.partitions[0].lag = None;
+    status.topics.extend([going, ours]);
+    status.tasks.push(TaskStatus {
+        task: Task::ConsumerGroupShadowing,
+        state: TaskState::LinkUnavailable,
+        reason: Some("127.0.0.1:9092: connection refused".to_owned()),
+        broker_id: 0,
+        last_success_ms: None,
+    });
+    status.unselected = vec![UnselectedTopic { topic: "a_mine".to_owned(), reason: "a topic of this name exists".to_owned() }];
+    status.unselected_groups = vec!["reports".to_owned(), "z".to_owned()];
+    status.taken_over = vec![TakenOver {
+        topic: "b_orders".to_owned(),
+        by: "a".to_owned(),
+        cluster_id: "XyZ".to_owned(),
+        link: "from-b".to_owned(),
+        partitions: vec![TakenOverPartition { partition: 0, offset: 1_234, epoch: 65_536 }],
+    }];
+    status.file_differs = vec!["topic_metadata_sync_options.interval: is 1s, the file says 30s".to_owned()];
+    status.warnings = vec!["group offsets were applied before their data had come".to_owned()];
+    status
+}
+
+fn loss_of(status: &LinkStatus) -> Loss {
+    let ended = [
+        EndedTransaction { topic: "a_payments".into(), partition: 0, producer_id: 4_000, marker_timestamp_ms: NOW - 80_000 },
+        EndedTransaction { topic: "a_payments".into(), partition: 0, producer_id: 4_000, marker_timestamp_ms: NOW - 95_000 },
+        EndedTransaction { topic: "a_payments".into(), partition: 0, producer_id: 9, marker_timestamp_ms: NOW },
+    ];
+    let behind = |topic: &str, offset| GroupBehind { group: "reports".into(), topic: topic.into(), partition: 0, source_offset: 9, offset };
+    loss::of(status, None, &ended, vec![behind("a_orders", Some(3)), behind("a_going", None), behind("a_ours", Some(1))], NOW)
+}
+
+#[test]
+fn texts() {
+    run_scripts("status", || {
+        |block: &str| match block.trim_end() {
+            "story" => [render::story_line(&fresh()), render::story_line(&copying()), render::story_line(&troubled())].join("\n"),
+            "list" => render::list(&[]) + &render::list(&[fresh(), copying()]),
+            "status fresh" => render::status(&fresh(), NOW),
+            "status copying" => render::status(&copying(), NOW),
+            "status troubled" => render::status(&troubled(), NOW),
+            "loss copying" => render::loss(&loss::of(&copying(), Some(&["a_orders".into(), "a_nope".into()]), &[], Vec::new(), NOW)),
+            "loss nothing" => render::loss(&loss::of(&copying(), Some(&["a_payments".into()]), &[], Vec::new(), NOW)),
+            "loss troubled" => render::loss(&loss_of(&troubled())),
+            other => panic!("{other} is not shown"),
+        }
+    });
+}
+
+#[test]
+fn a_transaction_is_cut_in_half_only_by_its_own_marker() {
+    let loss = loss_of(&troubled());
+    assert_eq!(loss.half_copied.len(), 1);
+    assert_eq!(loss.half_copied[0].ended_on, [("a_payments".to_owned(), 0)]);
+    let old = [EndedTransaction { topic: "a_payments".into(), partition: 0, producer_id: 4_000, marker_timestamp_ms: NOW - 95_000 }];
+    assert!(loss::of(&troubled(), None, &old, Vec::new(), NOW).half_copied.is_empty(), "the marker of its previous transaction");
+    assert!(loss.groups_behind.iter().all(|g| g.topic != "a_ours"), "a topic that is ours loses nothing");
+}
+
+#[test]
+fn json_holds_it_all() {
+    for status in [fresh(), copying(), troubled()] {
+        let json = serde_json::to_string(&status).unwrap();
+        assert_eq!(serde_json::from_str::<LinkStatus>(&json).unwrap(), status);
+    }
+    let loss = loss_of(&troubled());
+    assert_eq!(serde_json::from_str::<Loss>(&serde_json::to_string(&loss).unwrap()).unwrap(), loss);
+}
