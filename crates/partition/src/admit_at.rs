@@ -46,7 +46,8 @@ impl CopiedEnd {
         if self.empty && next <= self.log_start {
             return Err(AppendAtError::BelowStart { next, start: self.log_start });
         }
-        if base < self.end && !self.empty {
+        let begins_the_log = self.empty && self.end == self.log_start;
+        if base < self.end && !begins_the_log {
             return Err(AppendAtError::Overlap { base, end: self.end });
         }
         if base > self.end && !self.compacted && !accept_gap() {

@@ -218,7 +218,11 @@ impl Shared {
         partition.turn().begin();
         partition.flush_pass();
         if partition.turn().end() {
-            self.queue.lock().due.push_back(partition.clone());
+            // Whoever asked meanwhile has had the length of a flush for company already.
+            let mut queue = self.queue.lock();
+            queue.due.push_back(partition.clone());
+            queue.urgent = true;
+            drop(queue);
             self.ready.notify_one();
             self.ready_inline.notify_one();
         }
@@ -238,5 +242,78 @@ impl Queue {
             return Next::Linger;
         }
         self.due.pop_front().map_or(Next::Sleep, Next::Flush)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{sync::atomic::AtomicUsize, time::Instant};
+
+    /// Takes a while for each pass, and sees whether two overlap.
+    #[derive(Default)]
+    struct Slow {
+        turn: Turn,
+        passes: AtomicUsize,
+        inside: AtomicUsize,
+        wanted: AtomicUsize,
+        covered: AtomicUsize,
+    }
+
+    impl Flushable for Slow {
+        fn flush_pass(&self) {
+            assert_eq!(self.inside.fetch_add(1, Ordering::SeqCst), 0, "one pass at a time");
+            let wanted = self.wanted.load(Ordering::SeqCst);
+            thread::sleep(Duration::from_millis(2));
+            self.covered.store(wanted, Ordering::SeqCst);
+            self.passes.fetch_add(1, Ordering::SeqCst);
+            self.inside.fetch_sub(1, Ordering::SeqCst);
+        }
+
+        fn turn(&self) -> &Turn {
+            &self.turn
+        }
+    }
+
+    fn covered(slow: &Slow, wanted: usize) -> bool {
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(10) {
+            if slow.covered.load(Ordering::SeqCst) >= wanted {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        false
+    }
+
+    #[test]
+    fn many_asks_few_passes_and_none_is_missed() {
+        let flusher = Flusher::start(Blocking::Pool { threads: 3 }).unwrap();
+        let slow = Arc::new(Slow::default());
+        for _ in 0..500 {
+            slow.wanted.fetch_add(1, Ordering::SeqCst);
+            flusher.submit(slow.clone(), true);
+        }
+        assert!(covered(&slow, 500));
+        let passes = slow.passes.load(Ordering::SeqCst);
+        assert!(passes < 100, "{passes} passes for 500 asks");
+        slow.wanted.fetch_add(1, Ordering::SeqCst);
+        flusher.submit(slow.clone(), false);
+        assert!(covered(&slow, 501), "what nobody waits for goes too");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn inline_the_same() {
+        let flusher = Flusher::start(Blocking::Inline).unwrap();
+        let slow = Arc::new(Slow::default());
+        for wanted in 1..=10 {
+            slow.wanted.store(wanted, Ordering::SeqCst);
+            flusher.submit(slow.clone(), wanted == 10);
+        }
+        assert_eq!(slow.covered.load(Ordering::SeqCst), 0);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(slow.covered.load(Ordering::SeqCst), 10);
+        assert_eq!(slow.passes.load(Ordering::SeqCst), 1);
+        assert_eq!(flusher.run(|| 7).await.unwrap(), 7);
     }
 }

@@ -34,7 +34,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// A batch stands in the log now. `marker`: what [`marker_of`] found in it. `now_ms`: our clock, or `None` when it is read back.
+    /// A batch stands in the log now. `marker`: what [`marker_of`] found in it. `now_ms`: our clock, or `None` when it is copied or read back.
     pub fn apply(&mut self, header: &BatchHeader, marker: Option<Marker>, now_ms: Option<i64>) {
         self.epochs.record(header.leader_epoch, header.base_offset);
         if header.is_control() {

@@ -46,13 +46,14 @@ pub struct Producer {
     pub coordinator_epoch: i32,
     /// Offset of its last data record under any epoch, `-1` if only markers came.
     pub last_data_offset: Offset,
-    /// When it was last seen, milliseconds: our clock for live appends, the batch's time for those read back.
-    pub seen_ms: i64,
+    /// When it was last seen, by our clock, milliseconds; `None` if that was a copied batch or one read back, until the next
+    /// [`Producers::expire`] says what time it is. Timestamps of records are no measure: they may be years old.
+    pub seen_ms: Option<i64>,
 }
 
 impl Producer {
     fn new(epoch: i16) -> Producer {
-        Producer { epoch, batches: VecDeque::with_capacity(WINDOW), coordinator_epoch: -1, last_data_offset: -1, seen_ms: -1 }
+        Producer { epoch, batches: VecDeque::with_capacity(WINDOW), coordinator_epoch: -1, last_data_offset: -1, seen_ms: None }
     }
 
     /// The sequence that must come next, under the present epoch.
@@ -130,7 +131,7 @@ impl Producers {
         }
     }
 
-    /// A data batch was appended, ours or copied. `now_ms`: our clock, or `None` when it is read back.
+    /// A data batch was appended, ours or copied. `now_ms`: our clock, or `None` when it is copied or read back.
     pub fn apply(&mut self, header: &BatchHeader, now_ms: Option<i64>) {
         if !header.has_producer() {
             return;
@@ -151,7 +152,7 @@ impl Producers {
             timestamp_ms: header.max_timestamp,
         });
         producer.last_data_offset = header.last_offset();
-        producer.seen_ms = producer.seen_ms.max(now_ms.unwrap_or(header.max_timestamp));
+        producer.seen_ms = now_ms;
     }
 
     /// A transaction marker was appended, ours or copied. A marker may raise the producer's epoch (fencing; KIP-890).
@@ -162,13 +163,16 @@ impl Producers {
             producer.batches.clear();
         }
         producer.coordinator_epoch = producer.coordinator_epoch.max(coordinator_epoch);
-        producer.seen_ms = producer.seen_ms.max(now_ms.unwrap_or(header.max_timestamp));
+        producer.seen_ms = now_ms;
     }
 
     /// Forgets producers that were not seen for `expiration_ms`, save those that `in_transaction` names. Returns how many went.
     pub fn expire(&mut self, now_ms: i64, expiration_ms: i64, in_transaction: impl Fn(ProducerId) -> bool) -> usize {
         let before = self.known.len();
-        self.known.retain(|id, producer| now_ms.saturating_sub(producer.seen_ms) < expiration_ms || in_transaction(*id));
+        self.known.retain(|id, producer| {
+            let seen_ms = *producer.seen_ms.get_or_insert(now_ms);
+            now_ms.saturating_sub(seen_ms) < expiration_ms || in_transaction(*id)
+        });
         before - self.known.len()
     }
 }
@@ -270,5 +274,8 @@ mod tests {
         assert_eq!(producers.expire(1_500, 1_000, |_| false), 0);
         assert_eq!(producers.expire(2_000, 1_000, |id| id == 8), 1);
         assert!(producers.get(7).is_none() && producers.get(8).is_some());
+        producers.apply(&data(201, 1, 9, 0, 0), None);
+        assert_eq!(producers.expire(90_000, 1_000, |_| false), 1, "one that was read back counts from now");
+        assert_eq!(producers.expire(91_000, 1_000, |_| false), 1);
     }
 }

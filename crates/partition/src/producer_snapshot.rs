@@ -16,6 +16,9 @@ use std::collections::VecDeque;
 
 const MAGIC: &[u8; 4] = b"GPS1";
 
+/// In place of a time, for none.
+const NEVER: i64 = i64::MIN;
+
 /// The file's name.
 pub(crate) fn file_name(at: Offset) -> String {
     format!("{at:020}.snapshot")
@@ -37,7 +40,7 @@ pub(crate) fn encode(ledger: &Ledger, at: Offset) -> Bytes {
         out.put_i16(producer.epoch);
         out.put_i32(producer.coordinator_epoch);
         out.put_i64(producer.last_data_offset);
-        out.put_i64(producer.seen_ms);
+        out.put_i64(producer.seen_ms.unwrap_or(NEVER));
         out.put_u8(producer.batches.len() as u8);
         for batch in &producer.batches {
             out.put_i32(batch.first_sequence);
@@ -104,7 +107,7 @@ fn producers(body: &mut &[u8]) -> Option<Producers> {
             epoch: body.try_get_i16().ok()?,
             coordinator_epoch: body.try_get_i32().ok()?,
             last_data_offset: body.try_get_i64().ok()?,
-            seen_ms: body.try_get_i64().ok()?,
+            seen_ms: Some(body.try_get_i64().ok()?).filter(|ms| *ms != NEVER),
             batches: VecDeque::with_capacity(WINDOW),
         };
         for _ in 0..body.try_get_u8().ok()? {
@@ -131,7 +134,7 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.producers.apply(&data(0, 3, 7, 1, 0), Some(5));
         ledger.producers.apply(&data(3, 2, 7, 1, 3), Some(6));
-        ledger.producers.mark(&data(5, 1, 8, 4, -1), 9, Some(7));
+        ledger.producers.mark(&data(5, 1, 8, 4, -1), 9, None);
         ledger.txns.wrote(7, 0);
         ledger.txns.wrote(8, 4);
         ledger.txns.decided(8, 5, false);

@@ -12,7 +12,7 @@ use crate::{
     flusher::{Flushable, Turn},
     ledger::Ledger,
     offsets::{Offsets, Watermarks},
-    role::{Role, Writers},
+    role::Role,
     settings::{Env, PartitionId, Settings},
     waiters::Waiters,
 };
@@ -86,10 +86,6 @@ impl View {
             Some(_) => {}
             None => epochs.follow(),
         }
-    }
-
-    pub(crate) fn is_shadow(&self) -> bool {
-        matches!(self.role.writers, Writers::Link { .. })
     }
 }
 

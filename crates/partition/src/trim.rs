@@ -11,7 +11,7 @@ use crate::{
     state::{Closed, Writer},
 };
 use gnomon_protocol::ids::Offset;
-use gnomon_storage::{LogError, RetentionLimits};
+use gnomon_storage::{CheckpointExtra, Log, LogError, RetentionLimits};
 
 impl Handle {
     /// DeleteRecords (KIP-107): records below `offset` are gone; -1 means up to the high watermark. Returns the log start.
@@ -50,17 +50,21 @@ impl Handle {
     /// moved. A shadow keeps all. `now_ms`: wall time in milliseconds.
     pub fn apply_retention(&self, now_ms: i64) -> Result<Option<Offset>, TrimError> {
         let mut writer = self.0.writer.lock();
-        let (high_watermark, settings) = {
+        let (end, high_watermark, settings, keeps_all) = {
             let view = self.0.view.read();
-            if view.is_shadow() || view.role.awaits_source() || view.closed.is_some() {
+            if view.closed.is_some() {
                 return Ok(None);
             }
-            (view.offsets().high_watermark, view.settings.clone())
+            let offsets = view.offsets();
+            (offsets.end, offsets.high_watermark, view.settings.clone(), view.role.awaits_source())
         };
         self.0.update(|view| {
             let Ledger { producers, txns, .. } = &mut view.ledger;
             producers.expire(now_ms, settings.producer_expiration_ms, |id| txns.open_since(id).is_some());
         });
+        if keeps_all {
+            return Ok(None);
+        }
         let limits = RetentionLimits {
             bytes: settings.retention_bytes.and_then(|bytes| u64::try_from(bytes).ok()),
             before_timestamp: settings.retention_ms.filter(|ms| *ms >= 0).map(|ms| now_ms.saturating_sub(ms)),
@@ -68,14 +72,20 @@ impl Handle {
         if limits == RetentionLimits::default() {
             return Ok(None);
         }
+        let snapshot_at = writer.snapshot_at;
         let Some(log) = &mut writer.log else { return Ok(None) };
-        match log.retain(limits, high_watermark) {
-            Ok(Some(start)) => {
-                writer.changed = true;
-                self.trimmed(start);
-                Ok(Some(start))
+        let retained = log.retain(limits, high_watermark).and_then(|start| match start {
+            Some(start) if start == end => self.keep_epochs(log, snapshot_at).map(|()| Some(start)),
+            Some(_) | None => Ok(start),
+        });
+        match retained {
+            Ok(start) => {
+                if let Some(start) = start {
+                    writer.changed = true;
+                    self.trimmed(start);
+                }
+                Ok(start)
             }
-            Ok(None) => Ok(None),
             Err(failure) => {
                 self.0.fail_writing(&mut writer, &failure);
                 Err(TrimError::Storage(failure))
@@ -85,15 +95,26 @@ impl Handle {
 
     /// Moves the log's start, and everything in memory with it.
     pub(crate) fn trim_log(&self, writer: &mut Writer, start: Offset) -> Result<(), LogError> {
-        if let Some(log) = &mut writer.log
-            && let Err(failure) = log.trim_to(start)
-        {
+        let end = self.offsets().end;
+        let snapshot_at = writer.snapshot_at;
+        let moved = match &mut writer.log {
+            Some(log) if start == end => self.keep_epochs(log, snapshot_at).and_then(|()| log.trim_to(start)),
+            Some(log) => log.trim_to(start),
+            None => Ok(()),
+        };
+        if let Err(failure) = moved {
             self.0.fail_writing(writer, &failure);
             return Err(failure);
         }
         writer.changed = true;
         self.trimmed(start);
         Ok(())
+    }
+
+    /// An emptied log has no batch that says which epoch it had: the checkpoint does.
+    fn keep_epochs(&self, log: &mut Log, producer_snapshot_at: Offset) -> Result<(), LogError> {
+        let epochs = self.0.view.read().ledger.epochs.entries().to_vec();
+        log.checkpoint(CheckpointExtra { epochs, producer_snapshot_at })
     }
 
     fn trimmed(&self, start: Offset) {

@@ -1,0 +1,218 @@
+//! A shadow: copying by the rules, following the source's bounds, and the failover's steps on one partition.
+
+mod common;
+
+use common::*;
+use gnomon_partition::{
+    AppendAtError, AppendError, EpochEnd, Fence, FenceRefusal, FollowError, Handle, Isolation, Origin, ReadError, Role, RoleRefusal,
+    Settings,
+};
+use gnomon_protocol::ids::{BatchEpoch, LeaderEpoch, Offset};
+use gnomon_storage::{Disk, MemDisk};
+
+const FENCE: Fence = Fence(1);
+
+fn copy(handle: &Handle, base: Offset, epoch: i32, count: i32) -> Result<Offset, AppendAtError> {
+    let batch = copied(base, epoch, plain(count, base as u64));
+    handle.append_at(FENCE, vec![batch], bounds(0, 1_000_000)).map(|copied| copied.end)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_table_of_copied_batches() {
+    // compacted, offset of the next batch behind 0..10 of epoch 4, its epoch, admitted
+    let rows = [
+        (false, 10, 4, true),
+        (false, 10, 6, true),
+        (false, 10, 3, false),
+        (false, 9, 4, false),
+        (false, 0, 4, false),
+        (false, 11, 4, false),
+        (true, 11, 4, true),
+        (true, 9, 4, false),
+    ];
+    for (compacted, base, epoch, admitted) in rows {
+        let disk = MemDisk::new();
+        let handle = open(&disk, shadow(1), Settings { compacted, ..settings() });
+        assert_eq!(copy(&handle, 0, 4, 10).unwrap(), 10);
+        let outcome = copy(&handle, base, epoch, 5);
+        assert_eq!(outcome.is_ok(), admitted, "compacted {compacted}, base {base}, epoch {epoch}: {outcome:?}");
+        assert_eq!(handle.offsets().end, if admitted { base + 5 } else { 10 });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_of_a_response_or_none() {
+    let disk = MemDisk::new();
+    let handle = open(&disk, shadow(1), settings());
+    let response = vec![copied(0, 1, plain(10, 0)), copied(11, 1, plain(1, 1))];
+    let gap = handle.append_at(FENCE, response, bounds(0, 12)).unwrap_err();
+    assert!(matches!(gap, AppendAtError::Gap { expected: 10, found: 11 }));
+    assert!(!disk.exists(&dir()).unwrap());
+    assert_eq!(handle.append_at(FENCE, vec![], bounds(0, 12)).unwrap().end, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_and_readers() {
+    let disk = MemDisk::new();
+    let handle = open(&disk, shadow(1), settings());
+    let sent: Vec<_> = (0..5).map(|n| copied(n * 10, 2, plain(10, n as u64))).collect();
+    handle.append_at(FENCE, sent.clone(), bounds(0, 50)).unwrap();
+    handle.durable(50).await.unwrap();
+    assert_eq!(batches(&handle, 0, Isolation::ReadUncommitted), sent);
+    assert!(matches!(handle.read(51, 100, Isolation::ReadUncommitted, true), Err(ReadError::NotYet { .. })));
+    assert_eq!(handle.end_for_epoch(BatchEpoch(2)), EpochEnd::Open { epoch: BatchEpoch(2), end: 50 });
+    assert_eq!(handle.end_for_epoch(BatchEpoch(3)), EpochEnd::NotYet);
+    assert!(matches!(handle.diverging(BatchEpoch(3), 50), Err(ReadError::NotYet { .. })));
+    assert_eq!(handle.diverging(BatchEpoch(2), 80).unwrap(), None);
+    let refused = handle.append(plain(1, 0), CLIENT, NOW).unwrap_err();
+    assert!(matches!(refused, AppendError::Refused(RoleRefusal::Shadow { .. })));
+    assert!(handle.trim_to(10).is_err());
+    assert_eq!(handle.apply_retention(i64::MAX).unwrap(), None, "a shadow deletes nothing of its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_batch_may_begin_below_the_start() {
+    let disk = MemDisk::new();
+    let handle = open(&disk, shadow(1), settings());
+    assert_eq!(handle.follow_source_start(FENCE, 105).unwrap(), 105);
+    assert!(!disk.exists(&dir()).unwrap(), "still nothing to keep");
+    assert_eq!(handle.offsets().end, 105);
+    let below = handle.append_at(FENCE, vec![copied(95, 1, plain(10, 0))], bounds(105, 200)).unwrap_err();
+    assert!(matches!(below, AppendAtError::BelowStart { next: 105, start: 105 }));
+    handle.append_at(FENCE, vec![copied(100, 1, plain(10, 0)), copied(110, 1, plain(10, 1))], bounds(105, 200)).unwrap();
+    handle.flush().await.unwrap();
+    drop(handle);
+    let handle = open(&disk, shadow(1), settings());
+    let offsets = handle.offsets();
+    assert_eq!((offsets.log_start, offsets.end), (105, 120));
+    assert_eq!(batches(&handle, 105, Isolation::ReadUncommitted)[0].header().base_offset, 100);
+    assert!(matches!(copy(&handle, 115, 1, 10), Err(AppendAtError::Overlap { base: 115, end: 120 })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_was_trimmed_before_we_came() {
+    let disk = MemDisk::new();
+    let handle = open(&disk, shadow(1), settings());
+    let end = handle.append_at(FENCE, vec![copied(500, 1, plain(10, 0))], bounds(500, 510)).unwrap().end;
+    handle.flush().await.unwrap();
+    assert_eq!((handle.offsets().log_start, end), (500, 510), "the response itself says where the source begins");
+}
+
+#[tokio::test(start_paused = true)]
+async fn following_the_start_and_the_end() {
+    let disk = MemDisk::new();
+    let handle = open(&disk, shadow(1), Settings { compacted: true, ..settings() });
+    copy(&handle, 0, 1, 10).unwrap();
+    handle.flush().await.unwrap();
+    assert_eq!(handle.follow_source_start(FENCE, 4).unwrap(), 4);
+    assert_eq!(handle.follow_source_start(FENCE, 2).unwrap(), 4);
+    assert!(matches!(handle.follow_source_start(FENCE, 11), Err(FollowError::Gap { end: 10, source_start: 11 })));
+    assert_eq!(handle.advance_end(FENCE, 25).unwrap(), 25);
+    assert_eq!(handle.advance_end(FENCE, 20).unwrap(), 25);
+    assert_eq!(handle.offsets().high_watermark, 25);
+    drop(handle);
+    disk.power_loss(5);
+    let handle = open_after_power_loss(&disk, shadow(1), Settings { compacted: true, ..settings() });
+    assert_eq!((handle.offsets().log_start, handle.offsets().end), (4, 25));
+    assert!(matches!(copy(&handle, 24, 1, 5), Err(AppendAtError::Overlap { .. })));
+    copy(&handle, 25, 1, 5).unwrap();
+    handle.flush().await.unwrap();
+    assert_eq!(batches(&handle, 4, Isolation::ReadUncommitted).len(), 2);
+
+    handle.restart_at(FENCE, 700).unwrap();
+    assert_eq!((handle.offsets().log_start, handle.offsets().end), (700, 700));
+    assert_eq!(handle.latest_epoch(), BatchEpoch::NONE);
+    copy(&handle, 700, 1, 5).unwrap();
+    handle.flush().await.unwrap();
+    assert_eq!(batches(&handle, 700, Isolation::ReadUncommitted).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_end_can_be_advanced_and_written_behind() {
+    let disk = MemDisk::new();
+    let handle = open(&disk, shadow(1), Settings { compacted: true, ..settings() });
+    assert_eq!(handle.advance_end(FENCE, 40).unwrap(), 40);
+    assert!(matches!(copy(&handle, 30, 1, 5), Err(AppendAtError::Overlap { base: 30, end: 40 })));
+    assert_eq!(copy(&handle, 40, 1, 5).unwrap(), 45);
+    handle.flush().await.unwrap();
+    assert_eq!(batches(&handle, 0, Isolation::ReadUncommitted).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_response_meets_the_fence() {
+    let disk = MemDisk::new();
+    let handle = open(&disk, shadow(1), settings());
+    copy(&handle, 0, 1, 10).unwrap();
+    handle.set_role(shadow(2));
+    assert!(matches!(copy(&handle, 10, 1, 10), Err(AppendAtError::Fenced(FenceRefusal::Fenced { .. }))));
+    assert!(matches!(handle.follow_source_start(FENCE, 5), Err(FollowError::Fenced(_))));
+    handle.set_role(failing_over(9));
+    assert!(matches!(copy(&handle, 10, 1, 10), Err(AppendAtError::Fenced(FenceRefusal::NotAShadow))));
+    assert_eq!(handle.offsets().end, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failover_step_by_step() {
+    let disk = MemDisk::new();
+    let handle = open(&disk, shadow(1), settings());
+    let response = vec![
+        copied(0, 2, idempotent(70, 0, 0, 10)),
+        copied(10, 2, transactional(80, 3, 0, 5)),
+        copied(15, 4, marker(true, 80, 3, 6)),
+        copied(16, 4, transactional(80, 3, 5, 4)),
+    ];
+    handle.append_at(FENCE, response, bounds(0, 40)).unwrap();
+    // (a), (b), (c)
+    let cut = handle.set_role(failing_over(9));
+    assert_eq!((cut.end, cut.epoch), (20, BatchEpoch(4)));
+    assert_eq!(handle.flush().await.unwrap(), 20);
+    let early = handle.append(plain(1, 0), CLIENT, NOW).unwrap_err();
+    assert!(matches!(early, AppendError::Refused(RoleRefusal::FailingOver)));
+    assert!(matches!(handle.read(30, 100, Isolation::ReadUncommitted, true), Err(ReadError::NotYet { .. })));
+    // (d), twice, as after a crash
+    handle.begin_leadership(LeaderEpoch(65_536), cut.end).unwrap();
+    handle.begin_leadership(LeaderEpoch(65_536), cut.end).unwrap();
+    // (e), twice
+    let aborted = handle.abort_open_transactions(NOW).unwrap();
+    assert_eq!(aborted.len(), 1);
+    assert_eq!((aborted[0].producer_id, aborted[0].producer_epoch, aborted[0].first_offset, aborted[0].coordinator_epoch), (80, 3, 16, 6));
+    assert!(handle.abort_open_transactions(NOW).unwrap().is_empty());
+    handle.flush().await.unwrap();
+    assert_eq!(handle.offsets().last_stable, 21);
+    assert_eq!(handle.read(0, 1 << 20, Isolation::ReadCommitted, true).unwrap().aborted, Some(vec![(80, 16)]));
+    // (g)
+    handle.set_role(Role::leader(65_536));
+    assert_eq!(handle.end_for_epoch(BatchEpoch(5)), EpochEnd::Known { epoch: BatchEpoch(4), end: 20 });
+    assert_eq!(handle.diverging(BatchEpoch(5), 30).unwrap(), Some((BatchEpoch(4), 20)));
+    assert!(matches!(handle.read(30, 100, Isolation::ReadUncommitted, true), Err(ReadError::OutOfRange { .. })));
+
+    // (f): after a restart the cut comes from the catalog.
+    let settings = Settings { copied_to: 20, ..settings() };
+    let check = |handle: &Handle| {
+        let repeat = append(handle, idempotent(70, 0, 0, 10));
+        assert_eq!((repeat.base_offset, repeat.duplicate), (0, true));
+    };
+    check(&handle);
+    handle.close().await.unwrap();
+    let handle = open(&disk, Role::leader(65_537), settings);
+    check(&handle);
+    assert_eq!(append(&handle, idempotent(70, 0, 33, 2)).base_offset, 21, "its tail was lost; it goes on higher");
+    assert!(handle.append(idempotent(70, 0, 50, 2), CLIENT, NOW).is_err(), "once");
+    assert!(handle.append(transactional(80, 3, 9, 1), CLIENT, NOW).is_err(), "the aborted transaction's producer is fenced");
+    let epochs: Vec<_> = handle.epochs();
+    assert_eq!(epochs, [(BatchEpoch(2), 0), (BatchEpoch(4), 15), (BatchEpoch(65_536), 20), (BatchEpoch(65_537), 21)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_shadow_keeps_its_start_through_a_failover() {
+    let disk = MemDisk::new();
+    let handle = open(&disk, shadow(1), settings());
+    handle.follow_source_start(FENCE, 1_000).unwrap();
+    let cut = handle.set_role(failing_over(9));
+    assert_eq!((cut.end, cut.epoch), (1_000, BatchEpoch::NONE));
+    handle.begin_leadership(LeaderEpoch(65_536), cut.end).unwrap();
+    drop(handle);
+    disk.power_loss(9);
+    let handle = open_after_power_loss(&disk, Role::leader(65_537), settings());
+    assert_eq!(handle.append(plain(1, 0), Origin::Client { zstd_allowed: true }, NOW).unwrap().base_offset, 1_000);
+}

@@ -1,0 +1,180 @@
+//! Who waits for the disk, who is told when it fails, and how many syncs it takes.
+
+mod common;
+
+use common::*;
+use gnomon_partition::{AppendError, Blocking, CloseError, Env, Flusher, Handle, Isolation, Lost, Role, Settings, Waiter};
+use gnomon_storage::{Boot, MemDisk, disk::Fault};
+use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
+
+/// Whether a future is still waiting.
+async fn waits(future: impl Future) -> bool {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_waits_for_the_disk_and_many_share_one_pass() {
+    let disk = MemDisk::new();
+    let handle = open(&disk, Role::leader(1), settings());
+    let mut replies = Vec::new();
+    for tag in 0..20 {
+        let appended = append(&handle, plain(1, tag));
+        let handle = handle.clone();
+        replies.push(tokio::spawn(async move { handle.durable(appended.last_offset + 1).await }));
+    }
+    assert_eq!(handle.offsets().high_watermark, 0);
+    for reply in replies {
+        reply.await.unwrap().unwrap();
+    }
+    assert_eq!(handle.offsets().flushed, 20);
+    assert!(!waits(handle.durable(20)).await, "reached already");
+    assert!(waits(handle.durable(21)).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_and_it_is_flushed_all_the_same() {
+    let disk = MemDisk::new();
+    let handle = open(&disk, Role::leader(1), settings());
+    append(&handle, plain(3, 0));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(handle.offsets().high_watermark, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn write_caching_does_not_wait() {
+    let disk = MemDisk::new();
+    let handle = open(&disk, Role::leader(1), Settings { write_caching: true, ..settings() });
+    append(&handle, plain(3, 0));
+    let offsets = handle.offsets();
+    assert_eq!((offsets.high_watermark, offsets.flushed), (3, 0));
+    assert!(!waits(handle.durable(3)).await);
+    assert_eq!(handle.flush().await.unwrap(), 3);
+    assert_eq!(handle.offsets().flushed, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_sync_closes_to_writing_and_tells_everyone() {
+    let disk = MemDisk::new();
+    let handle = open(&disk, Role::leader(1), settings());
+    append(&handle, plain(3, 0));
+    handle.flush().await.unwrap();
+    append(&handle, plain(4, 1));
+    let waiter = handle.wait();
+    disk.fail_next(Fault::Sync);
+    assert!(matches!(handle.durable(7).await, Err(Lost::Closed { .. })));
+    waiter.changed().await;
+    assert!(matches!(handle.append(plain(1, 2), CLIENT, NOW), Err(AppendError::Closed { .. })));
+    assert!(matches!(handle.durable(9).await, Err(Lost::Closed { .. })));
+    assert_eq!(handle.offsets().high_watermark, 3);
+    assert_eq!(batches(&handle, 0, Isolation::ReadUncommitted).len(), 1, "reading goes on");
+    assert!(matches!(handle.close().await, Err(CloseError::AlreadyClosed { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_write_takes_no_offset_and_changes_no_sequence() {
+    let disk = MemDisk::new();
+    let handle = open(&disk, Role::leader(1), settings());
+    let first = append(&handle, idempotent(5, 0, 0, 3));
+    handle.durable(first.last_offset + 1).await.unwrap();
+    disk.fail_next(Fault::Write);
+    assert!(matches!(handle.append(idempotent(5, 0, 3, 3), CLIENT, NOW), Err(AppendError::Storage(_))));
+    assert_eq!(handle.offsets().end, 3);
+    drop(handle);
+    let handle = open(&disk, Role::leader(2), settings());
+    assert_eq!(append(&handle, idempotent(5, 0, 3, 3)).base_offset, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_is_lost_with_the_role_and_with_the_partition() {
+    let disk = MemDisk::new();
+    let handle = open(&disk, Role::leader(1), settings());
+    let parked = |handle: &Handle| {
+        let handle = handle.clone();
+        tokio::spawn(async move { handle.durable(100).await })
+    };
+    let kept = parked(&handle);
+    tokio::task::yield_now().await;
+    handle.set_role(Role::leader(2));
+    tokio::task::yield_now().await;
+    assert!(!kept.is_finished(), "a new epoch of the same writers keeps the promise");
+    handle.set_role(shadow(1));
+    assert_eq!(kept.await.unwrap(), Err(Lost::RoleChanged));
+    let parked = parked(&handle);
+    tokio::task::yield_now().await;
+    handle.delete().unwrap();
+    assert_eq!(parked.await.unwrap(), Err(Lost::Deleted));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_waiter_over_many_partitions() {
+    let disk = MemDisk::new();
+    let env = env(&disk);
+    let open = |index: i32| {
+        let id = gnomon_partition::PartitionId { index, ..id() };
+        Handle::open(&env, format!("/data/topics/t-{index}").into(), id, Role::leader(1), settings()).unwrap()
+    };
+    let partitions: Vec<_> = (0..50).map(open).collect();
+    let waiter = Waiter::new();
+    for partition in &partitions {
+        partition.watch(&waiter);
+    }
+    assert!(waits(waiter.changed()).await);
+    append(&partitions[37], plain(1, 0));
+    waiter.changed().await;
+    assert_eq!(partitions[37].offsets().high_watermark, 1, "woken by what can be read");
+    for role in [Role::leader(2), shadow(1)] {
+        partitions[3].set_role(role);
+        waiter.changed().await;
+    }
+    partitions[4].delete().unwrap();
+    waiter.changed().await;
+}
+
+#[test]
+fn a_pool_flushes_many_partitions_beside_each_other() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let disk = MemDisk::new();
+        let env = Env { disk: Arc::new(disk.clone()), flusher: Flusher::start(Blocking::Pool { threads: 3 }).unwrap(), boot: Boot::Same };
+        let mut writers = Vec::new();
+        for index in 0..8 {
+            let id = gnomon_partition::PartitionId { index, ..id() };
+            let handle = Handle::open(&env, format!("/data/topics/t-{index}").into(), id, Role::leader(1), settings()).unwrap();
+            for writer in 0..3 {
+                let handle = handle.clone();
+                writers.push(tokio::spawn(async move {
+                    for sequence in 0..40 {
+                        let appended = append(&handle, idempotent(writer, 0, sequence, 1));
+                        handle.durable(appended.last_offset + 1).await.unwrap();
+                        assert!(handle.offsets().flushed > appended.last_offset);
+                    }
+                    handle
+                }));
+            }
+        }
+        for writer in writers {
+            let handle = writer.await.unwrap();
+            if handle.offsets().end == 120 {
+                handle.flush().await.unwrap();
+            }
+        }
+        drop(env);
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clean_stop_leaves_nothing_to_read_back() {
+    let disk = MemDisk::new();
+    let handle = open(&disk, Role::leader(1), settings());
+    for sequence in 0..30 {
+        append(&handle, idempotent(5, 0, sequence, 1));
+    }
+    let producers = handle.known_producers();
+    handle.close().await.unwrap();
+    assert!(handle.close().await.is_err(), "once");
+    disk.power_loss(11);
+    let handle = open_after_power_loss(&disk, Role::leader(2), settings());
+    assert_eq!(handle.offsets().end, 30);
+    assert_eq!(handle.known_producers(), producers);
+}
