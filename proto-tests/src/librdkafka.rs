@@ -4,7 +4,7 @@ use crate::client::{Ack, Client, Consumer, Consuming, Failure, Producer, Produci
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, DefaultConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
@@ -128,6 +128,23 @@ impl Client for Librdkafka {
         }
         Ok(Box::new(Reader { inner, polled: BTreeMap::new() }))
     }
+}
+
+/// Commits one position as nobody's member; `acknowledged` runs at the acknowledgement, before the client is taken down.
+pub fn commit(
+    bootstrap: &str,
+    group: &str,
+    (topic, partition, offset): (&str, i32, i64),
+    acknowledged: impl FnOnce(),
+) -> Result<(), Failure> {
+    let mut config = base(bootstrap);
+    config.set("group.id", group).set("enable.auto.commit", "false");
+    let consumer = BaseConsumer::<DefaultConsumerContext>::from_config(&config).map_err(|error| failure(&error))?;
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(offset)).map_err(|error| failure(&error))?;
+    consumer.commit(&list, CommitMode::Sync).map_err(|error| failure(&error))?;
+    acknowledged();
+    Ok(())
 }
 
 fn position(start: Start) -> Offset {

@@ -99,7 +99,9 @@ pub fn write_burst(history: &History, producer: &mut dyn Producer, writing: &Wri
 /// # Panics
 /// When it is refused.
 pub fn create(bootstrap: &str, topic: &str, partitions: i32) {
-    librdkafka::client().create_topic(bootstrap, topic, partitions, &BTreeMap::new()).unwrap_or_else(|failure| panic!("create {topic}: {failure}"));
+    librdkafka::client()
+        .create_topic(bootstrap, topic, partitions, &BTreeMap::new())
+        .unwrap_or_else(|failure| panic!("create {topic}: {failure}"));
 }
 
 /// Writes records with the values `from`, `from + 1`, ... to partition 0, acks=all; returns their offsets.

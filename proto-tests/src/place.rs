@@ -38,7 +38,7 @@ pub struct Hold(#[expect(dead_code, reason = "the lock lives as long as its file
 pub fn hold(folder: &Path) -> Hold {
     let path = folder.join(".lock");
     let file = std::fs::File::create(&path).unwrap_or_else(|error| panic!("make {}: {error}", path.display()));
-    file.lock().unwrap_or_else(|error| panic!("lock {}: {error}", path.display()));
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap_or_else(|error| panic!("lock {}: {error}", path.display()));
     Hold(file)
 }
 

@@ -158,6 +158,19 @@ impl Site {
         self.start();
     }
 
+    /// Runs a second `serve` on the same data directory, at other addresses, for as long as it lives.
+    pub fn second_on_the_same_data(&self) -> Outcome {
+        let host = place::address();
+        let twin = Site {
+            kafka: format!("{host}:9092"),
+            admin: format!("{host}:9644"),
+            links: Vec::new(),
+            owns: self.owns.clone(),
+            ..Site::new(&self.data, "twin", self.producer_tag)
+        };
+        process::run(Site { data: self.data.clone(), name: self.name.clone(), ..twin }.serve(), None, START)
+    }
+
     /// Runs `gnomon ARGUMENTS`.
     pub fn gnomon(&self, arguments: &[&str]) -> Outcome {
         self.gnomon_within(arguments, PATIENCE)

@@ -157,7 +157,12 @@ fn story_copy_leaves_a_claimed_name_to_its_owner() {
     let pair = Pair::start();
     pair.in_contact();
     // By a client's metadata request: nothing is made, and the producer gives up by its own timeout.
-    let refused = kcat::produce(&pair.b.kafka, "a_new", "k\tnot here\n", &["-X", "message.timeout.ms=3000", "-X", "topic.metadata.propagation.max.ms=1000"]);
+    let refused = kcat::produce(
+        &pair.b.kafka,
+        "a_new",
+        "k\tnot here\n",
+        &["-X", "message.timeout.ms=3000", "-X", "topic.metadata.propagation.max.ms=1000"],
+    );
     assert!(format!("{}{}", refused.out, refused.err).to_lowercase().contains("unknown"), "{refused:?}");
     // By an administrator: refused, with a sentence.
     let refused = java::client().create_topic(&pair.b.kafka, "a_new", 1, &BTreeMap::new()).expect_err("the name belongs to the link");
@@ -187,7 +192,9 @@ fn story_copy_status_and_metrics() {
     let status = until("a status that is level", PATIENCE, || {
         let status = pair.b.status("from-a")?;
         let partitions = status.partitions("a_orders");
-        holds(partitions.len() == 3 && partitions[0].source_high_watermark == Some(10) && partitions[0].lag == Some(0), || format!("{:#}", status.0))?;
+        holds(partitions.len() == 3 && partitions[0].source_high_watermark == Some(10) && partitions[0].lag == Some(0), || {
+            format!("{:#}", status.0)
+        })?;
         Ok(status)
     });
     assert_eq!(status.state(), "ACTIVE");
@@ -274,7 +281,8 @@ fn story_copy_faults_on_a_topic_that_was_made_again() {
                 let _ = producer.send(&[Record::to("a_again", 0, "runs")]);
             }
         });
-        let admin = |op: &str| java::client().admin(&pair.a.kafka, op, serde_json::json!({"topic": "a_again", "partitions": 1, "configs": {}}));
+        let admin =
+            |op: &str| java::client().admin(&pair.a.kafka, op, serde_json::json!({"topic": "a_again", "partitions": 1, "configs": {}}));
         admin("delete_topic").expect("its owner may delete it");
         until("it is there again", PATIENCE, || match admin("create_topic") {
             Ok(_) => Ok(()),
@@ -322,9 +330,14 @@ fn story_copy_from_apache_kafka_with_transactions() {
     load::level(&source.bootstrap, &site.kafka, "k_tx", 3);
     checker::assert_equal(&load::read_topic(&source.bootstrap, "k_tx", 3), &load::read_topic(&site.kafka, "k_tx", 3));
     for partition in 0..3 {
-        assert_eq!(wire::batches(&source.bootstrap, "k_tx", partition), wire::batches(&site.kafka, "k_tx", partition), "bytes of partition {partition}");
+        assert_eq!(
+            wire::batches(&source.bootstrap, "k_tx", partition),
+            wire::batches(&site.kafka, "k_tx", partition),
+            "bytes of partition {partition}"
+        );
         let committed = |bootstrap: &str| {
-            let how = proto_tests::client::Consuming::assigned(bootstrap, "k_tx", partition, proto_tests::client::Start::Beginning).read_committed();
+            let how = proto_tests::client::Consuming::assigned(bootstrap, "k_tx", partition, proto_tests::client::Start::Beginning)
+                .read_committed();
             java::client().consumer(&how).expect("a consumer").read(80, PATIENCE)
         };
         checker::assert_equal(&committed(&source.bootstrap), &committed(&site.kafka));
@@ -373,7 +386,9 @@ fn story_copy_pair_command() {
         .collect();
     assert!(lines[0].contains(&format!("{one}:9092")) && lines[0].contains("owns a_*") && lines[0].contains("pid "), "{lines:?}");
     assert!(lines[2].contains("(on b)") && lines[2].contains("a_*") && lines[2].contains("ACTIVE"), "{lines:?}");
-    let child = |line: &str| -> u32 { line.split("pid ").nth(1).and_then(|rest| rest.split_whitespace().next()).and_then(|pid| pid.parse().ok()).expect("a pid") };
+    let child = |line: &str| -> u32 {
+        line.split("pid ").nth(1).and_then(|rest| rest.split_whitespace().next()).and_then(|pid| pid.parse().ok()).expect("a pid")
+    };
     let children = [child(&lines[0]), child(&lines[1])];
     load::write(&format!("{one}:9092"), "a_pair", 0, 5);
     load::level(&format!("{one}:9092"), &format!("{other}:9092"), "a_pair", 1);
@@ -385,7 +400,16 @@ fn story_copy_pair_command() {
     assert!(!refused.succeeded() && format!("{}{}", refused.out, refused.err).contains(&format!("{one}:9")), "{refused:?}");
 
     // A dead child is not restarted; the command that does it is printed.
-    process::run({ let mut kill = Command::new("kill"); kill.args(["-9", &children[0].to_string()]); kill }, None, PATIENCE).expect("kill");
+    process::run(
+        {
+            let mut kill = Command::new("kill");
+            kill.args(["-9", &children[0].to_string()]);
+            kill
+        },
+        None,
+        PATIENCE,
+    )
+    .expect("kill");
     pair.wait_for_line(PATIENCE, |line| line.contains("gnomon serve --config") && line.contains("gnomon.toml"));
     pair.signal(Signal::TERM);
     assert!(pair.wait(PATIENCE).is_some(), "it ends");

@@ -85,7 +85,10 @@ pub fn request(key: ApiKey, version: i16, topic: &str, id: [u8; 16]) -> RequestK
             let partition = OffsetCommitRequestPartition::default().with_committed_offset(0).with_committed_metadata(Some(text("m")));
             let asked = OffsetCommitRequestTopic::default().with_name(name()).with_partitions(vec![partition]);
             RequestKind::OffsetCommit(
-                OffsetCommitRequest::default().with_group_id(GroupId(text("g"))).with_generation_id_or_member_epoch(-1).with_topics(vec![asked]),
+                OffsetCommitRequest::default()
+                    .with_group_id(GroupId(text("g")))
+                    .with_generation_id_or_member_epoch(-1)
+                    .with_topics(vec![asked]),
             )
         }
         ApiKey::OffsetFetch if version >= 8 => {
@@ -103,7 +106,8 @@ pub fn request(key: ApiKey, version: i16, topic: &str, id: [u8; 16]) -> RequestK
         ApiKey::FindCoordinator => RequestKind::FindCoordinator(FindCoordinatorRequest::default().with_key(text("g"))),
         ApiKey::JoinGroup => {
             // A member id that nobody has is refused at once, where an empty one would wait for others.
-            let protocol = JoinGroupRequestProtocol::default().with_name(text("range")).with_metadata(Bytes::from_static(b"\0\0\0\0\0\0\0\0\0\0"));
+            let protocol =
+                JoinGroupRequestProtocol::default().with_name(text("range")).with_metadata(Bytes::from_static(b"\0\0\0\0\0\0\0\0\0\0"));
             RequestKind::JoinGroup(
                 JoinGroupRequest::default()
                     .with_group_id(GroupId(text("g")))
@@ -114,38 +118,51 @@ pub fn request(key: ApiKey, version: i16, topic: &str, id: [u8; 16]) -> RequestK
                     .with_protocols(vec![protocol]),
             )
         }
-        ApiKey::Heartbeat => RequestKind::Heartbeat(HeartbeatRequest::default().with_group_id(GroupId(text("g"))).with_member_id(text("nobody"))),
+        ApiKey::Heartbeat => {
+            RequestKind::Heartbeat(HeartbeatRequest::default().with_group_id(GroupId(text("g"))).with_member_id(text("nobody")))
+        }
         ApiKey::LeaveGroup => {
             let request = LeaveGroupRequest::default().with_group_id(GroupId(text("g")));
             let member = MemberIdentity::default().with_member_id(text("nobody"));
             RequestKind::LeaveGroup(if version >= 3 { request.with_members(vec![member]) } else { request.with_member_id(text("nobody")) })
         }
         ApiKey::SyncGroup => {
-            let assignment = SyncGroupRequestAssignment::default().with_member_id(text("nobody")).with_assignment(Bytes::from_static(b"\0\0\0\0"));
-            let request = SyncGroupRequest::default().with_group_id(GroupId(text("g"))).with_member_id(text("nobody")).with_assignments(vec![assignment]);
-            let named = |request: SyncGroupRequest| request.with_protocol_type(Some(text("consumer"))).with_protocol_name(Some(text("range")));
+            let assignment =
+                SyncGroupRequestAssignment::default().with_member_id(text("nobody")).with_assignment(Bytes::from_static(b"\0\0\0\0"));
+            let request = SyncGroupRequest::default()
+                .with_group_id(GroupId(text("g")))
+                .with_member_id(text("nobody"))
+                .with_assignments(vec![assignment]);
+            let named =
+                |request: SyncGroupRequest| request.with_protocol_type(Some(text("consumer"))).with_protocol_name(Some(text("range")));
             RequestKind::SyncGroup(if version >= 5 { named(request) } else { request })
         }
         ApiKey::DescribeGroups => RequestKind::DescribeGroups(DescribeGroupsRequest::default().with_groups(vec![GroupId(text("g"))])),
         ApiKey::ListGroups => RequestKind::ListGroups(ListGroupsRequest::default()),
         ApiKey::ApiVersions => {
             let request = ApiVersionsRequest::default();
-            let named = |request: ApiVersionsRequest| request.with_client_software_name(text("wire")).with_client_software_version(text("1"));
+            let named =
+                |request: ApiVersionsRequest| request.with_client_software_name(text("wire")).with_client_software_version(text("1"));
             RequestKind::ApiVersions(if version >= 3 { named(request) } else { request })
         }
         ApiKey::CreateTopics => {
             let config = CreatableTopicConfig::default().with_name(text("retention.ms")).with_value(Some(text("1000")));
-            let made =
-                CreatableTopic::default().with_name(topic_name("hostile-made")).with_num_partitions(1).with_replication_factor(1).with_configs(vec![config]);
-            RequestKind::CreateTopics(CreateTopicsRequest::default().with_topics(vec![made]).with_timeout_ms(1_000).with_validate_only(true))
+            let made = CreatableTopic::default()
+                .with_name(topic_name("hostile-made"))
+                .with_num_partitions(1)
+                .with_replication_factor(1)
+                .with_configs(vec![config]);
+            RequestKind::CreateTopics(
+                CreateTopicsRequest::default().with_topics(vec![made]).with_timeout_ms(1_000).with_validate_only(true),
+            )
         }
         ApiKey::DeleteTopics if version >= 6 => {
             let gone = DeleteTopicState::default().with_name(Some(topic_name("hostile-gone")));
             RequestKind::DeleteTopics(DeleteTopicsRequest::default().with_topics(vec![gone]).with_timeout_ms(1_000))
         }
-        ApiKey::DeleteTopics => {
-            RequestKind::DeleteTopics(DeleteTopicsRequest::default().with_topic_names(vec![topic_name("hostile-gone")]).with_timeout_ms(1_000))
-        }
+        ApiKey::DeleteTopics => RequestKind::DeleteTopics(
+            DeleteTopicsRequest::default().with_topic_names(vec![topic_name("hostile-gone")]).with_timeout_ms(1_000),
+        ),
         ApiKey::InitProducerId => RequestKind::InitProducerId(
             InitProducerIdRequest::default().with_transaction_timeout_ms(1_000).with_producer_id(ProducerId(-1)).with_producer_epoch(-1),
         ),
@@ -155,7 +172,8 @@ pub fn request(key: ApiKey, version: i16, topic: &str, id: [u8; 16]) -> RequestK
             RequestKind::OffsetForLeaderEpoch(OffsetForLeaderEpochRequest::default().with_replica_id(BrokerId(-2)).with_topics(vec![asked]))
         }
         ApiKey::DescribeConfigs => {
-            let asked = DescribeConfigsResource::default().with_resource_type(2).with_resource_name(text(topic)).with_configuration_keys(None);
+            let asked =
+                DescribeConfigsResource::default().with_resource_type(2).with_resource_name(text(topic)).with_configuration_keys(None);
             RequestKind::DescribeConfigs(DescribeConfigsRequest::default().with_resources(vec![asked]))
         }
         ApiKey::DescribeCluster => RequestKind::DescribeCluster(DescribeClusterRequest::default()),

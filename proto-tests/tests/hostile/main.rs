@@ -61,7 +61,9 @@ fn hostile_frames_are_valid_before_they_are_spoilt() {
 fn hostile_versions_are_advertised() {
     let address = broker::bootstrap();
     let ask = RequestKind::ApiVersions(ApiVersionsRequest::default());
-    let Ok(ResponseKind::ApiVersions(answer)) = Wire::connect(&address).call(ApiKey::ApiVersions, 0, &ask) else { panic!("no api versions") };
+    let Ok(ResponseKind::ApiVersions(answer)) = Wire::connect(&address).call(ApiKey::ApiVersions, 0, &ask) else {
+        panic!("no api versions")
+    };
     for (key, versions) in APIS {
         let found = answer.api_keys.iter().find(|api| api.api_key == *key as i16).unwrap_or_else(|| panic!("{key:?} is not advertised"));
         let first = if *key == ApiKey::Produce { 0 } else { *versions.start() };
@@ -184,8 +186,15 @@ fn hostile_frame(nth: u64, id: [u8; 16], valid: &[(ApiKey, i16, Vec<u8>)], rando
             let reading: Vec<&(ApiKey, i16, Vec<u8>)> = valid
                 .iter()
                 .filter(|(key, ..)| {
-                    matches!(key, ApiKey::Fetch | ApiKey::ListOffsets | ApiKey::OffsetFetch | ApiKey::ApiVersions | ApiKey::DescribeGroups | ApiKey::DescribeCluster)
-                        || matches!(key, ApiKey::OffsetForLeaderEpoch | ApiKey::Heartbeat | ApiKey::ListGroups | ApiKey::FindCoordinator)
+                    matches!(
+                        key,
+                        ApiKey::Fetch
+                            | ApiKey::ListOffsets
+                            | ApiKey::OffsetFetch
+                            | ApiKey::ApiVersions
+                            | ApiKey::DescribeGroups
+                            | ApiKey::DescribeCluster
+                    ) || matches!(key, ApiKey::OffsetForLeaderEpoch | ApiKey::Heartbeat | ApiKey::ListGroups | ApiKey::FindCoordinator)
                 })
                 .collect();
             mutate(&reading[random.below(reading.len())].2, random)
@@ -212,8 +221,10 @@ fn hostile_frames_do_not_end_it() {
     let mut site = Site::new(root.path(), "hostile", 5);
     site.start();
     let id = topic_on(&site.kafka);
-    let valid: Vec<(ApiKey, i16, Vec<u8>)> =
-        versions().into_iter().map(|(key, version)| (key, version, wire::frame(key, version, 7, &request(key, version, TOPIC, id)).to_vec())).collect();
+    let valid: Vec<(ApiKey, i16, Vec<u8>)> = versions()
+        .into_iter()
+        .map(|(key, version)| (key, version, wire::frame(key, version, 7, &request(key, version, TOPIC, id)).to_vec()))
+        .collect();
 
     let address = site.kafka.clone();
     let run = |threads: u64, each: u64, seed: u64| {
@@ -243,7 +254,11 @@ fn hostile_frames_do_not_end_it() {
     assert!(site.alive(), "the process has ended");
     let after = settled_kib(&mut site, before);
     let (sent, answered) = (met.sent.into_inner(), met.answered.into_inner());
-    eprintln!("{sent} frames: {answered} answered, {} closed, {} silent; {before} KiB before, {after} KiB after", met.closed.into_inner(), met.silent.into_inner());
+    eprintln!(
+        "{sent} frames: {answered} answered, {} closed, {} silent; {before} KiB before, {after} KiB after",
+        met.closed.into_inner(),
+        met.silent.into_inner()
+    );
     assert!(sent >= count);
     assert!(answered > sent / 20, "the frames were not even read: {answered} of {sent}");
     assert!(after <= before + GROWTH_KIB, "{before} KiB before, {after} KiB after");
@@ -294,7 +309,9 @@ fn hostile_counts_do_not_end_it() {
         }
         assert!(site.alive(), "{key:?} has ended it");
     }
-    Wire::connect(&site.kafka).call(ApiKey::ApiVersions, 0, &RequestKind::ApiVersions(ApiVersionsRequest::default())).expect("it still answers");
+    Wire::connect(&site.kafka)
+        .call(ApiKey::ApiVersions, 0, &RequestKind::ApiVersions(ApiVersionsRequest::default()))
+        .expect("it still answers");
 }
 
 /// A length is a promise, not memory: hundreds of connections that announce 99 MiB each and send nothing cost nothing.
@@ -323,7 +340,10 @@ fn hostile_lengths_reserve_nothing() {
         socket.set_read_timeout(Some(Duration::from_secs(10))).expect("an option");
         socket.write_all(&length.to_be_bytes()).expect("write");
         let ended = socket.read(&mut [0; 16]);
-        assert!(matches!(ended, Ok(0)) || ended.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset), "length {length}: {ended:?}");
+        assert!(
+            matches!(ended, Ok(0)) || ended.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset),
+            "length {length}: {ended:?}"
+        );
     }
     assert!(site.alive());
 }

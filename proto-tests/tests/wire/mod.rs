@@ -6,7 +6,9 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::{ApiKey, FetchRequest, MetadataRequest, RequestHeader, RequestKind, ResponseHeader, ResponseKind, TopicName};
+use kafka_protocol::messages::{
+    ApiKey, FetchRequest, MetadataRequest, RequestHeader, RequestKind, ResponseHeader, ResponseKind, TopicName,
+};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -83,7 +85,8 @@ pub fn metadata(address: &str, topic: &str) -> Result<([u8; 16], Vec<i32>), Stri
     let answer = Wire::connect(address).call(ApiKey::Metadata, METADATA, &RequestKind::Metadata(request))?;
     let ResponseKind::Metadata(metadata) = answer else { return Err("not metadata".into()) };
     let found = metadata.topics.first().filter(|found| found.error_code == 0).ok_or_else(|| format!("{topic}: {:?}", metadata.topics))?;
-    let mut epochs: Vec<(i32, i32)> = found.partitions.iter().map(|partition| (partition.partition_index, partition.leader_epoch)).collect();
+    let mut epochs: Vec<(i32, i32)> =
+        found.partitions.iter().map(|partition| (partition.partition_index, partition.leader_epoch)).collect();
     epochs.sort_unstable();
     Ok((*found.topic_id.as_bytes(), epochs.into_iter().map(|(_, epoch)| epoch).collect()))
 }
@@ -111,7 +114,8 @@ pub fn fetch(address: &str, topic: &str, partition: i32, offset: i64, epochs: (i
         .with_max_bytes(1 << 20)
         .with_session_epoch(-1)
         .with_topics(vec![FetchTopic::default().with_topic(topic_name(topic)).with_partitions(vec![asked])]);
-    let answer = Wire::connect(address).call(ApiKey::Fetch, FETCH, &RequestKind::Fetch(request)).unwrap_or_else(|error| panic!("{topic}: {error}"));
+    let answer =
+        Wire::connect(address).call(ApiKey::Fetch, FETCH, &RequestKind::Fetch(request)).unwrap_or_else(|error| panic!("{topic}: {error}"));
     let ResponseKind::Fetch(answer) = answer else { panic!("not a fetch response") };
     let found = &answer.responses[0].partitions[0];
     Fetched {
