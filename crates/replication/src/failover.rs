@@ -1,0 +1,123 @@
+//! What a failover does to partitions: the metadata machine's actions, carried out. The order of the steps is the machine's (`links::failover`).
+//!
+//! Every action may come again, after a crash or a failed answer, and does no harm then. The source is not contacted. Each failpoint stands before what
+//! it names; set to `return` it ends the process on the spot, as `kill -9` would.
+
+use crate::{
+    link::LinkShared,
+    site::Site,
+    tasks::groups::{local_partition, of_topics, sync_event},
+};
+use gnomon_catalog::{Action, Cut, Event, LinkId};
+use gnomon_links::plan_offsets::{PlannedCommit, SourceCommit, Standing, plan_last};
+use gnomon_protocol::ids::TopicId;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Ends the process if the failpoint says so.
+macro_rules! may_end_here {
+    ($name:literal) => {
+        fail::fail_point!($name, |_| std::process::abort())
+    };
+}
+
+/// Carries out one action and posts what came of it. `link` is absent when the link never ran in this process.
+pub(crate) async fn carry_out(site: Arc<dyn Site>, link: Option<Arc<LinkShared>>, action: Action) {
+    match action {
+        Action::Cut { topic, partitions, .. } => cut(&*site, link.as_deref(), topic, partitions).await,
+        Action::AbortOpen { topic, partitions, .. } => abort_open(&*site, topic, partitions).await,
+        Action::ApplyOffsets { link: id, topics } => apply_offsets(&*site, link.as_deref(), id, topics).await,
+        // The broker's own.
+        Action::DropTopic { .. } => {}
+    }
+}
+
+async fn post(site: &dyn Site, event: Event) {
+    if let Err(gone) = site.submit(event).await {
+        // The metadata has another leader or the site stops: whoever leads next begins the step again.
+        tracing::info!(%gone, "a step of a failover was not reported");
+    }
+}
+
+/// (b) and (c): the fence keeps late answers out already; flush what is dirty and say where it ends.
+async fn cut(site: &dyn Site, link: Option<&LinkShared>, topic: TopicId, partitions: Vec<i32>) {
+    may_end_here!("failover_stop");
+    let mut ends = Vec::with_capacity(partitions.len());
+    for partition in partitions {
+        ends.push(end_of(site, link, topic, partition).await);
+    }
+    may_end_here!("failover_cut");
+    for event in ends {
+        post(site, event).await;
+    }
+}
+
+async fn end_of(site: &dyn Site, link: Option<&LinkShared>, topic: TopicId, partition: i32) -> Event {
+    let handle = match site.handle(topic, partition) {
+        Ok(handle) => handle,
+        Err(unavailable) => return Event::CutFailed { topic, partition, why: unavailable.to_string() },
+    };
+    match handle.flush().await {
+        Ok(end) => {
+            let last_epoch = handle.latest_epoch();
+            let seen = link.map_or(-1, |link| link.progress_of((topic, partition)).highest_epoch());
+            Event::CutReached { topic, partition, end, last_epoch, highest_seen: seen.max(last_epoch.0) }
+        }
+        Err(lost) => Event::CutFailed { topic, partition, why: format!("it cannot be flushed: {lost}") },
+    }
+}
+
+/// (d) and (e): the new epoch counts from the cut on; what is open there ends with abort markers.
+async fn abort_open(site: &dyn Site, topic: TopicId, partitions: Vec<(i32, Cut)>) {
+    may_end_here!("failover_epoch");
+    let mut done = Vec::with_capacity(partitions.len());
+    for (partition, cut) in partitions {
+        done.push(match abort_on(site, topic, partition, cut).await {
+            Ok(()) => Event::MarkersWritten { topic, partition },
+            Err(why) => Event::MarkersFailed { topic, partition, why },
+        });
+    }
+    may_end_here!("failover_abort");
+    for event in done {
+        post(site, event).await;
+    }
+}
+
+async fn abort_on(site: &dyn Site, topic: TopicId, partition: i32, cut: Cut) -> Result<(), String> {
+    let handle = site.handle(topic, partition).map_err(|unavailable| unavailable.to_string())?;
+    handle.begin_leadership(cut.epoch, cut.end).map_err(|error| error.to_string())?;
+    let aborted = handle.abort_open_transactions(site.now().wall.0).map_err(|error| error.to_string())?;
+    for txn in &aborted {
+        tracing::info!(%topic, partition, producer_id = txn.producer_id, "an open copied transaction was aborted");
+    }
+    handle.flush().await.map(drop).map_err(|lost| lost.to_string())
+}
+
+/// (g), first half: the offsets that were fetched last and perhaps not handed over yet.
+async fn apply_offsets(site: &dyn Site, link: Option<&LinkShared>, id: LinkId, topics: Vec<TopicId>) {
+    may_end_here!("failover_offsets");
+    let image = site.image();
+    let names = of_topics(&image, &topics);
+    let fetched = link.map(|link| link.group_offsets.lock().clone()).unwrap_or_default();
+    let name = image.link(id).map(|link| link.name().to_owned()).unwrap_or_default();
+    for (group, commits) in fetched {
+        let planned = last_of(site, &names, &commits);
+        if planned.is_empty() {
+            continue;
+        }
+        if let Err(gone) = site.sync_offsets(sync_event(&name, &group, &planned, true)).await {
+            tracing::warn!(group, %gone, "a group's last offsets were not written: it goes on from those written before");
+        }
+    }
+    may_end_here!("failover_done");
+    post(site, Event::OffsetsApplied { link: id, topics }).await;
+}
+
+fn last_of(site: &dyn Site, topics: &BTreeMap<String, TopicId>, commits: &[SourceCommit]) -> Vec<PlannedCommit> {
+    let one = |commit: &SourceCommit| {
+        let topic = topics.get(&commit.topic)?;
+        let handle = site.handle(*topic, commit.partition).ok()?;
+        let local = local_partition(&handle, Standing::Shadow(gnomon_links::TopicState::FailingOver));
+        plan_last(commit, &local).ok()
+    };
+    commits.iter().filter_map(one).collect()
+}

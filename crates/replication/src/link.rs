@@ -1,0 +1,183 @@
+//! One link while it runs: what its tasks share, and the one task that gives every partition its line.
+//!
+//! Tasks end by being dropped, at a point where they wait; appends are not such points. What ended leaves nothing behind: the next one begins from
+//! our own log.
+
+use crate::{
+    assign::{Job, Key, LineId, Share, Topology, assign},
+    progress::Progress,
+    replicator,
+    site::Site,
+    source::Source,
+    tasks,
+};
+use gnomon_catalog::LinkId;
+use gnomon_links::{LinkConfig, Task, TaskState, plan_offsets::SourceCommit};
+use gnomon_protocol::ids::TopicId;
+use parking_lot::Mutex;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
+
+/// A task that ends when its handle is dropped.
+pub(crate) struct Running(JoinHandle<()>);
+
+impl Running {
+    pub fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Running {
+        Running(tokio::spawn(task))
+    }
+
+    /// Whether it has ended by itself.
+    pub fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+
+    /// Ends it and waits until it has.
+    pub async fn stop(mut self) {
+        self.0.abort();
+        // Ended by us, or it had ended: a panic has been reported where it happened.
+        let _ = (&mut self.0).await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// How one of the sync tasks stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TaskSeen {
+    pub state: TaskState,
+    pub reason: Option<String>,
+    /// Wall milliseconds.
+    pub last_success_ms: Option<i64>,
+}
+
+/// What a link's tasks share. It outlives them: the status shows what was seen last.
+pub(crate) struct LinkShared {
+    pub id: LinkId,
+    pub config: LinkConfig,
+    pub site: Arc<dyn Site>,
+    pub source: Arc<dyn Source>,
+    /// What is to be copied, as the metadata says.
+    pub jobs: watch::Sender<Arc<BTreeMap<Key, Job>>>,
+    /// Where the source has it.
+    pub topology: watch::Sender<Arc<Topology>>,
+    /// Look at the source's topics now.
+    pub look: Notify,
+    pub progress: Mutex<BTreeMap<Key, Arc<Progress>>>,
+    pub tasks: Mutex<BTreeMap<Task, TaskSeen>>,
+    /// Wall milliseconds.
+    pub last_contact_ms: Mutex<Option<i64>>,
+    /// Group offsets as fetched last, for the last step of a failover.
+    pub group_offsets: Mutex<BTreeMap<String, Vec<SourceCommit>>>,
+    /// Own topics that the source shadows from us.
+    pub shadowed_by_source: Mutex<BTreeSet<TopicId>>,
+    /// Groups that read topics of this link and that it does not select.
+    pub unselected_groups: Mutex<Vec<String>>,
+    pub warnings: Mutex<BTreeMap<&'static str, String>>,
+}
+
+impl LinkShared {
+    pub fn new(id: LinkId, config: LinkConfig, site: Arc<dyn Site>, source: Arc<dyn Source>) -> LinkShared {
+        LinkShared {
+            id,
+            config,
+            site,
+            source,
+            jobs: watch::Sender::new(Arc::default()),
+            topology: watch::Sender::new(Arc::default()),
+            look: Notify::new(),
+            progress: Mutex::default(),
+            tasks: Mutex::default(),
+            last_contact_ms: Mutex::default(),
+            group_offsets: Mutex::default(),
+            shadowed_by_source: Mutex::default(),
+            unselected_groups: Mutex::default(),
+            warnings: Mutex::default(),
+        }
+    }
+
+    /// What is known of a partition's copy.
+    pub fn progress_of(&self, key: Key) -> Arc<Progress> {
+        self.progress.lock().entry(key).or_default().clone()
+    }
+
+    /// The source answered something.
+    pub fn in_contact(&self) {
+        *self.last_contact_ms.lock() = Some(self.site.now().wall.0);
+    }
+
+    pub fn task(&self, task: Task, state: TaskState, reason: Option<String>) {
+        let now = self.site.now().wall.0;
+        let mut tasks = self.tasks.lock();
+        let before = tasks.get(&task).and_then(|seen| seen.last_success_ms);
+        let last_success_ms = if state == TaskState::Active { Some(now) } else { before };
+        tasks.insert(task, TaskSeen { state, reason, last_success_ms });
+    }
+}
+
+/// A link's tasks.
+pub(crate) struct LinkRun {
+    tasks: Vec<Running>,
+}
+
+impl LinkRun {
+    /// Starts discovery, group sync and copying.
+    pub fn start(shared: Arc<LinkShared>) -> LinkRun {
+        let tasks = vec![
+            Running::spawn(tasks::topics::run(shared.clone())),
+            Running::spawn(tasks::groups::run(shared.clone())),
+            Running::spawn(keep_lines(shared)),
+        ];
+        LinkRun { tasks }
+    }
+
+    /// Ends all of it and waits until it has ended.
+    pub async fn stop(self) {
+        for task in self.tasks {
+            task.stop().await;
+        }
+    }
+}
+
+/// Deals the jobs out to lines, again and again as jobs or leaders change. Dropping it ends every line.
+async fn keep_lines(shared: Arc<LinkShared>) {
+    let (mut jobs, mut topology) = (shared.jobs.subscribe(), shared.topology.subscribe());
+    let mut lines: BTreeMap<LineId, (watch::Sender<Arc<Share>>, Running)> = BTreeMap::new();
+    loop {
+        let dealt = assign(&jobs.borrow_and_update().clone(), &topology.borrow_and_update().clone());
+        lines.retain(|line, _| dealt.contains_key(line));
+        for (line, share) in dealt {
+            match lines.get(&line) {
+                Some((sender, _)) => {
+                    let _changed = sender.send_if_modified(|present| {
+                        let changed = **present != share;
+                        if changed {
+                            *present = Arc::new(share);
+                        }
+                        changed
+                    });
+                }
+                None => {
+                    let (sender, receiver) = watch::channel(Arc::new(share));
+                    lines.insert(line, (sender, Running::spawn(replicator::run(shared.clone(), line, receiver))));
+                }
+            }
+        }
+        let changed = tokio::select! {
+            biased;
+            changed = jobs.changed() => changed,
+            changed = topology.changed() => changed,
+        };
+        // The senders live in `shared`, which this task holds.
+        changed.expect("the link's own channels are open as long as it runs");
+    }
+}

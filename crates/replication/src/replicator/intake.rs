@@ -1,0 +1,179 @@
+//! What is done with an answer: look at the headers, ask for more, then check and append.
+
+use super::{Phase, Replicator, Sent};
+use crate::{
+    assign::Key,
+    position::{OnError, OnRefusal, on_append, on_batch, on_error, on_follow},
+    progress::SourceSeen,
+    verify::{Verified, glance, verify},
+};
+use gnomon_catalog::{Event, Reply};
+use gnomon_client::fetcher::{FetchPosition, Fetched, FetchedAll};
+use gnomon_partition::{FollowError, SourceBounds};
+use gnomon_protocol::{error_code::name_of, ids::LeaderEpoch};
+
+/// One partition's part of an answer that has to be worked on.
+struct Intake {
+    key: Key,
+    position: FetchPosition,
+    fetched: Fetched,
+}
+
+impl Replicator {
+    /// Takes an answer in.
+    pub(super) async fn take_in(&mut self, sent: Sent, answer: FetchedAll) {
+        let bytes: usize = answer.iter().map(|fetched| fetched.records.len()).sum();
+        let fullest = answer.iter().map(|fetched| fetched.records.len()).max().unwrap_or(0);
+        self.size.answered(bytes, fullest, sent.at.elapsed());
+        let mut intakes = Vec::with_capacity(answer.len());
+        for fetched in answer {
+            let Some(position) = sent.wanted.get(&fetched.target).copied() else { continue };
+            if let Some(key) = self.expects(&fetched, position) {
+                match fetched.error {
+                    Some(code) => self.on_fetch_error(key, code).await,
+                    None => intakes.extend(self.glance(key, position, fetched, bytes).await),
+                }
+            }
+        }
+        self.send().await;
+        self.append_all(intakes).await;
+    }
+
+    /// The partition, if this is what it waits for: what was asked at another position than the one we are at now says nothing.
+    fn expects(&self, fetched: &Fetched, position: FetchPosition) -> Option<Key> {
+        let key = *self.by_target.get(&fetched.target)?;
+        let part = self.parts.get(&key)?;
+        (part.phase == Phase::Reading && part.next.0 == position.offset).then_some(key)
+    }
+
+    async fn on_fetch_error(&mut self, key: Key, code: i16) {
+        let why = format!("the source answers {}", name_of(code));
+        match on_error(code) {
+            OnError::AskBounds => {
+                if let Some(part) = self.parts.get_mut(&key) {
+                    part.progress.failed(why);
+                    part.again_in(std::time::Duration::ZERO, true);
+                }
+            }
+            OnError::AskMetadata => self.look_again(key, &why),
+            OnError::Retry => self.set_aside(key, &why),
+        }
+    }
+
+    /// Notes what the answer says, and guesses where the next request reads on.
+    async fn glance(&mut self, key: Key, position: FetchPosition, fetched: Fetched, answer_bytes: usize) -> Option<Intake> {
+        let now = self.link.site.now();
+        let part = self.parts.get_mut(&key)?;
+        let handle = part.handle.clone()?;
+        if let Some((epoch, end)) = fetched.diverging {
+            let our_end = handle.offsets().end;
+            self.doubt(key, position.last_fetched_epoch, our_end, epoch, end).await;
+            return None;
+        }
+        let seen = SourceSeen {
+            log_start: fetched.log_start_offset,
+            high_watermark: fetched.high_watermark,
+            last_stable: if fetched.last_stable_offset < 0 { fetched.high_watermark } else { fetched.last_stable_offset },
+            at: now,
+        };
+        part.progress.saw_source(seen, handle.offsets().high_watermark);
+        (part.doubts, part.below_since) = (0, None);
+        let tail = fetched.records.is_empty() && fetched.high_watermark > position.offset;
+        match glance(&fetched.records) {
+            Some(found) => {
+                part.next = (found.next_offset.max(position.offset), found.last_epoch);
+                part.hollow = false;
+            }
+            // The source's end is ahead and yet it gives nothing: cleaned away, or others took the room. Asked alone next time, it will show.
+            None if tail && handle.settings().compacted => {
+                if part.hollow && answer_bytes == 0 {
+                    part.hollow = false;
+                    match handle.advance_end(part.fence(), fetched.high_watermark) {
+                        Ok(end) => part.next.0 = end,
+                        Err(error) => self.refused(key, on_follow(&error)).await,
+                    }
+                } else {
+                    part.hollow = true;
+                }
+            }
+            None => part.hollow = false,
+        }
+        Some(Intake { key, position, fetched })
+    }
+
+    /// Checks all, records epochs that are new, appends.
+    async fn append_all(&mut self, intakes: Vec<Intake>) {
+        let mut ready = Vec::with_capacity(intakes.len());
+        for Intake { key, position, fetched } in intakes {
+            match verify(fetched.records.clone(), position.offset) {
+                Ok(verified) => ready.push((key, fetched, verified)),
+                Err(error) => self.refused(key, on_batch(key.1, &error)).await,
+            }
+        }
+        if !self.record_epochs(&ready).await {
+            return;
+        }
+        for (key, fetched, verified) in ready {
+            self.append(key, &fetched, verified).await;
+        }
+    }
+
+    /// Makes every leader epoch durable that a batch at hand carries and the metadata does not know. False: nothing may be appended now.
+    async fn record_epochs(&mut self, ready: &[(Key, Fetched, Verified)]) -> bool {
+        let newer = ready.iter().filter_map(|(key, _, verified)| {
+            let epoch = LeaderEpoch(verified.highest_epoch.0.0);
+            let part = self.parts.get(key)?;
+            part.progress.saw_epoch(epoch.0);
+            (epoch > part.recorded).then_some((key.0, key.1, epoch))
+        });
+        let epochs: Vec<_> = newer.collect();
+        if epochs.is_empty() {
+            return true;
+        }
+        let why = match self.link.site.submit(Event::EpochsSeen { epochs: epochs.clone() }).await {
+            Ok(Reply::EpochsSeen) => None,
+            Ok(reply) => Some(format!("the source's epoch was not recorded: {reply:?}")),
+            Err(gone) => Some(gone.to_string()),
+        };
+        if let Some(why) = why {
+            ready.iter().for_each(|(key, ..)| self.set_aside(*key, &why));
+            return false;
+        }
+        for (topic, index, epoch) in epochs {
+            if let Some(part) = self.parts.get_mut(&(topic, index)) {
+                part.recorded = epoch;
+            }
+        }
+        true
+    }
+
+    async fn append(&mut self, key: Key, fetched: &Fetched, verified: Verified) {
+        let now = self.link.site.now();
+        let Some(part) = self.parts.get_mut(&key).filter(|part| part.phase == Phase::Reading) else { return };
+        let Some(handle) = part.handle.clone() else { return };
+        let (bytes, records) = (verified.bytes, verified.records);
+        if !verified.batches.is_empty() {
+            part.progress.fetched(bytes, records);
+            let bounds = SourceBounds { log_start: fetched.log_start_offset, high_watermark: fetched.high_watermark };
+            match handle.append_at(part.fence(), verified.batches, bounds) {
+                Ok(_) => {
+                    part.backoff.succeeded();
+                    part.progress.wrote(now, bytes, records, handle.offsets().high_watermark);
+                }
+                Err(error) => {
+                    let refusal = on_append(key.1, &error);
+                    return self.refused(key, refusal).await;
+                }
+            }
+        }
+        let refusal = match handle.follow_source_start(part.fence(), fetched.log_start_offset) {
+            Ok(_) => return,
+            // The next fetch at our end finds it out of range, and asks for the bounds.
+            Err(FollowError::Gap { .. }) => return part.again_in(std::time::Duration::ZERO, true),
+            Err(error) => match on_follow(&error) {
+                refusal @ (OnRefusal::End | OnRefusal::Fault(_) | OnRefusal::Retry(_)) => refusal,
+            },
+        };
+        self.refused(key, refusal).await;
+    }
+}

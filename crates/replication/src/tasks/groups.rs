@@ -1,0 +1,230 @@
+//! Group offsets: read from the source, held back until the data they stand for is here, then handed to the group machine.
+//!
+//! Invariant: a position is handed over only after every partition that copies has reached the source's end as it was after the position was read, or
+//! after [`BARRIER_MS`](gnomon_links::plan_offsets::BARRIER_MS) with a warning; and never beyond our own high watermark (`links::plan_offsets`).
+//! What the group machine does with it, live members and commits made here included, is its own.
+
+use super::{RoundError, after_round};
+use crate::{assign::Key, link::LinkShared};
+use gnomon_catalog::{Image, Topic};
+use gnomon_client::{
+    offsets::{LATEST, TopicPartition},
+    retry::Backoff,
+};
+use gnomon_groups::{SyncOffset, SyncOffsets};
+use gnomon_links::{
+    Task, TaskState,
+    filter::selects_group,
+    plan_offsets::{Barrier, LocalPartition, Pass, PlannedCommit, Progress, SourceCommit, Standing, plan, unselected_groups},
+};
+use gnomon_partition::Handle;
+use gnomon_protocol::ids::{Offset, TopicId};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+
+/// How often the barrier looks.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Rounds between two looks at groups that nobody selects.
+const UNSELECTED_EVERY: u64 = 30;
+
+struct GroupSync {
+    link: Arc<LinkShared>,
+    /// What was handed over last, by group: the same again is not handed over, unless what we have moved under it.
+    handed: BTreeMap<String, Vec<PlannedCommit>>,
+    round: u64,
+}
+
+/// Runs rounds until dropped.
+pub(crate) async fn run(link: Arc<LinkShared>) {
+    let settings = link.config.groups.clone();
+    if settings.paused || settings.filters.is_empty() {
+        let state = if settings.paused { TaskState::Paused } else { TaskState::NotRunning };
+        return link.task(Task::ConsumerGroupShadowing, state, None);
+    }
+    let mut sync = GroupSync { link, handed: BTreeMap::new(), round: 0 };
+    let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(2).max(settings.interval()));
+    loop {
+        let began = Instant::now();
+        let outcome = sync.round().await;
+        let wait = after_round(&sync.link, Task::ConsumerGroupShadowing, outcome, settings.interval(), &mut backoff);
+        sleep(wait.saturating_sub(began.elapsed()).max(LOOK)).await;
+    }
+}
+
+impl GroupSync {
+    async fn round(&mut self) -> Result<(), RoundError> {
+        let image = self.link.site.image();
+        if !image.link(self.link.id).is_some_and(|link| link.runs()) {
+            return Ok(());
+        }
+        let t0 = self.link.site.now().mono.0;
+        let groups = self.link.source.groups().await?;
+        let selected: Vec<String> = groups.iter().filter(|g| selects_group(&self.link.config.groups.filters, g)).cloned().collect();
+        let commits = self.read(&selected).await?;
+        *self.link.group_offsets.lock() = commits.clone();
+        if self.anything_new(&image, &commits) {
+            self.wait_for_data(t0).await?;
+            // Topics may have failed over while we waited.
+            self.hand_over(&self.link.site.image(), &commits).await?;
+        }
+        self.handed.retain(|group, _| commits.contains_key(group));
+        if self.round.is_multiple_of(UNSELECTED_EVERY) {
+            self.look_at_unselected(&groups).await?;
+        }
+        self.round += 1;
+        Ok(())
+    }
+
+    async fn read(&self, groups: &[String]) -> Result<BTreeMap<String, Vec<SourceCommit>>, RoundError> {
+        if groups.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut commits = BTreeMap::new();
+        for (group, offsets) in self.link.source.group_offsets(groups).await? {
+            match offsets {
+                Ok(offsets) => drop(commits.insert(group, offsets)),
+                Err(error) => tracing::debug!(group, %error, "the source does not show a group's offsets"),
+            }
+        }
+        Ok(commits)
+    }
+
+    fn anything_new(&self, image: &Image, commits: &BTreeMap<String, Vec<SourceCommit>>) -> bool {
+        let local = local_partitions(&self.link, image, commits);
+        commits.iter().any(|(group, commits)| self.handed.get(group) != Some(&planned(&local, commits)))
+    }
+
+    /// Waits until the copies have reached the source's ends as they are now, after the offsets were read.
+    async fn wait_for_data(&self, t0: u64) -> Result<(), RoundError> {
+        let image = self.link.site.image();
+        let copied = copied_partitions(&self.link, &image);
+        let wanted: BTreeMap<TopicPartition, i64> = copied.iter().map(|(name, _)| (name.clone(), LATEST)).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let seen_at = self.link.site.now().mono.0;
+        // A partition whose end the source does not tell now has no mark: it makes the barrier wait, as the rule wants it.
+        let ends: BTreeMap<TopicPartition, Offset> =
+            self.link.source.offsets(&wanted).await.into_iter().filter_map(|(name, end)| Some((name, end.ok()?))).collect();
+        let mut barrier = Barrier::new(t0);
+        loop {
+            let now = self.link.site.now();
+            let image = self.link.site.image();
+            let counted = copied.iter().filter(|(_, key)| image.topic(key.0).is_some_and(|topic| image.copies(topic).is_some()));
+            let progress = counted.filter_map(|(name, key)| {
+                let high_watermark = self.link.site.handle(key.0, key.1).ok()?.offsets().high_watermark;
+                let stalled = self.link.progress_of(*key).is_stalled(now, high_watermark);
+                let source_end = ends.get(name).map(|end| (*end, seen_at));
+                (!stalled).then_some(Progress { topic: key.0, partition: key.1, source_end, high_watermark })
+            });
+            match barrier.look(now.mono.0, progress) {
+                Pass::Reached => {
+                    self.link.warnings.lock().remove("groups");
+                    return Ok(());
+                }
+                Pass::Wait => sleep(LOOK).await,
+                Pass::TimedOut(missing) => {
+                    let warning = format!("group offsets were applied though {} partitions had not caught up with them", missing.len());
+                    tracing::warn!(link = self.link.config.name.as_str(), warning);
+                    self.link.warnings.lock().insert("groups", warning);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn hand_over(&mut self, image: &Image, commits: &BTreeMap<String, Vec<SourceCommit>>) -> Result<(), RoundError> {
+        let local = local_partitions(&self.link, image, commits);
+        for (group, commits) in commits {
+            let planned = planned(&local, commits);
+            if self.handed.get(group) == Some(&planned) {
+                continue;
+            }
+            self.link.site.sync_offsets(sync_event(self.link.config.name.as_str(), group, &planned, false)).await?;
+            self.handed.insert(group.clone(), planned);
+        }
+        Ok(())
+    }
+
+    /// Groups that read what this link copies, and whose positions are lost with their site because no link selects them.
+    async fn look_at_unselected(&self, groups: &[String]) -> Result<(), RoundError> {
+        let image = self.link.site.image();
+        let filters: Vec<_> = image.links.values().map(|link| link.config.groups.filters.clone()).collect();
+        let filters: Vec<&[_]> = filters.iter().map(Vec::as_slice).collect();
+        let names: Vec<String> = unselected_groups(groups.iter().map(String::as_str), &filters).into_iter().map(str::to_owned).collect();
+        let commits = self.read(&names).await?;
+        let paired = |commit: &SourceCommit| {
+            image.topic_by_name(&commit.topic).is_some_and(|topic| standing(&self.link, topic) != Standing::Unrelated)
+        };
+        let reading = commits.into_iter().filter(|(_, commits)| commits.iter().any(paired)).map(|(group, _)| group);
+        *self.link.unselected_groups.lock() = reading.collect();
+        Ok(())
+    }
+}
+
+/// Why commits for a topic may be written here.
+fn standing(link: &LinkShared, topic: &Topic) -> Standing {
+    match &topic.shadow {
+        Some(shadow) if shadow.link == link.id && shadow.bound() => Standing::Shadow(shadow.state),
+        Some(_) | None if link.shadowed_by_source.lock().contains(&topic.id) => Standing::ShadowedBySource,
+        Some(_) | None => Standing::Unrelated,
+    }
+}
+
+pub(crate) fn local_partition(handle: &Handle, standing: Standing) -> LocalPartition {
+    let offsets = handle.offsets();
+    LocalPartition { standing, log_start: offsets.log_start, high_watermark: offsets.high_watermark, newest_epoch: handle.latest_epoch() }
+}
+
+/// What stands here for every partition that the commits name.
+fn local_partitions(
+    link: &LinkShared,
+    image: &Image,
+    commits: &BTreeMap<String, Vec<SourceCommit>>,
+) -> BTreeMap<TopicPartition, LocalPartition> {
+    let named: BTreeSet<(&str, i32)> = commits.values().flatten().map(|commit| (commit.topic.as_str(), commit.partition)).collect();
+    let mut local = BTreeMap::new();
+    for (name, index) in named {
+        let Some(topic) = image.topic_by_name(name).filter(|topic| topic.partition(index).is_some()) else { continue };
+        let standing = standing(link, topic);
+        if standing == Standing::Unrelated {
+            continue;
+        }
+        if let Ok(handle) = link.site.handle(topic.id, index) {
+            local.insert((name.to_owned(), index), local_partition(&handle, standing));
+        }
+    }
+    local
+}
+
+fn planned(local: &BTreeMap<TopicPartition, LocalPartition>, commits: &[SourceCommit]) -> Vec<PlannedCommit> {
+    plan(commits, |topic, partition| local.get(&(topic.to_owned(), partition))).commits
+}
+
+/// The partitions that copy now.
+fn copied_partitions(link: &LinkShared, image: &Image) -> Vec<(TopicPartition, Key)> {
+    let topics = image.topics_of(link.id).filter(|topic| image.copies(topic).is_some());
+    topics.flat_map(|topic| topic.indexes().map(move |index| ((topic.name.clone(), index), (topic.id, index)))).collect()
+}
+
+/// One group's offsets as an event.
+pub(crate) fn sync_event(link: &str, group: &str, commits: &[PlannedCommit], last: bool) -> SyncOffsets {
+    let offset = |commit: &PlannedCommit| SyncOffset {
+        topic: commit.topic.as_str().into(),
+        partition: commit.partition,
+        offset: commit.offset,
+        leader_epoch: commit.leader_epoch,
+        metadata: commit.metadata.as_deref().unwrap_or_default().into(),
+    };
+    SyncOffsets { link: link.into(), group: group.into(), offsets: commits.iter().map(offset).collect(), complete: !last, last }
+}
+
+/// Topics by id, for the last step of a failover.
+pub(crate) fn of_topics(image: &Image, topics: &[TopicId]) -> BTreeMap<String, TopicId> {
+    topics.iter().filter_map(|id| image.topic(*id).map(|topic| (topic.name.clone(), topic.id))).collect()
+}

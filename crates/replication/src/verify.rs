@@ -1,0 +1,71 @@
+//! From the bytes of a fetch answer to batches that may be appended: whole, checked, and not below where we read on. Pure.
+//!
+//! Nothing is decompressed. A cut-off batch at the end is no error: it comes whole with the next answer. What offsets and epochs mean is for
+//! `gnomon_partition`'s admission to judge.
+
+use bytes::Bytes;
+use gnomon_protocol::{
+    batch::{BatchError, BatchHeader, BatchView},
+    ids::{BatchEpoch, Offset},
+};
+
+/// What an answer holds for one partition, from the headers alone: enough to ask for more before the rest is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Glance {
+    /// Behind the last whole batch.
+    pub next_offset: Offset,
+    /// Epoch of the last whole batch.
+    pub last_epoch: BatchEpoch,
+    /// Bytes of whole batches.
+    pub whole_bytes: usize,
+}
+
+/// Walks the headers. `None` when there is no whole batch, or the first header makes no sense: [`verify`] then says what it is.
+pub(crate) fn glance(records: &Bytes) -> Option<Glance> {
+    let (mut at, mut found) = (0usize, None);
+    while let Some(Ok(header)) = records.get(at..).filter(|rest| !rest.is_empty()).map(BatchHeader::parse) {
+        let end = at + header.total_bytes();
+        if end > records.len() {
+            break;
+        }
+        at = end;
+        found = Some(Glance { next_offset: header.next_offset(), last_epoch: header.leader_epoch, whole_bytes: at });
+    }
+    found
+}
+
+/// Checked batches of one partition.
+#[derive(Debug, Default)]
+pub(crate) struct Verified {
+    pub batches: Vec<BatchView>,
+    /// Highest leader epoch in a header; [`BatchEpoch::NONE`] without a batch.
+    pub highest_epoch: BatchEpochOrNone,
+    pub bytes: u64,
+    pub records: u64,
+}
+
+/// [`BatchEpoch`] with a default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct BatchEpochOrNone(pub BatchEpoch);
+
+impl Default for BatchEpochOrNone {
+    fn default() -> Self {
+        BatchEpochOrNone(BatchEpoch::NONE)
+    }
+}
+
+/// Checks every whole batch, and drops those that lie wholly below `position`: a source may begin with the batch that holds it, never with more.
+pub(crate) fn verify(mut records: Bytes, position: Offset) -> Result<Verified, BatchError> {
+    let mut verified = Verified::default();
+    while let Some(batch) = BatchView::parse_first(&mut records)? {
+        let header = batch.header();
+        if header.next_offset() <= position {
+            continue;
+        }
+        verified.highest_epoch = verified.highest_epoch.max(BatchEpochOrNone(header.leader_epoch));
+        verified.bytes += batch.bytes().len() as u64;
+        verified.records += u64::from(header.record_count.unsigned_abs());
+        verified.batches.push(batch);
+    }
+    Ok(verified)
+}
