@@ -89,7 +89,7 @@ pub struct ConfigKey {
 
 /// Looks a name up.
 pub fn config_key(name: &str) -> Option<&'static ConfigKey> {
-    KEYS.binary_search_by(|key| key.name.cmp(name)).ok().map(|at| &KEYS[at])
+    CONFIG_KEYS.binary_search_by(|key| key.name.cmp(name)).ok().map(|at| &CONFIG_KEYS[at])
 }
 
 const INT: i32 = i32::MAX;
@@ -100,7 +100,7 @@ const fn key(name: &'static str, kind: Kind, default: &'static str, broker_name:
 }
 
 /// Every topic configuration, in order of names.
-pub static KEYS: &[ConfigKey] = &[
+pub static CONFIG_KEYS: &[ConfigKey] = &[
     key(
         "cleanup.policy",
         Kind::Words(&["compact", "delete"]),

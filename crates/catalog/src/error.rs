@@ -153,7 +153,7 @@ pub enum AlterConfigsError {
         id: TopicId,
     },
     /// The link keeps this one as at the source.
-    #[error("config {key} of {message}")]
+    #[error("config {key} is kept as it is at the source: {message}")]
     Synced {
         /// The configuration.
         key: String,
@@ -198,7 +198,7 @@ pub enum DeleteLinkError {
         name: String,
     },
     /// It still has read-only topics.
-    #[error("link '{name}' still has {} shadow topics ({}): end them first with `gnomon link failover {name} --all`", topics.len(), some(topics))]
+    #[error("link '{name}' still has shadow topics ({}): end them first with `gnomon link failover {name} --all`", some(topics))]
     HasShadows {
         /// The link.
         name: String,
@@ -210,8 +210,8 @@ pub enum DeleteLinkError {
 /// The first few of many names.
 fn some(names: &[String]) -> String {
     const SHOWN: usize = 5;
-    let dots = if names.len() > SHOWN { ", ..." } else { "" };
-    format!("{}{dots}", names[..names.len().min(SHOWN)].join(", "))
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    if names.len() > SHOWN { format!("{shown} and {} more", names.len() - SHOWN) } else { shown }
 }
 
 /// No such link.

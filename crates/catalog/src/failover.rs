@@ -53,7 +53,7 @@ pub(crate) fn begin(image: &Image, soft: &mut Soft, asked: &FailOver, token: Rep
     let mut pending = BTreeSet::new();
     let mut fresh: BTreeMap<Recorded, BTreeSet<TopicId>> = BTreeMap::new();
     for topic in &chosen.topics {
-        let recorded = recorded(topic);
+        let recorded = topic.failover();
         if recorded == Recorded::Done {
             continue;
         }
@@ -107,19 +107,6 @@ fn of_link(image: &Image, link: &Link, name: &str) -> Result<Arc<Topic>, FailOve
         return Err(FailOverError::NotOfLink { topic: name.to_owned(), link: link.name().to_owned() });
     }
     Ok(topic.clone())
-}
-
-/// What is durable of a topic's failover.
-fn recorded(topic: &Topic) -> Recorded {
-    match &topic.shadow {
-        None => Recorded::Nothing,
-        Some(shadow) if shadow.state.is_ours() => Recorded::Done,
-        Some(shadow) if shadow.state != TopicState::FailingOver => Recorded::Nothing,
-        Some(shadow) => match shadow.step {
-            None | Some(FailoverStep::Fenced) => Recorded::Fenced,
-            Some(FailoverStep::Cut) => Recorded::CutAndEpoch,
-        },
-    }
 }
 
 /// Step (a).
@@ -236,7 +223,7 @@ pub(crate) fn resume(image: &Image, soft: &mut Soft) -> Effects<Catalog> {
     let mut found: BTreeMap<(LinkId, Recorded), BTreeSet<TopicId>> = BTreeMap::new();
     for topic in image.topics.values() {
         let Some(shadow) = topic.shadow.as_ref().filter(|shadow| shadow.state == TopicState::FailingOver) else { continue };
-        found.entry((shadow.link, recorded(topic))).or_default().insert(topic.id);
+        found.entry((shadow.link, topic.failover())).or_default().insert(topic.id);
     }
     for ((link, recorded), topics) in found {
         let batch = work.failovers.begin(link, recorded, topics);

@@ -22,7 +22,7 @@ mod topic_config;
 mod topics;
 
 pub use action::Action;
-pub use config_keys::{ConfigKey, KEYS, Kind, config_key};
+pub use config_keys::{CONFIG_KEYS, ConfigKey, Kind, config_key};
 pub use error::{
     AlterConfigsError, CreateLinkError, CreateTopicError, DeleteLinkError, DeleteTopicError, FailOverError, NotRegistered,
     ProducerIdsError, RegisterError, TopicStateError, UnknownLink,

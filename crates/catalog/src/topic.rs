@@ -1,6 +1,6 @@
 //! What the site knows of one topic: identity, partitions, configuration overrides, and its bond to a link, if it has or had one.
 
-use gnomon_links::TopicState;
+use gnomon_links::{TopicState, failover::Recorded};
 use gnomon_protocol::ids::{BatchEpoch, LeaderEpoch, Offset, TopicId};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
@@ -46,6 +46,19 @@ impl Topic {
     /// Indexes of its partitions.
     pub fn indexes(&self) -> std::ops::Range<i32> {
         0..i32::try_from(self.partitions.len()).unwrap_or(i32::MAX)
+    }
+
+    /// What is durable of its failover.
+    pub fn failover(&self) -> Recorded {
+        match &self.shadow {
+            None => Recorded::Nothing,
+            Some(shadow) if shadow.state.is_ours() => Recorded::Done,
+            Some(shadow) if shadow.state != TopicState::FailingOver => Recorded::Nothing,
+            Some(shadow) => match shadow.step {
+                None | Some(FailoverStep::Fenced) => Recorded::Fenced,
+                Some(FailoverStep::Cut) => Recorded::CutAndEpoch,
+            },
+        }
     }
 
     /// One partition.
@@ -115,7 +128,7 @@ pub struct Shadow {
 impl Shadow {
     /// Whether the link (or its failover) still keeps clients from writing.
     pub fn bound(&self) -> bool {
-        !matches!(self.state, TopicState::FailedOver | TopicState::Promoted)
+        !self.state.is_ours()
     }
 }
 

@@ -1,0 +1,40 @@
+//! Records as bytes: they read back, and what is not known stops with a sentence.
+
+use gnomon_catalog::*;
+use gnomon_machine::{DurableRecord, EncodedRecord};
+use gnomon_protocol::ids::Uuid;
+
+#[test]
+fn a_record_is_a_type_a_version_and_json() {
+    let record = Record::Incarnated(Incarnated { incarnation: 7 });
+    let EncodedRecord { key, value } = record.encode();
+    assert_eq!(key.as_deref(), Some(&[0, 3, 0, 0][..]));
+    assert_eq!(value.as_deref(), Some(&br#"{"incarnation":7}"#[..]));
+    assert_eq!(Record::decode(key.as_deref(), value.as_deref()), Ok(record));
+}
+
+#[test]
+fn what_is_unknown_is_named() {
+    let says = |key: Option<&[u8]>, value: Option<&[u8]>| Record::decode(key, value).unwrap_err().to_string();
+    assert_eq!(says(Some(&[0, 99, 0, 0]), Some(b"{}")), "unreadable catalog record (type 99, version 0): this type is not known here");
+    assert_eq!(says(Some(&[0, 4, 0, 1]), Some(b"{}")), "unreadable catalog record (type 4, version 1): this version is not known here");
+    assert_eq!(says(Some(&[0, 4]), Some(b"{}")), "unreadable catalog record (type -1, version -1): its key is not a type and a version");
+    assert_eq!(says(Some(&[0, 4, 0, 0]), None), "unreadable catalog record (type 4, version 0): it has no value");
+    assert!(says(Some(&[0, 4, 0, 0]), Some(b"{}")).contains("missing field `id`"));
+}
+
+/// Fields that later versions leave out or add do not stop this one.
+#[test]
+fn a_topic_reads_with_the_least_and_with_more() {
+    let json = br#"{"id":"00000000-0000-0000-0000-000000000001","name":"t","partitions":[],"colour":"red"}"#;
+    let Ok(Record::Topic(topic)) = Record::decode(Some(&[0, 4, 0, 0]), Some(json)) else { panic!("not a topic") };
+    assert_eq!((topic.id, topic.name.as_str(), topic.internal, topic.shadow), (Uuid::from_u128(1), "t", false, None));
+}
+
+#[test]
+fn a_cluster_id_is_kafkas_base64() {
+    assert_eq!(cluster_id_of(Uuid::from_u128(0)), "AAAAAAAAAAAAAAAAAAAAAA");
+    assert_eq!(cluster_id_of(Uuid::from_u128(1)), "AAAAAAAAAAAAAAAAAAAAAQ");
+    assert_eq!(cluster_id_of(Uuid::from_u128(u128::MAX)), "_____________________w");
+    assert_eq!(cluster_id_of(Uuid::from_bytes(*b"gnomon gnomon gn")), "Z25vbW9uIGdub21vbiBnbg");
+}
