@@ -2,7 +2,7 @@
 
 use gnomon_catalog::*;
 use gnomon_machine::{DurableRecord, EncodedRecord};
-use gnomon_protocol::ids::Uuid;
+use gnomon_protocol::ids::{LeaderEpoch, Uuid};
 
 #[test]
 fn a_record_is_a_type_a_version_and_json() {
@@ -37,4 +37,40 @@ fn a_cluster_id_is_kafkas_base64() {
     assert_eq!(cluster_id_of(Uuid::from_u128(1)), "AAAAAAAAAAAAAAAAAAAAAQ");
     assert_eq!(cluster_id_of(Uuid::from_u128(u128::MAX)), "_____________________w");
     assert_eq!(cluster_id_of(Uuid::from_bytes(*b"gnomon gnomon gn")), "Z25vbW9uIGdub21vbiBnbg");
+}
+
+/// Replaying a record twice changes nothing more, also those that touch many partitions at once.
+#[test]
+fn a_record_counts_once() {
+    let partition = Partition { replicas: vec![0], isr: vec![0], leader: 0, leader_epoch: LeaderEpoch(3), partition_epoch: 0, cut: None };
+    let other = Partition { leader: 1, ..partition.clone() };
+    let topic = Topic {
+        id: Uuid::from_u128(1),
+        name: "t".to_owned(),
+        internal: false,
+        configs: Default::default(),
+        partitions: vec![partition, other],
+        shadow: None,
+    };
+    let site = Site { cluster_id: "c".to_owned(), name: "s".to_owned(), broker_id: 0, producer_tag: 1, owns: Vec::new() };
+    let epochs = vec![
+        PartitionEpoch { topic: topic.id, partition: 0, epoch: LeaderEpoch(2) },
+        PartitionEpoch { topic: topic.id, partition: 1, epoch: LeaderEpoch(9) },
+        PartitionEpoch { topic: topic.id, partition: 2, epoch: LeaderEpoch(9) },
+    ];
+    let records = [
+        Record::Site(site),
+        Record::Topic(topic),
+        Record::Incarnated(Incarnated { incarnation: 1 }),
+        Record::Epochs(Epochs { epochs }),
+        Record::ProducerIds(ProducerIds { next: 10 }),
+    ];
+    let mut image = Image::default();
+    records.iter().for_each(|record| image.apply(record));
+    let once = image.clone();
+    records[2..].iter().for_each(|record| image.apply(record));
+    assert_eq!(image, once);
+    // Only what this broker leads is raised by its start.
+    let epochs: Vec<i32> = image.topics.values().flat_map(|topic| &topic.partitions).map(|p| p.leader_epoch.0).collect();
+    assert_eq!(epochs, [4, 9]);
 }
