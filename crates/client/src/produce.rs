@@ -59,7 +59,7 @@ impl Client {
 
     /// A producer id and epoch for idempotent writing (KIP-98), without a transaction.
     pub async fn init_producer_id(&self) -> Result<(ProducerId, i16), ClientError> {
-        let request = InitProducerIdRequest::default().with_transaction_timeout_ms(60_000);
+        let request = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
         let response = self.ask_any(request).await?;
         if response.error_code != 0 {
             return Err(ClientError::refused(InitProducerIdRequest::NAME, "producer", response.error_code, None));
