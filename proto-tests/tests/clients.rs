@@ -6,8 +6,9 @@
 use proto_tests::broker;
 use proto_tests::client::{CODECS, Client, Consumer, Consuming, Producing, Record, Seen, Start};
 use proto_tests::toolchain::{Tool, have};
-use proto_tests::{franz, java, kcat, librdkafka, load};
+use proto_tests::{franz, java, kcat, librdkafka, load, process, site};
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -389,6 +390,33 @@ fn clients_java_administers() {
         let names = ask("list_topics", json!({}));
         proto_tests::wait::holds(!names.as_array().unwrap().contains(&json!("administered")), || names.to_string())
     });
+}
+
+/// Our own command line is a client too, and works with any broker. Its help is text that a user can work from.
+#[test]
+fn clients_gnomon_command_line() {
+    let bootstrap = broker::bootstrap();
+    let gnomon = |arguments: &[&str], input: Option<&str>| {
+        let mut command = Command::new(site::gnomon());
+        command.args(arguments).env("GNOMON_BOOTSTRAP", &bootstrap);
+        process::run(command, input.map(str::as_bytes), PATIENCE)
+    };
+    let topic = "clients-typed";
+    gnomon(&["topic", "create", topic, "--partitions", "2", "--config", "retention.ms=123456"], None).expect("topic create");
+    let again = gnomon(&["topic", "create", topic], None);
+    assert!(!again.succeeded() && again.err.contains(topic), "{again:?}");
+    assert!(gnomon(&["topic", "list"], None).expect("topic list").contains(topic));
+    gnomon(&["produce", topic, "--partition", "1", "--key-separator", ":"], Some("k1:v1\nk2:v2\n")).expect("produce");
+    let read = gnomon(&["consume", topic, "--partition", "1"], None).expect("consume");
+    let lines: Vec<Vec<&str>> = read.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!(lines.iter().map(|line| (line[0], line[2], line[3])).collect::<Vec<_>>(), [("0", "k1", "v1"), ("1", "k2", "v2")], "{read}");
+    let described = gnomon(&["topic", "describe", topic], None).expect("topic describe");
+    assert!(described.contains("retention.ms=123456") && described.contains("high watermark 2"), "{described}");
+    gnomon(&["topic", "delete", topic], None).expect("topic delete");
+    for command in [&["serve"][..], &["pair"], &["link"], &["link", "failover"], &["topic"], &["produce"], &["consume"], &["log", "hash"]] {
+        let help = gnomon(&[command, &["--help"]].concat(), None).expect("--help");
+        assert!(help.lines().count() > 5, "{command:?}: {help}");
+    }
 }
 
 /// Gnomon has no transaction coordinator yet, and says so at once instead of letting a client wait.

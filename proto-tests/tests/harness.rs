@@ -72,6 +72,13 @@ fn harness_reads_batches_byte_by_byte() {
         next += i64::from(i32::from_be_bytes(batch[23..27].try_into().unwrap())) + 1;
     }
     assert_eq!((next, load::read_topic(&bootstrap, "raw", 1).len()), (250, 250));
+    // What it asks about epochs and positions is answered as the protocol says.
+    let (_, epochs) = wire::metadata(&bootstrap, "raw").expect("metadata");
+    assert_eq!(wire::epoch_end(&bootstrap, "raw", 0, epochs[0]), (0, epochs[0], 250));
+    let fetched = wire::fetch(&bootstrap, "raw", 0, 250, (epochs[0], epochs[0]));
+    assert_eq!((fetched.error, fetched.high_watermark, fetched.records.len(), fetched.diverging), (0, 250, 0, (-1, -1)));
+    assert_eq!(wire::fetch(&bootstrap, "raw", 0, 251, (-1, -1)).error, 1, "OFFSET_OUT_OF_RANGE");
+    assert_eq!(wire::fetch(&bootstrap, "raw", 0, 0, (epochs[0] + 1, -1)).error, 75, "UNKNOWN_LEADER_EPOCH");
 }
 
 /// A commit by nobody's member is what a member then starts from.

@@ -474,6 +474,51 @@ fn story_failover_librdkafka_ahead_of_the_cut() {
     moves_ahead(librdkafka::client(), "").expect("at the cut, as truncation");
 }
 
+/// What a position that never came here is told, answer by answer: "not here yet" while the source is dead, the cut after the failover.
+#[test]
+fn story_failover_positions_over_the_wire() {
+    const OFFSET_NOT_AVAILABLE: i16 = 78;
+    let mut pair = Pair::start();
+    pair.create("a_orders", 1);
+    pair.write("a_orders", 0, 20);
+    restart_thrice(&mut pair);
+    pair.write("a_orders", 20, 1);
+    pair.level("a_orders", 1);
+    let epoch = |site: &Site| wire::metadata(&site.kafka, "a_orders").expect("metadata").1[0];
+    let copied = epoch(&pair.a);
+    assert!(copied >= 3, "each start raises the epoch: {copied}");
+    assert!(epoch(&pair.b) >= copied, "a shadow's epoch is never below its source's: {} and {copied}", epoch(&pair.b));
+    let before = epoch(&pair.b);
+    pair.b.restart();
+    assert_eq!(epoch(&pair.b), before, "a shadow's epoch follows its source alone");
+    pair.b.stop();
+    pair.a.restart();
+    pair.write("a_orders", 21, 10);
+    let unseen = epoch(&pair.a);
+    assert!(unseen > copied);
+    pair.a.kill();
+    pair.b.start();
+
+    // Level with it: empty. Beyond it, in range of what it cannot know: not here yet.
+    let fetched = wire::fetch(&pair.b.kafka, "a_orders", 0, 21, (-1, copied));
+    assert_eq!((fetched.error, fetched.records.len(), fetched.high_watermark), (0, 0, 21));
+    assert_eq!(wire::fetch(&pair.b.kafka, "a_orders", 0, 25, (-1, unseen)).error, OFFSET_NOT_AVAILABLE);
+    assert_eq!(wire::epoch_end(&pair.b.kafka, "a_orders", 0, unseen).0, OFFSET_NOT_AVAILABLE);
+    assert_eq!(wire::epoch_end(&pair.b.kafka, "a_orders", 0, copied), (0, copied, 21));
+
+    pair.b.failover("from-a", &["a_orders"]).expect("failover");
+    let taken = epoch(&pair.b);
+    assert_eq!(taken, EPOCH_STRIDE, "the next multiple above every epoch seen");
+    load::write(&pair.b.kafka, "a_orders", 100, 50);
+    let fetched = wire::fetch(&pair.b.kafka, "a_orders", 0, 25, (taken, unseen));
+    assert_eq!((fetched.error, fetched.diverging.1, fetched.records.len()), (0, 21, 0), "truncation, at the cut");
+    let (error, found, end) = wire::epoch_end(&pair.b.kafka, "a_orders", 0, unseen);
+    assert!(error == 0 && found <= copied && end == 21, "{error} {found} {end}");
+    // The old epoch of a request is fenced, the new one is served.
+    assert_eq!(wire::fetch(&pair.b.kafka, "a_orders", 0, 21, (copied, -1)).error, 74);
+    assert_eq!(wire::fetch(&pair.b.kafka, "a_orders", 0, 21, (taken, -1)).error, 0);
+}
+
 /// The planted fault: an epoch that the old owner's next election meets. A consumer that read there is not told of the
 /// truncation, and skips what b wrote in its place.
 #[test]

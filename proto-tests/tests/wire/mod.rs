@@ -6,8 +6,10 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
 use kafka_protocol::messages::{
-    ApiKey, FetchRequest, MetadataRequest, RequestHeader, RequestKind, ResponseHeader, ResponseKind, TopicName,
+    ApiKey, BrokerId, FetchRequest, MetadataRequest, OffsetForLeaderEpochRequest, RequestHeader, RequestKind, ResponseHeader, ResponseKind,
+    TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use std::io::{self, Read, Write};
@@ -125,6 +127,19 @@ pub fn fetch(address: &str, topic: &str, partition: i32, offset: i64, epochs: (i
         diverging: (found.diverging_epoch.epoch, found.diverging_epoch.end_offset),
         records: found.records.clone().unwrap_or_default(),
     }
+}
+
+/// OffsetForLeaderEpoch: error code, the epoch found, and where it ends.
+pub fn epoch_end(address: &str, topic: &str, partition: i32, epoch: i32) -> (i16, i32, i64) {
+    let asked = OffsetForLeaderPartition::default().with_partition(partition).with_current_leader_epoch(-1).with_leader_epoch(epoch);
+    let asked = OffsetForLeaderTopic::default().with_topic(topic_name(topic)).with_partitions(vec![asked]);
+    let request = OffsetForLeaderEpochRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![asked]);
+    let answer = Wire::connect(address)
+        .call(ApiKey::OffsetForLeaderEpoch, 4, &RequestKind::OffsetForLeaderEpoch(request))
+        .unwrap_or_else(|error| panic!("{topic}: {error}"));
+    let ResponseKind::OffsetForLeaderEpoch(answer) = answer else { panic!("not an answer about epochs") };
+    let found = &answer.topics[0].partitions[0];
+    (found.error_code, found.leader_epoch, found.end_offset)
 }
 
 /// All whole batches of a partition, byte for byte, from its log start to its high watermark.
