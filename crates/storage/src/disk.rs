@@ -103,7 +103,7 @@ pub trait DiskFile: Send + Sync {
     fn map(&self, len: usize) -> io::Result<Mapped>;
 }
 
-impl dyn DiskFile {
+impl dyn DiskFile + '_ {
     /// Fills `buf`, or fails with `UnexpectedEof`.
     pub fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         match self.read_up_to(buf, offset)? {

@@ -11,11 +11,23 @@ mod checkpoint;
 pub mod disk;
 mod error;
 mod flush;
+mod index;
 mod log;
 mod open;
 mod options;
 mod range;
 mod reader;
+pub mod recover;
+mod resync;
+pub mod retention;
+pub mod roll;
+mod scan;
+mod segment;
+mod shared;
+mod time_index;
+mod truncate;
+mod verify;
+mod walk;
 
 pub use self::{
     checkpoint::{Checkpoint, CheckpointExtra, CheckpointWrite, read_checkpoint},

@@ -1,20 +1,37 @@
 //! The writer's side of one log: a list of segments, the last one growing.
+//!
+//! Invariants: offsets ascend over the whole log; only the last segment is written; what a reader can see was written before; a failed
+//! write or sync closes the log to writing until it is opened again. Not here: opening (`open.rs`), taking back (`truncate.rs`), which
+//! batches are admitted (the partition).
 
 use crate::{
-    checkpoint::{CheckpointExtra, CheckpointWrite},
+    checkpoint::{Checkpoint, CheckpointExtra, CheckpointWrite, Gap, Summary},
     disk::{Boot, Disk},
     error::LogError,
     flush::FlushPoint,
-    open::Opened,
+    open::{self, Opened},
     options::{LogOptions, RetentionLimits},
     reader::LogReader,
+    retention,
+    roll::{Active, Incoming, Why, must_roll},
+    segment::{Indexer, Segment, base_of},
+    shared::Shared,
 };
 use gnomon_protocol::{batch::PlacedBatch, ids::Offset};
 use std::{
-    io,
+    io::{self, IoSlice},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
+
+/// Batches written without memory for their slices.
+const SMALL_APPEND: usize = 16;
+/// Space is reserved ahead in steps of this, at most a 256th of what is written, and never more than the last: disk use stays honest.
+const RESERVE_STEP: u64 = 64 << 10;
+const RESERVE_MAX: u64 = 4 << 20;
 
 /// One segment, as an operator sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,103 +47,338 @@ pub struct SegmentInfo {
 }
 
 /// One log, open for writing. Whoever has `&mut` is the only writer; [`LogReader`]s and [`FlushPoint`]s work beside it.
-pub struct Log {}
+pub struct Log {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) options: LogOptions,
+    /// As in `shared`: oldest first, the active one last.
+    pub(crate) segments: Vec<Arc<Segment>>,
+    /// Of the sealed segments, in their order; `None` where the indexes could not be written.
+    pub(crate) summaries: Vec<Option<Summary>>,
+    /// The part of the active segment that its index files cover.
+    pub(crate) covered: Option<Summary>,
+    pub(crate) indexer: Indexer,
+    /// Space is reserved in the active file up to here, 0 for not.
+    pub(crate) reserved: u64,
+    pub(crate) flushed: Offset,
+    pub(crate) gap: Option<Gap>,
+    pub(crate) extra: CheckpointExtra,
+    pub(crate) checkpoint_sequence: u64,
+    pub(crate) since_checkpoint: u64,
+    pub(crate) sealed_since_checkpoint: bool,
+    pub(crate) closed: Option<Arc<str>>,
+}
 
 impl Log {
     /// Whether there is a log in `dir`.
     pub fn exists(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
-        let _ = (disk, dir);
-        unimplemented!()
+        match disk.list(dir) {
+            Ok(names) => Ok(names.iter().any(|name| base_of(name).is_some())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes the directory and the first segment, both with durable names. `start` is where the first offset will be.
     pub fn create(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, start: Offset) -> Result<Log, LogError> {
-        let _ = (disk, dir, options, start);
-        unimplemented!()
+        open::create(disk, dir, options, start)
     }
 
-    /// Opens what is in `dir`, and repairs it as `recover.rs` says.
+    /// Opens what is in `dir`, and repairs it as [`crate::recover`] says. What was cut off or is damaged is logged.
     pub fn open(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, boot: Boot) -> Result<Opened, LogError> {
-        let _ = (disk, dir, options, boot);
-        unimplemented!()
+        open::open(disk, dir, options, boot)
     }
 
-    /// Appends whole batches, in one write per segment touched. Base offsets MUST NOT lie below [`Log::end`]; they may jump forward.
-    /// After an error nothing of it is in the log, and the log is closed to writing.
+    /// Appends whole batches, in one write per segment touched. Base offsets MUST NOT lie below [`Log::end`] (asserted); they may jump
+    /// forward. After an error none of it is visible and the log is closed to writing; opening it again may find some of it.
     pub fn append(&mut self, batches: &[PlacedBatch]) -> Result<(), LogError> {
-        let _ = batches;
-        unimplemented!()
+        self.check_writable()?;
+        let mut end = self.end();
+        for batch in batches {
+            assert!(batch.base_offset() >= end, "batch at {} in a log that ends at {end}", batch.base_offset());
+            end = batch.next_offset();
+        }
+        let mut rest = batches;
+        while let Some(first) = rest.first() {
+            let mut active = self.active_facts();
+            if let Some(why) = must_roll(&active, &incoming(first), &self.options) {
+                self.roll(first.base_offset(), why)?;
+                active = self.active_facts();
+            }
+            let mut count = 0;
+            for batch in rest {
+                let incoming = incoming(batch);
+                if count > 0 && must_roll(&active, &incoming, &self.options).is_some() {
+                    break;
+                }
+                active.bytes += incoming.bytes;
+                active.first_timestamp = active.first_timestamp.or(Some(incoming.max_timestamp));
+                count += 1;
+            }
+            let (run, behind) = rest.split_at(count);
+            self.write_run(run)?;
+            rest = behind;
+        }
+        self.shared.set_end(end);
+        if !batches.is_empty() {
+            self.gap = None;
+        }
+        Ok(())
+    }
+
+    /// Writes batches to the active segment, all in one go.
+    fn write_run(&mut self, run: &[PlacedBatch]) -> Result<(), LogError> {
+        let segment = self.active().clone();
+        let (len, _) = segment.extent();
+        let bytes: u64 = run.iter().map(|batch| batch.total_bytes() as u64).sum();
+        self.reserve(&segment, len + bytes);
+        let write = |slices: &mut [IoSlice<'_>]| {
+            fail::fail_point!("storage_append", |_| Err(io::Error::other("fail point storage_append")));
+            segment.file.write_all_at(slices, len)
+        };
+        let written = if run.len() <= SMALL_APPEND {
+            let mut slices = [IoSlice::new(&[]); 2 * SMALL_APPEND];
+            for (pair, batch) in slices.chunks_exact_mut(2).zip(run) {
+                pair[0] = IoSlice::new(batch.prefix());
+                pair[1] = IoSlice::new(batch.body());
+            }
+            write(&mut slices[..2 * run.len()])
+        } else {
+            let mut slices: Vec<_> = run.iter().flat_map(|batch| [IoSlice::new(batch.prefix()), IoSlice::new(batch.body())]).collect();
+            write(&mut slices)
+        };
+        if let Err(source) = written {
+            // What got there is not ours any more; if it cannot be taken away, recovery does it.
+            let _ = segment.file.set_len(len);
+            self.close_writing(format!("write to {}: {source}", segment.path.display()));
+            return Err(LogError::Io { what: "write to", path: segment.path.clone(), source });
+        }
+        let mut position = len;
+        let mut next_offset = segment.end();
+        for batch in run {
+            if let Some(entries) = self.indexer.note(batch.header(), position) {
+                segment.grow(|loaded| entries.push_to(loaded));
+            }
+            position += batch.total_bytes() as u64;
+            next_offset = batch.next_offset();
+        }
+        segment.max_timestamp.store(self.indexer.max_timestamp, Ordering::Release);
+        segment.set_extent(position, next_offset);
+        self.since_checkpoint += bytes;
+        Ok(())
+    }
+
+    /// Reserves some space ahead of a segment that has become large. Whether it works is of no consequence.
+    fn reserve(&mut self, segment: &Segment, len: u64) {
+        let ahead = (len / 256 / RESERVE_STEP * RESERVE_STEP).min(RESERVE_MAX);
+        if ahead == 0 || len <= self.reserved {
+            return;
+        }
+        let until = (len + ahead).min(self.options.segment_bytes.max(len));
+        if segment.file.allocate(len, until - len).is_err() {
+            tracing::debug!(segment = %segment.path.display(), "no space reserved ahead");
+        }
+        self.reserved = until;
+    }
+
+    /// Seals the active segment and begins another one where its batches end; at `base` when that is too far away to begin earlier.
+    fn roll(&mut self, base: Offset, why: Why) -> Result<(), LogError> {
+        let end = self.active().end();
+        match why {
+            Why::Bytes | Why::Age | Why::Index => self.begin_segment(end),
+            Why::Offset => {
+                // The only place where segments do not adjoin. The checkpoint must vouch for the end of this one before the next one comes,
+                // or a start after a power loss would take the jump for something missing.
+                let point = self.flush_point();
+                point.sync().inspect_err(|error| self.close_writing(error.to_string()))?;
+                self.flushed_to(&point);
+                self.seal();
+                self.checkpoint_write().write().inspect_err(|error| self.close_writing(error.to_string()))?;
+                self.create_segment(base)
+            }
+        }
+    }
+
+    pub(crate) fn begin_segment(&mut self, base: Offset) -> Result<(), LogError> {
+        self.seal();
+        self.create_segment(base)
+    }
+
+    fn create_segment(&mut self, base: Offset) -> Result<(), LogError> {
+        let generation = self.shared.generation();
+        match Segment::create(&*self.shared.disk, &self.shared.dir, base, generation) {
+            Ok(segment) => {
+                self.segments.push(Arc::new(segment));
+                self.indexer = Indexer::new(base, self.options.index_interval_bytes);
+                self.publish_segments();
+                Ok(())
+            }
+            Err(source) => {
+                // Sealed, and nothing behind it: there is no segment to write to.
+                self.summaries.pop();
+                self.close_writing(format!("create segment {base}: {source}"));
+                Err(LogError::Io { what: "create segment in", path: self.shared.dir.clone(), source })
+            }
+        }
+    }
+
+    /// Writes the active segment's indexes and gives back what was reserved. That the indexes could not be written is not fatal: they are
+    /// rebuilt.
+    fn seal(&mut self) {
+        self.release_reserved();
+        let segment = self.active().clone();
+        segment.grow(|loaded| self.indexer.finish(&mut loaded.times));
+        let summary = self.write_indexes(&segment);
+        if let Some(summary) = summary {
+            segment.unload(summary);
+        }
+        self.summaries.push(summary);
+        self.covered = None;
+        self.sealed_since_checkpoint = true;
+    }
+
+    /// The indexes of the active segment as they are now, in their files.
+    fn write_indexes(&self, segment: &Segment) -> Option<Summary> {
+        let (len, end) = segment.extent();
+        let mut summary = Summary {
+            base: segment.base,
+            end,
+            len,
+            first_timestamp: self.indexer.first_timestamp,
+            max_timestamp: self.indexer.max_timestamp,
+            offset_entries: 0,
+            time_entries: 0,
+            offset_crc: 0,
+            time_crc: 0,
+        };
+        let written = segment.indexes(&*self.shared.disk).and_then(|l| l.write(&*self.shared.disk, &segment.path, &mut summary));
+        match written {
+            Ok(()) => Some(summary),
+            Err(error) => {
+                tracing::warn!(segment = %segment.path.display(), %error, "index not written, it will be rebuilt");
+                None
+            }
+        }
+    }
+
+    fn release_reserved(&mut self) {
+        let segment = self.active();
+        if self.reserved > segment.len()
+            && let Err(error) = segment.file.set_len(segment.len())
+        {
+            tracing::warn!(segment = %segment.path.display(), %error, "reserved space not given back");
+        }
+        self.reserved = 0;
     }
 
     /// Moves the end forward without a batch (a copied log whose tail was compacted away); durable when this returns.
     pub fn advance_end(&mut self, to: Offset) -> Result<(), LogError> {
-        let _ = to;
-        unimplemented!()
+        self.check_writable()?;
+        assert!(to >= self.end(), "the end moves from {} to {to}", self.end());
+        if to == self.end() {
+            return Ok(());
+        }
+        self.gap = Some(Gap { after: self.active().end(), to });
+        self.checkpoint(self.extra.clone())?;
+        self.shared.set_end(to);
+        Ok(())
     }
 
     /// First offset that may be read.
     pub fn start(&self) -> Offset {
-        unimplemented!()
+        self.shared.start()
     }
 
     /// Offset of the next batch.
     pub fn end(&self) -> Offset {
-        unimplemented!()
+        self.shared.end()
     }
 
     /// Everything below survives a power loss.
     pub fn flushed(&self) -> Offset {
-        unimplemented!()
+        self.flushed
     }
 
     /// What is to be synced so that everything up to the present end is durable.
     pub fn flush_point(&self) -> FlushPoint {
-        unimplemented!()
+        let generation = self.shared.generation();
+        let mut point = FlushPoint {
+            shared: self.shared.clone(),
+            end: self.end(),
+            generation,
+            last: None,
+            older: Vec::new(),
+            done: AtomicBool::new(false),
+        };
+        for segment in self.segments.iter().rev() {
+            let (len, end) = segment.extent();
+            let named = segment.name_synced.load(Ordering::Acquire);
+            if named && end <= self.flushed {
+                break;
+            }
+            if named && segment.is_synced(generation, len) {
+                continue;
+            }
+            match point.last {
+                None => point.last = Some((segment.clone(), len)),
+                Some(_) => point.older.push((segment.clone(), len)),
+            }
+        }
+        point.older.reverse();
+        point
     }
 
-    /// Takes note of a synced point; returns [`Log::flushed`] after it.
+    /// Takes note of a synced point; returns [`Log::flushed`] after it, which does not move when the log was truncated since.
     pub fn flushed_to(&mut self, point: &FlushPoint) -> Offset {
-        let _ = point;
-        unimplemented!()
+        assert!(point.is_done(), "a flush point counts only once its sync has succeeded");
+        if point.generation == self.shared.generation() {
+            self.flushed = self.flushed.max(point.end);
+        }
+        self.flushed
     }
 
-    /// Nothing can be written from now on; reading goes on.
+    /// Nothing can be written from now on; reading goes on. The first reason stays.
     pub fn close_writing(&mut self, why: impl Into<Arc<str>>) {
-        let _ = why.into();
-        unimplemented!()
+        self.closed.get_or_insert_with(|| why.into());
     }
 
     /// Why the log is closed to writing, if it is.
     pub fn closed(&self) -> Option<Arc<str>> {
-        unimplemented!()
+        let failed = self.shared.sync_failed.load(Ordering::Acquire);
+        self.closed.clone().or_else(|| failed.then(|| "a sync failed".into()))
     }
 
-    /// Cuts off every batch that reaches to or beyond `end`; returns the new end, which is lower when `end` is inside a batch. Durable.
-    pub fn truncate_to(&mut self, end: Offset) -> Result<Offset, LogError> {
-        let _ = end;
-        unimplemented!()
+    pub(crate) fn check_writable(&self) -> Result<(), LogError> {
+        if self.closed.is_none() && !self.shared.sync_failed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err(LogError::Closed { why: self.closed().unwrap_or_else(|| "a sync failed".into()) })
     }
 
-    /// Moves the log's start, inside a batch too, and removes segments wholly below it. Durable. A start beyond the end moves the end as well.
-    pub fn trim_to(&mut self, start: Offset) -> Result<(), LogError> {
-        let _ = start;
-        unimplemented!()
-    }
-
-    /// Removes segments that the limits give up and that end at or below `not_above`; returns the new start if it moved.
+    /// Removes segments that the limits give up and that end at or below `not_above`; returns the new start if it moved. When the active
+    /// segment is too old as well, another one is begun first.
     pub fn retain(&mut self, limits: RetentionLimits, not_above: Offset) -> Result<Option<Offset>, LogError> {
-        let _ = (limits, not_above);
-        unimplemented!()
+        let count = retention::removable(&self.segments(), limits, not_above);
+        if count == 0 {
+            return Ok(None);
+        }
+        if count == self.segments.len() {
+            self.check_writable()?;
+            self.begin_segment(self.active().end())?;
+        }
+        let start = self.segments.get(count).map_or(self.end(), |segment| segment.base);
+        let before = self.start();
+        self.trim_to(start)?;
+        Ok((start > before).then_some(start))
     }
 
     /// A reader beside the writer.
     pub fn reader(&self) -> LogReader {
-        unimplemented!()
+        LogReader { shared: self.shared.clone() }
     }
 
-    /// Whether a segment was sealed, or `checkpoint_bytes` were written, since the last checkpoint.
+    /// Whether a segment was sealed, or [`LogOptions::checkpoint_bytes`] were written, since the last checkpoint.
     pub fn checkpoint_due(&self) -> bool {
-        unimplemented!()
+        self.sealed_since_checkpoint || self.since_checkpoint >= self.options.checkpoint_bytes
     }
 
     /// Writes the checkpoint.
@@ -134,50 +386,97 @@ impl Log {
         self.prepare_checkpoint(extra).write()
     }
 
-    /// The checkpoint as of now, to be written without the log's lock.
+    /// The checkpoint as of now, to be written without the log's lock. Writes the active segment's index files, unsynced.
     pub fn prepare_checkpoint(&mut self, extra: CheckpointExtra) -> CheckpointWrite {
-        let _ = extra;
-        unimplemented!()
+        self.extra = extra;
+        let active = self.active().clone();
+        let has_index = active.indexes(&*self.shared.disk).is_ok_and(|loaded| !loaded.offsets.is_empty());
+        self.covered = if has_index { self.write_indexes(&active) } else { None };
+        self.since_checkpoint = 0;
+        self.sealed_since_checkpoint = false;
+        self.checkpoint_write()
+    }
+
+    pub(crate) fn checkpoint_write(&mut self) -> CheckpointWrite {
+        self.checkpoint_sequence += 1;
+        let content = Checkpoint {
+            start: self.start(),
+            flushed: self.flushed,
+            flushed_data: self.flushed.min(self.active().end()),
+            gap: self.gap,
+            extra: self.extra.clone(),
+            segments: self.summaries.iter().copied().flatten().chain(self.covered).collect(),
+        };
+        CheckpointWrite { shared: self.shared.clone(), sequence: self.checkpoint_sequence, content }
     }
 
     /// What the checkpoint last said beyond this crate's own: after opening, what was read.
     pub fn checkpoint_extra(&self) -> &CheckpointExtra {
-        unimplemented!()
+        &self.extra
     }
 
-    /// Gives back space that was reserved ahead. For a clean stop, after the last flush and checkpoint.
-    pub fn close(&mut self) -> Result<(), LogError> {
-        unimplemented!()
+    /// Gives back space that was reserved ahead. For a clean stop, after the last flush and checkpoint; appending goes on working.
+    pub fn close(&mut self) {
+        self.release_reserved();
     }
 
     /// Other settings from now on.
     pub fn set_options(&mut self, options: LogOptions) {
-        let _ = options;
-        unimplemented!()
+        self.indexer.interval = options.index_interval_bytes;
+        self.options = options;
     }
 
     /// The settings.
     pub fn options(&self) -> &LogOptions {
-        unimplemented!()
+        &self.options
     }
 
     /// Where it lies.
     pub fn dir(&self) -> &Path {
-        unimplemented!()
+        &self.shared.dir
     }
 
     /// Bytes of batches.
     pub fn size_bytes(&self) -> u64 {
-        unimplemented!()
+        self.segments.iter().map(|segment| segment.len()).sum()
     }
 
     /// The segments, oldest first.
     pub fn segments(&self) -> Vec<SegmentInfo> {
-        unimplemented!()
+        let info = |segment: &Arc<Segment>| {
+            let (bytes, end) = segment.extent();
+            SegmentInfo { base: segment.base, end, bytes, max_timestamp: segment.max_timestamp() }
+        };
+        self.segments.iter().map(info).collect()
     }
 
     /// Deletes the directory.
     pub fn remove(self) -> io::Result<()> {
-        unimplemented!()
+        self.shared.disk.remove_dir_all(&self.shared.dir)
     }
+
+    /// The segment that is written.
+    pub(crate) fn active(&self) -> &Arc<Segment> {
+        self.segments.last().expect("a log has at least one segment: nothing removes the last")
+    }
+
+    pub(crate) fn publish_segments(&self) {
+        self.shared.segments.store(Arc::new(self.segments.clone()));
+    }
+
+    fn active_facts(&self) -> Active {
+        let segment = self.active();
+        let index_entries = segment.indexes(&*self.shared.disk).map_or(0, |loaded| loaded.offsets.len());
+        Active {
+            base: segment.base,
+            bytes: segment.len(),
+            first_timestamp: (self.indexer.first_timestamp >= 0).then_some(self.indexer.first_timestamp),
+            index_bytes: index_entries as u64 * 8,
+        }
+    }
+}
+
+fn incoming(batch: &PlacedBatch) -> Incoming {
+    let header = batch.header();
+    Incoming { bytes: batch.total_bytes() as u64, last_offset: header.last_offset(), max_timestamp: header.max_timestamp }
 }

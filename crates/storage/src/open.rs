@@ -1,8 +1,33 @@
-//! Opening a log and what was found.
+//! Making a log, and opening one: scan what the checkpoint does not vouch for, ask `recover.rs` about everything that is wrong, do it.
+//!
+//! Invariants: nothing that was synced is removed; what is removed is counted and logged; a segment that the checkpoint vouches for is not
+//! even opened for reading its bytes (it is verified when it is read). Not here: the decisions (`recover.rs`), the looking (`scan.rs`).
 
-use crate::{disk::Boot, log::Log};
+use crate::{
+    checkpoint::{self, Checkpoint, OnDisk, Summary},
+    disk::{Boot, Disk, DiskFile, OpenMode},
+    error::LogError,
+    flush::SYNC_FAILED_FILE,
+    log::Log,
+    options::LogOptions,
+    recover::{Action, Found, Place, action},
+    resync::{Search, resync},
+    scan::{Rules, Scan},
+    segment::{Content, Indexer, Loaded, Segment, Synced, base_of, log_path},
+    shared::Shared,
+    verify::{Damage, Verified},
+    walk::{Bad, Step, Walk},
+};
 use gnomon_protocol::ids::Offset;
-use std::ops::Range;
+use std::{
+    io::{self, IoSlice},
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+};
+
+/// Bytes rewritten at once after a failed sync.
+const REWRITE_CHUNK: usize = 1 << 20;
 
 /// An open log and what opening it did.
 pub struct Opened {
@@ -15,7 +40,7 @@ pub struct Opened {
 /// What opening a log found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovery {
-    /// As given to [`Log::open`].
+    /// As given to [`Log::open`], or [`Boot::Other`] when a sync had failed before.
     pub boot: Boot,
     /// What was cut off the end.
     pub cut: Option<Cut>,
@@ -31,10 +56,428 @@ pub struct Recovery {
 pub struct Cut {
     /// The log's end now.
     pub at: Offset,
-    /// Whole, valid batches behind the first bad one that went with it.
+    /// Whole batches behind the first bad place that went with it.
     pub batches: u64,
     /// Bytes cut off, over all segments.
     pub bytes: u64,
     /// What the first bad place was.
     pub why: String,
+}
+
+pub(crate) fn create(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, start: Offset) -> Result<Log, LogError> {
+    // Every directory that is made here needs a durable name too.
+    let mut to_sync = vec![dir.as_path()];
+    for above in dir.ancestors() {
+        let parent = above.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let is_new = !disk.exists(above).map_err(LogError::io("look at", above))?;
+        match parent {
+            Some(parent) if is_new => to_sync.push(parent),
+            Some(_) | None => break,
+        }
+    }
+    disk.create_dir_all(&dir).map_err(LogError::io("create", &dir))?;
+    let segment = Segment::create(&*disk, &dir, start, 0).map_err(LogError::io("create segment in", &dir))?;
+    segment.name_synced.store(true, Ordering::Release);
+    for dir in to_sync {
+        disk.sync_dir(dir).map_err(LogError::io("sync directory", dir))?;
+    }
+    let indexer = Indexer::new(start, options.index_interval_bytes);
+    Ok(assemble(disk, dir, options, Parts { segments: vec![segment], summaries: Vec::new(), indexer, start, end: start, flushed: start }))
+}
+
+/// What a log is made of.
+struct Parts {
+    segments: Vec<Segment>,
+    summaries: Vec<Option<Summary>>,
+    indexer: Indexer,
+    start: Offset,
+    end: Offset,
+    flushed: Offset,
+}
+
+fn assemble(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, parts: Parts) -> Log {
+    let segments: Vec<_> = parts.segments.into_iter().map(Arc::new).collect();
+    Log {
+        shared: Arc::new(Shared::new(disk, dir, segments.clone(), parts.start, parts.end)),
+        options,
+        segments,
+        summaries: parts.summaries,
+        covered: None,
+        indexer: parts.indexer,
+        reserved: 0,
+        flushed: parts.flushed,
+        gap: None,
+        extra: checkpoint::CheckpointExtra::default(),
+        checkpoint_sequence: 0,
+        since_checkpoint: 0,
+        sealed_since_checkpoint: false,
+        closed: None,
+    }
+}
+
+pub(crate) fn open(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, boot: Boot) -> Result<Opened, LogError> {
+    let distrust = disk.exists(&dir.join(SYNC_FAILED_FILE)).map_err(LogError::io("look into", &dir))?;
+    let boot = if distrust { Boot::Other } else { boot };
+    let (checkpoint, damaged_checkpoint) = match checkpoint::load(&*disk, &dir)? {
+        OnDisk::Valid(checkpoint) => (Some(*checkpoint), false),
+        OnDisk::Absent => (None, false),
+        OnDisk::Damaged => {
+            tracing::error!(dir = %dir.display(), "checkpoint is damaged: everything is scanned, and the log's start may be an earlier one");
+            (None, true)
+        }
+    };
+    let names = disk.list(&dir).map_err(LogError::io("list", &dir))?;
+    let mut bases: Vec<Offset> = names.iter().filter_map(|name| base_of(name)).collect();
+    bases.sort_unstable();
+    let start = checkpoint.as_ref().map_or(Offset::MIN, |checkpoint| checkpoint.start);
+    // A trim was not completed.
+    while bases.len() > 1 && bases[1] <= start {
+        remove_segment(&*disk, &dir, bases.remove(0))?;
+    }
+    let Some(&first) = bases.first() else {
+        return Err(LogError::Io { what: "find a segment in", path: dir, source: io::ErrorKind::NotFound.into() });
+    };
+    let recovery = Recovery { boot, cut: None, damaged: Vec::new(), scanned_batches: 0 };
+    let flushed = checkpoint.as_ref().map_or(first, |checkpoint| checkpoint.flushed);
+    let flushed_data = checkpoint.as_ref().map_or(first, |checkpoint| checkpoint.flushed_data);
+    let mut opener = Opener {
+        disk: &*disk,
+        dir: &dir,
+        interval: options.index_interval_bytes,
+        boot,
+        checkpoint: checkpoint.as_ref(),
+        place_unknown: damaged_checkpoint,
+        flushed,
+        flushed_data,
+        recovery,
+        segments: Vec::new(),
+        summaries: Vec::new(),
+        indexer: Indexer::new(first, options.index_interval_bytes),
+        ends_damaged: false,
+    };
+    for at in 0..bases.len() {
+        if !opener.segment(&bases, at)? {
+            break;
+        }
+    }
+    let Opener { recovery: recovered, segments, summaries, indexer, ends_damaged, .. } = opener;
+    let data_end = segments.last().map_or(first, Segment::end);
+    let gap = checkpoint.as_ref().and_then(|checkpoint| checkpoint.gap).filter(|gap| gap.after == data_end && gap.to > data_end);
+    let end = gap.map_or(data_end, |gap| gap.to);
+    let parts = Parts { segments, summaries, indexer, start: start.max(first).min(end.max(first)), end, flushed: flushed.min(end) };
+    let mut log = assemble(disk, dir, options, parts);
+    log.gap = gap;
+    if let Some(checkpoint) = checkpoint {
+        log.extra = checkpoint.extra;
+        log.extra.truncate(end.max(checkpoint.start));
+    }
+    if start > end {
+        // The log was to begin anew behind its end, and that was not completed.
+        log.trim_to(start)?;
+    } else if ends_damaged {
+        log.begin_segment(end)?;
+    }
+    if distrust {
+        rewrite(&log)?;
+    }
+    report(&log, &recovered);
+    Ok(Opened { log, recovered })
+}
+
+fn report(log: &Log, recovered: &Recovery) {
+    let dir = log.dir().display();
+    if let Some(cut) = &recovered.cut {
+        tracing::info!(%dir, at = cut.at, batches = cut.batches, bytes = cut.bytes, why = %cut.why, "cut off what was not completely written");
+    }
+    for damaged in &recovered.damaged {
+        tracing::error!(%dir, from = damaged.start, to = damaged.end, "log is damaged on disk; this range is answered with an error");
+    }
+}
+
+/// After a failed sync the page cache may hold what the disk does not, and no later sync would write it: write it again.
+fn rewrite(log: &Log) -> Result<(), LogError> {
+    let mut chunk = vec![0; REWRITE_CHUNK];
+    for segment in log.segments.iter().filter(|segment| segment.end() > log.flushed) {
+        let len = segment.len();
+        let mut position = 0;
+        while position < len {
+            let want = REWRITE_CHUNK.min((len - position) as usize);
+            segment.file.read_exact_at(&mut chunk[..want], position).map_err(LogError::io("read", &segment.path))?;
+            segment.file.write_all_at(&mut [IoSlice::new(&chunk[..want])], position).map_err(LogError::io("write again", &segment.path))?;
+            position += want as u64;
+        }
+        segment.file.sync_data().map_err(LogError::io("sync", &segment.path))?;
+    }
+    let mark = log.dir().join(SYNC_FAILED_FILE);
+    log.shared.disk.remove_file(&mark).map_err(LogError::io("remove", &mark))?;
+    log.shared.disk.sync_dir(log.dir()).map_err(LogError::io("sync directory", log.dir()))
+}
+
+fn remove_segment(disk: &dyn Disk, dir: &Path, base: Offset) -> Result<(), LogError> {
+    let path = log_path(dir, base);
+    for extension in ["timeindex", "index", "log"] {
+        let path = path.with_extension(extension);
+        match disk.remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(LogError::Io { what: "remove", path, source }),
+        }
+    }
+    Ok(())
+}
+
+struct Opener<'a> {
+    disk: &'a dyn Disk,
+    dir: &'a Path,
+    interval: u32,
+    boot: Boot,
+    checkpoint: Option<&'a Checkpoint>,
+    place_unknown: bool,
+    flushed: Offset,
+    flushed_data: Offset,
+    recovery: Recovery,
+    segments: Vec<Segment>,
+    summaries: Vec<Option<Summary>>,
+    indexer: Indexer,
+    /// The last segment ends in damage: nothing may be written behind it.
+    ends_damaged: bool,
+}
+
+/// What to do next in a segment.
+enum Next {
+    Done,
+    GoOn,
+    CutHere,
+}
+
+impl Opener<'_> {
+    /// Opens one segment; false when the log ends there.
+    fn segment(&mut self, bases: &[Offset], at: usize) -> Result<bool, LogError> {
+        let base = bases[at];
+        let later = &bases[at + 1..];
+        let path = log_path(self.dir, base);
+        let file = self.disk.open(&path, OpenMode::ReadWrite).map_err(LogError::io("open", &path))?;
+        let len = file.len().map_err(LogError::io("look at", &path))?;
+        let summary = self.checkpoint.and_then(|checkpoint| checkpoint.segments.iter().find(|summary| summary.base == base)).copied();
+        if let Some(summary) = summary
+            && !later.is_empty()
+            && summary.len == len
+            && (self.boot == Boot::Same || summary.end <= self.flushed)
+        {
+            let content = self.content(len, summary.end, summary.max_timestamp, Verified::default());
+            self.segments.push(Segment::sealed(path, file, content, summary));
+            self.summaries.push(Some(summary));
+            return Ok(true);
+        }
+        self.scan(&path, file, base, len, later, summary).map_err(LogError::io("recover", &path))
+    }
+
+    fn content(&self, len: u64, end: Offset, max_timestamp: i64, verified: Verified) -> Content {
+        let durable = end <= self.flushed;
+        let synced = Synced { generation: 0, len: if durable { len } else { 0 } };
+        Content { len, end, max_timestamp, synced, name_synced: durable, verified }
+    }
+
+    fn scan(
+        &mut self,
+        path: &Path,
+        file: Arc<dyn DiskFile>,
+        base: Offset,
+        len: u64,
+        later: &[Offset],
+        summary: Option<Summary>,
+    ) -> io::Result<bool> {
+        let below = later.first().copied().unwrap_or(Offset::MAX).min(base.saturating_add(i64::from(u32::MAX)));
+        let crc_above = match self.boot {
+            Boot::Same if !self.place_unknown => Offset::MAX,
+            Boot::Other if !self.place_unknown => self.flushed,
+            Boot::Same | Boot::Other => Offset::MIN,
+        };
+        let rules = Rules { crc_above, below, boundary: self.flushed_data };
+        let (resumed, lowest) = self.resume(path, base, len, summary)?;
+        let mut scan = Scan::new(file.clone(), len, rules, resumed, lowest);
+        let mut verified = Verified::default();
+        let mut end = None;
+        let mut cut = None;
+        loop {
+            let bad = scan.run()?;
+            match self.decide(&file, &mut scan, len, later, bad.as_ref(), &mut verified, &mut end)? {
+                Next::Done => break,
+                Next::GoOn => {}
+                Next::CutHere => {
+                    cut = Some(bad.map_or_else(|| "the segment's end is missing".to_owned(), |bad| bad.to_string()));
+                    break;
+                }
+            }
+        }
+        self.recovery.scanned_batches += scan.batches;
+        for (start, stop) in scan.verified.drain(..) {
+            verified.add_range(start, stop);
+        }
+        let len = if let Some(why) = cut {
+            self.cut(&file, &scan, len, later, why)?;
+            scan.position()
+        } else {
+            len
+        };
+        let last = later.is_empty() || self.recovery.cut.is_some();
+        self.finish(path, file, base, len, end.unwrap_or(scan.next), last, scan, verified)?;
+        Ok(self.recovery.cut.is_none())
+    }
+
+    /// Where the scan begins: behind what the checkpoint's indexes cover and, if the power was lost, what was synced.
+    fn resume(&self, path: &Path, base: Offset, len: u64, summary: Option<Summary>) -> io::Result<((Indexer, Loaded, u64), Offset)> {
+        let afresh = (Indexer::new(base, self.interval), Loaded::empty(), 0);
+        let Some(summary) = summary else { return Ok((afresh, base)) };
+        let Some(loaded) = Loaded::read(self.disk, path, &summary)? else { return Ok((afresh, base)) };
+        let below = match self.boot {
+            Boot::Same => summary.end,
+            Boot::Other => summary.end.min(self.flushed),
+        };
+        let resumed = Indexer::resume(base, self.interval, summary.first_timestamp, &loaded, below, summary.len.min(len));
+        let lowest = resumed.1.offsets.last().map_or(base, |entry| base + i64::from(entry.last) + 1);
+        Ok((resumed, lowest))
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn decide(
+        &mut self,
+        file: &Arc<dyn DiskFile>,
+        scan: &mut Scan,
+        len: u64,
+        later: &[Offset],
+        bad: Option<&Bad>,
+        verified: &mut Verified,
+        end: &mut Option<Offset>,
+    ) -> io::Result<Next> {
+        let place = match scan.next < self.flushed_data {
+            _ if self.place_unknown => Place::Unknown,
+            true => Place::BelowFlushed,
+            false => Place::AboveFlushed,
+        };
+        // Where the log goes on if not here.
+        let goes_on = later.first().copied().unwrap_or(self.flushed_data);
+        let mut behind = None;
+        let found = match bad {
+            None if scan.next < goes_on => Found::Missing,
+            None => Found::Whole,
+            Some(bad) => {
+                // A record may hold what looks like batches: inside a batch that was never completed nothing is looked for.
+                let incomplete = matches!(bad, Bad::Partial { .. }) && place == Place::AboveFlushed;
+                if !incomplete {
+                    let below = later.first().copied().unwrap_or(Offset::MAX);
+                    let search = Search { from: scan.position() + 1, end: len, lowest: scan.next, below, target: None };
+                    behind = resync(file, &search)?;
+                }
+                if behind.is_some() || self.any_valid(later)? { Found::BadInside } else { Found::BadTail }
+            }
+        };
+        match action(found, self.boot, place) {
+            Action::Keep => Ok(Next::Done),
+            Action::Cut => Ok(Next::CutHere),
+            Action::Damage => {
+                let (start, from) = (scan.position(), scan.next);
+                let (stop, to) = behind.map_or((len, goes_on.max(from)), |(position, header)| (position, header.base_offset));
+                verified.add_damage(Damage { start, stop, from, to });
+                verified.add_range(start, stop);
+                self.recovery.damaged.push(from..to);
+                if behind.is_some() {
+                    scan.go_on_at(stop, to);
+                    return Ok(Next::GoOn);
+                }
+                *end = Some(to);
+                Ok(Next::Done)
+            }
+        }
+    }
+
+    /// Whether a later segment begins with a batch.
+    fn any_valid(&self, later: &[Offset]) -> io::Result<bool> {
+        for base in later {
+            let file = self.disk.open(&log_path(self.dir, *base), OpenMode::Read)?;
+            let len = file.len()?;
+            if let Step::Batch(header) = Walk::new(file, 0, len).peek()?
+                && header.base_offset >= *base
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The log ends where the scan stands.
+    fn cut(&mut self, file: &Arc<dyn DiskFile>, scan: &Scan, len: u64, later: &[Offset], why: String) -> io::Result<()> {
+        let mut cut = Cut { at: scan.next, batches: 0, bytes: len - scan.position(), why };
+        let search = Search { from: scan.position(), end: len, lowest: scan.next, below: Offset::MAX, target: None };
+        if let Some((position, _)) = resync(file, &search)? {
+            cut.batches += count(file.clone(), position, len)?;
+        }
+        for base in later.iter().rev() {
+            let gone = self.disk.open(&log_path(self.dir, *base), OpenMode::Read)?;
+            let bytes = gone.len()?;
+            cut.bytes += bytes;
+            cut.batches += count(gone, 0, bytes)?;
+            remove_segment(self.disk, self.dir, *base).map_err(io::Error::other)?;
+            self.disk.sync_dir(self.dir)?;
+        }
+        file.set_len(scan.position())?;
+        file.sync_data()?;
+        self.recovery.cut = Some(cut);
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn finish(
+        &mut self,
+        path: &Path,
+        file: Arc<dyn DiskFile>,
+        base: Offset,
+        len: u64,
+        end: Offset,
+        last: bool,
+        mut scan: Scan,
+        verified: Verified,
+    ) -> io::Result<()> {
+        let content = self.content(len, end, scan.indexer.max_timestamp, verified);
+        if last {
+            self.ends_damaged = end != scan.next || len != scan.position();
+            self.indexer = scan.indexer;
+            self.segments.push(Segment::new(base, path.to_owned(), file, content, scan.loaded));
+            return Ok(());
+        }
+        scan.indexer.finish(&mut scan.loaded.times);
+        let mut summary = Summary {
+            base,
+            end,
+            len,
+            first_timestamp: scan.indexer.first_timestamp,
+            max_timestamp: scan.indexer.max_timestamp,
+            offset_entries: 0,
+            time_entries: 0,
+            offset_crc: 0,
+            time_crc: 0,
+        };
+        match scan.loaded.write(self.disk, path, &mut summary) {
+            Ok(()) => {
+                self.segments.push(Segment::sealed(path.to_owned(), file, content, summary));
+                self.summaries.push(Some(summary));
+            }
+            Err(error) => {
+                tracing::warn!(segment = %path.display(), %error, "index not written, it is kept in memory");
+                self.segments.push(Segment::new(base, path.to_owned(), file, content, scan.loaded));
+                self.summaries.push(None);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Headers that follow one another from `position` on.
+fn count(file: Arc<dyn DiskFile>, position: u64, len: u64) -> io::Result<u64> {
+    let mut walk = Walk::new(file, position, len);
+    let mut batches = 0;
+    while let Step::Batch(_) = walk.next()? {
+        batches += 1;
+    }
+    Ok(batches)
 }

@@ -1,19 +1,105 @@
 //! A simulated disk that forgets what was not synced.
+//!
+//! It keeps two states, what a running system sees and what would be found after a power loss, and moves bytes to the second on
+//! [`DiskFile::sync_data`] and names on [`Disk::sync_dir`] only. [`MemDisk::power_loss`] then decides by seed, for everything in between:
+//! each 4 KiB page of a file kept, lost or torn at a 512-byte sector, each file's length, each change of a name. Invariant: the same calls
+//! and the same seed give the same bytes. Not here: latency, and read errors.
 
-use super::{Disk, DiskFile, LockGuard, OpenMode};
-use std::{io, path::Path, sync::Arc};
+use super::{Boot, Disk, DiskFile, LockGuard, Mapped, OpenMode};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, IoSlice},
+    os::fd::RawFd,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
 
-/// A handle on one simulated disk; clones share it.
-#[derive(Clone, Default)]
-pub struct MemDisk {}
+const PAGE: usize = 4096;
+const SECTOR: usize = 512;
 
 /// What [`MemDisk::fail_next`] makes fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The next write writes half and fails.
+    /// The next write to a file writes half and fails.
     Write,
-    /// The next sync of a file fails, and its unsynced bytes are in doubt for good.
+    /// The next sync of a file fails. As with a real kernel, its unsynced bytes stay readable, but no later sync writes them.
     Sync,
+}
+
+/// A handle on one simulated disk; clones share it.
+#[derive(Clone, Default)]
+pub struct MemDisk(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    names: Mutex<Names>,
+    /// Files opened before the last power loss are dead.
+    generation: AtomicU64,
+    full: AtomicBool,
+    faults: Mutex<Vec<Fault>>,
+}
+
+#[derive(Default)]
+struct Names {
+    live: BTreeMap<PathBuf, Node>,
+    durable: BTreeMap<PathBuf, Node>,
+    /// Changes of names, oldest first, that no directory sync has made durable.
+    pending: Vec<Change>,
+    held: BTreeSet<PathBuf>,
+}
+
+#[derive(Clone)]
+enum Node {
+    Dir,
+    File(Arc<Mutex<Inode>>),
+}
+
+enum Change {
+    Put(PathBuf, Node),
+    Remove(PathBuf),
+    Rename(PathBuf, PathBuf),
+}
+
+impl Change {
+    fn touches(&self, dir: &Path) -> bool {
+        match self {
+            Change::Put(path, _) | Change::Remove(path) => path.parent() == Some(dir),
+            Change::Rename(from, to) => from.parent() == Some(dir) || to.parent() == Some(dir),
+        }
+    }
+
+    fn apply(self, names: &mut BTreeMap<PathBuf, Node>) {
+        match self {
+            Change::Put(path, node) => {
+                names.insert(path, node);
+            }
+            Change::Remove(path) => names.retain(|name, _| !name.starts_with(&path)),
+            Change::Rename(from, to) => rename(names, &from, &to),
+        }
+    }
+}
+
+fn rename(names: &mut BTreeMap<PathBuf, Node>, from: &Path, to: &Path) {
+    let moved: Vec<_> = names.keys().filter(|name| name.starts_with(from)).cloned().collect();
+    for name in moved {
+        if let (Some(node), Ok(rest)) = (names.remove(&name), name.strip_prefix(from)) {
+            let target = if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) };
+            names.insert(target, node);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Inode {
+    live: Vec<u8>,
+    durable: Vec<u8>,
+    /// Numbers of pages written since the last sync.
+    dirty: BTreeSet<usize>,
 }
 
 impl MemDisk {
@@ -22,76 +108,384 @@ impl MemDisk {
         MemDisk::default()
     }
 
-    /// The power goes: per page what was not synced is kept, lost or torn, names that were not synced may be gone. Files that are open
-    /// stay unusable. The boot id is another one.
+    /// The power goes: what was not synced is kept, lost or torn by `seed`. Files that are open are unusable from now on, locks are free,
+    /// and the boot id is another one.
     pub fn power_loss(&self, seed: u64) {
-        let _ = seed;
-        unimplemented!()
+        let mut dice = Dice(seed);
+        self.0.generation.fetch_add(1, Ordering::SeqCst);
+        self.0.faults.lock().clear();
+        let names = &mut *self.0.names.lock();
+        names.held.clear();
+        let mut files: Vec<_> = names.live.values().chain(names.durable.values()).filter_map(Node::file).collect();
+        let mut durable = std::mem::take(&mut names.durable);
+        // One seed in four each: all changes of names made it, none did, or each by itself.
+        let mood = dice.below(4);
+        for change in names.pending.drain(..) {
+            let survives = match mood {
+                0 => true,
+                1 => false,
+                _ => dice.below(2) == 0,
+            };
+            if survives {
+                change.apply(&mut durable);
+            }
+        }
+        files.extend(durable.values().filter_map(Node::file));
+        let known: BTreeSet<PathBuf> = durable.iter().filter(|(_, node)| matches!(node, Node::Dir)).map(|(path, _)| path.clone()).collect();
+        durable.retain(|path, _| path.ancestors().skip(1).all(|above| is_root(above) || known.contains(above)));
+        names.durable = durable.clone();
+        names.live = durable;
+        for file in files {
+            file.lock().power_loss(&mut dice);
+        }
     }
 
-    /// The next operation of that kind fails.
+    /// The next operation of that kind fails, on whatever file.
     pub fn fail_next(&self, fault: Fault) {
-        let _ = fault;
-        unimplemented!()
+        self.0.faults.lock().push(fault);
     }
 
-    /// While set, writes that need space fail with `StorageFull`.
+    /// While set, writes that make a file longer fail with `StorageFull`, having written nothing.
     pub fn set_full(&self, full: bool) {
-        let _ = full;
-        unimplemented!()
+        self.0.full.store(full, Ordering::SeqCst);
+    }
+
+    fn inode(&self, path: &Path) -> io::Result<Arc<Mutex<Inode>>> {
+        self.0.names.lock().live.get(path).and_then(Node::file).ok_or_else(|| missing(path))
     }
 }
 
+impl Node {
+    fn file(&self) -> Option<Arc<Mutex<Inode>>> {
+        match self {
+            Node::Dir => None,
+            Node::File(inode) => Some(inode.clone()),
+        }
+    }
+}
+
+impl Inner {
+    fn take_fault(&self, fault: Fault) -> bool {
+        let mut faults = self.faults.lock();
+        let at = faults.iter().position(|f| *f == fault);
+        at.map(|at| faults.remove(at)).is_some()
+    }
+}
+
+impl Inode {
+    fn write(&mut self, mut offset: usize, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        if self.live.len() < offset + bytes.len() {
+            self.touch(self.live.len(), offset);
+            self.live.resize(offset + bytes.len(), 0);
+        }
+        self.live[offset..offset + bytes.len()].copy_from_slice(bytes);
+        self.touch(offset, offset + bytes.len());
+        offset += bytes.len();
+        debug_assert!(offset <= self.live.len());
+    }
+
+    fn touch(&mut self, from: usize, to: usize) {
+        self.dirty.extend(from / PAGE..to.div_ceil(PAGE));
+    }
+
+    fn sync(&mut self) {
+        self.durable.resize(self.live.len(), 0);
+        for page in std::mem::take(&mut self.dirty) {
+            let range = (page * PAGE).min(self.live.len())..((page + 1) * PAGE).min(self.live.len());
+            self.durable[range.clone()].copy_from_slice(&self.live[range]);
+        }
+    }
+
+    fn power_loss(&mut self, dice: &mut Dice) {
+        let (old, new) = (self.durable.len(), self.live.len());
+        let (shorter, longer) = (old.min(new), old.max(new));
+        let len = match dice.below(4) {
+            0 => old,
+            1 => shorter + dice.below((longer - shorter) as u64 + 1) as usize,
+            _ => new,
+        };
+        self.durable.resize(len, 0);
+        for page in std::mem::take(&mut self.dirty) {
+            let start = (page * PAGE).min(len);
+            let end = ((page + 1) * PAGE).min(len).min(new.max(start));
+            let kept = match dice.below(4) {
+                0 => 0,
+                1 => (dice.below((PAGE / SECTOR) as u64) as usize * SECTOR).min(end - start),
+                _ => end - start,
+            };
+            self.durable[start..start + kept].copy_from_slice(&self.live[start..start + kept]);
+        }
+        self.live.clone_from(&self.durable);
+    }
+}
+
+/// SplitMix64: small, and the same everywhere.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+}
+
+fn is_root(path: &Path) -> bool {
+    path.as_os_str().is_empty() || path.parent().is_none()
+}
+
+fn missing(path: &Path) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("{} is not on the simulated disk", path.display()))
+}
+
 impl Disk for MemDisk {
-    fn open(&self, _: &Path, _: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        unimplemented!()
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let names = &mut *self.0.names.lock();
+        let inode = match (names.live.get(path), mode) {
+            (Some(Node::Dir), _) => return Err(io::ErrorKind::IsADirectory.into()),
+            (Some(Node::File(inode)), OpenMode::Create) => {
+                inode.lock().live.clear();
+                inode.clone()
+            }
+            (Some(Node::File(inode)), OpenMode::Read | OpenMode::ReadWrite) => inode.clone(),
+            (None, OpenMode::Read | OpenMode::ReadWrite) => return Err(missing(path)),
+            (None, OpenMode::Create) => {
+                let above = path.parent().unwrap_or(Path::new(""));
+                if !is_root(above) && !matches!(names.live.get(above), Some(Node::Dir)) {
+                    return Err(missing(above));
+                }
+                let inode = Arc::new(Mutex::new(Inode::default()));
+                names.live.insert(path.to_owned(), Node::File(inode.clone()));
+                names.pending.push(Change::Put(path.to_owned(), Node::File(inode.clone())));
+                inode
+            }
+        };
+        let generation = self.0.generation.load(Ordering::SeqCst);
+        Ok(Arc::new(MemFile { disk: self.0.clone(), inode, generation }))
     }
 
-    fn create_dir_all(&self, _: &Path) -> io::Result<()> {
-        unimplemented!()
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        let names = &mut *self.0.names.lock();
+        let mut wanted: Vec<_> = path.ancestors().filter(|above| !is_root(above)).collect();
+        wanted.reverse();
+        for dir in wanted {
+            match names.live.get(dir) {
+                Some(Node::Dir) => {}
+                Some(Node::File(_)) => return Err(io::ErrorKind::NotADirectory.into()),
+                None => {
+                    names.live.insert(dir.to_owned(), Node::Dir);
+                    names.pending.push(Change::Put(dir.to_owned(), Node::Dir));
+                }
+            }
+        }
+        Ok(())
     }
 
-    fn list(&self, _: &Path) -> io::Result<Vec<String>> {
-        unimplemented!()
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let names = self.0.names.lock();
+        if !is_root(dir) && !matches!(names.live.get(dir), Some(Node::Dir)) {
+            return Err(missing(dir));
+        }
+        let inside = names.live.keys().filter(|path| path.parent() == Some(dir));
+        Ok(inside.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect())
     }
 
-    fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
-        unimplemented!()
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let names = &mut *self.0.names.lock();
+        if !names.live.contains_key(from) {
+            return Err(missing(from));
+        }
+        rename(&mut names.live, from, to);
+        names.pending.push(Change::Rename(from.to_owned(), to.to_owned()));
+        Ok(())
     }
 
-    fn remove_file(&self, _: &Path) -> io::Result<()> {
-        unimplemented!()
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let names = &mut *self.0.names.lock();
+        match names.live.remove(path) {
+            Some(Node::File(_)) => names.pending.push(Change::Remove(path.to_owned())),
+            Some(Node::Dir) => {
+                names.live.insert(path.to_owned(), Node::Dir);
+                return Err(io::ErrorKind::IsADirectory.into());
+            }
+            None => return Err(missing(path)),
+        }
+        Ok(())
     }
 
-    fn remove_dir_all(&self, _: &Path) -> io::Result<()> {
-        unimplemented!()
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        let names = &mut *self.0.names.lock();
+        if !names.live.contains_key(path) {
+            return Err(missing(path));
+        }
+        names.live.retain(|name, _| !name.starts_with(path));
+        names.pending.push(Change::Remove(path.to_owned()));
+        Ok(())
     }
 
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
-        unimplemented!()
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let names = &mut *self.0.names.lock();
+        if !is_root(dir) && !matches!(names.live.get(dir), Some(Node::Dir)) {
+            return Err(missing(dir));
+        }
+        for change in names.pending.extract_if(.., |change| change.touches(dir)) {
+            change.apply(&mut names.durable);
+        }
+        Ok(())
     }
 
-    fn exists(&self, _: &Path) -> io::Result<bool> {
-        unimplemented!()
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.0.names.lock().live.contains_key(path))
     }
 
-    fn read(&self, _: &Path) -> io::Result<Vec<u8>> {
-        unimplemented!()
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        Ok(self.inode(path)?.lock().live.clone())
     }
 
-    fn write_atomic(&self, _: &Path, _: &[u8]) -> io::Result<()> {
-        unimplemented!()
+    fn write_atomic(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".tmp");
+        let temporary = PathBuf::from(temporary);
+        let file = self.open(&temporary, OpenMode::Create)?;
+        file.write_all_at(&mut [IoSlice::new(content)], 0)?;
+        file.sync_data()?;
+        self.rename(&temporary, path)?;
+        self.sync_dir(path.parent().unwrap_or(Path::new("")))
     }
 
     fn boot_id(&self) -> Option<String> {
-        unimplemented!()
+        Some(format!("simulated boot {}", self.0.generation.load(Ordering::SeqCst)))
     }
 
-    fn lock(&self, _: &Path) -> io::Result<Box<dyn LockGuard>> {
-        unimplemented!()
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {
+        if !self.0.names.lock().held.insert(path.to_owned()) {
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, format!("{} is held by another handle", path.display())));
+        }
+        let generation = self.0.generation.load(Ordering::SeqCst);
+        let mut guard = MemLock { disk: self.0.clone(), path: path.to_owned(), generation, boot: Boot::Other };
+        let before = self.inode(path).ok().and_then(|inode| String::from_utf8(inode.lock().live.clone()).ok());
+        let now = self.boot_id();
+        if before.is_some() && before == now {
+            guard.boot = Boot::Same;
+        }
+        self.write_atomic(path, now.unwrap_or_default().as_bytes())?;
+        Ok(Box::new(guard))
     }
 
     fn free_bytes(&self, _: &Path) -> io::Result<u64> {
-        unimplemented!()
+        Ok(if self.0.full.load(Ordering::SeqCst) { 0 } else { 1 << 40 })
+    }
+}
+
+struct MemLock {
+    disk: Arc<Inner>,
+    path: PathBuf,
+    generation: u64,
+    boot: Boot,
+}
+
+impl LockGuard for MemLock {
+    fn boot(&self) -> Boot {
+        self.boot
+    }
+}
+
+impl Drop for MemLock {
+    fn drop(&mut self) {
+        if self.generation == self.disk.generation.load(Ordering::SeqCst) {
+            self.disk.names.lock().held.remove(&self.path);
+        }
+    }
+}
+
+struct MemFile {
+    disk: Arc<Inner>,
+    inode: Arc<Mutex<Inode>>,
+    generation: u64,
+}
+
+impl MemFile {
+    fn alive(&self) -> io::Result<()> {
+        if self.generation == self.disk.generation.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        Err(io::Error::other("opened before the power was lost"))
+    }
+}
+
+impl DiskFile for MemFile {
+    fn len(&self) -> io::Result<u64> {
+        self.alive()?;
+        Ok(self.inode.lock().live.len() as u64)
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.alive()?;
+        let inode = self.inode.lock();
+        let Some(rest) = usize::try_from(offset).ok().and_then(|offset| inode.live.get(offset..)) else { return Ok(0) };
+        let got = rest.len().min(buf.len());
+        buf[..got].copy_from_slice(&rest[..got]);
+        Ok(got)
+    }
+
+    fn write_all_at(&self, bufs: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        self.alive()?;
+        let whole: Vec<u8> = bufs.iter().flat_map(|slice| slice.iter().copied()).collect();
+        let offset = usize::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        let mut inode = self.inode.lock();
+        if self.disk.full.load(Ordering::SeqCst) && offset + whole.len() > inode.live.len() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        if self.disk.take_fault(Fault::Write) {
+            inode.write(offset, &whole[..whole.len() / 2]);
+            return Err(io::Error::other("injected write error"));
+        }
+        inode.write(offset, &whole);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.alive()?;
+        let len = usize::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        let mut inode = self.inode.lock();
+        let before = inode.live.len();
+        inode.touch(before.min(len), before.max(len));
+        inode.live.resize(len, 0);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.alive()?;
+        let mut inode = self.inode.lock();
+        if self.disk.take_fault(Fault::Sync) {
+            inode.dirty.clear();
+            return Err(io::Error::other("injected sync error"));
+        }
+        inode.sync();
+        Ok(())
+    }
+
+    fn allocate(&self, _: u64, _: u64) -> io::Result<()> {
+        self.alive()
+    }
+
+    fn try_read_resident(&self, _: u64) -> bool {
+        true
+    }
+
+    fn raw_fd(&self) -> Option<RawFd> {
+        None
+    }
+
+    fn map(&self, len: usize) -> io::Result<Mapped> {
+        self.alive()?;
+        let inode = self.inode.lock();
+        let bytes = inode.live.get(..len).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+        Ok(Mapped::Owned(Bytes::copy_from_slice(bytes)))
     }
 }

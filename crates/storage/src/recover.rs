@@ -1,0 +1,151 @@
+//! What recovery does about what a scan found: a table, and nothing else.
+//!
+//! The question is always the same: may this be the trace of a write that never completed (then the log ends there), or was it durable
+//! and is now damaged (then it is kept and answered with an error, and what is behind it stays readable)?
+
+use crate::disk::Boot;
+
+/// What a scan found at one place of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The segment ends with a whole batch, and the next one, if any, begins there.
+    Whole,
+    /// The segment ends with a whole batch, but the log goes on only later: bytes are missing in between.
+    Missing,
+    /// Something that is not a batch, and valid batches behind it.
+    BadInside,
+    /// Something that is not a batch, and nothing valid behind it.
+    BadTail,
+}
+
+/// What the checkpoint says about that place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It was synced.
+    BelowFlushed,
+    /// It may never have reached the disk.
+    AboveFlushed,
+    /// There is a checkpoint, but it is damaged.
+    Unknown,
+}
+
+/// What is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing.
+    Keep,
+    /// The log ends here; everything behind goes, counted and logged.
+    Cut,
+    /// It stays as it is, is answered with an error, and the log goes on behind it.
+    Damage,
+}
+
+/// A row of the table; `None` matches both.
+#[derive(Debug)]
+pub struct Row {
+    /// What kind of event leaves this behind.
+    pub story: &'static str,
+    pub found: Found,
+    pub boot: Option<Boot>,
+    pub place: &'static [Place],
+    pub action: Action,
+}
+
+const ANY: &[Place] = &[Place::BelowFlushed, Place::AboveFlushed, Place::Unknown];
+
+/// Every situation, each in exactly one row.
+pub const TABLE: &[Row] = &[
+    Row { story: "an orderly end", found: Found::Whole, boot: None, place: ANY, action: Action::Keep },
+    Row {
+        story: "a jump of offsets; a dying process loses no bytes",
+        found: Found::Missing,
+        boot: Some(Boot::Same),
+        place: &[Place::AboveFlushed],
+        action: Action::Keep,
+    },
+    Row {
+        story: "the end of a segment was lost with the power, the next segment was not",
+        found: Found::Missing,
+        boot: Some(Boot::Other),
+        place: &[Place::AboveFlushed],
+        action: Action::Cut,
+    },
+    Row {
+        story: "somebody or something shortened the file",
+        found: Found::Missing,
+        boot: None,
+        place: &[Place::BelowFlushed, Place::Unknown],
+        action: Action::Damage,
+    },
+    Row {
+        story: "the last write was not completed",
+        found: Found::BadTail,
+        boot: None,
+        place: &[Place::AboveFlushed, Place::Unknown],
+        action: Action::Cut,
+    },
+    Row {
+        story: "the disk damaged what it had taken, at the end",
+        found: Found::BadTail,
+        boot: None,
+        place: &[Place::BelowFlushed],
+        action: Action::Damage,
+    },
+    Row {
+        story: "pages came back in another order than they were written",
+        found: Found::BadInside,
+        boot: Some(Boot::Other),
+        place: &[Place::AboveFlushed],
+        action: Action::Cut,
+    },
+    Row {
+        story: "no death of a process does that: the disk or memory did, and what is behind was acknowledged",
+        found: Found::BadInside,
+        boot: Some(Boot::Same),
+        place: &[Place::AboveFlushed],
+        action: Action::Damage,
+    },
+    Row {
+        story: "the disk damaged what it had taken",
+        found: Found::BadInside,
+        boot: None,
+        place: &[Place::BelowFlushed, Place::Unknown],
+        action: Action::Damage,
+    },
+];
+
+/// What to do about it.
+pub fn action(found: Found, boot: Boot, place: Place) -> Action {
+    let row = TABLE.iter().find(|row| row.matches(found, boot, place));
+    row.map(|row| row.action).expect("the table has a row for every situation, as its test proves")
+}
+
+impl Row {
+    fn matches(&self, found: Found, boot: Boot, place: Place) -> bool {
+        self.found == found && self.boot.is_none_or(|b| b == boot) && self.place.contains(&place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_situation_matches_exactly_one_row() {
+        for found in [Found::Whole, Found::Missing, Found::BadInside, Found::BadTail] {
+            for boot in [Boot::Same, Boot::Other] {
+                for place in [Place::BelowFlushed, Place::AboveFlushed, Place::Unknown] {
+                    let rows: Vec<_> = TABLE.iter().filter(|row| row.matches(found, boot, place)).collect();
+                    assert_eq!(rows.len(), 1, "{found:?} {boot:?} {place:?}: {rows:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_durable_is_ever_cut() {
+        for row in TABLE.iter().filter(|row| row.action == Action::Cut) {
+            assert!(!row.place.contains(&Place::BelowFlushed), "{row:?}");
+        }
+    }
+}

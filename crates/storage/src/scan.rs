@@ -1,0 +1,154 @@
+//! Looks at the batches of one segment for recovery, and builds its indexes on the way.
+//!
+//! Invariant: stops at the first thing that is wrong and says what and where; it judges nothing (`recover.rs` does) and changes nothing.
+
+use crate::{
+    disk::DiskFile,
+    segment::{Indexer, Loaded},
+    walk::{Bad, Step, Walk, crc_holds},
+};
+use gnomon_protocol::{batch::BatchHeader, ids::Offset};
+use std::{io, sync::Arc};
+
+/// What a scan may rely on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// Checksums are looked at of batches that reach beyond this offset.
+    pub crc_above: Offset,
+    /// No batch reaches beyond this offset: where the next segment begins.
+    pub below: Offset,
+    /// A batch ends exactly here, if the log comes this far.
+    pub boundary: Offset,
+}
+
+/// A scan under way; after a stop it can be sent on from a later position.
+pub(crate) struct Scan {
+    file: Arc<dyn DiskFile>,
+    rules: Rules,
+    walk: Walk,
+    pub indexer: Indexer,
+    pub loaded: Loaded,
+    /// Offset behind the last good batch.
+    pub next: Offset,
+    pub batches: u64,
+    before: Option<Before>,
+    buffer: Vec<u8>,
+    /// Byte ranges whose checksums were looked at.
+    pub verified: Vec<(u64, u64)>,
+}
+
+/// The last good batch.
+struct Before {
+    position: u64,
+    next: Offset,
+    header: BatchHeader,
+    verified: bool,
+}
+
+impl Scan {
+    pub fn new(file: Arc<dyn DiskFile>, len: u64, rules: Rules, resumed: (Indexer, Loaded, u64), lowest: Offset) -> Scan {
+        let (indexer, loaded, position) = resumed;
+        Scan {
+            walk: Walk::new(file.clone(), position, len),
+            file,
+            rules,
+            indexer,
+            loaded,
+            next: lowest,
+            batches: 0,
+            before: None,
+            buffer: Vec::new(),
+            verified: Vec::new(),
+        }
+    }
+
+    /// Where it stands.
+    pub fn position(&self) -> u64 {
+        self.walk.position
+    }
+
+    /// Goes on at `position`, with batches from `lowest` on.
+    pub fn go_on_at(&mut self, position: u64, lowest: Offset) {
+        (self.walk.position, self.next, self.before) = (position, lowest, None);
+    }
+
+    /// Goes on until the end (`None`) or to the first bad place, and stands there.
+    pub fn run(&mut self) -> io::Result<Option<Bad>> {
+        loop {
+            let position = self.walk.position;
+            match self.walk.next()? {
+                Step::End => return self.check_last(),
+                Step::Bad(bad) => return Ok(Some(bad)),
+                Step::Batch(header) => {
+                    if let Some(bad) = self.check(position, &header)? {
+                        return Ok(Some(bad));
+                    }
+                }
+            }
+        }
+    }
+
+    fn check(&mut self, position: u64, header: &BatchHeader) -> io::Result<Option<Bad>> {
+        let mut end = self.rules.below;
+        if self.next < self.rules.boundary {
+            end = end.min(self.rules.boundary);
+        }
+        let fits = header.base_offset >= self.next && header.next_offset() <= end;
+        if !fits {
+            let bad = Bad::Offsets { base: header.base_offset, last: header.last_offset(), lowest: self.next, end };
+            self.walk.position = position;
+            // Does it follow the one before the last? Then the last one's offsets are the wrong ones.
+            if let Some(before) = self.before.take_if(|before| (before.next..self.next).contains(&header.base_offset)) {
+                (self.walk.position, self.next) = (before.position, before.next);
+                self.forget(before.position);
+            }
+            return Ok(Some(bad));
+        }
+        let verified = header.next_offset() > self.rules.crc_above;
+        if verified {
+            if !crc_holds(&*self.file, position, header, &mut self.buffer)? {
+                self.walk.position = position;
+                return Ok(Some(Bad::Crc));
+            }
+            self.note_verified(position, header);
+        }
+        if let Some(entries) = self.indexer.note(header, position) {
+            entries.push_to(&mut self.loaded);
+        }
+        self.before = Some(Before { position, next: self.next, header: *header, verified });
+        self.next = header.next_offset();
+        self.batches += 1;
+        Ok(None)
+    }
+
+    /// The last batch is looked at in any case: it is the one that a dying process leaves half written.
+    fn check_last(&mut self) -> io::Result<Option<Bad>> {
+        let Some(before) = self.before.take_if(|before| !before.verified) else { return Ok(None) };
+        if crc_holds(&*self.file, before.position, &before.header, &mut self.buffer)? {
+            self.note_verified(before.position, &before.header);
+            return Ok(None);
+        }
+        (self.walk.position, self.next) = (before.position, before.next);
+        self.forget(before.position);
+        Ok(Some(Bad::Crc))
+    }
+
+    fn note_verified(&mut self, position: u64, header: &BatchHeader) {
+        let end = position + header.total_bytes() as u64;
+        match self.verified.last_mut() {
+            Some(last) if last.1 == position => last.1 = end,
+            Some(_) | None => self.verified.push((position, end)),
+        }
+    }
+
+    /// The batch at `position` was not one after all. Its timestamp may stay in the indexer: too large is harmless there.
+    fn forget(&mut self, position: u64) {
+        self.batches -= 1;
+        let offsets = self.loaded.offsets.head(self.loaded.offsets.partition_point(|entry| u64::from(entry.position) < position));
+        if offsets.len() < self.loaded.offsets.len() {
+            let last = offsets.last().map(|entry| entry.last);
+            let times = self.loaded.times.partition_point(|entry| last.is_some_and(|last| entry.last <= last));
+            self.loaded = Loaded::growing(offsets, self.loaded.times.head(times));
+        }
+    }
+}

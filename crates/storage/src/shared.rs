@@ -1,0 +1,67 @@
+//! What the writer, its readers and its flush points share. Readers never wait for the writer: they load a list and two numbers.
+
+use crate::{disk::Disk, segment::Segment};
+use arc_swap::ArcSwap;
+use gnomon_protocol::ids::Offset;
+use parking_lot::Mutex;
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
+};
+
+pub(crate) struct Shared {
+    pub disk: Arc<dyn Disk>,
+    pub dir: PathBuf,
+    /// Oldest first, never empty; replaced as a whole when a segment comes or goes.
+    pub segments: ArcSwap<Vec<Arc<Segment>>>,
+    start: AtomicI64,
+    end: AtomicI64,
+    /// Raised before bytes that readers may look at are taken back (truncation, restart).
+    generation: AtomicU64,
+    /// A sync failed: nothing that was not durable by then can be called durable any more.
+    pub sync_failed: AtomicBool,
+    /// Sequence of the newest checkpoint on disk; held while one is written.
+    pub checkpoint_written: Mutex<u64>,
+}
+
+impl Shared {
+    pub fn new(disk: Arc<dyn Disk>, dir: PathBuf, segments: Vec<Arc<Segment>>, start: Offset, end: Offset) -> Shared {
+        Shared {
+            disk,
+            dir,
+            segments: ArcSwap::from_pointee(segments),
+            start: AtomicI64::new(start),
+            end: AtomicI64::new(end),
+            generation: AtomicU64::new(0),
+            sync_failed: AtomicBool::new(false),
+            checkpoint_written: Mutex::new(0),
+        }
+    }
+
+    pub fn start(&self) -> Offset {
+        self.start.load(Ordering::Acquire)
+    }
+
+    pub fn set_start(&self, start: Offset) {
+        self.start.store(start, Ordering::Release);
+    }
+
+    pub fn end(&self) -> Offset {
+        self.end.load(Ordering::Acquire)
+    }
+
+    pub fn set_end(&self, end: Offset) {
+        self.end.store(end, Ordering::Release);
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub fn next_generation(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+}

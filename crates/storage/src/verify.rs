@@ -1,0 +1,208 @@
+//! Checks batches that another process wrote before they are served: once per process and place, when they are first read.
+//!
+//! A batch is right when its checksum is, its offsets follow the ones before and stay below the segment's end, and the index agrees. Base
+//! offset and length lie outside of the checksum, so a batch can also be found wrong by its neighbour: when a right batch does not follow
+//! the one before, but follows the one before that, the one in between is the damaged one. Invariant: what [`Verified`] covers either was
+//! found right or lies in its damage. Limit: the leader epoch (4 bytes a batch) has no checksum and no neighbour that contradicts it.
+//! Not here: what this process wrote itself, which is served as it is.
+
+use crate::{
+    disk::{Disk, DiskFile},
+    index::OffsetEntry,
+    resync::{Search, resync},
+    segment::Segment,
+    walk::{Bad, Step, Walk, crc_holds},
+};
+use gnomon_protocol::{batch::BatchHeader, ids::Offset};
+use std::{io, sync::Arc};
+
+/// Bytes verified at once, at least.
+const CHUNK: u64 = 256 << 10;
+
+/// What of a segment was looked at, and what of that is damaged.
+#[derive(Debug, Default)]
+pub(crate) struct Verified {
+    /// Byte ranges that were looked at: ascending, neither touching nor overlapping.
+    ranges: Vec<(u64, u64)>,
+    /// Ascending.
+    damage: Vec<Damage>,
+}
+
+/// Bytes `[start, stop)` hold no batch that can be trusted; offsets `[from, to)` are gone with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Damage {
+    pub start: u64,
+    pub stop: u64,
+    pub from: Offset,
+    pub to: Offset,
+}
+
+impl Verified {
+    pub fn covers(&self, position: u64) -> bool {
+        let behind = self.ranges.partition_point(|(start, _)| *start <= position);
+        behind > 0 && position < self.ranges[behind - 1].1
+    }
+
+    /// Whether all of `[start, stop)` was found right, and no bytes are missing at `stop`.
+    pub fn is_clean(&self, start: u64, stop: u64) -> bool {
+        let behind = self.ranges.partition_point(|(s, _)| *s <= start);
+        behind > 0 && stop <= self.ranges[behind - 1].1 && !self.damage.iter().any(|d| d.start <= stop && d.stop >= start)
+    }
+
+    pub fn damage_at(&self, position: u64) -> Option<Damage> {
+        self.damage.iter().find(|damage| (damage.start..damage.stop).contains(&position)).copied()
+    }
+
+    pub fn add_range(&mut self, start: u64, stop: u64) {
+        if start >= stop {
+            return;
+        }
+        let first = self.ranges.partition_point(|(_, end)| *end < start);
+        let behind = self.ranges.partition_point(|(begin, _)| *begin <= stop);
+        let merged = self.ranges[first..behind].iter().fold((start, stop), |all, range| (all.0.min(range.0), all.1.max(range.1)));
+        self.ranges.splice(first..behind, [merged]);
+    }
+
+    pub fn add_damage(&mut self, damage: Damage) {
+        let at = self.damage.partition_point(|d| d.start < damage.start);
+        self.damage.insert(at, damage);
+    }
+
+    pub fn truncate(&mut self, len: u64) {
+        self.ranges.retain_mut(|range| {
+            range.1 = range.1.min(len);
+            range.0 < range.1
+        });
+        self.damage.retain(|damage| damage.start < len);
+    }
+}
+
+/// Looks at the batches from `start`, where one begins whose offsets are not below `lowest`, up to an indexed batch some way behind.
+pub(crate) fn verify(disk: &dyn Disk, segment: &Segment, verified: &mut Verified, start: u64, lowest: Offset) -> io::Result<()> {
+    let (_, end) = segment.extent();
+    let limit = segment.unverified_below();
+    let anchors = segment.anchors(disk, start, limit.min(start + CHUNK))?;
+    let stop = anchors.iter().map(|anchor| u64::from(anchor.position)).find(|at| *at >= start + CHUNK).unwrap_or(limit).min(limit);
+    let mut judge = Judge {
+        file: &segment.file,
+        base: segment.base,
+        end,
+        anchors,
+        walk: Walk::new(segment.file.clone(), start, stop),
+        limit,
+        lowest,
+        before: None,
+        found: Vec::new(),
+        buffer: Vec::new(),
+    };
+    judge.run(stop)?;
+    for damage in judge.found {
+        tracing::error!(
+            segment = %segment.path.display(), from = damage.from, to = damage.to, position = damage.start, bytes = damage.stop - damage.start,
+            "log is damaged on disk; this range is answered with an error"
+        );
+        verified.add_damage(damage);
+    }
+    verified.add_range(start, stop);
+    Ok(())
+}
+
+struct Judge<'a> {
+    file: &'a Arc<dyn DiskFile>,
+    base: Offset,
+    end: Offset,
+    anchors: Vec<OffsetEntry>,
+    walk: Walk,
+    limit: u64,
+    /// Offsets of the next batch are not below this.
+    lowest: Offset,
+    /// Position of the batch before, and what `lowest` was there.
+    before: Option<(u64, Offset)>,
+    found: Vec<Damage>,
+    buffer: Vec<u8>,
+}
+
+impl Judge<'_> {
+    fn run(&mut self, stop: u64) -> io::Result<()> {
+        while self.walk.position < stop {
+            let at = self.walk.position;
+            match self.walk.next()? {
+                Step::Batch(header) if self.is_right(at, &header)? => {
+                    if header.base_offset < self.lowest && !self.blame_before(at, header.base_offset) {
+                        self.skip(at, stop)?;
+                        continue;
+                    }
+                    self.before = Some((at, self.lowest));
+                    self.lowest = header.next_offset();
+                }
+                Step::Batch(_) | Step::Bad(_) => self.skip(at, stop)?,
+                Step::End => break,
+            }
+        }
+        // The last batch's offsets are contradicted, if at all, by the indexed one behind the range.
+        if stop < self.limit
+            && let Step::Batch(header) = Walk::new(self.file.clone(), stop, self.limit).peek()?
+            && header.base_offset < self.lowest
+            && self.anchored(stop) == Some(header.last_offset())
+        {
+            self.blame_before(stop, header.base_offset);
+        }
+        Ok(())
+    }
+
+    /// The last offset that the index knows for a batch at that position.
+    fn anchored(&self, position: u64) -> Option<Offset> {
+        let at = self.anchors.binary_search_by_key(&position, |anchor| u64::from(anchor.position)).ok()?;
+        Some(self.base + i64::from(self.anchors[at].last))
+    }
+
+    /// Everything about a batch that does not depend on the one before.
+    fn is_right(&mut self, at: u64, header: &BatchHeader) -> io::Result<bool> {
+        Ok(header.base_offset >= self.base
+            && header.next_offset() <= self.end
+            && self.anchored(at).is_none_or(|last| last == header.last_offset())
+            && crc_holds(&**self.file, at, header, &mut self.buffer)?)
+    }
+
+    /// The batch at `at` does not follow the one before: is it that one's fault?
+    fn blame_before(&mut self, at: u64, base_offset: Offset) -> bool {
+        match self.before {
+            Some((start, lowest)) if base_offset >= lowest => {
+                self.note(Damage { start, stop: at, from: lowest, to: base_offset });
+                self.before = None;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// Goes on at the next batch that can be trusted.
+    fn skip(&mut self, at: u64, stop: u64) -> io::Result<()> {
+        let target = self.anchors.iter().map(|anchor| u64::from(anchor.position)).find(|position| *position > at).unwrap_or(stop).min(stop);
+        let search = Search { from: at + 1, end: target, lowest: self.lowest, below: self.end, target: Some(target) };
+        let (next, to) = match resync(self.file, &search)? {
+            Some((position, header)) => (position, header.base_offset),
+            None if target == self.limit => (target, self.end),
+            None => match Walk::new(self.file.clone(), target, self.limit).peek()? {
+                Step::Batch(header) if self.anchored(target) == Some(header.last_offset()) && header.base_offset >= self.lowest => {
+                    (target, header.base_offset)
+                }
+                // Damaged too: the next round says up to where.
+                Step::Batch(_) | Step::Bad(Bad::Partial { .. } | Bad::Header(_) | Bad::Crc | Bad::Offsets { .. }) | Step::End => {
+                    (target, self.lowest)
+                }
+            },
+        };
+        self.note(Damage { start: at, stop: next, from: self.lowest, to });
+        (self.before, self.lowest, self.walk.position) = (None, to, next);
+        Ok(())
+    }
+
+    /// Adjoining damage is one.
+    fn note(&mut self, damage: Damage) {
+        match self.found.last_mut() {
+            Some(last) if last.stop == damage.start => (last.stop, last.to) = (damage.stop, damage.to),
+            Some(_) | None => self.found.push(damage),
+        }
+    }
+}
