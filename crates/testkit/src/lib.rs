@@ -1,1 +1,10 @@
-//! See the README of this crate.
+//! Sites inside a test: start them, stop them, take their power away, look at what is left.
+//!
+//! A [`Site`] is a whole broker with a runtime of its own, on the disk that it is given, listening on a free port of the loopback address. It ends with
+//! the test. For black-box tests of the binary see `proto-tests`.
+
+mod history;
+mod site;
+
+pub use history::{Acked, History, Violation};
+pub use site::Site;

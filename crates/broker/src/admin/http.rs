@@ -1,0 +1,103 @@
+//! The admin address: routes, and how refusals look.
+//!
+//! A refusal is `{"code": "...", "message": "..."}` with the codes of the Connect protocol, as `rpk` expects them.
+
+use super::{links, metrics};
+use crate::{config::limits::ADMIN_BODY_BYTES_MAX, site::Site, supervise::stopped};
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::Serialize;
+use std::sync::Arc;
+use tokio::{net::TcpListener, sync::watch};
+use tracing::error;
+
+/// A request that is not carried out.
+#[derive(Debug, Serialize)]
+pub struct Refused {
+    #[serde(skip)]
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl Refused {
+    /// There is no such thing.
+    pub fn not_found(message: impl ToString) -> Refused {
+        Refused { status: StatusCode::NOT_FOUND, code: "not_found", message: message.to_string() }
+    }
+
+    /// It is there already.
+    pub fn already_exists(message: impl ToString) -> Refused {
+        Refused { status: StatusCode::CONFLICT, code: "already_exists", message: message.to_string() }
+    }
+
+    /// What was sent is wrong.
+    pub fn invalid_argument(message: impl ToString) -> Refused {
+        Refused { status: StatusCode::BAD_REQUEST, code: "invalid_argument", message: message.to_string() }
+    }
+
+    /// Not in this state.
+    pub fn failed_precondition(message: impl ToString) -> Refused {
+        Refused { status: StatusCode::BAD_REQUEST, code: "failed_precondition", message: message.to_string() }
+    }
+
+    /// Not now.
+    pub fn unavailable(message: impl ToString) -> Refused {
+        Refused { status: StatusCode::SERVICE_UNAVAILABLE, code: "unavailable", message: message.to_string() }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.status, Json(self)).into_response()
+    }
+}
+
+/// Who answers here.
+#[derive(Serialize)]
+struct SiteView {
+    name: String,
+    cluster_id: String,
+    broker_id: i32,
+    owns: Vec<String>,
+    write_caching: bool,
+    version: &'static str,
+}
+
+/// Serves until `stopping` says so.
+pub async fn serve(socket: TcpListener, site: Arc<Site>, mut stopping: watch::Receiver<bool>) {
+    let routes = Router::new()
+        .route("/health", get(|| async { "ok\n" }))
+        .route("/metrics", get(metrics::scrape))
+        .route("/v1/site", get(describe))
+        .route("/v1/links", get(links::list).post(links::create))
+        .route("/v1/links/{name}", get(links::status))
+        .route("/v1/links/{name}/failover-report", post(links::failover_report))
+        .route("/v1/links/{name}/failover", post(links::failover))
+        .layer(DefaultBodyLimit::max(ADMIN_BODY_BYTES_MAX))
+        .with_state(site);
+    let serving = axum::serve(socket, routes).into_future();
+    tokio::select! {
+        biased;
+        () = stopped(&mut stopping) => {}
+        ended = serving => if let Err(failure) = ended {
+            error!("the admin address answers no more: {failure}");
+        }
+    }
+}
+
+async fn describe(State(site): State<Arc<Site>>) -> Json<SiteView> {
+    Json(SiteView {
+        name: site.config.site_name.clone(),
+        cluster_id: site.cluster_id(),
+        broker_id: site.config.broker_id,
+        owns: site.config.owns.clone(),
+        write_caching: site.config.write_caching,
+        version: env!("CARGO_PKG_VERSION"),
+    })
+}

@@ -1,0 +1,141 @@
+//! Shadow links over HTTP: list, create, status, what a failover would lose, failover.
+
+use super::http::Refused;
+use crate::{shadow, site::Site};
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use gnomon_catalog::{CreateLinkError, Event, FailOver, FailOverError, LinkSource, Reply, Which};
+use gnomon_links::{LinkStatus, TopicState, loss::Loss};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Every link.
+pub async fn list(State(site): State<Arc<Site>>) -> Json<Vec<LinkStatus>> {
+    let image = site.catalog.image();
+    Json(image.links.values().filter_map(|link| shadow::status(&site, link)).collect())
+}
+
+/// One link.
+pub async fn status(State(site): State<Arc<Site>>, Path(name): Path<String>) -> Result<Json<LinkStatus>, Refused> {
+    find(&site, &name).map(Json)
+}
+
+fn find(site: &Site, name: &str) -> Result<LinkStatus, Refused> {
+    let image = site.catalog.image();
+    let link = image
+        .link_by_name(name)
+        .ok_or_else(|| Refused::not_found(format!("there is no link '{name}' on site '{}'", site.config.site_name)))?;
+    shadow::status(site, link).ok_or_else(|| Refused::unavailable("links are not running yet"))
+}
+
+/// Makes a link from the text of a link file; its source must answer.
+pub async fn create(State(site): State<Arc<Site>>, text: String) -> Result<Json<LinkStatus>, Refused> {
+    let config = shadow::parse(&text).map_err(Refused::invalid_argument)?;
+    let name = config.name.to_string();
+    shadow::try_source(&site, &config).await.map_err(Refused::failed_precondition)?;
+    let event = Event::CreateLink { id: shadow::fresh_link_id(), config: Box::new(config), source: LinkSource::Command };
+    match site.catalog.submit(event).await {
+        Ok(Reply::CreateLink(Ok(_))) => find(&site, &name).map(Json),
+        Ok(Reply::CreateLink(Err(error))) => Err(match error {
+            CreateLinkError::Exists { .. } => Refused::already_exists(error),
+            CreateLinkError::Overlap(_) | CreateLinkError::Deleted { .. } => Refused::failed_precondition(error),
+            CreateLinkError::NotRegistered(_) => Refused::unavailable(error),
+        }),
+        Ok(_) | Err(_) => Err(unrecorded()),
+    }
+}
+
+/// Which topics a failover is asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// By name.
+    #[serde(default)]
+    topics: Vec<String>,
+    /// Every topic of the link, and the link itself.
+    #[serde(default)]
+    all: bool,
+}
+
+impl Asked {
+    fn check(&self) -> Result<(), Refused> {
+        match (self.all, self.topics.is_empty()) {
+            (true, true) | (false, false) => Ok(()),
+            _ => Err(Refused::invalid_argument("say which topics to fail over: either \"topics\": [...] or \"all\": true")),
+        }
+    }
+}
+
+/// What a failover would lose, as far as is known.
+pub async fn failover_report(
+    State(site): State<Arc<Site>>,
+    Path(name): Path<String>,
+    Json(asked): Json<Asked>,
+) -> Result<Json<Loss>, Refused> {
+    asked.check()?;
+    let image = site.catalog.image();
+    let link = image
+        .link_by_name(&name)
+        .ok_or_else(|| Refused::not_found(format!("there is no link '{name}' on site '{}'", site.config.site_name)))?;
+    let topics = (!asked.all).then_some(&asked.topics[..]);
+    shadow::loss(&site, link, topics).map(Json).ok_or_else(|| Refused::unavailable("links are not running yet"))
+}
+
+/// What a failover did.
+#[derive(Serialize)]
+pub struct Outcome {
+    link: String,
+    whole: bool,
+    topics: Vec<TopicOutcome>,
+}
+
+#[derive(Serialize)]
+struct TopicOutcome {
+    topic: String,
+    state: TopicState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    cuts: Vec<PartitionCut>,
+}
+
+#[derive(Serialize)]
+struct PartitionCut {
+    partition: i32,
+    end: i64,
+    epoch: i32,
+}
+
+/// Makes shadow topics writable here; answered when they are, or stuck with a reason.
+pub async fn failover(State(site): State<Arc<Site>>, Path(name): Path<String>, Json(asked): Json<Asked>) -> Result<Json<Outcome>, Refused> {
+    asked.check()?;
+    let which = if asked.all { Which::All } else { Which::Topics(asked.topics) };
+    match site.catalog.submit(Event::FailOver(FailOver { link: name, which })).await {
+        Ok(Reply::FailOver(Ok(done))) => {
+            let topic = |topic: gnomon_catalog::FailedOverTopic| TopicOutcome {
+                state: if topic.stuck.is_some() { TopicState::FailingOver } else { TopicState::FailedOver },
+                topic: topic.name,
+                reason: topic.stuck,
+                cuts: topic
+                    .cuts
+                    .iter()
+                    .zip(0..)
+                    .map(|(cut, partition)| PartitionCut { partition, end: cut.end, epoch: cut.epoch.0 })
+                    .collect(),
+            };
+            Ok(Json(Outcome { link: done.link, whole: done.whole, topics: done.topics.into_iter().map(topic).collect() }))
+        }
+        Ok(Reply::FailOver(Err(error))) => Err(match error {
+            FailOverError::UnknownLink { .. } | FailOverError::UnknownTopic { .. } | FailOverError::NoneMatches { .. } => {
+                Refused::not_found(error)
+            }
+            FailOverError::NotOfLink { .. } => Refused::failed_precondition(error),
+        }),
+        Ok(_) | Err(_) => Err(unrecorded()),
+    }
+}
+
+fn unrecorded() -> Refused {
+    Refused::unavailable("the site cannot record changes now; see its log")
+}

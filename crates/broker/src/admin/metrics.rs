@@ -1,0 +1,172 @@
+//! `/metrics` in Prometheus' text format, read at each scrape from what the site knows; nothing is counted twice.
+//!
+//! The shadow-link names are Redpanda's under our prefix.
+
+use crate::{shadow, site::Site};
+use axum::{extract::State, http::header::CONTENT_TYPE, response::IntoResponse};
+use gnomon_links::{LinkStatus, TopicState};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
+    metrics::{MetricType, gauge::ConstGauge},
+    registry::Registry,
+};
+use std::{fmt, sync::Arc};
+
+/// The format's own content type.
+const TEXT_FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// One scrape.
+pub async fn scrape(State(site): State<Arc<Site>>) -> impl IntoResponse {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Snapshot { links: links(&site), site }));
+    let mut text = String::new();
+    // Writing to a string does not fail; a collector's error would show as a text that ends early.
+    let _ = encode(&mut text, &registry);
+    ([(CONTENT_TYPE, TEXT_FORMAT)], text)
+}
+
+fn links(site: &Site) -> Vec<LinkStatus> {
+    site.catalog.image().links.values().filter_map(|link| shadow::status(site, link)).collect()
+}
+
+struct Snapshot {
+    links: Vec<LinkStatus>,
+    site: Arc<Site>,
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").field("links", &self.links).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LinkLabel {
+    shadow_link_name: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PartitionLabel {
+    shadow_link_name: String,
+    topic: String,
+    partition: i32,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StateLabel {
+    shadow_link_name: String,
+    state: String,
+}
+
+/// Every state, so that one that no topic is in is 0 and not absent.
+const STATES: [TopicState; 7] = [
+    TopicState::Active,
+    TopicState::Paused,
+    TopicState::Faulted,
+    TopicState::FailingOver,
+    TopicState::FailedOver,
+    TopicState::Promoting,
+    TopicState::Promoted,
+];
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        self.encode_site(&mut encoder)?;
+        self.encode_lag(&mut encoder)?;
+        self.encode_counters(&mut encoder)?;
+        self.encode_states(&mut encoder)
+    }
+}
+
+impl Snapshot {
+    fn encode_site(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let image = self.site.catalog.image();
+        let partitions: usize = image.topics.values().map(|topic| topic.partitions.len()).sum();
+        let gauges = [
+            ("gnomon_topics", "Topics of this site, shadows and internal ones included", image.topics.len()),
+            ("gnomon_partitions", "Partitions of all topics", partitions),
+            ("gnomon_partitions_open", "Partitions in use since the start", self.site.partitions.all_open().len()),
+            ("gnomon_fetch_sessions", "Incremental fetch sessions kept", self.site.fetch_sessions.count()),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(value as i64);
+            gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        }
+        Ok(())
+    }
+
+    fn encode_lag(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut family = encoder.encode_descriptor(
+            "gnomon_shadow_link_shadow_lag",
+            "Records behind the source's high watermark",
+            None,
+            MetricType::Gauge,
+        )?;
+        self.each_partition(|label, status| {
+            let Some(lag) = status.lag else { return Ok(()) };
+            ConstGauge::new(lag.records).encode(family.encode_family(label)?)
+        })?;
+        let help = "Seconds since the shadow was last level with the source";
+        let mut family = encoder.encode_descriptor("gnomon_shadow_link_lag_seconds", help, None, MetricType::Gauge)?;
+        self.each_partition(|label, status| {
+            let Some(lag) = status.lag else { return Ok(()) };
+            ConstGauge::new(lag.seconds).encode(family.encode_family(label)?)
+        })
+    }
+
+    fn encode_counters(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        type Read = fn(&gnomon_links::status::Counters) -> u64;
+        let counters: [(&str, &str, Read); 5] = [
+            ("gnomon_shadow_link_total_bytes_fetched", "Bytes of whole batches that came from the source", |c| c.bytes_fetched),
+            ("gnomon_shadow_link_total_records_fetched", "Records that came from the source", |c| c.records_fetched),
+            ("gnomon_shadow_link_total_bytes_written", "Bytes appended to shadows", |c| c.bytes_written),
+            ("gnomon_shadow_link_total_records_written", "Records appended to shadows", |c| c.records_written),
+            ("gnomon_shadow_link_client_errors", "Requests to the source that failed, and answers with an error", |c| c.client_errors),
+        ];
+        for (name, help, read) in counters {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Unknown)?;
+            self.each_partition(|label, status| ConstGauge::new(read(&status.counters) as i64).encode(family.encode_family(label)?))?;
+        }
+        Ok(())
+    }
+
+    fn encode_states(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut family = encoder.encode_descriptor(
+            "gnomon_shadow_link_shadow_topic_state",
+            "Topics of a link in each state",
+            None,
+            MetricType::Gauge,
+        )?;
+        for link in &self.links {
+            for state in STATES {
+                let label = StateLabel { shadow_link_name: link.name.clone(), state: state.name().to_owned() };
+                let count = link.topics.iter().filter(|topic| topic.state == state).count();
+                ConstGauge::new(count as i64).encode(family.encode_family(&label)?)?;
+            }
+        }
+        let mut family =
+            encoder.encode_descriptor("gnomon_shadow_link_faulted", "1 when a link as a whole must not copy", None, MetricType::Gauge)?;
+        for link in &self.links {
+            let label = LinkLabel { shadow_link_name: link.name.clone() };
+            ConstGauge::new(i64::from(link.fault.is_some())).encode(family.encode_family(&label)?)?;
+        }
+        Ok(())
+    }
+
+    fn each_partition(
+        &self,
+        mut visit: impl FnMut(&PartitionLabel, &gnomon_links::PartitionStatus) -> Result<(), fmt::Error>,
+    ) -> Result<(), fmt::Error> {
+        for link in &self.links {
+            for topic in link.topics.iter().filter(|topic| topic.state.is_shadow()) {
+                for status in &topic.partitions {
+                    let label =
+                        PartitionLabel { shadow_link_name: link.name.clone(), topic: topic.name.clone(), partition: status.partition };
+                    visit(&label, status)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,5 @@
+//! The operators' side: HTTP with JSON, and metrics.
+
+pub mod http;
+mod links;
+mod metrics;

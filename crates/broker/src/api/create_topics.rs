@@ -1,0 +1,93 @@
+//! CreateTopics, key 19, versions 2-7.
+//!
+//! Behaviour
+//! - Each topic is answered for itself; those that can be made are made, and are durable when answered.
+//! - A name that a link claims or another site owns is POLICY_VIOLATION, with a message that says whose it is and what to do.
+//! - -1 partitions and replication factor are the defaults (KIP-464).
+//!
+//! Version notes
+//! - Version 5 answers the settings in force (KIP-525); version 7 the topic id (KIP-516).
+
+use super::{describe_configs::in_force, text, topic_name};
+use crate::{context::Context, site::Site};
+use gnomon_catalog::{CreateTopicError, CreateTopics, CreatedTopic, Event, NewTopic, Origin, Reply};
+use gnomon_protocol::{
+    error_code::ErrorCode,
+    messages::{
+        CreateTopicsRequest, CreateTopicsResponse,
+        create_topics_request::CreatableTopic,
+        create_topics_response::{CreatableTopicConfigs, CreatableTopicResult},
+    },
+};
+
+/// Makes topics.
+pub async fn handle(site: &Site, _context: &Context, request: CreateTopicsRequest) -> CreateTopicsResponse {
+    let names: Vec<_> = request.topics.iter().map(|topic| topic.name.clone()).collect();
+    let topics = request.topics.into_iter().map(|topic| new_topic(site, topic)).collect();
+    let event = CreateTopics { topics, origin: Origin::Client, validate_only: request.validate_only };
+    let results = match site.catalog.submit(Event::CreateTopics(event)).await {
+        Ok(Reply::CreateTopics(outcomes)) => outcomes
+            .into_iter()
+            .map(|outcome| match outcome.result {
+                Ok(created) => made(site, &outcome.name, created),
+                Err(error) => refused(&outcome.name, &error),
+            })
+            .collect(),
+        _ => names
+            .into_iter()
+            .map(|name| CreatableTopicResult::default().with_name(name).with_error_code(ErrorCode::NotController.code()))
+            .collect(),
+    };
+    CreateTopicsResponse::default().with_topics(results)
+}
+
+fn new_topic(site: &Site, topic: CreatableTopic) -> NewTopic {
+    let partitions =
+        if topic.num_partitions == -1 && topic.assignments.is_empty() { site.config.default_partitions } else { topic.num_partitions };
+    NewTopic {
+        name: topic.name.0.to_string(),
+        id: site.fresh_id(),
+        partitions,
+        replication_factor: topic.replication_factor,
+        configs: topic.configs.into_iter().map(|config| (config.name.to_string(), config.value.map(|value| value.to_string()))).collect(),
+        assignments: topic
+            .assignments
+            .into_iter()
+            .map(|assignment| (assignment.partition_index, assignment.broker_ids.into_iter().map(|id| id.0).collect()))
+            .collect(),
+    }
+}
+
+fn made(site: &Site, name: &str, created: CreatedTopic) -> CreatableTopicResult {
+    let configs = in_force(&created.configs, site.partitions.defaults()).map(|config| {
+        CreatableTopicConfigs::default().with_name(text(config.name)).with_value(Some(text(config.value))).with_config_source(config.source)
+    });
+    CreatableTopicResult::default()
+        .with_name(topic_name(name))
+        .with_topic_id(created.id)
+        .with_num_partitions(created.partitions)
+        .with_replication_factor(created.replication_factor)
+        .with_configs(Some(configs.collect()))
+}
+
+fn refused(name: &str, error: &CreateTopicError) -> CreatableTopicResult {
+    let code = match error {
+        CreateTopicError::Name { .. } | CreateTopicError::Collision { .. } | CreateTopicError::Internal { .. } => {
+            ErrorCode::InvalidTopicException
+        }
+        CreateTopicError::Exists { .. } => ErrorCode::TopicAlreadyExists,
+        CreateTopicError::Duplicate { .. } => ErrorCode::InvalidRequest,
+        CreateTopicError::NotOurs(_) => ErrorCode::PolicyViolation,
+        CreateTopicError::NotRegistered(_) => ErrorCode::NotController,
+        CreateTopicError::Partitions { .. } => ErrorCode::InvalidPartitions,
+        CreateTopicError::ReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,
+        CreateTopicError::Assignment { .. } => ErrorCode::InvalidReplicaAssignment,
+        CreateTopicError::Config { .. } => ErrorCode::InvalidConfig,
+    };
+    CreatableTopicResult::default()
+        .with_name(topic_name(name))
+        .with_error_code(code.code())
+        .with_error_message(Some(text(error.to_string())))
+        .with_num_partitions(-1)
+        .with_replication_factor(-1)
+}

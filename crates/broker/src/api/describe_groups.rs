@@ -1,0 +1,63 @@
+//! DescribeGroups, key 15, versions 0-6.
+//!
+//! Behaviour
+//! - Members, their metadata and their assignments.
+//! - A group that does not exist is "Dead" without an error up to version 5, GROUP_ID_NOT_FOUND from version 6 (KIP-1043).
+
+use super::text;
+use crate::{context::Context, error_code::Refusal, site::Site};
+use gnomon_groups::{Describe, Described, DescribedMember, Event, Name, Reply};
+use gnomon_protocol::{
+    error_code::ErrorCode,
+    messages::{
+        DescribeGroupsRequest, DescribeGroupsResponse, GroupId,
+        describe_groups_response::{DescribedGroup, DescribedGroupMember},
+    },
+};
+
+const NOT_FOUND_SINCE: i16 = 6;
+
+/// What Kafka calls a group that does not exist.
+const DEAD: &str = "Dead";
+
+/// Describes groups, each on its own coordinator.
+pub async fn handle(site: &Site, context: &Context, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
+    let mut groups = Vec::with_capacity(request.groups.len());
+    for id in request.groups {
+        let name = Name::from(&*id.0);
+        let reply = site.groups.submit(&name, Event::Describe(Describe { groups: vec![name.clone()] })).await;
+        match reply.and_then(Reply::into_described) {
+            Ok(described) => groups.extend(described.into_iter().map(|described| group(context, described))),
+            Err(error) => groups.push(DescribedGroup::default().with_group_id(id).with_error_code(error.code().code())),
+        }
+    }
+    DescribeGroupsResponse::default().with_groups(groups)
+}
+
+fn group(context: &Context, described: Described) -> DescribedGroup {
+    let response = DescribedGroup::default().with_group_id(GroupId(text(&*described.group)));
+    let Some(state) = described.state else {
+        return match context.version >= NOT_FOUND_SINCE {
+            true => response
+                .with_group_state(text(DEAD))
+                .with_error_code(ErrorCode::GroupIdNotFound.code())
+                .with_error_message(Some(text(format!("there is no group {}", described.group)))),
+            false => response.with_group_state(text(DEAD)),
+        };
+    };
+    response
+        .with_group_state(text(state.name()))
+        .with_protocol_type(text(&*described.protocol_type))
+        .with_protocol_data(text(&*described.protocol))
+        .with_members(described.members.into_iter().map(member).collect())
+}
+
+fn member(member: DescribedMember) -> DescribedGroupMember {
+    DescribedGroupMember::default()
+        .with_member_id(text(&*member.member_id))
+        .with_group_instance_id(member.instance_id.map(|id| text(&*id)))
+        .with_client_id(text(&*member.client_id))
+        .with_client_host(text(&*member.client_host))
+        .with_member_metadata(member.metadata)
+        .with_member_assignment(member.assignment)
+}

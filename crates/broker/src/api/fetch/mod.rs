@@ -1,0 +1,165 @@
+//! Fetch, key 1, versions 4-18.
+//!
+//! Behaviour
+//! - Whole batches, from the one that contains the offset asked for; the client skips what it has. Limits are soft: the first batch of the first
+//!   partition that has any is sent whatever its size (KIP-74).
+//! - Consumers read to the high watermark, or to the last stable offset with the aborted transactions in between.
+//! - Waits until `min_bytes` are there or `max_wait_ms` are over; an error or a divergence is answered at once.
+//! - Sessions in `session.rs` (KIP-227).
+//! - On a shadow an offset that has not been copied yet is OFFSET_NOT_AVAILABLE, never out of range: the consumer waits.
+//!
+//! Version notes
+//! - Version 12 asks where logs diverge (KIP-595); version 13 names topics by id (KIP-516); version 16 tells the current leader (KIP-951).
+
+mod read;
+pub mod session;
+
+use crate::{
+    api::text,
+    config::limits::{FETCH_BYTES_MAX, WAIT_MAX},
+    context::Context,
+    dispatch::close,
+    net::answer::{Answer, Outgoing, Records},
+    site::Site,
+};
+use bytes::Bytes;
+use gnomon_partition::{Isolation, Waiter};
+use gnomon_protocol::{
+    error_code::ErrorCode,
+    fetch::{FetchResponse, FetchTopic, NodeEndpoint, encode_fetch},
+    header::RequestHeader,
+    ids::{BatchEpoch, LeaderEpoch},
+    messages::{FetchRequest, RequestKind},
+    request,
+};
+use read::{PartitionRead, read_all};
+use session::{Asked, Fetch, Key, Named};
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout_at};
+
+/// Read committed, on the wire.
+const READ_COMMITTED: i8 = 1;
+
+/// Begins a fetch.
+pub fn begin(site: &Arc<Site>, context: Context, header: &RequestHeader, body: Bytes) -> Answer {
+    let request = match request::decode(header, body) {
+        Ok(RequestKind::Fetch(request)) => request,
+        Ok(other) => return close(format!("decoded {other:?} where a fetch was asked")),
+        Err(error) => return close(format!("Fetch version {}: {error}", header.api_version)),
+    };
+    let (site, correlation_id) = (site.clone(), header.correlation_id);
+    Answer::Exclusive(Box::pin(async move {
+        let response = handle(&site, &context, request).await;
+        Outgoing::Chunks(encode_fetch(context.version, correlation_id, response))
+    }))
+}
+
+async fn handle(site: &Site, context: &Context, request: FetchRequest) -> FetchResponse<Records> {
+    let named = Named { id: request.session_id, epoch: request.session_epoch };
+    let limits = Limits {
+        bytes_max: usize::try_from(request.max_bytes).unwrap_or(0).min(FETCH_BYTES_MAX),
+        isolation: if request.isolation_level == READ_COMMITTED { Isolation::ReadCommitted } else { Isolation::ReadUncommitted },
+        bytes_min: usize::try_from(request.min_bytes).unwrap_or(0),
+        wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX),
+    };
+    let (asked, forgotten) = partitions(request);
+    match site.fetch_sessions.begin(named, asked, &forgotten, Instant::now()) {
+        Ok(fetch) => {
+            let read = wait(site, &fetch, &limits).await;
+            respond(site, context, fetch, read)
+        }
+        Err(error) => FetchResponse { throttle_ms: 0, error, session_id: 0, topics: Vec::new(), node_endpoints: Vec::new() },
+    }
+}
+
+/// What bounds a fetch.
+struct Limits {
+    bytes_max: usize,
+    bytes_min: usize,
+    isolation: Isolation,
+    wait: Duration,
+}
+
+fn partitions(request: FetchRequest) -> (Vec<Asked>, Vec<Key>) {
+    let asked = request.topics.into_iter().flat_map(|topic| {
+        let (name, id) = (topic.topic.0, topic.topic_id);
+        topic.partitions.into_iter().map(move |partition| Asked {
+            topic: name.clone(),
+            topic_id: id,
+            partition: partition.partition,
+            fetch_offset: partition.fetch_offset,
+            current_leader_epoch: LeaderEpoch(partition.current_leader_epoch),
+            last_fetched_epoch: BatchEpoch(partition.last_fetched_epoch),
+            bytes_max: usize::try_from(partition.partition_max_bytes).unwrap_or(0),
+        })
+    });
+    let forgotten = request.forgotten_topics_data.into_iter().flat_map(|topic| {
+        let (name, id) = (topic.topic.0, topic.topic_id);
+        topic.partitions.into_iter().map(move |partition| (name.clone(), id, partition))
+    });
+    (asked.collect(), forgotten.collect())
+}
+
+/// Reads until there is enough, or something to say, or no more time.
+async fn wait(site: &Site, fetch: &Fetch, limits: &Limits) -> Vec<PartitionRead> {
+    let deadline = Instant::now() + limits.wait;
+    let waiter = Waiter::new();
+    let mut watched = false;
+    loop {
+        let read = read_all(site, &fetch.asked, limits);
+        let bytes: usize = read.iter().map(PartitionRead::bytes).sum();
+        let enough = bytes >= limits.bytes_min || limits.wait.is_zero() || fetch.asked.is_empty() || read.iter().any(PartitionRead::urgent);
+        if enough {
+            return read;
+        }
+        if !watched {
+            // What happens between the read above and the registration must not be missed: read once more after it.
+            watch(site, &fetch.asked, &waiter);
+            watched = true;
+            continue;
+        }
+        if timeout_at(deadline, waiter.changed()).await.is_err() {
+            return read_all(site, &fetch.asked, limits);
+        }
+    }
+}
+
+fn watch(site: &Site, asked: &[Asked], waiter: &Waiter) {
+    for asked in asked {
+        if let Ok(handle) = read::find(site, asked) {
+            handle.watch(waiter);
+        }
+    }
+}
+
+fn respond(site: &Site, context: &Context, fetch: Fetch, read: Vec<PartitionRead>) -> FetchResponse<Records> {
+    let told: Vec<_> = read.iter().map(|read| (read.told(), read.urgent() || read.bytes() > 0)).collect();
+    let changed = fetch.changed(&told);
+    let mut response = FetchResponse {
+        throttle_ms: 0,
+        error: ErrorCode::None,
+        session_id: fetch.session_id,
+        topics: Vec::new(),
+        node_endpoints: Vec::new(),
+    };
+    for ((asked, read), changed) in fetch.asked.into_iter().zip(read).zip(changed) {
+        if !changed {
+            continue;
+        }
+        if read.names_leader() && response.node_endpoints.is_empty() {
+            let host = text(&context.advertise.host);
+            response.node_endpoints.push(NodeEndpoint {
+                node_id: site.config.broker_id,
+                host,
+                port: i32::from(context.advertise.port),
+                rack: None,
+            });
+        }
+        let partition = read.into_response(site.config.broker_id, asked.partition);
+        match response.topics.last_mut() {
+            Some(topic) if topic.name == asked.topic && topic.id == asked.topic_id => topic.partitions.push(partition),
+            _ => response.topics.push(FetchTopic { name: asked.topic, id: asked.topic_id, partitions: vec![partition] }),
+        }
+    }
+    response
+}

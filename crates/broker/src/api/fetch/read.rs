@@ -1,0 +1,139 @@
+//! One pass over the partitions of a fetch: what each would answer now.
+
+use super::{
+    Limits,
+    session::{Asked, Told},
+};
+use crate::{
+    error_code::{self, Refusal},
+    net::answer::Records,
+    partitions::Unavailable,
+    site::Site,
+};
+use gnomon_partition::{Handle, Offsets, Read};
+use gnomon_protocol::{
+    error_code::ErrorCode,
+    fetch::FetchPartition,
+    ids::{BatchEpoch, LeaderEpoch, Offset},
+};
+
+/// What a partition answers.
+pub enum PartitionRead {
+    /// Records, or none yet.
+    Records(Box<Read>),
+    /// The client's log and this one part here.
+    Diverging(Offsets, BatchEpoch, Offset),
+    /// An error, with the offsets and the leader epoch where the partition is known.
+    Error(ErrorCode, Option<(Offsets, LeaderEpoch)>),
+}
+
+/// The handle of the partition that is asked for.
+pub fn find(site: &Site, asked: &Asked) -> Result<Handle, Unavailable> {
+    if asked.topic_id.is_nil() {
+        site.partitions.by_name(&asked.topic, asked.partition)
+    } else {
+        site.partitions.by_id(asked.topic_id, asked.partition)
+    }
+}
+
+/// Reads all partitions in order, within the limits.
+pub fn read_all(site: &Site, asked: &[Asked], limits: &Limits) -> Vec<PartitionRead> {
+    let mut bytes_left = limits.bytes_max;
+    let mut empty = true;
+    asked
+        .iter()
+        .map(|asked| {
+            let read = read_one(site, asked, limits, bytes_left, empty);
+            bytes_left = bytes_left.saturating_sub(read.bytes());
+            empty &= read.bytes() == 0;
+            read
+        })
+        .collect()
+}
+
+fn read_one(site: &Site, asked: &Asked, limits: &Limits, bytes_left: usize, at_least_one: bool) -> PartitionRead {
+    let handle = match find(site, asked) {
+        Ok(handle) => handle,
+        Err(unavailable) => return PartitionRead::Error(error_code::unavailable(&unavailable), None),
+    };
+    let known = |handle: &Handle| Some((handle.offsets(), handle.leader_epoch()));
+    if let Err(refusal) = handle.check_current_epoch(asked.current_leader_epoch) {
+        return PartitionRead::Error(refusal.code(), known(&handle));
+    }
+    match handle.diverging(asked.last_fetched_epoch, asked.fetch_offset) {
+        Ok(None) => {}
+        Ok(Some((epoch, end))) => return PartitionRead::Diverging(handle.offsets(), epoch, end),
+        Err(error) => return PartitionRead::Error(error_code::read(&error), known(&handle)),
+    }
+    let bytes_max = asked.bytes_max.min(bytes_left);
+    match handle.read(asked.fetch_offset, bytes_max, limits.isolation, at_least_one) {
+        Ok(read) => PartitionRead::Records(Box::new(read)),
+        Err(error) => PartitionRead::Error(error_code::read(&error), known(&handle)),
+    }
+}
+
+impl PartitionRead {
+    /// Bytes of records.
+    pub fn bytes(&self) -> usize {
+        match self {
+            PartitionRead::Records(read) => read.range.as_ref().map_or(0, |range| range.len),
+            PartitionRead::Diverging(..) | PartitionRead::Error(..) => 0,
+        }
+    }
+
+    /// Whether the client must hear of it at once. A position that is not here yet is worth waiting for.
+    pub fn urgent(&self) -> bool {
+        match self {
+            PartitionRead::Records(..) => false,
+            PartitionRead::Diverging(..) => true,
+            PartitionRead::Error(code, _) => *code != ErrorCode::OffsetNotAvailable,
+        }
+    }
+
+    /// Whether the answer tells who leads (KIP-951).
+    pub fn names_leader(&self) -> bool {
+        matches!(self, PartitionRead::Error(ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch, Some(_)))
+    }
+
+    /// What the session remembers.
+    pub fn told(&self) -> Told {
+        let offsets = |offsets: &Offsets, error| Told { high_watermark: offsets.high_watermark, log_start: offsets.log_start, error };
+        match self {
+            PartitionRead::Records(read) => offsets(&read.offsets, false),
+            PartitionRead::Diverging(known, ..) => offsets(known, false),
+            PartitionRead::Error(_, Some((known, _))) => offsets(known, true),
+            PartitionRead::Error(_, None) => Told { high_watermark: -1, log_start: -1, error: true },
+        }
+    }
+
+    /// The partition's part of the response.
+    pub fn into_response(self, broker_id: i32, index: i32) -> FetchPartition<Records> {
+        let nothing = |error, offsets: Option<Offsets>| FetchPartition {
+            index,
+            error,
+            high_watermark: offsets.map_or(-1, |offsets| offsets.high_watermark),
+            last_stable_offset: offsets.map_or(-1, |offsets| offsets.last_stable),
+            log_start_offset: offsets.map_or(-1, |offsets| offsets.log_start),
+            diverging_epoch: None,
+            current_leader: None,
+            aborted: None,
+            preferred_read_replica: -1,
+            records: Records::Empty,
+        };
+        let names_leader = self.names_leader();
+        match self {
+            PartitionRead::Records(read) => FetchPartition {
+                aborted: read.aborted,
+                records: read.range.map_or(Records::Empty, Records::File),
+                ..nothing(ErrorCode::None, Some(read.offsets))
+            },
+            PartitionRead::Diverging(offsets, epoch, end) => {
+                FetchPartition { diverging_epoch: Some((epoch, end)), ..nothing(ErrorCode::None, Some(offsets)) }
+            }
+            PartitionRead::Error(code, known) => FetchPartition {
+                current_leader: known.filter(|_| names_leader).map(|(_, epoch)| (broker_id, epoch)),
+                ..nothing(code, known.map(|(offsets, _)| offsets))
+            },
+        }
+    }
+}

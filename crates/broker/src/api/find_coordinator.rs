@@ -1,0 +1,61 @@
+//! FindCoordinator, key 10, versions 0-6.
+//!
+//! Behaviour
+//! - A group's coordinator is the broker that leads its partition of `__consumer_offsets`.
+//! - Transactions have no coordinator yet: TRANSACTIONAL_ID_AUTHORIZATION_FAILED, which no client retries, with a message that says so.
+//! - Share groups: INVALID_REQUEST.
+//!
+//! Version notes
+//! - Version 4 asks for many keys at once (KIP-699).
+
+use super::text;
+use crate::{context::Context, site::Site};
+use gnomon_protocol::{
+    error_code::ErrorCode,
+    messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse, find_coordinator_response::Coordinator},
+    wire::StrBytes,
+};
+
+/// First version that asks for many keys.
+const BATCHED_SINCE: i16 = 4;
+
+const KEY_TYPE_GROUP: i8 = 0;
+const KEY_TYPE_TRANSACTION: i8 = 1;
+
+/// Answers who coordinates each key.
+pub fn handle(site: &Site, context: &Context, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
+    if context.version >= BATCHED_SINCE {
+        let coordinators = request.coordinator_keys.into_iter().map(|key| coordinator(site, context, request.key_type, key)).collect();
+        return FindCoordinatorResponse::default().with_coordinators(coordinators);
+    }
+    let found = coordinator(site, context, request.key_type, request.key);
+    FindCoordinatorResponse::default()
+        .with_error_code(found.error_code)
+        .with_error_message(found.error_message)
+        .with_node_id(found.node_id)
+        .with_host(found.host)
+        .with_port(found.port)
+}
+
+fn coordinator(site: &Site, context: &Context, key_type: i8, key: StrBytes) -> Coordinator {
+    let refused = |key, error: ErrorCode, why: &str| {
+        Coordinator::default()
+            .with_key(key)
+            .with_node_id(BrokerId(-1))
+            .with_port(-1)
+            .with_error_code(error.code())
+            .with_error_message(Some(text(why)))
+    };
+    match key_type {
+        KEY_TYPE_GROUP if key.is_empty() => refused(key, ErrorCode::InvalidGroupId, "a group id must not be empty"),
+        KEY_TYPE_GROUP => Coordinator::default()
+            .with_key(key)
+            .with_node_id(BrokerId(site.config.broker_id))
+            .with_host(text(&context.advertise.host))
+            .with_port(i32::from(context.advertise.port)),
+        KEY_TYPE_TRANSACTION => {
+            refused(key, ErrorCode::TransactionalIdAuthorizationFailed, "transactions are not supported by this version of Gnomon")
+        }
+        _ => refused(key, ErrorCode::InvalidRequest, "only groups have coordinators here"),
+    }
+}

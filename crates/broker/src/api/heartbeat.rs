@@ -1,0 +1,23 @@
+//! Heartbeat, key 12, versions 0-4.
+//!
+//! Behaviour
+//! - Keeps a member alive, and tells it of a rebalance. Version 3 has instance ids (KIP-345).
+
+use crate::{error_code::Refusal, site::Site};
+use gnomon_groups::{Event, Heartbeat, Name, Reply};
+use gnomon_protocol::messages::{HeartbeatRequest, HeartbeatResponse};
+
+/// A member is alive.
+pub async fn handle(site: &Site, request: HeartbeatRequest) -> HeartbeatResponse {
+    let group = Name::from(&*request.group_id.0);
+    let heartbeat = Heartbeat {
+        group: group.clone(),
+        member_id: Name::from(&*request.member_id),
+        instance_id: request.group_instance_id.as_deref().map(Name::from),
+        generation: request.generation_id,
+    };
+    match site.groups.submit(&group, Event::Heartbeat(heartbeat)).await.and_then(Reply::into_alive) {
+        Ok(()) => HeartbeatResponse::default(),
+        Err(error) => HeartbeatResponse::default().with_error_code(error.code().code()),
+    }
+}

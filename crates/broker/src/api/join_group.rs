@@ -1,0 +1,93 @@
+//! JoinGroup, key 11, versions 0-9.
+//!
+//! Behaviour
+//! - Hands the request to the group's machine and waits until the join phase is over. All rules are `groups/src/classic/join.rs`'s.
+//!
+//! Version notes
+//! - Version 0 has no rebalance timeout: the session timeout counts. From version 4 a new member must come twice (KIP-394).
+//! - Version 5 has instance ids (KIP-345); version 7 names the protocol type; version 9 may skip the assignment (KIP-814).
+
+use super::text;
+use crate::{context::Context, error_code::Refusal, site::Site};
+use gnomon_groups::{Event, GroupError, Join, Joined, Name, Protocol, Reply};
+use gnomon_protocol::{
+    messages::{JoinGroupRequest, JoinGroupResponse, join_group_response::JoinGroupResponseMember},
+    wire::StrBytes,
+};
+
+const REBALANCE_TIMEOUT_SINCE: i16 = 1;
+const KNOWN_MEMBER_ID_SINCE: i16 = 4;
+const PROTOCOL_TYPE_SINCE: i16 = 7;
+const SKIP_ASSIGNMENT_SINCE: i16 = 9;
+
+/// Joins a member to its group.
+pub async fn handle(site: &Site, context: &Context, request: JoinGroupRequest) -> JoinGroupResponse {
+    let member_id = request.member_id.clone();
+    let group = Name::from(&*request.group_id.0);
+    let client_id = context.client_id.as_deref().unwrap_or_default();
+    let stem = request.group_instance_id.as_deref().unwrap_or(client_id);
+    let join = Join {
+        group: group.clone(),
+        member_id: Name::from(&*member_id),
+        instance_id: request.group_instance_id.as_deref().map(Name::from),
+        fresh_member_id: format!("{stem}-{}", site.fresh_id()).into(),
+        client_id: client_id.into(),
+        client_host: format!("/{}", context.peer.ip()).into(),
+        session_timeout_ms: request.session_timeout_ms,
+        rebalance_timeout_ms: if context.version >= REBALANCE_TIMEOUT_SINCE {
+            request.rebalance_timeout_ms
+        } else {
+            request.session_timeout_ms
+        },
+        protocol_type: Name::from(&*request.protocol_type),
+        protocols: request
+            .protocols
+            .iter()
+            .map(|protocol| Protocol { name: Name::from(&*protocol.name), metadata: protocol.metadata.clone() })
+            .collect(),
+        require_known_member_id: context.version >= KNOWN_MEMBER_ID_SINCE,
+        supports_skip_assignment: context.version >= SKIP_ASSIGNMENT_SINCE,
+    };
+    match site.groups.submit(&group, Event::Join(join)).await.and_then(Reply::into_joined) {
+        Ok(joined) => accepted(context, joined),
+        Err(error) => refused(context, member_id, &error),
+    }
+}
+
+fn accepted(context: &Context, joined: Joined) -> JoinGroupResponse {
+    let members = joined.members.into_iter().map(|member| {
+        JoinGroupResponseMember::default()
+            .with_member_id(text(&*member.member_id))
+            .with_group_instance_id(member.instance_id.map(|id| text(&*id)))
+            .with_metadata(member.metadata)
+    });
+    JoinGroupResponse::default()
+        .with_generation_id(joined.generation)
+        .with_protocol_type(joined.protocol_type.map(|name| text(&*name)))
+        .with_protocol_name(nullable(context, joined.protocol))
+        .with_leader(text(&*joined.leader))
+        .with_skip_assignment(joined.skip_assignment)
+        .with_member_id(text(&*joined.member_id))
+        .with_members(members.collect())
+}
+
+fn refused(context: &Context, member_id: StrBytes, error: &GroupError) -> JoinGroupResponse {
+    let member_id = match error {
+        GroupError::MemberIdRequired { member_id } => text(&**member_id),
+        _ => member_id,
+    };
+    JoinGroupResponse::default()
+        .with_error_code(error.code().code())
+        .with_generation_id(-1)
+        .with_protocol_name(nullable(context, None))
+        .with_member_id(member_id)
+}
+
+/// The protocol's name may be null from version 7 on; before, it is empty.
+fn nullable(context: &Context, name: Option<Name>) -> Option<StrBytes> {
+    match name {
+        Some(name) => Some(text(&*name)),
+        None if context.version >= PROTOCOL_TYPE_SINCE => None,
+        None => Some(StrBytes::default()),
+    }
+}

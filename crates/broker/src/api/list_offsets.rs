@@ -1,0 +1,77 @@
+//! ListOffsets, key 2, versions 1-10.
+//!
+//! Behaviour
+//! - -1 is the end that the isolation level may see, -2 the log start, -3 the record with the largest timestamp, a time the first record not older than it,
+//!   to the record. -4 (earliest local) is the log start, -5 (latest tiered) nothing: there are no tiers.
+//! - Nothing found is offset -1 without an error.
+//! - The same partition twice in a request is INVALID_REQUEST.
+
+use crate::{
+    context::Context,
+    error_code::{self, Refusal},
+    site::Site,
+};
+use gnomon_partition::{Isolation, ReadError, TimedOffset};
+use gnomon_protocol::{
+    error_code::ErrorCode,
+    ids::{LeaderEpoch, Offset},
+    messages::{
+        ListOffsetsRequest, ListOffsetsResponse,
+        list_offsets_request::ListOffsetsPartition,
+        list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse},
+    },
+};
+use std::collections::BTreeSet;
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+const EARLIEST_LOCAL: i64 = -4;
+const LATEST_TIERED: i64 = -5;
+
+const READ_COMMITTED: i8 = 1;
+const ISOLATION_SINCE: i16 = 2;
+
+/// Answers offsets by time.
+pub fn handle(site: &Site, context: &Context, request: ListOffsetsRequest) -> ListOffsetsResponse {
+    let isolation = match context.version >= ISOLATION_SINCE && request.isolation_level == READ_COMMITTED {
+        true => Isolation::ReadCommitted,
+        false => Isolation::ReadUncommitted,
+    };
+    let mut seen = BTreeSet::new();
+    let topics = request.topics.into_iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|partition| {
+            let once = seen.insert((topic.name.clone(), partition.partition_index));
+            let found = if once { find(site, &topic.name.0, partition, isolation) } else { Err(ErrorCode::InvalidRequest) };
+            let response = ListOffsetsPartitionResponse::default().with_partition_index(partition.partition_index);
+            match found {
+                Ok((offset, timestamp, epoch)) => response.with_offset(offset).with_timestamp(timestamp).with_leader_epoch(epoch),
+                Err(code) => response.with_error_code(code.code()).with_offset(-1).with_timestamp(-1).with_leader_epoch(-1),
+            }
+        });
+        ListOffsetsTopicResponse::default().with_partitions(partitions.collect()).with_name(topic.name.clone())
+    });
+    ListOffsetsResponse::default().with_topics(topics.collect())
+}
+
+/// Offset, timestamp, leader epoch; each -1 where there is none.
+fn find(site: &Site, topic: &str, asked: &ListOffsetsPartition, isolation: Isolation) -> Result<(Offset, i64, i32), ErrorCode> {
+    let handle = site.partitions.by_name(topic, asked.partition_index).map_err(|error| error_code::unavailable(&error))?;
+    handle.check_current_epoch(LeaderEpoch(asked.current_leader_epoch)).map_err(|error| error.code())?;
+    let offsets = handle.offsets();
+    let LeaderEpoch(epoch) = handle.leader_epoch();
+    let record = |found: Result<Option<TimedOffset>, ReadError>| match found {
+        Ok(Some(found)) => Ok((found.offset, found.timestamp_ms, found.epoch.0)),
+        Ok(None) => Ok((-1, -1, -1)),
+        Err(error) => Err(error_code::read(&error)),
+    };
+    match asked.timestamp {
+        LATEST if isolation == Isolation::ReadCommitted => Ok((offsets.last_stable, -1, epoch)),
+        LATEST => Ok((offsets.high_watermark, -1, epoch)),
+        EARLIEST | EARLIEST_LOCAL => Ok((offsets.log_start, -1, handle.epoch_at(offsets.log_start).0)),
+        MAX_TIMESTAMP => record(handle.offset_of_max_timestamp(isolation)),
+        LATEST_TIERED => Ok((-1, -1, -1)),
+        time if time >= 0 => record(handle.offset_for_timestamp(time, isolation)),
+        _ => Err(ErrorCode::InvalidRequest),
+    }
+}

@@ -1,0 +1,34 @@
+//! One file for each API key: facts first, then the logic. Only here messages become calls, and results messages.
+
+pub mod api_versions;
+pub mod create_topics;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+pub mod describe_groups;
+pub mod fetch;
+pub mod find_coordinator;
+pub mod heartbeat;
+pub mod init_producer_id;
+pub mod join_group;
+pub mod leave_group;
+pub mod list_groups;
+pub mod list_offsets;
+pub mod metadata;
+pub mod offset_commit;
+pub mod offset_fetch;
+pub mod offset_for_leader_epoch;
+pub mod produce;
+pub mod sync_group;
+
+use gnomon_protocol::{messages::TopicName, wire::StrBytes};
+
+/// Text of ours as the protocol's strings are.
+fn text(text: impl Into<String>) -> StrBytes {
+    StrBytes::from_string(text.into())
+}
+
+/// A topic's name as the protocol has it.
+fn topic_name(name: &str) -> TopicName {
+    TopicName(text(name))
+}

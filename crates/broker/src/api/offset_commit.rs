@@ -1,0 +1,70 @@
+//! OffsetCommit, key 8, versions 2-9.
+//!
+//! Behaviour
+//! - Answered when the commit would survive the loss of power.
+//! - A topic or partition that does not exist is UNKNOWN_TOPIC_OR_PARTITION for itself; the others are committed.
+//! - Commits on shadows, and on own topics that a peer shadows, mark the group as local there: a link no longer moves its offsets.
+
+use crate::{error_code::Refusal, site::Site};
+use gnomon_groups::{Commit, CommitOffset, Event, GroupError, Name, Reply};
+use gnomon_protocol::{
+    error_code::ErrorCode,
+    messages::{
+        OffsetCommitRequest, OffsetCommitResponse,
+        offset_commit_request::OffsetCommitRequestTopic,
+        offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic},
+    },
+};
+use std::collections::HashMap;
+
+/// Commits a group's positions.
+pub async fn handle(site: &Site, request: OffsetCommitRequest) -> OffsetCommitResponse {
+    let group = Name::from(&*request.group_id.0);
+    let commit = Commit {
+        group: group.clone(),
+        member_id: Name::from(&*request.member_id),
+        instance_id: request.group_instance_id.as_deref().map(Name::from),
+        generation: request.generation_id_or_member_epoch,
+        retention_ms: (request.retention_time_ms >= 0).then_some(request.retention_time_ms),
+        offsets: request.topics.iter().flat_map(|topic| known_offsets(site, topic)).collect(),
+    };
+    let committed = site.groups.submit(&group, Event::Commit(commit)).await.and_then(Reply::into_committed);
+    let outcome: Result<HashMap<(Name, i32), i16>, GroupError> = committed.map(|partitions| {
+        let code = |result: Result<(), GroupError>| result.map_or_else(|error| error.code().code(), |()| 0);
+        partitions.into_iter().map(|partition| ((partition.topic, partition.partition), code(partition.result))).collect()
+    });
+    let topics = request.topics.into_iter().map(|topic| {
+        let name = Name::from(&*topic.name.0);
+        let partitions = topic.partitions.iter().map(|partition| {
+            let index = partition.partition_index;
+            let code = match &outcome {
+                _ if !exists(site, &name, index) => ErrorCode::UnknownTopicOrPartition.code(),
+                Ok(codes) => codes.get(&(name.clone(), index)).copied().unwrap_or(ErrorCode::UnknownTopicOrPartition.code()),
+                Err(error) => error.code().code(),
+            };
+            OffsetCommitResponsePartition::default().with_partition_index(index).with_error_code(code)
+        });
+        OffsetCommitResponseTopic::default().with_partitions(partitions.collect()).with_name(topic.name)
+    });
+    OffsetCommitResponse::default().with_topics(topics.collect())
+}
+
+fn exists(site: &Site, topic: &str, partition: i32) -> bool {
+    let image = site.catalog.image();
+    image.topic_by_name(topic).is_some_and(|topic| usize::try_from(partition).is_ok_and(|index| index < topic.partitions.len()))
+}
+
+fn known_offsets(site: &Site, topic: &OffsetCommitRequestTopic) -> Vec<CommitOffset> {
+    let name = Name::from(&*topic.name.0);
+    let paired = site.is_paired(&name);
+    let known = topic.partitions.iter().filter(|partition| exists(site, &name, partition.partition_index));
+    let offset = |partition: &gnomon_protocol::messages::offset_commit_request::OffsetCommitRequestPartition| CommitOffset {
+        topic: name.clone(),
+        partition: partition.partition_index,
+        offset: partition.committed_offset,
+        leader_epoch: partition.committed_leader_epoch,
+        metadata: partition.committed_metadata.as_deref().unwrap_or_default().into(),
+        paired,
+    };
+    known.map(offset).collect()
+}

@@ -1,0 +1,211 @@
+//! Produce, key 0, versions 0-13.
+//!
+//! Behaviour
+//! - One batch a partition, appended in the order of arrival; only the waiting for acks=all overlaps with later requests.
+//! - acks=1 is answered at append, acks=all when the high watermark has passed the batch, within `timeout_ms`.
+//! - acks=0 has no response; an error closes the connection, so that the client looks for the leader again.
+//! - A write to a shadow topic is POLICY_VIOLATION, with a message that names link, source and what to do.
+//! - A transactional id is refused: there is no coordinator yet.
+//!
+//! Version notes
+//! - Versions 0-2 are advertised because older clients look for them (KAFKA-18659), and answered with UNSUPPORTED_VERSION.
+//! - zstd from version 7 (KIP-110); error messages from version 8 (KIP-467); current leader from version 10 (KIP-951); topic ids from version 13 (KIP-516).
+
+use crate::{
+    config::limits::WAIT_MAX,
+    context::Context,
+    dispatch::{close, respond},
+    error_code::{self, Refusal},
+    net::answer::{Answer, Outgoing},
+    site::Site,
+};
+use bytes::Bytes;
+use gnomon_partition::{Handle, Origin};
+use gnomon_protocol::{
+    batch::BatchView,
+    error_code::ErrorCode,
+    header::RequestHeader,
+    ids::{LeaderEpoch, Offset, Uuid},
+    messages::{
+        BrokerId, ProduceResponse, ResponseKind, TopicName,
+        produce_response::{LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse},
+    },
+    produce::{ProducePartition, ProduceRequest, ProduceTopic, decode_produce, encode_unsupported},
+    request::encode_response,
+    wire::StrBytes,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout_at};
+
+/// First version whose batches may be compressed by zstd.
+const ZSTD_SINCE: i16 = 7;
+
+/// First version that is understood.
+const UNDERSTOOD_SINCE: i16 = 3;
+
+const ACKS_NONE: i16 = 0;
+const ACKS_LEADER: i16 = 1;
+const ACKS_ALL: i16 = -1;
+
+/// A partition's result, and what must become durable before it may be told.
+struct Appended {
+    response: PartitionProduceResponse,
+    awaits: Option<(Handle, Offset)>,
+}
+
+/// Appends everything at once; what remains is waiting.
+pub fn begin(site: &Arc<Site>, context: Context, header: &RequestHeader, body: Bytes) -> Answer {
+    let request = match decode_produce(header.api_version, body) {
+        Ok(request) => request,
+        Err(error) => return close(format!("Produce version {}: {error}", header.api_version)),
+    };
+    if header.api_version < UNDERSTOOD_SINCE {
+        return match request.acks {
+            ACKS_NONE => close(format!("Produce version {} is not supported", header.api_version)),
+            _ => Answer::Now(Outgoing::Bytes(encode_unsupported(header.api_version, header.correlation_id, &request).freeze())),
+        };
+    }
+    let acks = request.acks;
+    let wait = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)).min(WAIT_MAX);
+    let topics = append_all(site, &context, request);
+    match acks {
+        ACKS_NONE => match first_error(&topics) {
+            Some(code) => close(format!("a produce with acks=0 failed: {}", code.name())),
+            None => Answer::Now(Outgoing::Nothing),
+        },
+        ACKS_ALL if topics.iter().any(|topic| topic.partitions.iter().any(|partition| partition.awaits.is_some())) => {
+            let (site, header) = (site.clone(), header.clone());
+            Answer::Waiting(Box::pin(async move {
+                let response = wait_all(&site, &context, topics, Instant::now() + wait).await;
+                match encode_response(header.api_key, header.api_version, header.correlation_id, &ResponseKind::Produce(response)) {
+                    Ok(frame) => Outgoing::Bytes(frame.freeze()),
+                    Err(error) => Outgoing::Close(format!("no response for Produce version {}: {error}", header.api_version)),
+                }
+            }))
+        }
+        _ => {
+            let response = assemble(site, &context, topics);
+            respond(header, header.api_version, ResponseKind::Produce(response))
+        }
+    }
+}
+
+/// One topic's results.
+struct TopicAppended {
+    name: StrBytes,
+    id: Uuid,
+    partitions: Vec<Appended>,
+}
+
+fn append_all(site: &Site, context: &Context, request: ProduceRequest) -> Vec<TopicAppended> {
+    let refused = if !matches!(request.acks, ACKS_NONE | ACKS_LEADER | ACKS_ALL) {
+        Some((ErrorCode::InvalidRequiredAcks, "acks must be 0, 1 or -1 (all)"))
+    } else if request.transactional_id.is_some() {
+        Some((ErrorCode::TransactionalIdAuthorizationFailed, "transactions are not supported by this version of Gnomon"))
+    } else {
+        None
+    };
+    let now_ms = site.clock.now().wall.0;
+    let origin = Origin::Client { zstd_allowed: context.version >= ZSTD_SINCE };
+    let topic = |topic: ProduceTopic| {
+        let partitions = topic.partitions.into_iter().map(|partition| match refused {
+            Some((code, why)) => failed(partition.index, code, Some(why.to_owned())),
+            None => append(site, topic.name.as_ref(), topic.topic_id, partition, origin, now_ms),
+        });
+        TopicAppended {
+            partitions: partitions.collect(),
+            id: topic.topic_id.unwrap_or_default(),
+            name: topic.name.clone().unwrap_or_default(),
+        }
+    };
+    request.topics.into_iter().map(topic).collect()
+}
+
+fn append(site: &Site, name: Option<&StrBytes>, id: Option<Uuid>, partition: ProducePartition, origin: Origin, now_ms: i64) -> Appended {
+    let index = partition.index;
+    let found = match (name, id) {
+        (_, Some(id)) => site.partitions.by_id(id, index),
+        (Some(name), None) => site.partitions.by_name(name, index),
+        (None, None) => return failed(index, ErrorCode::InvalidRequest, None),
+    };
+    let handle = match found {
+        Ok(handle) => handle,
+        Err(unavailable) => return failed(index, error_code::unavailable(&unavailable), None),
+    };
+    let mut records = partition.records.unwrap_or_default();
+    let batch = match BatchView::parse_first(&mut records) {
+        Ok(Some(batch)) if records.is_empty() => batch,
+        Ok(Some(_)) => return failed(index, ErrorCode::InvalidRecord, Some("more than one batch for a partition".into())),
+        Ok(None) => return failed(index, ErrorCode::CorruptMessage, Some("no whole batch for a partition".into())),
+        Err(error) => return failed(index, error_code::batch(&error), Some(error.to_string())),
+    };
+    match handle.append(batch, origin, now_ms) {
+        Ok(appended) => Appended {
+            response: PartitionProduceResponse::default()
+                .with_index(index)
+                .with_base_offset(appended.base_offset)
+                .with_log_append_time_ms(appended.log_append_time_ms)
+                .with_log_start_offset(appended.log_start),
+            awaits: Some((handle, appended.last_offset + 1)),
+        },
+        Err(error) => {
+            let code = error.code();
+            let mut appended = failed(index, code, Some(error.to_string()));
+            if matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch) {
+                let LeaderEpoch(epoch) = handle.leader_epoch();
+                appended.response.current_leader =
+                    LeaderIdAndEpoch::default().with_leader_id(BrokerId(site.config.broker_id)).with_leader_epoch(epoch);
+            }
+            appended
+        }
+    }
+}
+
+fn failed(index: i32, code: ErrorCode, message: Option<String>) -> Appended {
+    let response = PartitionProduceResponse::default()
+        .with_index(index)
+        .with_error_code(code.code())
+        .with_base_offset(-1)
+        .with_log_append_time_ms(-1)
+        .with_log_start_offset(-1)
+        .with_error_message(message.map(StrBytes::from_string));
+    Appended { response, awaits: None }
+}
+
+fn first_error(topics: &[TopicAppended]) -> Option<ErrorCode> {
+    let codes = topics.iter().flat_map(|topic| topic.partitions.iter().map(|partition| partition.response.error_code));
+    codes.filter_map(ErrorCode::from_code).find(|code| !code.is_none())
+}
+
+async fn wait_all(site: &Site, context: &Context, mut topics: Vec<TopicAppended>, deadline: Instant) -> ProduceResponse {
+    for partition in topics.iter_mut().flat_map(|topic| topic.partitions.iter_mut()) {
+        let Some((handle, end)) = partition.awaits.take() else { continue };
+        let code = match timeout_at(deadline, handle.durable(end)).await {
+            Ok(Ok(())) => continue,
+            Ok(Err(lost)) => lost.code(),
+            Err(_) => ErrorCode::RequestTimedOut,
+        };
+        *partition = failed(partition.response.index, code, None);
+    }
+    assemble(site, context, topics)
+}
+
+fn assemble(site: &Site, context: &Context, topics: Vec<TopicAppended>) -> ProduceResponse {
+    let unknown = LeaderIdAndEpoch::default();
+    let names_leader = topics.iter().any(|topic| topic.partitions.iter().any(|partition| partition.response.current_leader != unknown));
+    let endpoint = NodeEndpoint::default()
+        .with_node_id(BrokerId(site.config.broker_id))
+        .with_host(super::text(&context.advertise.host))
+        .with_port(i32::from(context.advertise.port));
+    let topic = |topic: TopicAppended| {
+        TopicProduceResponse::default()
+            .with_name(TopicName(topic.name))
+            .with_topic_id(topic.id)
+            .with_partition_responses(topic.partitions.into_iter().map(|partition| partition.response).collect())
+    };
+    ProduceResponse::default().with_responses(topics.into_iter().map(topic).collect()).with_node_endpoints(if names_leader {
+        vec![endpoint]
+    } else {
+        Vec::new()
+    })
+}

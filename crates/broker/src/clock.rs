@@ -1,0 +1,32 @@
+//! The only clock. Everything else is told the time.
+
+use gnomon_machine::{Mono, Now, Wall};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::{Instant, sleep_until};
+
+/// Reads the time: monotonic from the runtime (so that a paused runtime stands still), wall from the system.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// Starts counting now. Must be called inside a runtime.
+    pub fn start() -> Clock {
+        Clock { start: Instant::now() }
+    }
+
+    /// The present time.
+    pub fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+        Now { mono: Mono(self.start.elapsed().as_millis() as u64), wall: Wall(wall) }
+    }
+
+    /// Sleeps until `deadline`, or for ever without one.
+    pub async fn sleep_until(&self, deadline: Option<Mono>) {
+        match deadline {
+            Some(Mono(ms)) => sleep_until(self.start + Duration::from_millis(ms)).await,
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What a site is told at its start: read from a file and flags ([`raw`]), checked into [`Config`], bounded by [`limits`].
+
+pub mod limits;
+pub mod raw;
+
+use std::{fmt, net::SocketAddr, path::PathBuf};
+
+pub use raw::{ConfigError, RawConfig};
+
+/// A site's checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where everything durable lies.
+    pub data: PathBuf,
+    /// Where Kafka clients connect, each with the address that they are told to use.
+    pub listeners: Vec<Listener>,
+    /// Where operators connect: HTTP.
+    pub admin: SocketAddr,
+    /// The site's short name.
+    pub site_name: String,
+    /// Prefixes of the topics that this site creates and others only shadow.
+    pub owns: Vec<String>,
+    /// Files that each describe a link to be made at the first start.
+    pub link_files: Vec<PathBuf>,
+    /// Marks the producer ids of this site, 1 to 4095: ids of two sites never meet.
+    pub producer_tag: u16,
+    /// This broker's id.
+    pub broker_id: i32,
+    /// Whether a client's metadata request for a missing topic creates it (`auto.create.topics.enable`).
+    pub auto_create_topics: bool,
+    /// Partitions of a topic whose creator does not say (`num.partitions`).
+    pub default_partitions: i32,
+    /// Whether records are shown and acknowledged before they are fsynced, for topics that do not say.
+    pub write_caching: bool,
+    /// How long the first rebalance of an empty group waits for more members (`group.initial.rebalance.delay.ms`).
+    pub group_initial_rebalance_delay_ms: u64,
+    /// The largest request taken (`socket.request.max.bytes`).
+    pub request_bytes_max: usize,
+}
+
+/// One address that Kafka clients connect to.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Bound here.
+    pub bind: SocketAddr,
+    /// What clients are told to connect to, when they came in by this listener; without a port the bound one.
+    pub advertise: Option<Endpoint>,
+}
+
+/// A host and port as a client is told them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// A name or an address.
+    pub host: String,
+    /// 0 stands for the bound port.
+    pub port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+    }
+}

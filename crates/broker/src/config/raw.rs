@@ -1,0 +1,220 @@
+//! The configuration as written: `gnomon.toml`, then flags over it. Unknown keys and bad values are named.
+//!
+//! Every default stands here.
+
+use super::{Config, Endpoint, Listener, limits};
+use serde::{Deserialize, Serialize};
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    path::{Path, PathBuf},
+};
+
+/// `gnomon.toml`; also what `pair` writes. Relative paths start at the file's folder.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RawConfig {
+    /// Data directory. Default `gnomon-data`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    /// Kafka address to bind. Default `127.0.0.1:9092`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
+    /// Address that clients are told. Default: the bound one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<String>,
+    /// Admin address to bind. Default `127.0.0.1:9644`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<String>,
+    /// Short name of the site. Default `gnomon`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site_name: Option<String>,
+    /// Prefixes of the topics this site owns. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub owns: Vec<String>,
+    /// Link files. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub link: Vec<PathBuf>,
+    /// 1 to 4095, another one at each site of a pair. Default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub producer_tag: Option<u16>,
+    /// This broker's id. Default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broker_id: Option<i32>,
+    /// Default true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auto_create_topics: Option<bool>,
+    /// Default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_partitions: Option<i32>,
+    /// Default false: records are fsynced before anyone sees them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write_caching: Option<bool>,
+    /// Milliseconds. Default 3000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_initial_rebalance_delay_ms: Option<u64>,
+    /// Bytes. Default 104857600.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_bytes_max: Option<usize>,
+}
+
+/// What is wrong with a configuration, and where.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{path}: {why}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why, as the parser says it.
+        why: String,
+    },
+    /// A value is out of range or malformed.
+    #[error("{key} = {value}: {why}")]
+    Value {
+        /// The key, as in the file.
+        key: &'static str,
+        /// What was given.
+        value: String,
+        /// What would be right.
+        why: String,
+    },
+}
+
+impl RawConfig {
+    /// Reads `gnomon.toml`; its relative paths are made to start at its folder.
+    pub fn read(path: &Path) -> Result<RawConfig, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let mut raw: RawConfig =
+            toml::from_str(&text).map_err(|error| ConfigError::Parse { path: path.to_owned(), why: error.to_string() })?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        raw.data = Some(folder.join(raw.data.unwrap_or_else(|| ".".into())));
+        raw.link = raw.link.iter().map(|file| folder.join(file)).collect();
+        Ok(raw)
+    }
+
+    /// `self` wherever it says something, else `below`.
+    pub fn over(self, below: RawConfig) -> RawConfig {
+        RawConfig {
+            data: self.data.or(below.data),
+            listen: self.listen.or(below.listen),
+            advertise: self.advertise.or(below.advertise),
+            admin: self.admin.or(below.admin),
+            site_name: self.site_name.or(below.site_name),
+            owns: if self.owns.is_empty() { below.owns } else { self.owns },
+            link: if self.link.is_empty() { below.link } else { self.link },
+            producer_tag: self.producer_tag.or(below.producer_tag),
+            broker_id: self.broker_id.or(below.broker_id),
+            auto_create_topics: self.auto_create_topics.or(below.auto_create_topics),
+            default_partitions: self.default_partitions.or(below.default_partitions),
+            write_caching: self.write_caching.or(below.write_caching),
+            group_initial_rebalance_delay_ms: self.group_initial_rebalance_delay_ms.or(below.group_initial_rebalance_delay_ms),
+            request_bytes_max: self.request_bytes_max.or(below.request_bytes_max),
+        }
+    }
+
+    /// Checks every value and fills in the defaults.
+    pub fn check(self) -> Result<Config, ConfigError> {
+        let site_name = self.site_name.unwrap_or_else(|| "gnomon".into());
+        if site_name.is_empty() || site_name.len() > 64 || !site_name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
+            return Err(bad("site-name", site_name, "must be 1 to 64 characters of A-Z a-z 0-9 . _ -"));
+        }
+        if let Some(prefix) = self.owns.iter().find(|prefix| prefix.is_empty()) {
+            return Err(bad("owns", prefix, "an empty prefix would own every topic"));
+        }
+        let producer_tag = in_range("producer-tag", self.producer_tag.unwrap_or(1), 1..=4095)?;
+        Ok(Config {
+            data: self.data.unwrap_or_else(|| "gnomon-data".into()),
+            listeners: vec![Listener {
+                bind: address("listen", self.listen.as_deref().unwrap_or("127.0.0.1:9092"))?,
+                advertise: self.advertise.as_deref().map(|text| endpoint("advertise", text)).transpose()?,
+            }],
+            admin: address("admin", self.admin.as_deref().unwrap_or("127.0.0.1:9644"))?,
+            site_name,
+            owns: self.owns,
+            link_files: self.link,
+            producer_tag,
+            broker_id: in_range("broker-id", self.broker_id.unwrap_or(1), 0..=i32::MAX)?,
+            auto_create_topics: self.auto_create_topics.unwrap_or(true),
+            default_partitions: in_range("default-partitions", self.default_partitions.unwrap_or(1), 1..=limits::PARTITIONS_PER_TOPIC_MAX)?,
+            write_caching: self.write_caching.unwrap_or(false),
+            group_initial_rebalance_delay_ms: in_range(
+                "group-initial-rebalance-delay-ms",
+                self.group_initial_rebalance_delay_ms.unwrap_or(3_000),
+                0..=600_000,
+            )?,
+            request_bytes_max: in_range(
+                "request-bytes-max",
+                self.request_bytes_max.unwrap_or(limits::REQUEST_BYTES_MAX),
+                1_024..=i32::MAX as usize,
+            )?,
+        })
+    }
+}
+
+fn bad(key: &'static str, value: impl ToString, why: impl ToString) -> ConfigError {
+    ConfigError::Value { key, value: value.to_string(), why: why.to_string() }
+}
+
+fn in_range<T: PartialOrd + ToString + Copy>(key: &'static str, value: T, range: std::ops::RangeInclusive<T>) -> Result<T, ConfigError> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    Err(bad(key, value.to_string(), format!("must be from {} to {}", range.start().to_string(), range.end().to_string())))
+}
+
+fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
+    let mut found = text.to_socket_addrs().map_err(|error| bad(key, text, format!("must be HOST:PORT ({error})")))?;
+    found.next().ok_or_else(|| bad(key, text, "has no address"))
+}
+
+fn endpoint(key: &'static str, text: &str) -> Result<Endpoint, ConfigError> {
+    let wrong = || bad(key, text, "must be HOST:PORT, with a host that clients can reach");
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    if host.is_empty() || host == "0.0.0.0" || host == "::" {
+        return Err(wrong());
+    }
+    Ok(Endpoint { host: host.to_owned(), port: port.parse().map_err(|_| wrong())? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid() {
+        let config = RawConfig::default().check().expect("defaults");
+        assert_eq!((config.broker_id, config.producer_tag, config.write_caching), (1, 1, false));
+    }
+
+    #[test]
+    fn a_bad_value_is_named_with_its_key() {
+        let error = RawConfig { producer_tag: Some(5000), ..RawConfig::default() }.check().expect_err("out of range").to_string();
+        assert_eq!(error, "producer-tag = 5000: must be from 1 to 4095");
+        let error =
+            RawConfig { advertise: Some("0.0.0.0:9092".into()), ..RawConfig::default() }.check().expect_err("unreachable").to_string();
+        assert!(error.starts_with("advertise = 0.0.0.0:9092"), "{error}");
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let file = RawConfig { site_name: Some("a".into()), owns: vec!["a_".into()], ..RawConfig::default() };
+        let flags = RawConfig { site_name: Some("b".into()), ..RawConfig::default() };
+        let both = flags.over(file);
+        assert_eq!((both.site_name.as_deref(), both.owns.len()), (Some("b"), 1));
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error() {
+        let error = toml::from_str::<RawConfig>("listne = \"x\"").expect_err("unknown key").to_string();
+        assert!(error.contains("listne"), "{error}");
+    }
+}

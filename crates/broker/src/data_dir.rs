@@ -1,0 +1,95 @@
+//! The data directory itself: one process at a time, a format that this build knows, and whether the kernel that wrote it still runs.
+//!
+//! The boot id is written only when every partition has been recovered since that boot ([`DataDir::all_recovered`]): until then a further start
+//! recovers what is left as carefully as the first one.
+
+use gnomon_storage::{Boot, Disk, LockGuard};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// The format of everything in the directory. A higher one was written by a newer version.
+const FORMAT: &str = "gnomon-format 1\n";
+
+const LOCK_FILE: &str = "lock";
+const FORMAT_FILE: &str = "format";
+const BOOT_FILE: &str = "boot";
+
+/// A data directory that is ours until this is dropped.
+pub struct DataDir {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    boot: Boot,
+    _lock: Box<dyn LockGuard>,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// It cannot be made, read or written.
+    #[error("cannot use the data directory {path}: {source}")]
+    Io {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process has it.
+    #[error("the data directory {path} is in use: {source}")]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// Who has it, as far as is known.
+        source: io::Error,
+    },
+    /// Written by another version.
+    #[error("the data directory {path} has the format {found:?}; this version of Gnomon reads {FORMAT:?} only")]
+    Format {
+        /// The directory.
+        path: PathBuf,
+        /// What its format file says.
+        found: String,
+    },
+}
+
+impl DataDir {
+    /// Takes the directory, making it where it does not exist.
+    pub fn take(disk: Arc<dyn Disk>, path: &Path) -> Result<DataDir, DataDirError> {
+        let failed = |source| DataDirError::Io { path: path.to_owned(), source };
+        disk.create_dir_all(path).map_err(failed)?;
+        let lock = disk.lock(&path.join(LOCK_FILE)).map_err(|source| DataDirError::Locked { path: path.to_owned(), source })?;
+        match read(&*disk, &path.join(FORMAT_FILE)).map_err(failed)? {
+            None => disk.write_atomic(&path.join(FORMAT_FILE), FORMAT.as_bytes()).map_err(failed)?,
+            Some(found) if found == FORMAT => {}
+            Some(found) => return Err(DataDirError::Format { path: path.to_owned(), found }),
+        }
+        let boot = match read(&*disk, &path.join(BOOT_FILE)).map_err(failed)? {
+            Some(boot_id) if Some(boot_id.as_str()) == disk.boot_id().as_deref() => Boot::Same,
+            _ => Boot::Other,
+        };
+        Ok(DataDir { disk, path: path.to_owned(), boot, _lock: lock })
+    }
+
+    /// Whether the kernel that wrote the directory still runs.
+    pub fn boot(&self) -> Boot {
+        self.boot
+    }
+
+    /// Every partition has been opened since this boot.
+    pub fn all_recovered(&self) -> io::Result<()> {
+        match self.disk.boot_id() {
+            Some(boot_id) => self.disk.write_atomic(&self.path.join(BOOT_FILE), boot_id.as_bytes()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<String>> {
+    match disk.read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

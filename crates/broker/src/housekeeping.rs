@@ -1,0 +1,58 @@
+//! What happens by itself: retention and checkpoints of open partitions, and at the first start after a boot the recovery of all that nobody
+//! has asked for yet.
+
+use crate::{data_dir::DataDir, site::Site, supervise::stopped};
+use gnomon_storage::Boot;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::watch, time::sleep};
+use tracing::{error, warn};
+
+/// How often retention and checkpoints are looked at.
+const INTERVAL: Duration = Duration::from_secs(30);
+
+/// Runs until the site stops.
+pub async fn run(site: Arc<Site>, data_dir: Arc<DataDir>, mut stopping: watch::Receiver<bool>) {
+    let work = async {
+        recover_all(&site, &data_dir).await;
+        loop {
+            sleep(INTERVAL).await;
+            retain(&site);
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stopped(&mut stopping) => {}
+        () = work => {}
+    }
+}
+
+/// After another boot every partition is recovered before that boot counts as seen.
+async fn recover_all(site: &Site, data_dir: &DataDir) {
+    if data_dir.boot() == Boot::Other {
+        let image = site.catalog.image();
+        for topic in image.topics.values() {
+            for index in topic.indexes() {
+                if let Err(failure) = site.partitions.by_id(topic.id, index) {
+                    error!(topic = %topic.name, partition = index, "not recovered: {failure}");
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    if let Err(failure) = data_dir.all_recovered() {
+        warn!("cannot record that everything is recovered: {failure}; the next start will recover again");
+    }
+}
+
+fn retain(site: &Site) {
+    let now_ms = site.clock.now().wall.0;
+    for (id, handle) in site.partitions.all_open() {
+        if let Err(failure) = handle.apply_retention(now_ms) {
+            warn!(partition = %id, "retention: {failure}");
+        }
+        if let Err(failure) = handle.checkpoint() {
+            warn!(partition = %id, "checkpoint: {failure}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Binds an address, accepts connections and serves each in a task of its own until the broker stops.
+
+use super::connection;
+use crate::{
+    config::{Endpoint, Listener as ListenerConfig, limits::CONNECTIONS_MAX},
+    context::Connection,
+    site::Site,
+    supervise::stopped,
+};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+use tracing::{debug, warn};
+
+/// A bound address, not yet accepting.
+pub struct Listener {
+    socket: TcpListener,
+    advertise: Endpoint,
+}
+
+/// An address cannot be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}; is another process using it?")]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// Binds any address of ours, so that every listener fails alike.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|source| BindError { address, source })
+}
+
+impl Listener {
+    /// Binds the address; a port of 0 becomes a free one, and is advertised.
+    pub async fn bind(config: &ListenerConfig) -> Result<Listener, BindError> {
+        let socket = bind(config.bind).await?;
+        let bound = socket.local_addr().map_err(|source| BindError { address: config.bind, source })?;
+        let mut advertise = config.advertise.clone().unwrap_or_else(|| Endpoint { host: bound.ip().to_string(), port: 0 });
+        if advertise.port == 0 {
+            advertise.port = bound.port();
+        }
+        Ok(Listener { socket, advertise })
+    }
+
+    /// What clients of this listener are told to connect to.
+    pub fn advertised(&self) -> &Endpoint {
+        &self.advertise
+    }
+
+    /// Accepts until `stopping` says so; then connections end, finishing what is under way.
+    pub async fn accept(self, site: Arc<Site>, mut stopping: watch::Receiver<bool>) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = stopped(&mut stopping) => break,
+                Some(_) = connections.join_next(), if !connections.is_empty() => {}
+                accepted = self.socket.accept() => match accepted {
+                    Ok((stream, peer)) => {
+                        let Ok(place) = places.clone().try_acquire_owned() else {
+                            warn!(%peer, limit = CONNECTIONS_MAX, "too many connections: closed a new one");
+                            continue;
+                        };
+                        let connection = Arc::new(Connection { peer, advertise: self.advertise.clone() });
+                        let site = site.clone();
+                        connections.spawn(async move {
+                            let ended = connection::serve(stream, site, connection).await;
+                            debug!(%peer, "connection ended: {ended}");
+                            drop(place);
+                        });
+                    }
+                    Err(error) => {
+                        // Out of file handles, most likely: wait for some to be given back rather than spin.
+                        warn!("cannot accept a connection: {error}");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                },
+            }
+        }
+        drop(self.socket);
+        connections.abort_all();
+        while connections.join_next().await.is_some() {}
+    }
+}

@@ -1,0 +1,189 @@
+//! (topic id, index) to handle: partitions are opened when they are first used, with the role that the catalog image gives them.
+//!
+//! A role follows the published image: [`Partitions::apply`] swaps the image first and then goes over the open partitions, and opening
+//! happens under the entry's lock; so whichever comes second sees the other. Not here: what roles mean.
+
+use arc_swap::ArcSwap;
+use dashmap::{DashMap, Entry};
+use gnomon_catalog::{Image, Partition as PartitionRecord, SiteDefaults, TimestampType, Topic, Writers as WritersView};
+use gnomon_partition::{Env, Fence, Handle, LinkLabel, OpenError, PartitionId, Replica, Role, Settings, Writers};
+use gnomon_protocol::ids::TopicId;
+use gnomon_storage::LogOptions;
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tracing::{error, warn};
+
+/// Why a partition cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unavailable {
+    /// No topic has this name.
+    #[error("there is no such topic")]
+    UnknownTopic,
+    /// No topic has this id.
+    #[error("no topic has this id")]
+    UnknownTopicId,
+    /// The topic has fewer partitions.
+    #[error("the topic has no such partition")]
+    UnknownPartition,
+    /// Its log cannot be opened.
+    #[error(transparent)]
+    Open(Box<OpenError>),
+}
+
+/// Every partition that has been used.
+pub struct Partitions {
+    env: Env,
+    folder: PathBuf,
+    broker_id: i32,
+    defaults: SiteDefaults,
+    image: ArcSwap<Image>,
+    open: DashMap<PartitionId, Handle>,
+}
+
+/// Where a partition's files lie, below a site's data directory: named by the topic's id, so that a name can be used again.
+pub fn partition_folder(data: &Path, id: PartitionId) -> PathBuf {
+    data.join("partitions").join(format!("{}-{}", id.topic_id.simple(), id.index))
+}
+
+impl Partitions {
+    /// None is open yet.
+    pub fn new(env: Env, folder: PathBuf, broker_id: i32, defaults: SiteDefaults) -> Partitions {
+        Partitions { env, folder, broker_id, defaults, image: ArcSwap::default(), open: DashMap::new() }
+    }
+
+    /// The published image.
+    pub fn image(&self) -> Arc<Image> {
+        self.image.load_full()
+    }
+
+    /// What the site sets for topics that do not say.
+    pub fn defaults(&self) -> &SiteDefaults {
+        &self.defaults
+    }
+
+    /// A partition by its topic's name.
+    pub fn by_name(&self, name: &str, index: i32) -> Result<Handle, Unavailable> {
+        let topic_id = *self.image.load().names.get(name).ok_or(Unavailable::UnknownTopic)?;
+        self.by_id(topic_id, index)
+    }
+
+    /// A partition by its topic's id.
+    pub fn by_id(&self, topic_id: TopicId, index: i32) -> Result<Handle, Unavailable> {
+        let id = PartitionId { topic_id, index };
+        if let Some(handle) = self.open.get(&id) {
+            return Ok(handle.clone());
+        }
+        match self.open.entry(id) {
+            Entry::Occupied(entry) => Ok(entry.get().clone()),
+            Entry::Vacant(entry) => {
+                let image = self.image.load();
+                let topic = image.topic(topic_id).ok_or(Unavailable::UnknownTopicId)?;
+                let record = topic.partition(index).ok_or(Unavailable::UnknownPartition)?;
+                let opened = self.open(id, role(&image, topic, record, self.broker_id), settings(topic, record, &self.defaults));
+                Ok(entry.insert(opened?).clone())
+            }
+        }
+    }
+
+    /// Opens a partition that no image knows: the catalog's own.
+    pub fn open(&self, id: PartitionId, role: Role, settings: Settings) -> Result<Handle, Unavailable> {
+        let folder = partition_folder(&self.folder, id);
+        Handle::open(&self.env, folder, id, role, settings).map_err(|error| {
+            error!(partition = %id, "cannot open: {error}");
+            Unavailable::Open(Box::new(error))
+        })
+    }
+
+    /// The partitions that are open now.
+    pub fn all_open(&self) -> Vec<(PartitionId, Handle)> {
+        self.open.iter().map(|entry| (*entry.key(), entry.value().clone())).collect()
+    }
+
+    /// Publishes an image: open partitions take the roles and settings that it gives them.
+    pub fn apply(&self, image: Arc<Image>) {
+        let before = self.image.swap(image.clone());
+        for (id, handle) in self.all_open() {
+            let (old, new) = (before.topic(id.topic_id), image.topic(id.topic_id));
+            let same_topic = matches!((old, new), (Some(old), Some(new)) if Arc::ptr_eq(old, new));
+            if same_topic && Arc::ptr_eq(&before.links, &image.links) {
+                continue;
+            }
+            if let Some((topic, record)) = new.and_then(|topic| Some((topic, topic.partition(id.index)?))) {
+                handle.set_settings(settings(topic, record, &self.defaults));
+                let role = role(&image, topic, record, self.broker_id);
+                if handle.role() != role {
+                    handle.set_role(role);
+                }
+            }
+        }
+    }
+
+    /// Deletes a partition's files: its topic is gone from the image. Idempotent.
+    pub fn delete(&self, id: PartitionId) {
+        if let Some((_, handle)) = self.open.remove(&id)
+            && let Err(error) = handle.delete()
+        {
+            warn!(partition = %id, "cannot delete: {error}");
+        }
+        match self.env.disk.remove_dir_all(&partition_folder(&self.folder, id)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => warn!(partition = %id, "cannot remove its files: {error}"),
+        }
+    }
+}
+
+/// The role that an image gives a partition.
+fn role(image: &Image, topic: &Topic, record: &PartitionRecord, broker_id: i32) -> Role {
+    let replica = match record.leader == broker_id {
+        true => Replica::Leader(record.leader_epoch),
+        false => Replica::Follower { leader: record.leader, epoch: record.leader_epoch },
+    };
+    let writers = match image.writers(topic) {
+        WritersView::Clients => Writers::Clients,
+        WritersView::Site => Writers::Site,
+        WritersView::FailingOver => Writers::FailingOver,
+        WritersView::Link { name, source, advice, fence, .. } => {
+            Writers::Link { link: Arc::new(LinkLabel { name, source, advice }), fence: Fence(fence) }
+        }
+    };
+    Role { replica, writers }
+}
+
+/// A topic's settings as its partition needs them.
+fn settings(topic: &Topic, record: &PartitionRecord, defaults: &SiteDefaults) -> Settings {
+    let config = gnomon_catalog::TopicConfig::resolve(&topic.configs, defaults);
+    // What coordinators remember must survive power loss whatever the site's default says, and has no client's limits.
+    let internal = topic.internal;
+    Settings {
+        log: log_options(&config),
+        write_caching: config.write_caching && !internal && !topic.name.starts_with("__"),
+        message_bytes_max: if internal { i32::MAX } else { config.max_message_bytes },
+        timestamp_type: match config.timestamp_type {
+            TimestampType::CreateTime => gnomon_partition::TimestampType::CreateTime,
+            TimestampType::LogAppendTime => gnomon_partition::TimestampType::LogAppendTime,
+        },
+        timestamp_before_max_ms: config.timestamp_before_max_ms,
+        timestamp_after_max_ms: config.timestamp_after_max_ms,
+        compacted: config.compacted && !internal,
+        retention_ms: config.retention_ms.filter(|_| config.deleted && !internal),
+        retention_bytes: config
+            .retention_bytes
+            .filter(|_| config.deleted && !internal)
+            .map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
+        copied_to: record.cut.map_or(0, |cut| cut.end),
+        ..Settings::named(&topic.name)
+    }
+}
+
+fn log_options(config: &gnomon_catalog::TopicConfig) -> LogOptions {
+    LogOptions {
+        segment_bytes: u64::from(config.segment_bytes.unsigned_abs()),
+        segment_ms: Some(config.segment_ms),
+        index_interval_bytes: config.index_interval_bytes.unsigned_abs(),
+        ..LogOptions::default()
+    }
+}

@@ -1,0 +1,216 @@
+//! Shadow links inside the broker: what they need of the site ([`Site`](gnomon_replication::Site)), the link files of the start, and the
+//! actions of the catalog that reach into partitions and groups.
+//!
+//! Not here: copying, discovery, lag (`gnomon-replication`), what a link is (`gnomon-links`), who owns a topic (`gnomon-catalog`).
+
+use crate::{coordinators::catalog::Published, site::Site};
+use gnomon_catalog::{Action, CreateLinkError, Event, Image, Link, LinkId, LinkOutcome, LinkSource, Reply};
+use gnomon_client::BoxFuture;
+use gnomon_groups::{Event as GroupEvent, Name, SyncOffsets, SyncedPartition, TopicsDeleted};
+use gnomon_links::{
+    ConfigError, LinkConfig, LinkStatus,
+    config::SecretRef,
+    loss::{self, Loss},
+    parse_link_file,
+};
+use gnomon_machine::Now;
+use gnomon_partition::{Handle, PartitionId};
+use gnomon_protocol::ids::{TopicId, Uuid};
+use gnomon_replication::{
+    Gone, LinkService, Unavailable,
+    source::{Connect, kafka::KafkaConnect},
+};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+/// A link file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkFileError {
+    /// It cannot be read.
+    #[error("cannot read the link file {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It says something wrong.
+    #[error("{path}: {source}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        source: Box<ConfigError>,
+    },
+    /// The link cannot be made.
+    #[error("{path}: {source}")]
+    Create {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: CreateLinkError,
+    },
+    /// The metadata log was lost.
+    #[error("{path}: the link cannot be recorded")]
+    Unrecorded {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Replication's view of the site.
+struct SiteDoor(Arc<Site>);
+
+impl gnomon_replication::Site for SiteDoor {
+    fn image(&self) -> Arc<Image> {
+        self.0.catalog.image()
+    }
+
+    fn handle(&self, topic: TopicId, partition: i32) -> Result<Handle, Unavailable> {
+        self.0.partitions.by_id(topic, partition).map_err(|error| Unavailable { topic, partition, why: error.to_string() })
+    }
+
+    fn submit(&self, event: Event) -> BoxFuture<'static, Result<Reply, Gone>> {
+        let site = self.0.clone();
+        Box::pin(
+            async move { site.catalog.submit(event).await.map_err(|error| Gone { what: "the metadata machine", why: error.to_string() }) },
+        )
+    }
+
+    fn sync_offsets(&self, sync: SyncOffsets) -> BoxFuture<'static, Result<Vec<SyncedPartition>, Gone>> {
+        let site = self.0.clone();
+        Box::pin(async move {
+            let group = sync.group.clone();
+            let reply = site.groups.submit(&group, GroupEvent::SyncOffsets(sync)).await;
+            reply
+                .and_then(gnomon_groups::Reply::into_offsets_synced)
+                .map_err(|error| Gone { what: "the group machine", why: error.to_string() })
+        })
+    }
+
+    fn now(&self) -> Now {
+        self.0.clock.now()
+    }
+
+    fn random(&self) -> u64 {
+        self.0.fresh_id().as_u64_pair().1
+    }
+
+    fn fresh_id(&self) -> Uuid {
+        self.0.fresh_id()
+    }
+}
+
+/// Makes the links of the link files and starts all there are.
+pub async fn start(site: &Arc<Site>, published: &Arc<OnceLock<Published>>) -> Result<(), LinkFileError> {
+    for path in &site.config.link_files {
+        create_from_file(site, path.clone()).await?;
+    }
+    let service = LinkService::new(Arc::new(SiteDoor(site.clone())), Arc::new(KafkaConnect::tcp(&site.config.site_name)));
+    site.links.get_or_init(|| service);
+    let follower = Arc::downgrade(site);
+    // An image that is published from here on reaches the links by itself.
+    let _ = published.set(Box::new(move |image| {
+        if let Some(site) = follower.upgrade()
+            && let Some(links) = site.links.get()
+        {
+            links.reconcile(&image);
+        }
+    }));
+    if let Some(links) = site.links.get() {
+        links.reconcile(&site.catalog.image());
+    }
+    Ok(())
+}
+
+async fn create_from_file(site: &Site, path: PathBuf) -> Result<(), LinkFileError> {
+    let text = std::fs::read_to_string(&path).map_err(|source| LinkFileError::Read { path: path.clone(), source })?;
+    let config = parse(&text).map_err(|source| LinkFileError::Parse { path: path.clone(), source: Box::new(source) })?;
+    let name = config.name.to_string();
+    let event = Event::CreateLink { id: fresh_link_id(), config: Box::new(config), source: LinkSource::File };
+    match site.catalog.submit(event).await {
+        Ok(Reply::CreateLink(Ok(created))) => match created.outcome {
+            LinkOutcome::Made => info!(link = name, "made from {}", path.display()),
+            LinkOutcome::Stands { differences } => {
+                for difference in differences {
+                    warn!(link = name, "{} differs from the link as it stands: {difference}", path.display());
+                }
+            }
+        },
+        Ok(Reply::CreateLink(Err(error @ CreateLinkError::Deleted { .. }))) => warn!("{}: {error}", path.display()),
+        Ok(Reply::CreateLink(Err(source))) => return Err(LinkFileError::Create { path, source }),
+        Ok(_) | Err(_) => return Err(LinkFileError::Unrecorded { path }),
+    }
+    Ok(())
+}
+
+/// Reads a link file's text; secrets come from the environment and from files.
+pub fn parse(text: &str) -> Result<LinkConfig, ConfigError> {
+    parse_link_file(text, &resolve)
+}
+
+fn resolve(secret: &SecretRef) -> Result<String, String> {
+    match secret {
+        SecretRef::Env(name) => std::env::var(name).map_err(|_| format!("the environment variable {name} is not set")),
+        SecretRef::File(path) => {
+            std::fs::read_to_string(path).map(|text| text.trim_end().to_owned()).map_err(|error| format!("cannot read {path}: {error}"))
+        }
+    }
+}
+
+/// An id that no link had.
+pub fn fresh_link_id() -> LinkId {
+    LinkId(Uuid::new_v4())
+}
+
+/// A link that is made by a command must reach its source.
+pub async fn try_source(site: &Site, config: &LinkConfig) -> Result<(), String> {
+    let source = KafkaConnect::tcp(&site.config.site_name).connect(config);
+    match source.contact().await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("the source of link '{}' does not answer: {error}", config.name)),
+    }
+}
+
+/// What an operator sees of a link; `None` before links run.
+pub fn status(site: &Site, link: &Link) -> Option<LinkStatus> {
+    site.links.get()?.status(link.id)
+}
+
+/// What a failover would lose; `None` before links run.
+pub fn loss(site: &Site, link: &Link, topics: Option<&[String]>) -> Option<Loss> {
+    let status = status(site, link)?;
+    Some(loss::of(&status, topics, &[], Vec::new(), site.clock.now().wall.0))
+}
+
+/// Carries out what the catalog asks for, until the site stops. Each is harmless when repeated: the catalog asks again after a restart.
+pub async fn carry_out(site: Arc<Site>, mut actions: mpsc::UnboundedReceiver<Action>) {
+    while let Some(action) = actions.recv().await {
+        match action {
+            Action::DropTopic { id, name, partitions } => drop_topic(&site, id, &name, partitions).await,
+            Action::Cut { .. } | Action::AbortOpen { .. } | Action::ApplyOffsets { .. } => {
+                if let Some(links) = site.links.get() {
+                    links.carry_out(action);
+                }
+            }
+        }
+    }
+}
+
+async fn drop_topic(site: &Site, id: TopicId, name: &str, partitions: i32) {
+    for index in 0..partitions {
+        site.partitions.delete(PartitionId { topic_id: id, index });
+    }
+    let topics: Vec<Name> = vec![name.into()];
+    for coordinator in site.groups.all() {
+        let deleted = coordinator.submit(GroupEvent::TopicsDeleted(TopicsDeleted { topics: topics.clone() })).await;
+        if let Err(error) = deleted {
+            warn!(topic = name, "committed offsets of a deleted topic stay: {error}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What a request may touch: the broker's parts, made at the start and shared by every connection.
+
+use crate::{
+    api::fetch::session::Sessions,
+    clock::Clock,
+    config::Config,
+    coordinators::{catalog::CatalogHandle, groups::GroupCoordinators, producer_ids::ProducerIds},
+    partitions::Partitions,
+};
+use gnomon_links::{LinkState, peer::PeerLink, selects};
+use gnomon_protocol::ids::Uuid;
+use gnomon_replication::LinkService;
+use std::sync::{Arc, OnceLock};
+
+/// One running site.
+pub struct Site {
+    /// What it was told at its start.
+    pub config: Config,
+    /// The only clock.
+    pub clock: Clock,
+    /// The metadata machine.
+    pub catalog: CatalogHandle,
+    /// Every partition.
+    pub partitions: Arc<Partitions>,
+    /// Consumer groups.
+    pub groups: GroupCoordinators,
+    /// Fresh producer ids.
+    pub producer_ids: ProducerIds,
+    /// What clients have asked for before.
+    pub fetch_sessions: Sessions,
+    /// Shadow links; set before the first connection is accepted.
+    pub links: OnceLock<LinkService>,
+}
+
+impl Site {
+    /// The cluster id, stable for the life of the data directory.
+    pub fn cluster_id(&self) -> String {
+        self.catalog.image().cluster_id().to_owned()
+    }
+
+    /// An id that nobody had.
+    pub fn fresh_id(&self) -> Uuid {
+        Uuid::new_v4()
+    }
+
+    /// A client asked for a topic that a link claims: look for it at the source now.
+    pub fn wake_discovery(&self, name: &str) {
+        let image = self.catalog.image();
+        if let (Some(links), Some(link)) = (self.links.get(), image.claims(name)) {
+            links.wake_discovery(link.id);
+        }
+    }
+
+    /// Whether two sites have this topic: a shadow here, or our own and shadowed by a peer. A group's commit on it marks the group as local.
+    pub fn is_paired(&self, name: &str) -> bool {
+        let image = self.catalog.image();
+        let Some(topic) = image.topic_by_name(name) else { return false };
+        let shadows_it = |link: &PeerLink| {
+            link.source_cluster_id.as_deref() == Some(image.cluster_id())
+                && link.state != LinkState::FailedOver
+                && selects(&link.topic_filters, name)
+        };
+        topic.is_shadow() || image.links.values().filter_map(|link| link.source_site.as_ref()).any(|peer| peer.links.iter().any(shadows_it))
+    }
+}

@@ -1,0 +1,285 @@
+//! What can be typed behind `gnomon`: every command, its flags and their help.
+
+use clap::{Parser, Subcommand, ValueEnum};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// A Kafka broker with shadow links built in.
+#[derive(Parser)]
+#[command(name = "gnomon", version, about, max_term_width = 100)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run one site.
+    Serve(Serve),
+    /// Run two sites on this machine that shadow each other.
+    Pair(Pair),
+    /// Create, look at and fail over shadow links.
+    Link(Link),
+    /// Create, list, describe and delete topics.
+    Topic(Topic),
+    /// Write lines of standard input to a topic, a record a line.
+    Produce(Produce),
+    /// Print a topic's records, a line a record.
+    Consume(Consume),
+    /// Look into the log files of a data directory, also while a site is using it.
+    Log(Log),
+}
+
+/// Runs one site until SIGTERM or Ctrl-C; a second signal ends it at once.
+///
+/// Logs go to standard error and are quiet by default; GNOMON_LOG=info, debug or a filter such as gnomon_replication=debug shows more.
+#[derive(clap::Args)]
+pub struct Serve {
+    /// Configuration file (TOML); flags win over it.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data directory [default: gnomon-data].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Address for Kafka clients [default: 127.0.0.1:9092].
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Address that clients are told to use [default: the one listened on].
+    #[arg(long, value_name = "ADDR")]
+    pub advertise: Option<String>,
+    /// Address for operators: HTTP, metrics [default: 127.0.0.1:9644].
+    #[arg(long, value_name = "ADDR")]
+    pub admin: Option<String>,
+    /// Short name of this site [default: gnomon].
+    #[arg(long, value_name = "NAME")]
+    pub site_name: Option<String>,
+    /// Prefix of topics that this site owns; may be given several times.
+    #[arg(long, value_name = "PREFIX", num_args = 1..)]
+    pub owns: Vec<String>,
+    /// Link file (YAML); the link is made at the first start. May be given several times.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub link: Vec<PathBuf>,
+    /// Marks this site's producer ids: 1 to 4095, another one at each site [default: 1].
+    #[arg(long, value_name = "N")]
+    pub producer_tag: Option<u16>,
+    /// Show and acknowledge records before they are fsynced: power loss may then take them.
+    #[arg(long)]
+    pub write_caching: bool,
+}
+
+/// Runs two sites, a and b, each shadowing the other's topics, until Ctrl-C or until both have died.
+///
+/// The first start writes gnomon.toml and a link file into each site's directory; later starts use them as they are.
+#[derive(clap::Args)]
+pub struct Pair {
+    /// Directory for both sites' data.
+    #[arg(long, value_name = "DIR", default_value = "gnomon-data", conflicts_with = "ephemeral")]
+    pub data: PathBuf,
+    /// Use a temporary directory and remove it at the end.
+    #[arg(long)]
+    pub ephemeral: bool,
+    /// Kafka addresses of a and b [default: 127.0.0.1:9092,127.0.0.1:9192].
+    #[arg(long, value_name = "A,B", value_delimiter = ',', num_args = 1)]
+    pub kafka: Vec<SocketAddr>,
+    /// Admin addresses of a and b [default: 127.0.0.1:9644,127.0.0.1:9744].
+    #[arg(long, value_name = "A,B", value_delimiter = ',', num_args = 1)]
+    pub admin: Vec<SocketAddr>,
+}
+
+/// How a command prints what it found.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Where a site's admin address is.
+#[derive(clap::Args)]
+pub struct AdminAddress {
+    /// Admin address of the site.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9644", env = "GNOMON_ADMIN")]
+    pub admin: String,
+}
+
+/// Shadow links live on the site that shadows: point --admin there.
+#[derive(clap::Args)]
+pub struct Link {
+    /// What to do with links.
+    #[command(subcommand)]
+    pub command: LinkCommand,
+}
+
+/// `gnomon link ...`
+#[derive(Subcommand)]
+pub enum LinkCommand {
+    /// Make a link from a link file.
+    Create {
+        /// The link file (YAML).
+        #[arg(short = 'f', long, value_name = "FILE")]
+        file: PathBuf,
+        /// The site.
+        #[command(flatten)]
+        at: AdminAddress,
+    },
+    /// One line for each link.
+    List {
+        /// The site.
+        #[command(flatten)]
+        at: AdminAddress,
+        /// Output.
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// State, tasks and, for each partition, both high watermarks and the lag in records and seconds.
+    Status {
+        /// The link's name.
+        name: String,
+        /// The site.
+        #[command(flatten)]
+        at: AdminAddress,
+        /// Output.
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Make shadow topics writable here, for good: for when their source is lost.
+    ///
+    /// Says first what would be lost as far as is known, and asks. The source is not contacted.
+    Failover {
+        /// The link's name.
+        name: String,
+        /// A topic to fail over; may be given several times.
+        #[arg(long, value_name = "TOPIC", required_unless_present = "all", conflicts_with = "all")]
+        topic: Vec<String>,
+        /// Fail over every topic of the link, and the link itself.
+        #[arg(long)]
+        all: bool,
+        /// Do not ask.
+        #[arg(long, alias = "no-confirm")]
+        yes: bool,
+        /// Only say what would be lost.
+        #[arg(long)]
+        dry_run: bool,
+        /// The site.
+        #[command(flatten)]
+        at: AdminAddress,
+    },
+}
+
+/// Where Kafka clients connect.
+#[derive(clap::Args)]
+pub struct Bootstrap {
+    /// Kafka address of the site.
+    #[arg(short, long, value_name = "ADDR", default_value = "127.0.0.1:9092", env = "GNOMON_BOOTSTRAP")]
+    pub bootstrap: String,
+}
+
+/// Topics, over the Kafka protocol.
+#[derive(clap::Args)]
+pub struct Topic {
+    /// What to do with topics.
+    #[command(subcommand)]
+    pub command: TopicCommand,
+}
+
+/// `gnomon topic ...`
+#[derive(Subcommand)]
+pub enum TopicCommand {
+    /// Every topic with its partitions.
+    List {
+        /// The site.
+        #[command(flatten)]
+        at: Bootstrap,
+    },
+    /// Make a topic.
+    Create {
+        /// Its name.
+        name: String,
+        /// Its partitions.
+        #[arg(short, long, default_value_t = 1)]
+        partitions: i32,
+        /// A topic setting, such as retention.ms=60000; may be given several times.
+        #[arg(short, long, value_name = "KEY=VALUE")]
+        config: Vec<String>,
+        /// The site.
+        #[command(flatten)]
+        at: Bootstrap,
+    },
+    /// Partitions with their offsets, and the settings that are not defaults.
+    Describe {
+        /// Its name.
+        name: String,
+        /// The site.
+        #[command(flatten)]
+        at: Bootstrap,
+    },
+    /// Delete a topic and its records.
+    Delete {
+        /// Its name.
+        name: String,
+        /// The site.
+        #[command(flatten)]
+        at: Bootstrap,
+    },
+}
+
+/// Writes lines of standard input, a record a line; waits until all are acknowledged by acks=all.
+#[derive(clap::Args)]
+pub struct Produce {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    #[arg(short, long, default_value_t = 0)]
+    pub partition: i32,
+    /// What separates a key from its value; without it lines are values.
+    #[arg(short, long, value_name = "TEXT")]
+    pub key_separator: Option<String>,
+    /// The site.
+    #[command(flatten)]
+    pub at: Bootstrap,
+}
+
+/// Prints offset, timestamp, key and value of each record, separated by tabs, up to the present end.
+#[derive(clap::Args)]
+pub struct Consume {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    #[arg(short, long, default_value_t = 0)]
+    pub partition: i32,
+    /// First offset [default: the log's start].
+    #[arg(short, long)]
+    pub offset: Option<i64>,
+    /// Stay, and print what comes.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// The site.
+    #[command(flatten)]
+    pub at: Bootstrap,
+}
+
+/// Log files, read without the lock.
+#[derive(clap::Args)]
+pub struct Log {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub command: LogCommand,
+}
+
+/// `gnomon log ...`
+#[derive(Subcommand)]
+pub enum LogCommand {
+    /// Print the sha256 of all whole batches of a partition, and the offsets they cover: equal on two sites means equal bytes.
+    Hash {
+        /// A site's data directory.
+        dir: PathBuf,
+        /// Such as orders-0.
+        #[arg(value_name = "TOPIC-PARTITION")]
+        partition: String,
+        /// Only batches before this offset.
+        #[arg(long, value_name = "OFFSET")]
+        to: Option<i64>,
+    },
+}

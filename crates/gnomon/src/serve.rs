@@ -1,0 +1,49 @@
+//! `gnomon serve`: one site, from its configuration to its clean stop.
+
+use crate::{Failure, args::Serve, output::site_line};
+use gnomon_broker::{Broker, RawConfig};
+use gnomon_storage::RealDisk;
+use std::{io::Write, process, sync::Arc};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Runs until a signal, or until the site can go on no longer.
+pub fn run(args: Serve) -> Result<(), Failure> {
+    let filter = EnvFilter::try_from_env("GNOMON_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let file = args.config.as_deref().map(RawConfig::read).transpose()?.unwrap_or_default();
+    let config = flags(args).over(file).check()?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let broker = Broker::start(config, Arc::new(RealDisk::new())).await?;
+        let mut out = std::io::stdout();
+        writeln!(out, "{}", site_line(broker.info(), process::id()))?;
+        out.flush()?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            why = broker.failed() => return Err(why.into()),
+        }
+        tokio::select! {
+            () = broker.stop() => Ok(()),
+            _ = terminate.recv() => Err("stopped at once: a second signal came before the clean stop was done".into()),
+            _ = interrupt.recv() => Err("stopped at once: a second signal came before the clean stop was done".into()),
+        }
+    })
+}
+
+fn flags(args: Serve) -> RawConfig {
+    RawConfig {
+        data: args.data,
+        listen: args.listen,
+        advertise: args.advertise,
+        admin: args.admin,
+        site_name: args.site_name,
+        owns: args.owns,
+        link: args.link,
+        producer_tag: args.producer_tag,
+        write_caching: args.write_caching.then_some(true),
+        ..RawConfig::default()
+    }
+}
