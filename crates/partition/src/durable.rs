@@ -143,7 +143,7 @@ impl Inner {
         }
     }
 
-    fn checkpoint(&self) -> Result<(), CloseError> {
+    pub(crate) fn checkpoint(&self) -> Result<(), CloseError> {
         let _one_at_a_time = self.checkpointing.lock();
         let (generation, point, snapshot, at) = {
             let mut writer = self.writer.lock();
@@ -188,7 +188,7 @@ impl Inner {
         self.flush_now()?;
         self.checkpoint()?;
         if let Some(log) = &mut self.writer.lock().log {
-            log.close()?;
+            log.close();
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use std::{
     collections::VecDeque,
     io,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU8, Ordering},
     },
     thread,
@@ -97,7 +97,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    due: VecDeque<Arc<dyn Flushable>>,
+    /// A partition that all have let go of is not flushed any more: for its files that is the same as a process that died.
+    due: VecDeque<Weak<dyn Flushable>>,
     urgent: bool,
     stopped: bool,
 }
@@ -136,7 +137,7 @@ impl Flusher {
     }
 
     /// Asks for a pass over this partition that begins after now.
-    pub(crate) fn submit(&self, partition: Arc<dyn Flushable>, urgent: bool) {
+    pub(crate) fn submit(&self, partition: &Arc<dyn Flushable>, urgent: bool) {
         let shared = &self.0.shared;
         let queued = partition.turn().ask();
         if !queued && !urgent {
@@ -144,7 +145,7 @@ impl Flusher {
         }
         let mut queue = shared.queue.lock();
         if queued {
-            queue.due.push_back(partition);
+            queue.due.push_back(Arc::downgrade(partition));
         }
         if urgent {
             queue.urgent = true;
@@ -165,7 +166,7 @@ impl Drop for Owner {
 
 /// What the loop found in the queue.
 enum Next {
-    Flush(Arc<dyn Flushable>),
+    Flush(Weak<dyn Flushable>),
     /// There is work that may wait a moment.
     Linger,
     Sleep,
@@ -214,13 +215,14 @@ impl Shared {
         }
     }
 
-    fn pass(&self, partition: &Arc<dyn Flushable>) {
+    fn pass(&self, partition: &Weak<dyn Flushable>) {
+        let Some(partition) = partition.upgrade() else { return };
         partition.turn().begin();
         partition.flush_pass();
         if partition.turn().end() {
             // Whoever asked meanwhile has had the length of a flush for company already.
             let mut queue = self.queue.lock();
-            queue.due.push_back(partition.clone());
+            queue.due.push_back(Arc::downgrade(&partition));
             queue.urgent = true;
             drop(queue);
             self.ready.notify_one();
@@ -292,13 +294,13 @@ mod tests {
         let slow = Arc::new(Slow::default());
         for _ in 0..500 {
             slow.wanted.fetch_add(1, Ordering::SeqCst);
-            flusher.submit(slow.clone(), true);
+            flusher.submit(&(slow.clone() as Arc<dyn Flushable>), true);
         }
         assert!(covered(&slow, 500));
         let passes = slow.passes.load(Ordering::SeqCst);
         assert!(passes < 100, "{passes} passes for 500 asks");
         slow.wanted.fetch_add(1, Ordering::SeqCst);
-        flusher.submit(slow.clone(), false);
+        flusher.submit(&(slow.clone() as Arc<dyn Flushable>), false);
         assert!(covered(&slow, 501), "what nobody waits for goes too");
     }
 
@@ -308,7 +310,7 @@ mod tests {
         let slow = Arc::new(Slow::default());
         for wanted in 1..=10 {
             slow.wanted.store(wanted, Ordering::SeqCst);
-            flusher.submit(slow.clone(), wanted == 10);
+            flusher.submit(&(slow.clone() as Arc<dyn Flushable>), wanted == 10);
         }
         assert_eq!(slow.covered.load(Ordering::SeqCst), 0);
         tokio::time::sleep(Duration::from_millis(1)).await;

@@ -22,6 +22,10 @@ impl Handle {
     /// # Errors
     /// [`FollowError::Gap`] if the start has passed our end: see [`Handle::restart_at`].
     pub fn follow_source_start(&self, fence: Fence, start: Offset) -> Result<Offset, FollowError> {
+        drop(self.admitted(fence)?);
+        if start > self.offsets().log_start {
+            self.keep_producers(start);
+        }
         let mut writer = self.admitted(fence)?;
         let (offsets, never_written) = {
             let view = self.0.view.read();

@@ -30,7 +30,8 @@ use gnomon_storage::{Log, LogError};
 use parking_lot::{Mutex, RwLock};
 use std::{path::PathBuf, sync::Arc};
 
-/// One partition. Cheap to clone; all clones are the same partition.
+/// One partition. Cheap to clone; all clones are the same partition. Dropping the last one without [`Handle::close`] is for its files what the
+/// death of the process is.
 #[derive(Clone)]
 pub struct Handle(pub(crate) Arc<Inner>);
 

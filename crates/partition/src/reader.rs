@@ -147,6 +147,28 @@ impl Handle {
         Ok(None)
     }
 
+    /// The record with the largest timestamp below the isolation's bound, the first of several (KIP-734). Looks at every batch's header.
+    pub fn offset_of_max_timestamp(&self, isolation: Isolation) -> Result<Option<TimedOffset>, ReadError> {
+        let (offsets, reader) = {
+            let view = self.0.view.read();
+            view.readable()?;
+            (view.offsets(), view.reader.clone())
+        };
+        let Some(reader) = reader else { return Ok(None) };
+        let upper = isolation.bound(offsets);
+        let mut newest: Option<i64> = None;
+        for entry in reader.headers(offsets.log_start) {
+            let (header, _) = entry.map_err(|error| read_error(error, self.offsets()))?;
+            if header.base_offset >= upper {
+                break;
+            }
+            if !header.is_control() {
+                newest = newest.max(Some(header.max_timestamp));
+            }
+        }
+        newest.map_or(Ok(None), |timestamp| self.offset_for_timestamp(timestamp, isolation))
+    }
+
     /// Runs blocking work, such as the reads here, where it holds nobody up. `None` if the runtime is shutting down.
     pub async fn blocking<R: Send + 'static>(&self, work: impl FnOnce(&Handle) -> R + Send + 'static) -> Option<R> {
         let handle = Handle(Arc::clone(&self.0));

@@ -61,7 +61,8 @@ pub(crate) fn open(env: &Env, dir: &Path, id: PartitionId, settings: &Settings) 
 fn snapshot(env: &Env, dir: &Path, log: &Log) -> (Ledger, Offset) {
     let extra = log.checkpoint_extra();
     let at = extra.producer_snapshot_at;
-    let usable = at >= 0 && at <= log.end();
+    // One below the log start lacks the batches between, which nobody can read back: better nothing known of a producer than half of it.
+    let usable = at >= log.start() && at <= log.end();
     let found = usable.then(|| env.disk.read(&dir.join(producer_snapshot::file_name(at))).ok()).flatten();
     remove_others(env, dir, at);
     let decoded = found.and_then(|bytes| producer_snapshot::decode(&bytes, at));

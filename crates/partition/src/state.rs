@@ -165,6 +165,6 @@ impl Inner {
     /// Queues a flush, if a flush would change anything that may be waited for.
     pub(crate) fn ask_flush(self: &Arc<Self>, urgent: bool) {
         let partition: Arc<dyn Flushable> = self.clone();
-        self.env.flusher.submit(partition, urgent);
+        self.env.flusher.submit(&partition, urgent);
     }
 }

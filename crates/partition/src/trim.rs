@@ -7,11 +7,13 @@ use crate::{
     error::TrimError,
     handle::Handle,
     ledger::Ledger,
+    offsets::Offsets,
     role::Origin,
     state::{Closed, Writer},
 };
 use gnomon_protocol::ids::Offset;
 use gnomon_storage::{CheckpointExtra, Log, LogError, RetentionLimits};
+use tracing::warn;
 
 impl Handle {
     /// DeleteRecords (KIP-107): records below `offset` are gone; -1 means up to the high watermark. Returns the log start.
@@ -25,25 +27,29 @@ impl Handle {
     }
 
     fn trim_as(&self, origin: Origin, offset: Offset) -> Result<Offset, TrimError> {
+        if let Some(start) = self.check_trim(origin, offset)? {
+            self.keep_producers(start);
+        }
         let mut writer = self.0.writer.lock();
-        let offsets = {
-            let view = self.0.view.read();
-            view.role.admit(origin)?;
-            if let Some(Closed { why, .. }) = &view.closed {
-                return Err(TrimError::Closed { why: why.clone() });
-            }
-            view.offsets()
-        };
-        let (log_start, high_watermark) = (offsets.log_start, offsets.high_watermark);
+        // Both may have moved meanwhile.
+        let Some(start) = self.check_trim(origin, offset)? else { return Ok(self.offsets().log_start) };
+        self.trim_log(&mut writer, start).map_err(TrimError::Storage)?;
+        Ok(start)
+    }
+
+    /// The start that is asked for; `None` if the log starts there already.
+    fn check_trim(&self, origin: Origin, offset: Offset) -> Result<Option<Offset>, TrimError> {
+        let view = self.0.view.read();
+        view.role.admit(origin)?;
+        if let Some(Closed { why, .. }) = &view.closed {
+            return Err(TrimError::Closed { why: why.clone() });
+        }
+        let Offsets { log_start, high_watermark, .. } = view.offsets();
         let start = if offset == -1 { high_watermark } else { offset };
         if start < 0 || start > high_watermark {
             return Err(TrimError::OutOfRange { offset, log_start, high_watermark });
         }
-        if start <= log_start {
-            return Ok(log_start);
-        }
-        self.trim_log(&mut writer, start).map_err(TrimError::Storage)?;
-        Ok(start)
+        Ok((start > log_start).then_some(start))
     }
 
     /// Takes away what the retention settings give up, and forgets producers that were idle for too long. Returns the new log start if it
@@ -83,6 +89,8 @@ impl Handle {
                 if let Some(start) = start {
                     writer.changed = true;
                     self.trimmed(start);
+                    drop(writer);
+                    self.keep_producers(start);
                 }
                 Ok(start)
             }
@@ -109,6 +117,17 @@ impl Handle {
         writer.changed = true;
         self.trimmed(start);
         Ok(())
+    }
+
+    /// What the batches below `start` said of their producers must be in a snapshot when they are gone. A failure costs that
+    /// knowledge at the next start, no more.
+    pub(crate) fn keep_producers(&self, start: Offset) {
+        let snapshot_at = self.0.writer.lock().snapshot_at;
+        if start > snapshot_at
+            && let Err(failure) = self.0.checkpoint()
+        {
+            warn!(partition = %self.0.id, %failure, "no producer snapshot before the log start moves");
+        }
     }
 
     /// An emptied log has no batch that says which epoch it had: the checkpoint does.

@@ -8,11 +8,11 @@ use gnomon_protocol::{
     batch::{BatchBuilder, Codec},
     ids::{BatchEpoch, LeaderEpoch},
 };
-use gnomon_storage::{Disk, MemDisk};
+use gnomon_storage::Disk;
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_on_the_disk_before_the_first_write() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, Role::leader(3), settings());
     assert!(handle.read(0, 100, Isolation::ReadUncommitted, true).unwrap().range.is_none());
     assert_eq!(handle.end_for_epoch(BatchEpoch(3)), EpochEnd::Known { epoch: BatchEpoch(3), end: 0 });
@@ -30,7 +30,7 @@ async fn nothing_is_on_the_disk_before_the_first_write() {
 
 #[tokio::test(start_paused = true)]
 async fn readers_see_what_is_durable_and_batches_stay_whole() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, Role::leader(3), settings());
     append(&handle, plain(10, 1));
     let second = append(&handle, plain(5, 2));
@@ -49,7 +49,7 @@ async fn readers_see_what_is_durable_and_batches_stay_whole() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_client_may_not_send() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let small = Settings { message_bytes_max: 300, ..settings() };
     let handle = open(&disk, Role::leader(3), small);
     let refused = |batch| handle.append(batch, CLIENT, NOW).unwrap_err();
@@ -71,7 +71,7 @@ async fn what_a_client_may_not_send() {
 
 #[tokio::test(start_paused = true)]
 async fn compacted_topics_need_keys() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, Role::leader(3), Settings { compacted: true, ..settings() });
     let mut builder = BatchBuilder::new(NOW).codec(Codec::Lz4);
     builder.push(NOW, Some(b"k"), None, &[]);
@@ -83,7 +83,7 @@ async fn compacted_topics_need_keys() {
 
 #[tokio::test(start_paused = true)]
 async fn log_append_time_is_ours_and_under_the_checksum() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, Role::leader(3), Settings { timestamp_type: TimestampType::LogAppendTime, ..settings() });
     let appended = handle.append(plain(2, 0), CLIENT, NOW + 77).unwrap();
     assert_eq!(appended.log_append_time_ms, NOW + 77);
@@ -96,7 +96,7 @@ async fn log_append_time_is_ours_and_under_the_checksum() {
 
 #[tokio::test(start_paused = true)]
 async fn timestamps_are_found_at_the_record() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, Role::leader(3), settings());
     append(&handle, plain(10, 0));
     append(&handle, filled(BatchBuilder::new(NOW).codec(Codec::Gzip), 20, 1));
@@ -111,7 +111,7 @@ async fn timestamps_are_found_at_the_record() {
 
 #[tokio::test(start_paused = true)]
 async fn idempotent_producers_survive_every_kind_of_restart() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let mut handle = open(&disk, Role::leader(3), settings());
     for restart in 0..3 {
         let sequence = restart * 10;
@@ -138,7 +138,7 @@ async fn idempotent_producers_survive_every_kind_of_restart() {
 
 #[tokio::test(start_paused = true)]
 async fn transactions_hold_readers_up_and_aborted_ones_are_named() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, Role::leader(3), settings());
     append(&handle, plain(3, 0));
     append(&handle, transactional(8, 0, 0, 2));
@@ -172,7 +172,7 @@ async fn transactions_hold_readers_up_and_aborted_ones_are_named() {
 
 #[tokio::test(start_paused = true)]
 async fn roles_refuse_and_epochs_fence() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, Role::leader(3), settings());
     append(&handle, plain(4, 0));
     assert!(handle.check_current_epoch(LeaderEpoch(-1)).is_ok() && handle.check_current_epoch(LeaderEpoch(3)).is_ok());
@@ -192,7 +192,7 @@ async fn roles_refuse_and_epochs_fence() {
 
 #[tokio::test(start_paused = true)]
 async fn the_log_start_moves_by_request_and_by_retention() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, Role::leader(3), settings());
     for tag in 0..60 {
         append(&handle, plain(10, tag));

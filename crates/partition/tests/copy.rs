@@ -8,7 +8,7 @@ use gnomon_partition::{
     Settings,
 };
 use gnomon_protocol::ids::{BatchEpoch, LeaderEpoch, Offset};
-use gnomon_storage::{Disk, MemDisk};
+use gnomon_storage::Disk;
 
 const FENCE: Fence = Fence(1);
 
@@ -31,7 +31,7 @@ async fn the_table_of_copied_batches() {
         (true, 9, 4, false),
     ];
     for (compacted, base, epoch, admitted) in rows {
-        let disk = MemDisk::new();
+        let disk = disk();
         let handle = open(&disk, shadow(1), Settings { compacted, ..settings() });
         assert_eq!(copy(&handle, 0, 4, 10).unwrap(), 10);
         let outcome = copy(&handle, base, epoch, 5);
@@ -42,7 +42,7 @@ async fn the_table_of_copied_batches() {
 
 #[tokio::test(start_paused = true)]
 async fn all_of_a_response_or_none() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, shadow(1), settings());
     let response = vec![copied(0, 1, plain(10, 0)), copied(11, 1, plain(1, 1))];
     let gap = handle.append_at(FENCE, response, bounds(0, 12)).unwrap_err();
@@ -53,7 +53,7 @@ async fn all_of_a_response_or_none() {
 
 #[tokio::test(start_paused = true)]
 async fn bytes_and_readers() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, shadow(1), settings());
     let sent: Vec<_> = (0..5).map(|n| copied(n * 10, 2, plain(10, n as u64))).collect();
     handle.append_at(FENCE, sent.clone(), bounds(0, 50)).unwrap();
@@ -72,7 +72,7 @@ async fn bytes_and_readers() {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_batch_may_begin_below_the_start() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, shadow(1), settings());
     assert_eq!(handle.follow_source_start(FENCE, 105).unwrap(), 105);
     assert!(!disk.exists(&dir()).unwrap(), "still nothing to keep");
@@ -91,7 +91,7 @@ async fn the_first_batch_may_begin_below_the_start() {
 
 #[tokio::test(start_paused = true)]
 async fn a_source_that_was_trimmed_before_we_came() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, shadow(1), settings());
     let end = handle.append_at(FENCE, vec![copied(500, 1, plain(10, 0))], bounds(500, 510)).unwrap().end;
     handle.flush().await.unwrap();
@@ -100,7 +100,7 @@ async fn a_source_that_was_trimmed_before_we_came() {
 
 #[tokio::test(start_paused = true)]
 async fn following_the_start_and_the_end() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, shadow(1), Settings { compacted: true, ..settings() });
     copy(&handle, 0, 1, 10).unwrap();
     handle.flush().await.unwrap();
@@ -129,7 +129,7 @@ async fn following_the_start_and_the_end() {
 
 #[tokio::test(start_paused = true)]
 async fn an_empty_end_can_be_advanced_and_written_behind() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, shadow(1), Settings { compacted: true, ..settings() });
     assert_eq!(handle.advance_end(FENCE, 40).unwrap(), 40);
     assert!(matches!(copy(&handle, 30, 1, 5), Err(AppendAtError::Overlap { base: 30, end: 40 })));
@@ -140,7 +140,7 @@ async fn an_empty_end_can_be_advanced_and_written_behind() {
 
 #[tokio::test(start_paused = true)]
 async fn a_late_response_meets_the_fence() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, shadow(1), settings());
     copy(&handle, 0, 1, 10).unwrap();
     handle.set_role(shadow(2));
@@ -153,7 +153,7 @@ async fn a_late_response_meets_the_fence() {
 
 #[tokio::test(start_paused = true)]
 async fn failover_step_by_step() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, shadow(1), settings());
     let response = vec![
         copied(0, 2, idempotent(70, 0, 0, 10)),
@@ -205,7 +205,7 @@ async fn failover_step_by_step() {
 
 #[tokio::test(start_paused = true)]
 async fn an_empty_shadow_keeps_its_start_through_a_failover() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, shadow(1), settings());
     handle.follow_source_start(FENCE, 1_000).unwrap();
     let cut = handle.set_role(failing_over(9));

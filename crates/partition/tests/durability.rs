@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use gnomon_partition::{AppendError, Blocking, CloseError, Env, Flusher, Handle, Isolation, Lost, Role, Settings, Waiter};
-use gnomon_storage::{Boot, MemDisk, disk::Fault};
+use gnomon_storage::{Boot, disk::Fault};
 use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 /// Whether a future is still waiting.
@@ -15,7 +15,7 @@ async fn waits(future: impl Future) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn a_reply_waits_for_the_disk_and_many_share_one_pass() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, Role::leader(1), settings());
     let mut replies = Vec::new();
     for tag in 0..20 {
@@ -34,7 +34,7 @@ async fn a_reply_waits_for_the_disk_and_many_share_one_pass() {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_and_it_is_flushed_all_the_same() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, Role::leader(1), settings());
     append(&handle, plain(3, 0));
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -43,7 +43,7 @@ async fn nobody_waits_and_it_is_flushed_all_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn write_caching_does_not_wait() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, Role::leader(1), Settings { write_caching: true, ..settings() });
     append(&handle, plain(3, 0));
     let offsets = handle.offsets();
@@ -55,7 +55,7 @@ async fn write_caching_does_not_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_sync_closes_to_writing_and_tells_everyone() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, Role::leader(1), settings());
     append(&handle, plain(3, 0));
     handle.flush().await.unwrap();
@@ -73,7 +73,7 @@ async fn a_failed_sync_closes_to_writing_and_tells_everyone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_write_takes_no_offset_and_changes_no_sequence() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, Role::leader(1), settings());
     let first = append(&handle, idempotent(5, 0, 0, 3));
     handle.durable(first.last_offset + 1).await.unwrap();
@@ -87,7 +87,7 @@ async fn a_failed_write_takes_no_offset_and_changes_no_sequence() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reply_is_lost_with_the_role_and_with_the_partition() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, Role::leader(1), settings());
     let parked = |handle: &Handle| {
         let handle = handle.clone();
@@ -108,7 +108,7 @@ async fn a_reply_is_lost_with_the_role_and_with_the_partition() {
 
 #[tokio::test(start_paused = true)]
 async fn one_waiter_over_many_partitions() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let env = env(&disk);
     let open = |index: i32| {
         let id = gnomon_partition::PartitionId { index, ..id() };
@@ -135,7 +135,7 @@ async fn one_waiter_over_many_partitions() {
 fn a_pool_flushes_many_partitions_beside_each_other() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let disk = MemDisk::new();
+        let disk = disk();
         let env = Env { disk: Arc::new(disk.clone()), flusher: Flusher::start(Blocking::Pool { threads: 3 }).unwrap(), boot: Boot::Same };
         let mut writers = Vec::new();
         for index in 0..8 {
@@ -165,7 +165,7 @@ fn a_pool_flushes_many_partitions_beside_each_other() {
 
 #[tokio::test(start_paused = true)]
 async fn a_clean_stop_leaves_nothing_to_read_back() {
-    let disk = MemDisk::new();
+    let disk = disk();
     let handle = open(&disk, Role::leader(1), settings());
     for sequence in 0..30 {
         append(&handle, idempotent(5, 0, sequence, 1));

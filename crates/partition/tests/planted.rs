@@ -5,7 +5,6 @@ mod common;
 use common::*;
 use fail::FailScenario;
 use gnomon_partition::{Fence, Role};
-use gnomon_storage::MemDisk;
 use std::sync::Mutex;
 
 /// Fail points are the process's.
@@ -24,7 +23,7 @@ fn planted(name: &str, test: impl AsyncFnOnce()) {
 fn ack_before_flush_loses_what_was_seen() {
     planted("ack_before_flush", async || {
         let lost = (0..50).any(|seed| {
-            let disk = MemDisk::new();
+            let disk = disk();
             let handle = open(&disk, Role::leader(1), settings());
             append(&handle, plain(10, 0));
             let seen = handle.offsets().high_watermark;
@@ -40,7 +39,7 @@ fn ack_before_flush_loses_what_was_seen() {
 #[test]
 fn fence_ignored_lets_a_late_response_in() {
     planted("fence_ignored", async || {
-        let disk = MemDisk::new();
+        let disk = disk();
         let handle = open(&disk, shadow(2), settings());
         assert!(handle.append_at(Fence(1), vec![copied(0, 1, plain(1, 0))], bounds(0, 1)).is_ok());
     });
@@ -49,7 +48,7 @@ fn fence_ignored_lets_a_late_response_in() {
 #[test]
 fn forget_producer_state_appends_a_repeat() {
     planted("forget_producer_state", async || {
-        let disk = MemDisk::new();
+        let disk = disk();
         let handle = open(&disk, Role::leader(1), settings());
         append(&handle, idempotent(5, 0, 0, 3));
         drop(handle);
@@ -61,7 +60,7 @@ fn forget_producer_state_appends_a_repeat() {
 #[test]
 fn accept_gap_leaves_a_hole() {
     planted("accept_gap", async || {
-        let disk = MemDisk::new();
+        let disk = disk();
         let handle = open(&disk, shadow(1), settings());
         assert!(handle.append_at(Fence(1), vec![copied(5, 1, plain(1, 0))], bounds(0, 6)).is_ok());
     });

@@ -10,8 +10,11 @@ use gnomon_protocol::{
     batch::{BatchBuilder, BatchHeader, BatchView, marker_batch},
     ids::{BatchEpoch, LeaderEpoch, Offset, ProducerId, Uuid},
 };
-use gnomon_storage::{Boot, LogOptions, MemDisk};
-use std::{path::PathBuf, sync::Arc};
+use gnomon_storage::{Boot, Disk, LogOptions, MemDisk};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 pub const NOW: i64 = 1_700_000_000_000;
 pub const CLIENT: Origin = Origin::Client { zstd_allowed: true };
@@ -22,6 +25,16 @@ pub fn dir() -> PathBuf {
 
 pub fn id() -> PartitionId {
     PartitionId { topic_id: Uuid::from_u128(7), index: 0 }
+}
+
+/// A disk whose topics folder is durable, as a broker leaves it at its first start.
+pub fn disk() -> MemDisk {
+    let disk = MemDisk::new();
+    disk.create_dir_all(Path::new("/data/topics")).unwrap();
+    for dir in ["/", "/data", "/data/topics"] {
+        disk.sync_dir(Path::new(dir)).unwrap();
+    }
+    disk
 }
 
 /// Small segments and frequent checkpoints, so that few batches cross both.
