@@ -82,11 +82,13 @@ pub(crate) struct Summary {
     pub time_entries: u32,
     pub offset_crc: u32,
     pub time_crc: u32,
+    /// Nothing was to come behind `len`: the next segment begins where the log went on.
+    pub sealed: bool,
 }
 
 impl Checkpoint {
     fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(128 + self.extra.epochs.len() * 12 + self.segments.len() * 56);
+        let mut out = Vec::with_capacity(128 + self.extra.epochs.len() * 12 + self.segments.len() * 60);
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&VERSION.to_be_bytes());
         out.extend_from_slice(&[0; 4]);
@@ -104,7 +106,7 @@ impl Checkpoint {
             for number in [s.base, s.end, s.len as i64, s.first_timestamp, s.max_timestamp] {
                 out.extend_from_slice(&number.to_be_bytes());
             }
-            for number in [s.offset_entries, s.time_entries, s.offset_crc, s.time_crc] {
+            for number in [s.offset_entries, s.time_entries, s.offset_crc, s.time_crc, u32::from(s.sealed)] {
                 out.extend_from_slice(&number.to_be_bytes());
             }
         }
@@ -142,6 +144,7 @@ impl Checkpoint {
                 time_entries: fields.u32()?,
                 offset_crc: fields.u32()?,
                 time_crc: fields.u32()?,
+                sealed: fields.u32()? != 0,
             });
         }
         let gap = (gap.to >= 0).then_some(gap);
@@ -237,6 +240,7 @@ mod tests {
             time_entries: 2,
             offset_crc: 7,
             time_crc: 8,
+            sealed: true,
         };
         let checkpoint = Checkpoint {
             start: 7,

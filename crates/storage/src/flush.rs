@@ -28,6 +28,7 @@ pub(crate) const SYNC_FAILED_FILE: &str = "sync-failed";
 pub struct FlushPoint {
     pub(crate) shared: Arc<Shared>,
     pub(crate) end: Offset,
+    pub(crate) data_end: Offset,
     pub(crate) generation: u64,
     /// The active segment, if it has something to sync: nearly always the only one.
     pub(crate) last: Option<(Arc<Segment>, u64)>,
@@ -78,7 +79,11 @@ impl FlushPoint {
             if !segment.is_synced(self.generation, *len) {
                 // Taken before the sync: what is written meanwhile is not covered.
                 let covered = segment.len();
-                segment.file.sync_data().map_err(LogError::io("sync", &segment.path))?;
+                let sync = || {
+                    fail::fail_point!("storage_sync", |_| Err(std::io::Error::other("fail point storage_sync")));
+                    segment.file.sync_data()
+                };
+                sync().map_err(LogError::io("sync", &segment.path))?;
                 segment.note_synced(Synced { generation: self.generation, len: covered });
             }
             new_name |= !segment.name_synced.load(Ordering::Acquire);

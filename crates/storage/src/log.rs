@@ -30,7 +30,7 @@ use std::{
 /// Batches written without memory for their slices.
 const SMALL_APPEND: usize = 16;
 /// Space is reserved ahead in steps of this, at most a 256th of what is written, and never more than the last: disk use stays honest.
-const RESERVE_STEP: u64 = 64 << 10;
+pub(crate) const RESERVE_STEP: u64 = 64 << 10;
 const RESERVE_MAX: u64 = 4 << 20;
 
 /// One segment, as an operator sees it.
@@ -60,6 +60,8 @@ pub struct Log {
     /// Space is reserved in the active file up to here, 0 for not.
     pub(crate) reserved: u64,
     pub(crate) flushed: Offset,
+    /// Where the batches below `flushed` end: lower when the end was moved without a batch.
+    pub(crate) flushed_data: Offset,
     pub(crate) gap: Option<Gap>,
     pub(crate) extra: CheckpointExtra,
     pub(crate) checkpoint_sequence: u64,
@@ -227,7 +229,7 @@ impl Log {
         self.release_reserved();
         let segment = self.active().clone();
         segment.grow(|loaded| self.indexer.finish(&mut loaded.times));
-        let summary = self.write_indexes(&segment);
+        let summary = self.write_indexes(&segment, true);
         if let Some(summary) = summary {
             segment.unload(summary);
         }
@@ -237,7 +239,7 @@ impl Log {
     }
 
     /// The indexes of the active segment as they are now, in their files.
-    fn write_indexes(&self, segment: &Segment) -> Option<Summary> {
+    fn write_indexes(&self, segment: &Segment, sealed: bool) -> Option<Summary> {
         let (len, end) = segment.extent();
         let mut summary = Summary {
             base: segment.base,
@@ -249,6 +251,7 @@ impl Log {
             time_entries: 0,
             offset_crc: 0,
             time_crc: 0,
+            sealed,
         };
         let written = segment.indexes(&*self.shared.disk).and_then(|l| l.write(&*self.shared.disk, &segment.path, &mut summary));
         match written {
@@ -304,6 +307,7 @@ impl Log {
         let mut point = FlushPoint {
             shared: self.shared.clone(),
             end: self.end(),
+            data_end: self.active().end(),
             generation,
             last: None,
             older: Vec::new(),
@@ -332,6 +336,7 @@ impl Log {
         assert!(point.is_done(), "a flush point counts only once its sync has succeeded");
         if point.generation == self.shared.generation() {
             self.flushed = self.flushed.max(point.end);
+            self.flushed_data = self.flushed_data.max(point.data_end);
         }
         self.flushed
     }
@@ -391,7 +396,7 @@ impl Log {
         self.extra = extra;
         let active = self.active().clone();
         let has_index = active.indexes(&*self.shared.disk).is_ok_and(|loaded| !loaded.offsets.is_empty());
-        self.covered = if has_index { self.write_indexes(&active) } else { None };
+        self.covered = if has_index { self.write_indexes(&active, false) } else { None };
         self.since_checkpoint = 0;
         self.sealed_since_checkpoint = false;
         self.checkpoint_write()
@@ -402,7 +407,7 @@ impl Log {
         let content = Checkpoint {
             start: self.start(),
             flushed: self.flushed,
-            flushed_data: self.flushed.min(self.active().end()),
+            flushed_data: self.flushed_data,
             gap: self.gap,
             extra: self.extra.clone(),
             segments: self.summaries.iter().copied().flatten().chain(self.covered).collect(),

@@ -8,7 +8,7 @@ use crate::{
     disk::{Boot, Disk, DiskFile, OpenMode},
     error::LogError,
     flush::SYNC_FAILED_FILE,
-    log::Log,
+    log::{Log, RESERVE_STEP},
     options::LogOptions,
     recover::{Action, Found, Place, action},
     resync::{Search, resync},
@@ -26,6 +26,8 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+/// From this size on a segment that was not sealed may have space reserved behind its end.
+const RESERVED_FROM: u64 = 256 * RESERVE_STEP;
 /// Bytes rewritten at once after a failed sync.
 const REWRITE_CHUNK: usize = 1 << 20;
 
@@ -82,7 +84,12 @@ pub(crate) fn create(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, sta
         disk.sync_dir(dir).map_err(LogError::io("sync directory", dir))?;
     }
     let indexer = Indexer::new(start, options.index_interval_bytes);
-    Ok(assemble(disk, dir, options, Parts { segments: vec![segment], summaries: Vec::new(), indexer, start, end: start, flushed: start }))
+    Ok(assemble(
+        disk,
+        dir,
+        options,
+        Parts { segments: vec![segment], summaries: Vec::new(), indexer, start, end: start, flushed: start, flushed_data: start },
+    ))
 }
 
 /// What a log is made of.
@@ -93,6 +100,7 @@ struct Parts {
     start: Offset,
     end: Offset,
     flushed: Offset,
+    flushed_data: Offset,
 }
 
 fn assemble(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, parts: Parts) -> Log {
@@ -106,6 +114,7 @@ fn assemble(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, parts: Parts
         indexer: parts.indexer,
         reserved: 0,
         flushed: parts.flushed,
+        flushed_data: parts.flushed_data,
         gap: None,
         extra: checkpoint::CheckpointExtra::default(),
         checkpoint_sequence: 0,
@@ -163,13 +172,28 @@ pub(crate) fn open(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, boot:
     let Opener { recovery: recovered, segments, summaries, indexer, ends_damaged, .. } = opener;
     let data_end = segments.last().map_or(first, Segment::end);
     let gap = checkpoint.as_ref().and_then(|checkpoint| checkpoint.gap).filter(|gap| gap.after == data_end && gap.to > data_end);
-    let end = gap.map_or(data_end, |gap| gap.to);
-    let parts = Parts { segments, summaries, indexer, start: start.max(first).min(end.max(first)), end, flushed: flushed.min(end) };
+    // All that was synced is there: so is the end that was, even if it had been moved without a batch.
+    let complete = if data_end >= flushed_data { data_end.max(flushed) } else { data_end };
+    let end = gap.map_or(complete, |gap| gap.to);
+    let parts = Parts {
+        segments,
+        summaries,
+        indexer,
+        start: start.max(first).min(end.max(first)),
+        end,
+        flushed: flushed.min(end),
+        flushed_data: flushed_data.min(data_end),
+    };
     let mut log = assemble(disk, dir, options, parts);
     log.gap = gap;
+    // What the end was moved away from is lost: other batches may end there some day.
+    let void_gap = checkpoint.as_ref().and_then(|checkpoint| checkpoint.gap).is_some_and(|gap| gap.after > data_end);
     if let Some(checkpoint) = checkpoint {
         log.extra = checkpoint.extra;
         log.extra.truncate(end.max(checkpoint.start));
+    }
+    if void_gap {
+        log.checkpoint(log.extra.clone())?;
     }
     if start > end {
         // The log was to begin anew behind its end, and that was not completed.
@@ -260,6 +284,7 @@ impl Opener<'_> {
         let len = file.len().map_err(LogError::io("look at", &path))?;
         let summary = self.checkpoint.and_then(|checkpoint| checkpoint.segments.iter().find(|summary| summary.base == base)).copied();
         if let Some(summary) = summary
+            && summary.sealed
             && !later.is_empty()
             && summary.len == len
             && (self.boot == Boot::Same || summary.end <= self.flushed)
@@ -294,7 +319,7 @@ impl Opener<'_> {
             Boot::Same | Boot::Other => Offset::MIN,
         };
         let rules = Rules { crc_above, below, boundary: self.flushed_data };
-        let (resumed, lowest) = self.resume(path, base, len, summary)?;
+        let (resumed, lowest) = self.resume(path, &file, base, len, summary)?;
         let mut scan = Scan::new(file.clone(), len, rules, resumed, lowest);
         let mut verified = Verified::default();
         let mut end = None;
@@ -326,7 +351,14 @@ impl Opener<'_> {
     }
 
     /// Where the scan begins: behind what the checkpoint's indexes cover and, if the power was lost, what was synced.
-    fn resume(&self, path: &Path, base: Offset, len: u64, summary: Option<Summary>) -> io::Result<((Indexer, Loaded, u64), Offset)> {
+    fn resume(
+        &self,
+        path: &Path,
+        file: &Arc<dyn DiskFile>,
+        base: Offset,
+        len: u64,
+        summary: Option<Summary>,
+    ) -> io::Result<((Indexer, Loaded, u64), Offset)> {
         let afresh = (Indexer::new(base, self.interval), Loaded::empty(), 0);
         let Some(summary) = summary else { return Ok((afresh, base)) };
         let Some(loaded) = Loaded::read(self.disk, path, &summary)? else { return Ok((afresh, base)) };
@@ -335,8 +367,16 @@ impl Opener<'_> {
             Boot::Other => summary.end.min(self.flushed),
         };
         let resumed = Indexer::resume(base, self.interval, summary.first_timestamp, &loaded, below, summary.len.min(len));
-        let lowest = resumed.1.offsets.last().map_or(base, |entry| base + i64::from(entry.last) + 1);
-        Ok((resumed, lowest))
+        let position = resumed.2;
+        if position == 0 {
+            return Ok((resumed, base));
+        }
+        // The index vouches for the batch there. If it is another one, the scan has to find out what happened.
+        let last = loaded.offsets.floor(|entry| u64::from(entry.position) <= position).map(|entry| base + i64::from(entry.last));
+        match Walk::new(file.clone(), position, len).peek()? {
+            Step::Batch(header) if Some(header.last_offset()) == last => Ok((resumed, header.base_offset)),
+            Step::Batch(_) | Step::Bad(_) | Step::End => Ok((afresh, base)),
+        }
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -440,6 +480,9 @@ impl Opener<'_> {
     ) -> io::Result<()> {
         let content = self.content(len, end, scan.indexer.max_timestamp, verified);
         if last {
+            if len >= RESERVED_FROM && file.set_len(len).is_err() {
+                tracing::debug!(segment = %path.display(), "reserved space not given back");
+            }
             self.ends_damaged = end != scan.next || len != scan.position();
             self.indexer = scan.indexer;
             self.segments.push(Segment::new(base, path.to_owned(), file, content, scan.loaded));
@@ -456,6 +499,7 @@ impl Opener<'_> {
             time_entries: 0,
             offset_crc: 0,
             time_crc: 0,
+            sealed: true,
         };
         match scan.loaded.write(self.disk, path, &mut summary) {
             Ok(()) => {

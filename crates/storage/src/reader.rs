@@ -121,11 +121,11 @@ impl LogReader {
             cursor.jump(jump);
             stop = jump;
         }
-        // Behind a jump, `stop` is where the next batch begins: its base offset is what the range ends with.
+        // Behind a jump, `stop` is where the next batch begins: the range ends with its base offset, or within the gap before it.
         let jumped = stop > position + whole as u64;
         while let Item::Batch(header, at) = cursor.next()? {
             if jumped && at == stop {
-                next_offset = header.base_offset;
+                next_offset = header.base_offset.min(upper);
             }
             let behind = at + header.total_bytes() as u64;
             if header.next_offset() > upper || behind > limit {

@@ -78,7 +78,7 @@ impl Scan {
             let position = self.walk.position;
             match self.walk.next()? {
                 Step::End => return self.check_last(),
-                Step::Bad(bad) => return Ok(Some(bad)),
+                Step::Bad(bad) => return Ok(Some(self.check_last()?.unwrap_or(bad))),
                 Step::Batch(header) => {
                     if let Some(bad) = self.check(position, &header)? {
                         return Ok(Some(bad));
@@ -121,7 +121,8 @@ impl Scan {
         Ok(None)
     }
 
-    /// The last batch is looked at in any case: it is the one that a dying process leaves half written.
+    /// The last batch, be there nothing or something bad behind it, is looked at in any case: it is the one that a dying process leaves
+    /// half written.
     fn check_last(&mut self) -> io::Result<Option<Bad>> {
         let Some(before) = self.before.take_if(|before| !before.verified) else { return Ok(None) };
         if crc_holds(&*self.file, before.position, &before.header, &mut self.buffer)? {

@@ -84,6 +84,7 @@ impl Log {
 
     fn cut(&mut self, cut: &CutAt) -> Result<(), LogError> {
         self.flushed = self.flushed.min(cut.end);
+        self.flushed_data = self.flushed_data.min(cut.data_end);
         self.extra.truncate(cut.end);
         self.gap = (cut.end > cut.data_end).then_some(Gap { after: cut.data_end, to: cut.end });
         self.reserved = 0;
@@ -91,9 +92,7 @@ impl Log {
         // Segments behind the cut, and the cut one's indexes, are nothing to rely on from here.
         self.summaries.truncate(cut.segment);
         self.covered = None;
-        let mut write = self.checkpoint_write();
-        write.content.flushed_data = self.flushed.min(cut.data_end);
-        write.write()?;
+        self.checkpoint_write().write()?;
 
         self.shared.set_end(cut.end);
         let gone = self.segments.split_off(cut.segment + 1);
@@ -184,10 +183,10 @@ impl Log {
         self.covered = None;
         self.gap = None;
         self.reserved = 0;
-        self.flushed = at;
+        (self.flushed, self.flushed_data) = (at, at);
         self.extra.truncate(at);
         let mut write = self.checkpoint_write();
-        (write.content.start, write.content.flushed_data) = (at, at);
+        write.content.start = at;
         write.write()?;
 
         let gone = std::mem::take(&mut self.segments);
