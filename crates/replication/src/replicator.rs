@@ -63,8 +63,8 @@ struct Part {
     /// Times in a row that the source's history disagreed.
     doubts: u32,
     below_since: Option<Instant>,
-    /// An answer had nothing, though the source's end is ahead: perhaps cleaned away.
-    hollow: bool,
+    /// An answer had nothing, though the source's end stands here, ahead of us: perhaps cleaned away.
+    hollow: Option<Offset>,
 }
 
 impl Part {
@@ -81,6 +81,8 @@ impl Part {
 struct Sent {
     wanted: BTreeMap<FetchTarget, FetchPosition>,
     at: Instant,
+    /// It asks for partitions with a hollow tail only, so that nothing else can take the answer's room.
+    hollow: bool,
 }
 
 struct Replicator {
@@ -178,7 +180,7 @@ impl Replicator {
                 backoff: Backoff::default(),
                 doubts: 0,
                 below_since: None,
-                hollow: false,
+                hollow: None,
                 assigned: assigned.clone(),
             };
             self.parts.insert(*key, part);
@@ -225,14 +227,14 @@ impl Replicator {
         let Some(line) = self.line.as_mut() else { return };
         let reading = || self.parts.values().filter(|part| part.phase == Phase::Reading);
         // Whether a tail is empty only shows when nothing else takes the answer's room.
-        let hollow = reading().any(|part| part.hollow);
+        let hollow = reading().any(|part| part.hollow.is_some());
         let position = |part: &Part| FetchPosition {
             offset: part.next.0,
             current_leader_epoch: part.assigned.place.leader_epoch,
             last_fetched_epoch: part.next.1,
         };
         let wanted: BTreeMap<FetchTarget, FetchPosition> =
-            reading().filter(|part| part.hollow == hollow).map(|part| (part.target.clone(), position(part))).collect();
+            reading().filter(|part| part.hollow.is_some() == hollow).map(|part| (part.target.clone(), position(part))).collect();
         if wanted.is_empty() {
             return;
         }
@@ -245,7 +247,7 @@ impl Replicator {
             partition_max_bytes: self.size.partition_max_bytes(),
         };
         match line.send(&wanted, limits).await {
-            Ok(()) => self.sent = Some(Sent { wanted, at: Instant::now() }),
+            Ok(()) => self.sent = Some(Sent { wanted, at: Instant::now(), hollow }),
             Err(error) => self.lost(&error),
         }
     }

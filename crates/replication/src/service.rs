@@ -15,6 +15,7 @@ use crate::{
 };
 use gnomon_catalog::{Action, Image, Link, LinkId, Topic};
 use gnomon_links::{LinkState, LinkStatus, TopicState};
+use gnomon_protocol::ids::TopicId;
 use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
@@ -47,7 +48,11 @@ pub struct LinkService {
     links: Mutex<BTreeMap<LinkId, Entry>>,
     actions: Mutex<Vec<Running>>,
     stopped: AtomicBool,
+    /// What the last reconciled image had: most images change neither topics nor links.
+    last: Mutex<Option<Reconciled>>,
 }
+
+type Reconciled = (Arc<BTreeMap<TopicId, Arc<Topic>>>, Arc<BTreeMap<LinkId, Arc<Link>>>);
 
 struct Entry {
     shared: Arc<LinkShared>,
@@ -64,7 +69,14 @@ enum Change {
 impl LinkService {
     /// Does nothing until the first [`reconcile`](LinkService::reconcile). MUST be used inside a tokio runtime.
     pub fn new(site: Arc<dyn Site>, connect: Arc<dyn Connect>) -> LinkService {
-        LinkService { site, connect, links: Mutex::default(), actions: Mutex::default(), stopped: AtomicBool::new(false) }
+        LinkService {
+            site,
+            connect,
+            links: Mutex::default(),
+            actions: Mutex::default(),
+            stopped: AtomicBool::new(false),
+            last: Mutex::default(),
+        }
     }
 
     /// Brings links in line with an image. Call it after every published one, when its roles have been given to the partitions. Returns at once; what
@@ -74,6 +86,12 @@ impl LinkService {
             return;
         }
         let mut links = self.links.lock();
+        let next = (image.topics.clone(), image.links.clone());
+        let mut last = self.last.lock();
+        if last.as_ref().is_some_and(|(topics, links)| Arc::ptr_eq(topics, &next.0) && Arc::ptr_eq(links, &next.1)) {
+            return;
+        }
+        *last = Some(next);
         links.retain(|id, _| image.links.contains_key(id));
         for (id, link) in image.links.iter() {
             let stale = links.get(id).is_some_and(|entry| entry.shared.config != link.config);

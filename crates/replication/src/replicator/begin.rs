@@ -29,7 +29,7 @@ impl Part {
     fn read_on(&mut self) {
         if let Some(handle) = &self.handle {
             self.next = (handle.offsets().end, handle.latest_epoch());
-            self.hollow = false;
+            self.hollow = None;
             self.phase = Phase::Reading;
         }
     }

@@ -31,12 +31,32 @@ impl Replicator {
             if let Some(key) = self.expects(&fetched, position) {
                 match fetched.error {
                     Some(code) => self.on_fetch_error(key, code).await,
-                    None => intakes.extend(self.glance(key, position, fetched, bytes).await),
+                    None => intakes.extend(self.glance(key, position, fetched).await),
                 }
             }
         }
+        if sent.hollow && bytes == 0 {
+            self.pass_hollow_tails(&sent).await;
+        }
         self.send().await;
         self.append_all(intakes).await;
+    }
+
+    /// An answer about hollow tails alone had no byte: there is nothing up to the source's end, so ours goes there. A session is silent about what
+    /// has not changed, so a partition that is not in the answer counts as well.
+    async fn pass_hollow_tails(&mut self, sent: &Sent) {
+        for (target, position) in &sent.wanted {
+            let Some(key) = self.by_target.get(target).copied() else { continue };
+            let Some(part) = self.parts.get_mut(&key) else { continue };
+            if part.phase != Phase::Reading || part.next.0 != position.offset {
+                continue;
+            }
+            let (Some(end), Some(handle)) = (part.hollow.take(), part.handle.clone()) else { continue };
+            match handle.advance_end(part.fence(), end) {
+                Ok(end) => part.next.0 = end,
+                Err(error) => self.refused(key, on_follow(&error)).await,
+            }
+        }
     }
 
     /// The partition, if this is what it waits for: what was asked at another position than the one we are at now says nothing.
@@ -61,7 +81,7 @@ impl Replicator {
     }
 
     /// Notes what the answer says, and guesses where the next request reads on.
-    async fn glance(&mut self, key: Key, position: FetchPosition, fetched: Fetched, answer_bytes: usize) -> Option<Intake> {
+    async fn glance(&mut self, key: Key, position: FetchPosition, fetched: Fetched) -> Option<Intake> {
         let now = self.link.site.now();
         let part = self.parts.get_mut(&key)?;
         let handle = part.handle.clone()?;
@@ -82,21 +102,11 @@ impl Replicator {
         match glance(&fetched.records) {
             Some(found) => {
                 part.next = (found.next_offset.max(position.offset), found.last_epoch);
-                part.hollow = false;
+                part.hollow = None;
             }
             // The source's end is ahead and yet it gives nothing: cleaned away, or others took the room. Asked alone next time, it will show.
-            None if tail && handle.settings().compacted => {
-                if part.hollow && answer_bytes == 0 {
-                    part.hollow = false;
-                    match handle.advance_end(part.fence(), fetched.high_watermark) {
-                        Ok(end) => part.next.0 = end,
-                        Err(error) => self.refused(key, on_follow(&error)).await,
-                    }
-                } else {
-                    part.hollow = true;
-                }
-            }
-            None => part.hollow = false,
+            None if tail && handle.settings().compacted => part.hollow = Some(fetched.high_watermark),
+            None => part.hollow = None,
         }
         Some(Intake { key, position, fetched })
     }

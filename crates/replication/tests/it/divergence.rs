@@ -1,0 +1,95 @@
+//! Histories that part are faults with both offsets; an election, however it looks for a moment, is not.
+
+use crate::site::World;
+use gnomon_links::TopicState;
+use std::time::Duration;
+use uuid::Uuid;
+
+async fn copied_world() -> World {
+    let world = World::start().await;
+    world.source.create("a_orders", Uuid::from_u128(1), 1);
+    world.source.partition("a_orders", 0, |p| (0..10).for_each(|n| p.append(&[&n.to_string()])));
+    world.copied("a_orders", 0, 10).await;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unclean_election_faults_the_topic() {
+    let world = copied_world().await;
+    world.source.partition("a_orders", 0, |p| {
+        p.truncate(6);
+        p.leader_epoch = 1;
+        (0..9).for_each(|_| p.append(&["other"]));
+    });
+    let reason = world.faulted("a_orders").await;
+    assert!(reason.contains("our log ends at 10 in epoch 0") && reason.contains("ends at 6"), "{reason}");
+    assert_eq!(world.high_watermark("a_orders", 0), 10, "nothing was overwritten");
+    // It stays as it is.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(world.high_watermark("a_orders", 0), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_power_loss_at_the_source_faults_the_topic() {
+    let world = copied_world().await;
+    world.source.partition("a_orders", 0, |p| p.truncate(6));
+    let reason = world.faulted("a_orders").await;
+    assert!(reason.contains("10") && reason.contains('6') && reason.contains("this side has more"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clean_election_is_followed() {
+    let world = copied_world().await;
+    for epoch in 1..5 {
+        world.source.partition("a_orders", 0, |p| {
+            p.leader_epoch = epoch;
+            // The new leader's watermark lags behind for a moment (KIP-207).
+            p.high_watermark = 4;
+        });
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(world.state("a_orders"), Some((TopicState::Active, None)));
+        world.source.partition("a_orders", 0, |p| p.append(&["next"]));
+        world.copied("a_orders", 0, 10 + i64::from(epoch)).await;
+    }
+    assert!(world.bytes("a_orders", 0) == world.source_bytes("a_orders", 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_made_anew_faults_its_shadow() {
+    let world = copied_world().await;
+    world.source.create("a_orders", Uuid::from_u128(99), 1);
+    world.source.partition("a_orders", 0, |p| (0..20).for_each(|_| p.append(&["other"])));
+    let reason = world.faulted("a_orders").await;
+    assert!(reason.contains("deleted and created again"), "{reason}");
+    assert_eq!(world.high_watermark("a_orders", 0), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_is_gone_is_missing_and_keeps_its_data() {
+    let world = copied_world().await;
+    world.source.set(|cluster| drop(cluster.topics.remove("a_orders")));
+    let missing = |world: &World| world.topic("a_orders").unwrap().shadow.as_ref().unwrap().source_missing;
+    world.until("source missing", Duration::from_secs(5), missing).await;
+    assert_eq!((world.state("a_orders"), world.high_watermark("a_orders", 0)), (Some((TopicState::Active, None)), 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn damage_on_the_way_is_asked_for_again() {
+    let world = copied_world().await;
+    let good = world.source.partition("a_orders", 0, |p| {
+        p.append(&["ten"]);
+        let good = p.batches.pop().unwrap();
+        let mut bad = good.to_vec();
+        *bad.last_mut().unwrap() ^= 1;
+        p.batches.push(bad.into());
+        good
+    });
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!((world.state("a_orders"), world.high_watermark("a_orders", 0)), (Some((TopicState::Active, None)), 10));
+    world.source.partition("a_orders", 0, |p| {
+        p.batches.pop();
+        p.append_bytes(good);
+    });
+    world.copied("a_orders", 0, 11).await;
+    assert!(world.bytes("a_orders", 0) == world.source_bytes("a_orders", 0));
+}

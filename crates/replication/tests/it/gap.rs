@@ -1,0 +1,82 @@
+//! The source's start moves: followed exactly while we keep up, a gap once it has passed our end, and no gap for what was never copied.
+
+use crate::site::World;
+use std::time::Duration;
+use uuid::Uuid;
+
+#[tokio::test(start_paused = true)]
+async fn a_trim_is_followed_also_when_the_topic_is_idle_and_inside_a_batch() {
+    let world = World::start().await;
+    world.source.create("a_orders", Uuid::from_u128(1), 1);
+    world.source.partition("a_orders", 0, |p| p.append(&["0", "1", "2", "3"]));
+    world.copied("a_orders", 0, 4).await;
+    world.source.partition("a_orders", 0, |p| p.log_start = 2);
+    world.until("the start followed", Duration::from_secs(2), |w| w.handle("a_orders", 0).offsets().log_start == 2).await;
+    assert_eq!(world.high_watermark("a_orders", 0), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_shadow_begins_at_the_sources_start() {
+    let world = World::start().await;
+    world.source.create("a_orders", Uuid::from_u128(1), 1);
+    world.source.partition("a_orders", 0, |p| {
+        p.append(&["0", "1", "2"]);
+        p.append(&["3"]);
+        p.log_start = 2;
+    });
+    world.copied("a_orders", 0, 4).await;
+    assert_eq!(world.handle("a_orders", 0).offsets().log_start, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_were_lost_to_us_are_a_gap_and_fault_the_topic() {
+    let world = World::start().await;
+    world.source.create("a_orders", Uuid::from_u128(1), 2);
+    world.source.partition("a_orders", 0, |p| p.append(&["0"]));
+    world.copied("a_orders", 0, 1).await;
+    world.source.set(|cluster| cluster.down = true);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.source.partition("a_orders", 0, |p| {
+        (1..6).for_each(|n| p.append(&[&n.to_string()]));
+        p.log_start = 3;
+    });
+    world.source.set(|cluster| cluster.down = false);
+    let reason = world.faulted("a_orders").await;
+    assert!(reason.contains("offsets 1 to 3"), "{reason}");
+    assert_eq!(world.high_watermark("a_orders", 0), 1, "what was copied stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hole_in_the_middle_is_a_gap_but_not_on_a_compacted_topic() {
+    let hole = |world: &World, topic: &str, id: u128, policy: &str| {
+        world.source.create(topic, Uuid::from_u128(id), 1);
+        world.source.set(|c| drop(c.topics.get_mut(topic).unwrap().configs.insert("cleanup.policy".into(), policy.into())));
+        world.source.partition(topic, 0, |p| {
+            (0..4).for_each(|n| p.append(&[&n.to_string()]));
+            p.batches.remove(2);
+        });
+    };
+    let world = World::start().await;
+    hole(&world, "a_plain", 1, "delete");
+    hole(&world, "a_compacted", 2, "compact");
+    let reason = world.faulted("a_plain").await;
+    assert!(reason.contains("offsets 2 to 3"), "{reason}");
+    world.copied("a_compacted", 0, 4).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cleaned_tail_brings_the_end_forward() {
+    let world = World::start().await;
+    world.source.create("a_compacted", Uuid::from_u128(1), 1);
+    world.source.set(|c| drop(c.topics.get_mut("a_compacted").unwrap().configs.insert("cleanup.policy".into(), "compact".into())));
+    world.source.partition("a_compacted", 0, |p| p.append(&["0"]));
+    world.copied("a_compacted", 0, 1).await;
+    // Offsets 1 to 8 were written and cleaned away: the source's end is ahead, and there is nothing.
+    world.source.partition("a_compacted", 0, |p| {
+        let empty = gnomon_protocol::batch::BatchBuilder::new(1).base_offset(8).leader_epoch(gnomon_protocol::ids::BatchEpoch(0));
+        p.append_bytes(empty.record(1, None, Some(b"x"), &[]).build().unwrap());
+        p.high_watermark = 8;
+    });
+    world.copied("a_compacted", 0, 8).await;
+    assert_eq!(world.handle("a_compacted", 0).offsets().end, 8);
+}

@@ -1,0 +1,9 @@
+//! Links against a scripted source, with the real metadata machine, real partitions on a disk in memory, and paused time.
+
+mod catch_up;
+mod divergence;
+mod failover;
+mod gap;
+mod groups;
+mod site;
+mod source_restart;

@@ -1,0 +1,257 @@
+//! A site without a broker: the metadata machine run by hand, its records through their bytes, and partitions on a disk in memory.
+
+use gnomon_catalog::{Action, Catalog, Event, Image, LinkId, LinkSource, Register, Reply, Soft, Topic, Writers as May};
+use gnomon_client::BoxFuture;
+use gnomon_groups::{SyncOffsets, SyncedPartition};
+use gnomon_links::{ClientOptions, GroupSync, LinkConfig, LinkName, NameFilter, TopicState, TopicSync};
+use gnomon_machine::{DurableRecord, Machine, Mono, Now, ReplyToken, Wall};
+use gnomon_partition::{Blocking, Env, Fence, Flusher, Handle, LinkLabel, PartitionId, Replica, Role, Settings, Writers};
+use gnomon_protocol::ids::TopicId;
+use gnomon_replication::{Gone, LinkService, Site, Unavailable, source::scripted::Scripted};
+use gnomon_storage::{Boot, Disk, MemDisk};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
+use uuid::Uuid;
+
+/// The wall time when a test begins.
+const EPOCH_MS: i64 = 1_700_000_000_000;
+
+pub struct TestSite {
+    machine: Mutex<Running>,
+    published: Mutex<Arc<Image>>,
+    handles: Mutex<BTreeMap<(TopicId, i32), Handle>>,
+    env: Env,
+    began: Instant,
+    ids: AtomicU64,
+    service: OnceLock<Arc<LinkService>>,
+    /// Every group sync that was asked for, in order.
+    pub synced: Mutex<Vec<SyncOffsets>>,
+}
+
+#[derive(Default)]
+struct Running {
+    image: Image,
+    soft: Soft,
+    tokens: u64,
+    waiting: BTreeMap<ReplyToken, oneshot::Sender<Reply>>,
+}
+
+/// Site b with a link `from-a` on a scripted source.
+pub struct World {
+    pub site: Arc<TestSite>,
+    pub service: Arc<LinkService>,
+    pub source: Scripted,
+    pub link: LinkId,
+}
+
+pub fn link_config() -> LinkConfig {
+    LinkConfig {
+        name: LinkName::new("from-a").expect("a legal name"),
+        client: ClientOptions { bootstrap_servers: vec!["scripted:9092".into()], ..ClientOptions::default() },
+        topics: TopicSync { filters: vec![NameFilter::include_prefix("a_")], ..TopicSync::default() },
+        groups: GroupSync { filters: vec![NameFilter::include_prefix("a_")], ..GroupSync::default() },
+    }
+}
+
+impl World {
+    pub async fn start() -> World {
+        let site = TestSite::start();
+        let source = Scripted::new("cluster-a");
+        let service = Arc::new(LinkService::new(site.clone(), Arc::new(source.clone())));
+        assert!(site.service.set(service.clone()).is_ok());
+        let register = Register {
+            fresh_cluster_id: Uuid::from_u128(0xb),
+            name: "b".into(),
+            broker_id: 2,
+            producer_tag: 2,
+            owns: vec!["b_".into()],
+            endpoints: Vec::new(),
+        };
+        assert!(matches!(site.submit(Event::Register(register)).await, Ok(Reply::Register(Ok(_)))));
+        let link = LinkId(Uuid::from_u128(0x11));
+        let create = Event::CreateLink { id: link, config: Box::new(link_config()), source: LinkSource::Command };
+        assert!(matches!(site.submit(create).await, Ok(Reply::CreateLink(Ok(_)))));
+        World { site, service, source, link }
+    }
+
+    pub fn topic(&self, name: &str) -> Option<Arc<Topic>> {
+        self.site.image().topic_by_name(name).cloned()
+    }
+
+    pub fn state(&self, name: &str) -> Option<(TopicState, Option<String>)> {
+        let shadow = self.topic(name)?.shadow.clone()?;
+        Some((shadow.state, shadow.reason))
+    }
+
+    pub fn handle(&self, name: &str, partition: i32) -> Handle {
+        let topic = self.topic(name).expect("a topic that is here");
+        self.site.handle(topic.id, partition).expect("a partition that opens")
+    }
+
+    /// All bytes of a partition here.
+    pub fn bytes(&self, name: &str, partition: i32) -> Vec<u8> {
+        let handle = self.handle(name, partition);
+        let (mut at, mut bytes) = (handle.offsets().log_start, Vec::new());
+        while at < handle.offsets().high_watermark {
+            let read = handle.read(at, 1 << 20, gnomon_partition::Isolation::ReadUncommitted, true).expect("a read inside the log");
+            let Some(range) = read.range else { break };
+            bytes.extend_from_slice(&range.bytes().expect("bytes of a disk in memory"));
+            at = range.next_offset;
+        }
+        bytes
+    }
+
+    /// All bytes of a partition at the source.
+    pub fn source_bytes(&self, name: &str, partition: usize) -> Vec<u8> {
+        self.source.partition(name, partition, |p| p.batches.concat())
+    }
+
+    /// Waits, in test time, until this holds.
+    pub async fn until(&self, what: &str, within: Duration, holds: impl Fn(&World) -> bool) {
+        let began = Instant::now();
+        while !holds(self) {
+            assert!(began.elapsed() < within, "not within {within:?}: {what}; {:#?}", self.service.statuses());
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub fn high_watermark(&self, name: &str, partition: i32) -> i64 {
+        self.topic(name).and_then(|topic| self.site.handle(topic.id, partition).ok()).map_or(-1, |handle| handle.offsets().high_watermark)
+    }
+
+    /// Waits until a partition here has reached this offset.
+    pub async fn copied(&self, name: &str, partition: i32, offset: i64) {
+        let what = format!("{name}-{partition} copied up to {offset}");
+        self.until(&what, Duration::from_secs(30), |world| world.high_watermark(name, partition) >= offset).await;
+    }
+
+    pub async fn faulted(&self, name: &str) -> String {
+        self.until("a fault", Duration::from_secs(120), |world| matches!(world.state(name), Some((TopicState::Faulted, _)))).await;
+        self.state(name).and_then(|(_, reason)| reason).expect("a fault has a reason")
+    }
+}
+
+impl TestSite {
+    fn start() -> Arc<TestSite> {
+        let disk = MemDisk::new();
+        disk.create_dir_all(Path::new("/data")).expect("a folder on a disk in memory");
+        Arc::new(TestSite {
+            machine: Mutex::default(),
+            published: Mutex::default(),
+            handles: Mutex::default(),
+            env: Env { disk: Arc::new(disk), flusher: Flusher::start(Blocking::Inline).expect("inside a runtime"), boot: Boot::Same },
+            began: Instant::now(),
+            ids: AtomicU64::new(1_000),
+            service: OnceLock::new(),
+            synced: Mutex::default(),
+        })
+    }
+
+    /// One event through the machine: records, image, roles, links, actions, replies, in this order.
+    fn step(&self, event: Event) -> oneshot::Receiver<Reply> {
+        let mut running = self.machine.lock().unwrap();
+        let running = &mut *running;
+        running.tokens += 1;
+        let token = ReplyToken(running.tokens);
+        let (sender, receiver) = oneshot::channel();
+        running.waiting.insert(token, sender);
+        let effects = Catalog::step(&running.image, &mut running.soft, self.now(), event, token);
+        for record in &effects.records {
+            let encoded = record.encode();
+            let record = DurableRecord::decode(encoded.key.as_deref(), encoded.value.as_deref()).expect("a record that reads back");
+            Catalog::replay(&mut running.image, &record);
+        }
+        let image = Arc::new(running.image.clone());
+        *self.published.lock().unwrap() = image.clone();
+        for ((topic, index), handle) in self.handles.lock().unwrap().iter() {
+            if let Some(topic) = image.topic(*topic) {
+                handle.set_role(role(&image, topic, *index));
+            }
+        }
+        if let Some(service) = self.service.get() {
+            service.reconcile(&image);
+            effects.actions.into_iter().for_each(|action: Action| service.carry_out(action));
+        }
+        for (token, reply) in effects.replies {
+            if let Some(sender) = running.waiting.remove(&token) {
+                let _ = sender.send(reply);
+            }
+        }
+        receiver
+    }
+}
+
+fn role(image: &Image, topic: &Topic, index: i32) -> Role {
+    let partition = topic.partition(index).expect("a partition of the topic");
+    let writers = match image.writers(topic) {
+        May::Clients => Writers::Clients,
+        May::Site => Writers::Site,
+        May::FailingOver => Writers::FailingOver,
+        May::Link { name, source, advice, fence, .. } => {
+            Writers::Link { link: Arc::new(LinkLabel { name, source, advice }), fence: Fence(fence) }
+        }
+    };
+    Role { replica: Replica::Leader(partition.leader_epoch), writers }
+}
+
+impl Site for TestSite {
+    fn image(&self) -> Arc<Image> {
+        self.published.lock().unwrap().clone()
+    }
+
+    fn handle(&self, topic: TopicId, partition: i32) -> Result<Handle, Unavailable> {
+        let mut handles = self.handles.lock().unwrap();
+        if let Some(handle) = handles.get(&(topic, partition)) {
+            return Ok(handle.clone());
+        }
+        let image = self.image();
+        let gone = |why: &str| Unavailable { topic, partition, why: why.to_owned() };
+        let known = image.topic(topic).ok_or_else(|| gone("no such topic"))?;
+        known.partition(partition).ok_or_else(|| gone("no such partition"))?;
+        let settings = Settings {
+            compacted: known.configs.get("cleanup.policy").is_some_and(|policy| policy.contains("compact")),
+            retention_ms: None,
+            ..Settings::named(&known.name)
+        };
+        let dir = PathBuf::from(format!("/data/{topic}-{partition}"));
+        let id = PartitionId { topic_id: topic, index: partition };
+        let handle =
+            Handle::open(&self.env, dir, id, role(&image, known, partition), settings).map_err(|error| gone(&error.to_string()))?;
+        handles.insert((topic, partition), handle.clone());
+        Ok(handle)
+    }
+
+    fn submit(&self, event: Event) -> BoxFuture<'static, Result<Reply, Gone>> {
+        let reply = self.step(event);
+        Box::pin(async move { reply.await.map_err(|_| Gone { what: "the metadata machine", why: "it ended".into() }) })
+    }
+
+    fn sync_offsets(&self, sync: SyncOffsets) -> BoxFuture<'static, Result<Vec<SyncedPartition>, Gone>> {
+        self.synced.lock().unwrap().push(sync);
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn now(&self) -> Now {
+        let passed = self.began.elapsed().as_millis() as u64;
+        Now { mono: Mono(passed), wall: Wall(EPOCH_MS + passed as i64) }
+    }
+
+    fn random(&self) -> u64 {
+        u64::MAX / 2
+    }
+
+    fn fresh_id(&self) -> Uuid {
+        Uuid::from_u128(u128::from(self.ids.fetch_add(1, Ordering::Relaxed)))
+    }
+}
