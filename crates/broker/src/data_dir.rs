@@ -17,6 +17,9 @@ const LOCK_FILE: &str = "lock";
 const FORMAT_FILE: &str = "format";
 const BOOT_FILE: &str = "boot";
 
+/// Holds a folder for each partition that was ever written.
+pub const PARTITIONS_FOLDER: &str = "partitions";
+
 /// A data directory that is ours until this is dropped.
 pub struct DataDir {
     disk: Arc<dyn Disk>,
@@ -58,7 +61,7 @@ impl DataDir {
     /// Takes the directory, making it where it does not exist.
     pub fn take(disk: Arc<dyn Disk>, path: &Path) -> Result<DataDir, DataDirError> {
         let failed = |source| DataDirError::Io { path: path.to_owned(), source };
-        disk.create_dir_all(path).map_err(failed)?;
+        make_folders(&*disk, path).map_err(failed)?;
         let lock = disk.lock(&path.join(LOCK_FILE)).map_err(|source| DataDirError::Locked { path: path.to_owned(), source })?;
         match read(&*disk, &path.join(FORMAT_FILE)).map_err(failed)? {
             None => disk.write_atomic(&path.join(FORMAT_FILE), FORMAT.as_bytes()).map_err(failed)?,
@@ -84,6 +87,22 @@ impl DataDir {
             None => Ok(()),
         }
     }
+}
+
+/// Makes the directory and the folder of the partitions, and their names durable: a log below makes only its own name so.
+fn make_folders(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let folder = path.join(PARTITIONS_FOLDER);
+    let missing: Vec<&Path> =
+        folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !disk.exists(folder).unwrap_or(true)).collect();
+    disk.create_dir_all(&folder)?;
+    for made in missing {
+        match made.parent() {
+            Some(above) if above.as_os_str().is_empty() => disk.sync_dir(Path::new("."))?,
+            Some(above) => disk.sync_dir(above)?,
+            None => {}
+        }
+    }
+    Ok(())
 }
 
 fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<String>> {

@@ -16,7 +16,7 @@ pub async fn run(site: Arc<Site>, data_dir: Arc<DataDir>, mut stopping: watch::R
         recover_all(&site, &data_dir).await;
         loop {
             sleep(INTERVAL).await;
-            retain(&site);
+            retain(&site).await;
         }
     };
     tokio::select! {
@@ -45,13 +45,15 @@ async fn recover_all(site: &Site, data_dir: &DataDir) {
     }
 }
 
-fn retain(site: &Site) {
+async fn retain(site: &Site) {
     let now_ms = site.clock.now().wall.0;
     for (id, handle) in site.partitions.all_open() {
-        if let Err(failure) = handle.apply_retention(now_ms) {
+        let done = handle.blocking(move |handle| (handle.apply_retention(now_ms), handle.checkpoint())).await;
+        let Some((retained, checkpointed)) = done else { return };
+        if let Err(failure) = retained {
             warn!(partition = %id, "retention: {failure}");
         }
-        if let Err(failure) = handle.checkpoint() {
+        if let Err(failure) = checkpointed {
             warn!(partition = %id, "checkpoint: {failure}");
         }
     }

@@ -3,6 +3,7 @@
 //! A role follows the published image: [`Partitions::apply`] swaps the image first and then goes over the open partitions, and opening
 //! happens under the entry's lock; so whichever comes second sees the other. Not here: what roles mean.
 
+use crate::data_dir::PARTITIONS_FOLDER;
 use arc_swap::ArcSwap;
 use dashmap::{DashMap, Entry};
 use gnomon_catalog::{Image, Partition as PartitionRecord, SiteDefaults, TimestampType, Topic, Writers as WritersView};
@@ -45,7 +46,7 @@ pub struct Partitions {
 
 /// Where a partition's files lie, below a site's data directory: named by the topic's id, so that a name can be used again.
 pub fn partition_folder(data: &Path, id: PartitionId) -> PathBuf {
-    data.join("partitions").join(format!("{}-{}", id.topic_id.simple(), id.index))
+    data.join(PARTITIONS_FOLDER).join(format!("{}-{}", id.topic_id.simple(), id.index))
 }
 
 impl Partitions {

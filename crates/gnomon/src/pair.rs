@@ -202,13 +202,10 @@ fn watch_signals(news: mpsc::Sender<News>) -> Result<(), Failure> {
 /// Prints what the children say, until a signal or until both are dead.
 fn follow(sites: &[Site], pids: &mut [Option<Pid>], news: &mpsc::Receiver<News>) -> Result<(), Failure> {
     let started = Instant::now();
-    let mut ready = 0;
-    while ready < sites.len() {
+    let mut lines = Vec::new();
+    while lines.len() < sites.len() {
         match news.recv_timeout(READY_MAX.saturating_sub(started.elapsed())) {
-            Ok(News::Ready { line }) => {
-                println!("{line}");
-                ready += 1;
-            }
+            Ok(News::Ready { line }) => lines.push(line),
             Ok(News::Ended { site, status }) => {
                 pids[site] = None;
                 return Err(format!("site {} did not start ({status}); its last lines above say why", sites[site].name).into());
@@ -217,6 +214,8 @@ fn follow(sites: &[Site], pids: &mut [Option<Pid>], news: &mpsc::Receiver<News>)
             Err(_) => return Err(format!("the sites were not ready within {} s", READY_MAX.as_secs()).into()),
         }
     }
+    lines.sort();
+    lines.iter().for_each(|line| println!("{line}"));
     for site in sites.iter().rev() {
         for link in links_of(site) {
             println!("{}", render::story_line(&link));

@@ -3,14 +3,18 @@
 use crate::{Failure, args::Serve, output::site_line};
 use gnomon_broker::{Broker, RawConfig};
 use gnomon_storage::RealDisk;
-use std::{io::Write, process, sync::Arc};
+use std::{
+    io::{IsTerminal, Write},
+    process,
+    sync::Arc,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// Runs until a signal, or until the site can go on no longer.
 pub fn run(args: Serve) -> Result<(), Failure> {
     let filter = EnvFilter::try_from_env("GNOMON_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
     let file = args.config.as_deref().map(RawConfig::read).transpose()?.unwrap_or_default();
     let config = flags(args).over(file).check()?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {

@@ -31,6 +31,7 @@ const LATEST_TIERED: i64 = -5;
 
 const READ_COMMITTED: i8 = 1;
 const ISOLATION_SINCE: i16 = 2;
+const EPOCH_SINCE: i16 = 4;
 
 /// Answers offsets by time.
 pub fn handle(site: &Site, context: &Context, request: ListOffsetsRequest) -> ListOffsetsResponse {
@@ -45,7 +46,10 @@ pub fn handle(site: &Site, context: &Context, request: ListOffsetsRequest) -> Li
             let found = if once { find(site, &topic.name.0, partition, isolation) } else { Err(ErrorCode::InvalidRequest) };
             let response = ListOffsetsPartitionResponse::default().with_partition_index(partition.partition_index);
             match found {
-                Ok((offset, timestamp, epoch)) => response.with_offset(offset).with_timestamp(timestamp).with_leader_epoch(epoch),
+                Ok((offset, timestamp, epoch)) => {
+                    let epoch = if context.version >= EPOCH_SINCE { epoch } else { -1 };
+                    response.with_offset(offset).with_timestamp(timestamp).with_leader_epoch(epoch)
+                }
                 Err(code) => response.with_error_code(code.code()).with_offset(-1).with_timestamp(-1).with_leader_epoch(-1),
             }
         });

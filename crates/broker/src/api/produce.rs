@@ -47,6 +47,8 @@ const ACKS_NONE: i16 = 0;
 const ACKS_LEADER: i16 = 1;
 const ACKS_ALL: i16 = -1;
 
+const NO_TRANSACTIONS: &str = "transactions are not supported by this version of Gnomon";
+
 /// A partition's result, and what must become durable before it may be told.
 struct Appended {
     response: PartitionProduceResponse,
@@ -101,7 +103,7 @@ fn append_all(site: &Site, context: &Context, request: ProduceRequest) -> Vec<To
     let refused = if !matches!(request.acks, ACKS_NONE | ACKS_LEADER | ACKS_ALL) {
         Some((ErrorCode::InvalidRequiredAcks, "acks must be 0, 1 or -1 (all)"))
     } else if request.transactional_id.is_some() {
-        Some((ErrorCode::TransactionalIdAuthorizationFailed, "transactions are not supported by this version of Gnomon"))
+        Some((ErrorCode::TransactionalIdAuthorizationFailed, NO_TRANSACTIONS))
     } else {
         None
     };
@@ -139,6 +141,9 @@ fn append(site: &Site, name: Option<&StrBytes>, id: Option<Uuid>, partition: Pro
         Ok(None) => return failed(index, ErrorCode::CorruptMessage, Some("no whole batch for a partition".into())),
         Err(error) => return failed(index, error_code::batch(&error), Some(error.to_string())),
     };
+    if batch.header().is_transactional() {
+        return failed(index, ErrorCode::InvalidTxnState, Some(NO_TRANSACTIONS.to_owned()));
+    }
     match handle.append(batch, origin, now_ms) {
         Ok(appended) => Appended {
             response: PartitionProduceResponse::default()

@@ -95,7 +95,10 @@ impl RawConfig {
         let mut raw: RawConfig =
             toml::from_str(&text).map_err(|error| ConfigError::Parse { path: path.to_owned(), why: error.to_string() })?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        raw.data = Some(folder.join(raw.data.unwrap_or_else(|| ".".into())));
+        raw.data = Some(match raw.data {
+            Some(data) if data != Path::new(".") => folder.join(data),
+            _ => folder.to_owned(),
+        });
         raw.link = raw.link.iter().map(|file| folder.join(file)).collect();
         Ok(raw)
     }
