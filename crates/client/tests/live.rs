@@ -49,7 +49,17 @@ async fn everything_a_link_and_the_tools_ask() {
     assert!(client.describe_broker_configs(node, Some(&["gnomon.site", "gnomon.links"])).await.is_ok());
 
     for (partition, values) in [(0, &["a", "b"][..]), (1, &["c"]), (0, &["d"])] {
-        client.produce(&(topic.clone(), partition), batch(values), Acks::All).await.unwrap();
+        let name = (topic.clone(), partition);
+        let mut produced = client.produce(&name, batch(values), Acks::All).await;
+        for _ in 0..100 {
+            if produced.is_ok() {
+                break;
+            }
+            // A topic that has just been made may have no leader yet.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            produced = client.produce(&name, batch(values), Acks::All).await;
+        }
+        produced.unwrap();
     }
     let noise: String =
         (0..400_000u64).map(|n| char::from(33 + (n.wrapping_mul(2_654_435_761).wrapping_add(n * n * 31) >> 13) as u8 % 90)).collect();

@@ -24,7 +24,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Two rounds are at least so far apart, however often somebody asks for one.
 const APART: Duration = Duration::from_millis(50);
@@ -63,7 +63,6 @@ pub(crate) async fn run(link: Arc<LinkShared>) {
         // Asked for meanwhile, or at the interval.
         let _either = timeout(wait.saturating_sub(began.elapsed()).max(APART), discovery.link.look.notified()).await;
         sleep_until(began + APART).await;
-        sleep(Duration::ZERO).await;
     }
 }
 

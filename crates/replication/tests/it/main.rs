@@ -5,5 +5,6 @@ mod divergence;
 mod failover;
 mod gap;
 mod groups;
+mod live;
 mod site;
 mod source_restart;

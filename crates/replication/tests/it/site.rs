@@ -7,7 +7,7 @@ use gnomon_links::{ClientOptions, GroupSync, LinkConfig, LinkName, NameFilter, T
 use gnomon_machine::{DurableRecord, Machine, Mono, Now, ReplyToken, Wall};
 use gnomon_partition::{Blocking, Env, Fence, Flusher, Handle, LinkLabel, PartitionId, Replica, Role, Settings, Writers};
 use gnomon_protocol::ids::TopicId;
-use gnomon_replication::{Gone, LinkService, Site, Unavailable, source::scripted::Scripted};
+use gnomon_replication::{Connect, Gone, LinkService, Site, Unavailable, source::scripted::Scripted};
 use gnomon_storage::{Boot, Disk, MemDisk};
 use std::{
     collections::BTreeMap,
@@ -55,10 +55,10 @@ pub struct World {
     pub link: LinkId,
 }
 
-pub fn link_config() -> LinkConfig {
+fn link_config(address: &str) -> LinkConfig {
     LinkConfig {
         name: LinkName::new("from-a").expect("a legal name"),
-        client: ClientOptions { bootstrap_servers: vec!["scripted:9092".into()], ..ClientOptions::default() },
+        client: ClientOptions { bootstrap_servers: vec![address.to_owned()], ..ClientOptions::default() },
         topics: TopicSync { filters: vec![NameFilter::include_prefix("a_")], ..TopicSync::default() },
         groups: GroupSync { filters: vec![NameFilter::include_prefix("a_")], ..GroupSync::default() },
     }
@@ -66,9 +66,18 @@ pub fn link_config() -> LinkConfig {
 
 impl World {
     pub async fn start() -> World {
-        let site = TestSite::start();
         let source = Scripted::new("cluster-a");
-        let service = Arc::new(LinkService::new(site.clone(), Arc::new(source.clone())));
+        World::of(source.clone(), "scripted:9092", Arc::new(source)).await
+    }
+
+    /// The same with another source; the scripted one stands idle.
+    pub async fn start_on(address: &str, connect: Arc<dyn Connect>) -> World {
+        World::of(Scripted::new("idle"), address, connect).await
+    }
+
+    async fn of(source: Scripted, address: &str, connect: Arc<dyn Connect>) -> World {
+        let site = TestSite::start();
+        let service = Arc::new(LinkService::new(site.clone(), connect));
         assert!(site.service.set(service.clone()).is_ok());
         let register = Register {
             fresh_cluster_id: Uuid::from_u128(0xb),
@@ -80,7 +89,7 @@ impl World {
         };
         assert!(matches!(site.submit(Event::Register(register)).await, Ok(Reply::Register(Ok(_)))));
         let link = LinkId(Uuid::from_u128(0x11));
-        let create = Event::CreateLink { id: link, config: Box::new(link_config()), source: LinkSource::Command };
+        let create = Event::CreateLink { id: link, config: Box::new(link_config(address)), source: LinkSource::Command };
         assert!(matches!(site.submit(create).await, Ok(Reply::CreateLink(Ok(_)))));
         World { site, service, source, link }
     }
