@@ -6,5 +6,6 @@
 mod history;
 mod site;
 
+pub use gnomon_storage::MemDisk;
 pub use history::{Acked, History, Violation};
 pub use site::Site;

@@ -4,8 +4,8 @@
 
 use bytes::{Buf, BufMut, BytesMut};
 use gnomon_protocol::{api::APIS, sample};
-use gnomon_storage::MemDisk;
-use gnomon_testkit::Site;
+
+use gnomon_testkit::{MemDisk, Site};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{
     io::{self, Read, Write},

@@ -15,8 +15,8 @@ use gnomon_protocol::{
     batch::{BatchBuilder, BatchView, records},
     ids::{BatchEpoch, LeaderEpoch, Offset},
 };
-use gnomon_storage::MemDisk;
-use gnomon_testkit::{Acked, History, Site, Violation};
+
+use gnomon_testkit::{Acked, History, MemDisk, Site, Violation};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::collections::BTreeMap;
 use tokio::runtime::Runtime;
