@@ -45,6 +45,12 @@ struct Before {
     verified: bool,
 }
 
+impl Before {
+    fn dense_end(&self) -> Offset {
+        self.next + i64::from(self.header.last_offset_delta) + 1
+    }
+}
+
 impl Scan {
     pub fn new(file: Arc<dyn DiskFile>, len: u64, rules: Rules, resumed: (Indexer, Loaded, u64), lowest: Offset) -> Scan {
         let (indexer, loaded, position) = resumed;
@@ -97,8 +103,8 @@ impl Scan {
         if !fits {
             let bad = Bad::Offsets { base: header.base_offset, last: header.last_offset(), lowest: self.next, end };
             self.walk.position = position;
-            // Does it follow the one before the last? Then the last one's offsets are the wrong ones.
-            if let Some(before) = self.before.take_if(|before| (before.next..self.next).contains(&header.base_offset)) {
+            // Does it follow where the last one would have ended without a gap in front? Then the last one's offsets are the wrong ones.
+            if let Some(before) = self.before.take_if(|before| (before.dense_end()..self.next).contains(&header.base_offset)) {
                 (self.walk.position, self.next) = (before.position, before.next);
                 self.forget(before.position);
             }

@@ -107,6 +107,20 @@ pub(crate) fn verify(disk: &dyn Disk, segment: &Segment, verified: &mut Verified
     Ok(())
 }
 
+/// The batch before.
+struct Before {
+    position: u64,
+    /// What `lowest` was there.
+    lowest: Offset,
+    /// Where it ends if there is no gap in front of it.
+    dense_end: Offset,
+}
+
+/// Offsets that a batch takes: under its checksum, unlike where they begin.
+fn span(header: &BatchHeader) -> Offset {
+    i64::from(header.last_offset_delta) + 1
+}
+
 struct Judge<'a> {
     file: &'a Arc<dyn DiskFile>,
     base: Offset,
@@ -116,8 +130,7 @@ struct Judge<'a> {
     limit: u64,
     /// Offsets of the next batch are not below this.
     lowest: Offset,
-    /// Position of the batch before, and what `lowest` was there.
-    before: Option<(u64, Offset)>,
+    before: Option<Before>,
     found: Vec<Damage>,
     buffer: Vec<u8>,
 }
@@ -132,7 +145,7 @@ impl Judge<'_> {
                         self.skip(at, stop)?;
                         continue;
                     }
-                    self.before = Some((at, self.lowest));
+                    self.before = Some(Before { position: at, lowest: self.lowest, dense_end: self.lowest + span(&header) });
                     self.lowest = header.next_offset();
                 }
                 Step::Batch(_) | Step::Bad(_) => self.skip(at, stop)?,
@@ -164,15 +177,16 @@ impl Judge<'_> {
             && crc_holds(&**self.file, at, header, &mut self.buffer)?)
     }
 
-    /// The batch at `at` does not follow the one before: is it that one's fault?
+    /// The batch at `at` does not follow the one before: is it that one's fault? Certainly, when this one begins where that one would have
+    /// ended without a gap in front of it. When it begins behind that, either may be: then both are damaged.
     fn blame_before(&mut self, at: u64, base_offset: Offset) -> bool {
-        match self.before {
-            Some((start, lowest)) if base_offset >= lowest => {
-                self.note(Damage { start, stop: at, from: lowest, to: base_offset });
-                self.before = None;
-                true
+        match self.before.take_if(|before| base_offset >= before.dense_end) {
+            Some(before) => {
+                self.note(Damage { start: before.position, stop: at, from: before.lowest, to: base_offset });
+                self.lowest = before.lowest;
+                base_offset == before.dense_end
             }
-            Some(_) | None => false,
+            None => false,
         }
     }
 
