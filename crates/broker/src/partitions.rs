@@ -34,6 +34,9 @@ pub enum Unavailable {
     Open(Box<OpenError>),
 }
 
+/// Segments of the site's own logs.
+const INTERNAL_SEGMENT_BYTES: u64 = 4 << 20;
+
 /// Every partition that has been used.
 pub struct Partitions {
     env: Env,
@@ -160,7 +163,7 @@ fn settings(topic: &Topic, record: &PartitionRecord, defaults: &SiteDefaults) ->
     // What coordinators remember must survive power loss whatever the site's default says, and has no client's limits.
     let internal = topic.internal;
     Settings {
-        log: log_options(&config),
+        log: if internal { internal_log() } else { log_options(&config) },
         write_caching: config.write_caching && !internal && !topic.name.starts_with("__"),
         message_bytes_max: if internal { i32::MAX } else { config.max_message_bytes },
         timestamp_type: match config.timestamp_type {
@@ -178,6 +181,11 @@ fn settings(topic: &Topic, record: &PartitionRecord, defaults: &SiteDefaults) ->
         copied_to: record.cut.map_or(0, |cut| cut.end),
         ..Settings::named(&topic.name)
     }
+}
+
+/// A log of the site's own: trimmed at each snapshot of its machine, which frees whole segments only.
+pub fn internal_log() -> LogOptions {
+    LogOptions { segment_bytes: INTERNAL_SEGMENT_BYTES, ..LogOptions::default() }
 }
 
 fn log_options(config: &gnomon_catalog::TopicConfig) -> LogOptions {

@@ -32,10 +32,10 @@ const EVENTS_MAX: usize = 4096;
 /// How many steps may wait for durability before the machine takes no more.
 const OUTSTANDING_MAX: usize = 4096;
 
-/// A log smaller than this is never rewritten.
+/// A log that grew by less than this since its last snapshot is not rewritten.
 const SNAPSHOT_LOG_BYTES_MIN: u64 = 4 << 20;
 
-/// A log this many times the size of its state is rewritten.
+/// A log that grew by this many times the size of its state is rewritten.
 const SNAPSHOT_LOG_TO_STATE: u64 = 4;
 
 /// Records of a snapshot are appended in batches of about this size.
@@ -78,7 +78,10 @@ pub struct Replicated<M: Machine, J: Journal, H: Host<M>> {
     outstanding: VecDeque<Outstanding<M, H::Snapshot>>,
     /// Where the next snapshot's first marker was put, until the log is trimmed to it.
     trim_when_durable: Option<(LogPos, LogPos)>,
+    /// Size of the state as last written.
     snapshot_bytes: u64,
+    /// What was appended behind it.
+    bytes_since_snapshot: u64,
 }
 
 /// What waits for the journal to be durable up to `position`.
@@ -119,6 +122,7 @@ where
             journal.append(&[Marker::Abandoned.encode()], clock.now().wall.0)?;
         }
         let snapshot_bytes = encoded_bytes::<M>(&M::snapshot(&durable));
+        let bytes_since_snapshot = journal.bytes();
         Ok(Replicated {
             durable,
             soft: M::Soft::default(),
@@ -130,6 +134,7 @@ where
             outstanding: VecDeque::new(),
             trim_when_durable: None,
             snapshot_bytes,
+            bytes_since_snapshot,
         })
     }
 
@@ -207,6 +212,7 @@ where
         if !records.is_empty() {
             let encoded: Vec<EncodedRecord> = records.iter().map(DurableRecord::encode).collect();
             self.journal.append(&encoded, self.clock.now().wall.0)?;
+            self.bytes_since_snapshot += encoded.iter().map(|record| record_bytes(record) as u64).sum::<u64>();
             for record in &records {
                 M::replay(&mut self.durable, record);
             }
@@ -260,9 +266,8 @@ where
 
     /// The whole state between two markers, in one go; the log before it goes once it is durable.
     fn snapshot_if_large(&mut self) -> Result<(), JournalError> {
-        let log_bytes = self.journal.bytes();
-        if self.trim_when_durable.is_some() || log_bytes < SNAPSHOT_LOG_BYTES_MIN || log_bytes < SNAPSHOT_LOG_TO_STATE * self.snapshot_bytes
-        {
+        let worth_it = SNAPSHOT_LOG_BYTES_MIN.max(SNAPSHOT_LOG_TO_STATE * self.snapshot_bytes);
+        if self.trim_when_durable.is_some() || self.bytes_since_snapshot < worth_it {
             return Ok(());
         }
         let wall_ms = self.clock.now().wall.0;
@@ -283,6 +288,7 @@ where
         batch.push(Marker::End.encode());
         self.journal.append(&batch, wall_ms)?;
         self.snapshot_bytes = bytes + batch_bytes as u64;
+        self.bytes_since_snapshot = 0;
         let behind = self.journal.end();
         self.trim_when_durable = Some((first_marker, behind));
         self.outstanding.push_back(Outstanding { position: behind, snapshot: None, replies: Vec::new(), actions: Vec::new() });
@@ -376,3 +382,7 @@ impl Marker {
         [Marker::Begin, Marker::End, Marker::Abandoned].into_iter().find(|marker| marker.number() == *number)
     }
 }
+
+#[cfg(test)]
+#[path = "replicated_tests.rs"]
+mod tests;

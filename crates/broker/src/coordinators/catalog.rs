@@ -3,7 +3,7 @@
 use crate::{
     clock::Clock,
     journal::{JournalError, PartitionJournal},
-    partitions::{Partitions, Unavailable},
+    partitions::{Partitions, Unavailable, internal_log},
     replicated::{Gone, Host, RebuildError, Replicated, Submit},
 };
 use gnomon_catalog::{Action, Catalog, Event, Image, Reply, Settings};
@@ -103,7 +103,13 @@ pub enum CatalogError {
 /// Rebuilds the catalog and starts it.
 pub fn start(around: Surroundings, settings: Settings, clock: Clock) -> Result<(CatalogHandle, JoinHandle<()>), CatalogError> {
     let Surroundings { partitions, published, actions, failed } = around;
-    let log = LogSettings { message_bytes_max: i32::MAX, retention_ms: None, retention_bytes: None, ..LogSettings::named(METADATA_TOPIC) };
+    let log = LogSettings {
+        log: internal_log(),
+        message_bytes_max: i32::MAX,
+        retention_ms: None,
+        retention_bytes: None,
+        ..LogSettings::named(METADATA_TOPIC)
+    };
     let role = |incarnation: u64| Role {
         replica: Replica::Leader(LeaderEpoch(i32::try_from(incarnation).unwrap_or(i32::MAX))),
         writers: Writers::Site,
