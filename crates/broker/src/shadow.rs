@@ -137,9 +137,10 @@ async fn create_from_file(site: &Site, path: PathBuf) -> Result<(), LinkFileErro
         Ok(Reply::CreateLink(Ok(created))) => match created.outcome {
             LinkOutcome::Made => info!(link = name, "made from {}", path.display()),
             LinkOutcome::Stands { differences } => {
-                for difference in differences {
+                for difference in &differences {
                     warn!(link = name, "{} differs from the link as it stands: {difference}", path.display());
                 }
+                site.link_file_differs.lock().insert(name, differences);
             }
         },
         Ok(Reply::CreateLink(Err(error @ CreateLinkError::Deleted { .. }))) => warn!("{}: {error}", path.display()),
@@ -179,7 +180,8 @@ pub async fn try_source(site: &Site, config: &LinkConfig) -> Result<(), String> 
 
 /// What an operator sees of a link; `None` before links run.
 pub fn status(site: &Site, link: &Link) -> Option<LinkStatus> {
-    site.links.get()?.status(link.id)
+    let file_differs = site.link_file_differs.lock().get(link.name()).cloned().unwrap_or_default();
+    Some(LinkStatus { file_differs, ..site.links.get()?.status(link.id)? })
 }
 
 /// What a failover would lose; `None` before links run.

@@ -10,7 +10,11 @@ use crate::{
 use gnomon_links::{LinkState, peer::PeerLink, selects};
 use gnomon_protocol::ids::Uuid;
 use gnomon_replication::LinkService;
-use std::sync::{Arc, OnceLock};
+use parking_lot::Mutex;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 /// One running site.
 pub struct Site {
@@ -30,6 +34,8 @@ pub struct Site {
     pub fetch_sessions: Sessions,
     /// Shadow links; set before the first connection is accepted.
     pub links: OnceLock<LinkService>,
+    /// By link: where its file says something else than what it works with, found at the start.
+    pub link_file_differs: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
 impl Site {

@@ -156,6 +156,7 @@ impl Broker {
             producer_ids: ProducerIds::default(),
             fetch_sessions: Sessions::default(),
             links: OnceLock::new(),
+            link_file_differs: parking_lot::Mutex::default(),
         });
         shadow::start(&site, &published).await?;
         let (stopping, stop) = watch::channel(false);

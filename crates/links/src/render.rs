@@ -100,7 +100,7 @@ fn partitions(status: &LinkStatus) -> String {
                 p.high_watermark.to_string(),
                 or_dash(p.lag.map(|lag| lag.records)),
                 p.lag.map_or_else(|| "-".to_owned(), |lag| format!("{:.1}", lag.seconds)),
-                notes(p),
+                notes(&status.site, p),
             ]);
         }
     }
@@ -115,13 +115,13 @@ fn state(topic: &TopicStatus) -> String {
 }
 
 /// What stands behind the numbers of a partition.
-fn notes(p: &PartitionStatus) -> String {
+fn notes(site: &str, p: &PartitionStatus) -> String {
     let mut notes = Vec::new();
     if let Some(stalled) = p.stalled_seconds {
         notes.push(format!("STALLED for {}", seconds(stalled)));
     }
     if let Some(cut) = p.cut {
-        notes.push(format!("cut at {cut}, epoch {}", p.leader_epoch));
+        notes.push(format!("TAKEN OVER by {site} at {cut}, epoch {}", or_dash(p.cut_epoch)));
     }
     if let Some(lag) = p.lag.filter(|lag| lag.records_stable != lag.records) {
         notes.push(format!("{} behind the last stable offset", lag.records_stable));

@@ -156,6 +156,9 @@ pub struct PartitionStatus {
     /// The cut of a failover: the first offset that is not the source's.
     #[serde(default)]
     pub cut: Option<Offset>,
+    /// The leader epoch that this site went on with at the cut.
+    #[serde(default)]
+    pub cut_epoch: Option<i32>,
     /// Counters since the start of the process.
     #[serde(default)]
     pub counters: Counters,

@@ -87,6 +87,7 @@ fn troubled() -> LinkStatus {
     going.step = Some("cut".to_owned());
     let mut ours = topic("a_ours", TopicState::FailedOver, vec![partition(0, Some(10), 12, 0.0)]);
     ours.partitions[0].cut = Some(9);
+    ours.partitions[0].cut_epoch = Some(65_536);
     ours.partitions[0].leader_epoch = 65_536;
     ours.partitions[0].lag = None;
     status.topics.extend([going, ours]);

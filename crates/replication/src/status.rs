@@ -98,6 +98,7 @@ fn partition_status(topic: &Topic, index: i32, shared: Option<&LinkShared>, site
         partition: index,
         leader_epoch: recorded.map_or(-1, |partition| partition.leader_epoch.0),
         cut: recorded.and_then(|partition| partition.cut).map(|cut| cut.end),
+        cut_epoch: recorded.and_then(|partition| partition.cut).map(|cut| cut.epoch.0),
         ..PartitionStatus::default()
     };
     let handle = site.handle(topic.id, index);
