@@ -53,7 +53,7 @@ pub enum LinkFileError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: CreateLinkError,
+        source: Box<CreateLinkError>,
     },
     /// The metadata log was lost.
     #[error("{path}: the link cannot be recorded")]
@@ -144,7 +144,7 @@ async fn create_from_file(site: &Site, path: PathBuf) -> Result<(), LinkFileErro
             }
         },
         Ok(Reply::CreateLink(Err(error @ CreateLinkError::Deleted { .. }))) => warn!("{}: {error}", path.display()),
-        Ok(Reply::CreateLink(Err(source))) => return Err(LinkFileError::Create { path, source }),
+        Ok(Reply::CreateLink(Err(source))) => return Err(LinkFileError::Create { path, source: Box::new(source) }),
         Ok(_) | Err(_) => return Err(LinkFileError::Unrecorded { path }),
     }
     Ok(())

@@ -47,7 +47,7 @@ async fn create(client: Client, topic: NewTopic) -> Result<(), Failure> {
 }
 
 async fn delete(client: Client, name: String) -> Result<(), Failure> {
-    done(client.delete_topics(&[name.clone()]).await?)?;
+    done(client.delete_topics(std::slice::from_ref(&name)).await?)?;
     println!("deleted {name}");
     Ok(())
 }
