@@ -59,17 +59,6 @@ struct StateLabel {
     state: String,
 }
 
-/// Every state, so that one that no topic is in is 0 and not absent.
-const STATES: [TopicState; 7] = [
-    TopicState::Active,
-    TopicState::Paused,
-    TopicState::Faulted,
-    TopicState::FailingOver,
-    TopicState::FailedOver,
-    TopicState::Promoting,
-    TopicState::Promoted,
-];
-
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         self.encode_site(&mut encoder)?;
@@ -139,7 +128,8 @@ impl Snapshot {
             MetricType::Gauge,
         )?;
         for link in &self.links {
-            for state in STATES {
+            // Every state, so that one that no topic is in is 0 and not absent.
+            for state in TopicState::ALL {
                 let label = StateLabel { shadow_link_name: link.name.clone(), state: state.name().to_owned() };
                 let count = link.topics.iter().filter(|topic| topic.state == state).count();
                 ConstGauge::new(count as i64).encode(family.encode_family(&label)?)?;

@@ -53,7 +53,7 @@ pub fn run(link: Link) -> Result<(), Failure> {
         }
         LinkCommand::List { at, format } => {
             let links: Vec<LinkStatus> = AdminClient::new(&at.admin).get("/v1/links")?;
-            print(format, &links, || links.iter().map(|link| render::story_line(link) + "\n").collect())
+            print(format, &links, || render::list(&links))
         }
         LinkCommand::Status { name, at, format } => {
             let status: LinkStatus = AdminClient::new(&at.admin).get(&format!("/v1/links/{name}"))?;
