@@ -312,7 +312,19 @@ impl Consumer for Reader {
     }
 
     fn seek(&mut self, topic: &str, partition: i32, to: Start) -> Result<(), Failure> {
-        self.inner.seek(topic, partition, position(to), DEADLINE).map_err(|error| failure(&error))
+        match self.inner.seek(topic, partition, position(to), DEADLINE) {
+            Ok(()) => Ok(()),
+            // A partition that has stopped with an error cannot be sought in: it is assigned anew, with all others where they are.
+            Err(_) => {
+                let mut list = TopicPartitionList::new();
+                for (each, number) in self.assignment() {
+                    let at = self.polled.get(&(each.clone(), number)).map_or(Offset::Beginning, |next| Offset::Offset(*next));
+                    let at = if (each.as_str(), number) == (topic, partition) { position(to) } else { at };
+                    list.add_partition_offset(&each, number, at).map_err(|error| failure(&error))?;
+                }
+                self.inner.assign(&list).map_err(|error| failure(&error))
+            }
+        }
     }
 }
 

@@ -3,14 +3,14 @@
 use crate::client::{Client, Consumer, Consuming, Producer, Producing, Record, Seen, Start};
 use crate::history::{Fate, History, Sent};
 use crate::librdkafka;
-use crate::wait::{PATIENCE, holds, until};
+use crate::wait::{PATIENCE, until};
 use rdkafka::config::FromClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, DefaultConsumerContext};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A running producer. It goes on through kills of its site: librdkafka retries for as long as its timeout allows.
 pub struct Load {
@@ -163,11 +163,20 @@ pub fn end_of(bootstrap: &str, topic: &str, partition: i32) -> i64 {
     bounds(bootstrap, topic, partition + 1)[partition as usize].1
 }
 
-/// Waits until a shadow has all that its source has at the time of the call.
-pub fn level(source: &str, shadow: &str, topic: &str, partitions: i32) {
+/// Waits until a shadow has all that its source has at the time of the call. `otherwise` says what to show when it does not come.
+pub fn level(source: &str, shadow: &str, topic: &str, partitions: i32, otherwise: impl Fn() -> String) {
     let wanted: Vec<i64> = bounds(source, topic, partitions).iter().map(|bounds| bounds.1).collect();
-    until(&format!("{topic} at {shadow} level with {source}"), PATIENCE, || {
-        let there: Vec<i64> = try_bounds(shadow, topic, partitions)?.iter().map(|bounds| bounds.1).collect();
-        holds(there.iter().zip(&wanted).all(|(there, wanted)| there >= wanted), || format!("{there:?} of {wanted:?}"))
-    });
+    let start = Instant::now();
+    loop {
+        let there = try_bounds(shadow, topic, partitions).map(|all| all.iter().map(|bounds| bounds.1).collect::<Vec<_>>());
+        if there.as_ref().is_ok_and(|there| there.iter().zip(&wanted).all(|(there, wanted)| there >= wanted)) {
+            return;
+        }
+        assert!(
+            start.elapsed() < PATIENCE,
+            "{topic} at {shadow}: {there:?}, and at {source}: {wanted:?}, after {PATIENCE:?}\n{}",
+            otherwise()
+        );
+        std::thread::sleep(Duration::from_millis(25));
+    }
 }

@@ -79,7 +79,8 @@ impl Pair {
     /// Waits until a topic of `a_` is level on b, or of `b_` on a.
     pub fn level(&self, topic: &str, partitions: i32) {
         let (source, shadow) = self.owner(topic);
-        load::level(&source.kafka, &shadow.kafka, topic, partitions);
+        let link = format!("from-{}", source.name);
+        load::level(&source.kafka, &shadow.kafka, topic, partitions, || shadow.status_text(&link));
     }
 
     /// The law of a shadow, once it is level: the same records by a consumer, the same bytes by `gnomon log hash`. Returns the records.
