@@ -236,7 +236,7 @@ fn catalog_settings(config: &Config) -> Settings {
 
 fn epoch_policy() -> EpochPolicy {
     // Planted fault for tests of failover: the old owner's next elections meet our epochs.
-    fail::fail_point!("failover_epoch", |_| EpochPolicy::PlusOne);
+    fail::fail_point!("failover_epoch_plus_one", |_| EpochPolicy::PlusOne);
     EpochPolicy::default()
 }
 

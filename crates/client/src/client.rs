@@ -193,8 +193,9 @@ impl Client {
         self.0.known.lock().coordinators.clear();
     }
 
-    /// Closes the shared connections; the next question opens new ones.
+    /// Closes the shared connections and forgets the brokers; the next question begins at the bootstrap servers.
     pub fn disconnect(&self) {
+        *self.0.known.lock() = Known::default();
         self.0.conns.lock().clear();
     }
 

@@ -76,6 +76,10 @@ pub type ByName<T> = Result<BTreeMap<String, Result<T, ClientError>>, ClientErro
 
 /// A source cluster.
 pub trait Source: Send + Sync + 'static {
+    /// Forgets what was learnt of its brokers: the next question begins at the bootstrap servers. After an answer that cannot have come from the
+    /// source that was meant.
+    fn start_over(&self);
+
     /// Who it is.
     fn contact(&self) -> BoxFuture<'_, Result<Contact, ClientError>>;
 

@@ -52,6 +52,10 @@ pub struct KafkaSource {
 }
 
 impl Source for KafkaSource {
+    fn start_over(&self) {
+        self.client.disconnect();
+    }
+
     fn contact(&self) -> BoxFuture<'_, Result<Contact, ClientError>> {
         Box::pin(async {
             let metadata = self.client.metadata(Topics::None, false).await?;

@@ -177,6 +177,8 @@ impl Connect for Scripted {
 }
 
 impl Source for Scripted {
+    fn start_over(&self) {}
+
     fn contact(&self) -> BoxFuture<'_, Result<Contact, ClientError>> {
         Box::pin(async { self.ask(|cluster| cluster.contact.clone()) })
     }

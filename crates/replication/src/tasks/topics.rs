@@ -73,6 +73,8 @@ impl Discovery {
         let image = self.link.site.image();
         let Some(link) = image.link(self.link.id).cloned() else { return Ok(()) };
         if let Some(fault) = &link.fault {
+            // Whoever answered names brokers of its own; asked again, they would hide the source's return.
+            self.link.source.start_over();
             return Err(RoundError::Refused(fault.clone()));
         }
         let listed = self.link.source.topics().await?;
