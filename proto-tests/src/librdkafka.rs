@@ -10,7 +10,7 @@ use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers, Message
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::{ClientContext, statistics::Statistics};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
@@ -284,7 +284,8 @@ impl Consumer for Reader {
 
     fn assignment(&mut self) -> Vec<(String, i32)> {
         let list = self.inner.assignment().map(|list| list.to_topic_map()).unwrap_or_default();
-        list.into_keys().collect()
+        // The map has no order of its own, and assignments are compared.
+        list.into_keys().collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     fn commit(&mut self) -> Result<(), Failure> {

@@ -425,8 +425,8 @@ fn clients_hear_at_once_that_there_are_no_transactions() {
     if broker::is_kafka() || !have(&[Tool::Java]) {
         return;
     }
-    let start = Instant::now();
     let how = Producing { transactional_id: Some("tx".into()), ..Producing::new(&broker::bootstrap()) };
     let refused = java::client().transactional(&how).map(drop).expect_err("there is no coordinator");
-    assert!(start.elapsed() < Duration::from_secs(10), "{refused} took {:?}", start.elapsed());
+    // Not the time-out that it would be if the client kept asking for a coordinator.
+    assert!(refused.to_string().contains("TransactionalIdAuthorization"), "{refused}");
 }

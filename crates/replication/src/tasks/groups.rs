@@ -11,7 +11,7 @@ use gnomon_client::{
     offsets::{LATEST, TopicPartition},
     retry::Backoff,
 };
-use gnomon_groups::{SyncOffset, SyncOffsets};
+use gnomon_groups::{SkipReason, SyncOffset, SyncOffsets, SyncOutcome};
 use gnomon_links::{
     Task, TaskState,
     filter::selects_group,
@@ -145,8 +145,13 @@ impl GroupSync {
             if self.handed.get(group) == Some(&planned) {
                 continue;
             }
-            self.link.site.sync_offsets(sync_event(self.link.config.name.as_str(), group, &planned, false)).await?;
-            self.handed.insert(group.clone(), planned);
+            let outcomes = self.link.site.sync_offsets(sync_event(self.link.config.name.as_str(), group, &planned, false)).await?;
+            // Live members leave one day, and then the same positions are news.
+            let refused_for_now = outcomes.iter().any(|of| of.outcome == SyncOutcome::Skipped(SkipReason::LiveMembers));
+            match refused_for_now {
+                true => self.handed.remove(group),
+                false => self.handed.insert(group.clone(), planned),
+            };
         }
         Ok(())
     }
