@@ -102,7 +102,7 @@ pub fn publish(name: &str, text: &str, json: &impl Serialize) -> Result<(), Fail
     print!("{text}");
     write("txt", text)?;
     let json = write("json", &serde_json::to_string_pretty(json)?)?;
-    println!("\nalso in {} and .txt", json.display());
+    println!("\nalso in {}, and as .txt", json.display());
     Ok(())
 }
 

@@ -22,10 +22,8 @@ pub fn gnomon() -> &'static Path {
         if let Some(given) = std::env::var_os("GNOMON_BIN") {
             return given.into();
         }
-        let folder = place::built("gnomon");
         let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["build", "-q", "-p", "gnomon", "--features", "failpoints", "--target-dir"])
-            .arg(&folder)
+            .args(["build", "-q", "-p", "gnomon", "--features", "failpoints", "--message-format=json"])
             .current_dir(place::workspace())
             // What the outer cargo set for this package must not reach the inner one.
             .env_remove("CARGO_MANIFEST_DIR")
@@ -33,8 +31,27 @@ pub fn gnomon() -> &'static Path {
             .output()
             .unwrap_or_else(|error| panic!("run cargo: {error}"));
         assert!(output.status.success(), "cargo build -p gnomon: {}", String::from_utf8_lossy(&output.stderr));
-        folder.join("debug/gnomon")
+        keep(&executable(&output.stdout))
     })
+}
+
+/// Where cargo put the binary, in what it said of its build.
+fn executable(messages: &[u8]) -> PathBuf {
+    let lines = String::from_utf8_lossy(messages);
+    let messages = lines.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let found = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
+    found.expect("cargo names the binary that it built")
+}
+
+/// A copy that no later build, without failpoints perhaps, puts another binary in the place of.
+fn keep(built: &Path) -> PathBuf {
+    let folder = place::built("gnomon");
+    let (kept, new) = (folder.join("gnomon"), folder.join(format!("gnomon.{}", std::process::id())));
+    std::fs::create_dir_all(&folder)
+        .and_then(|()| std::fs::copy(built, &new))
+        .and_then(|_| std::fs::rename(&new, &kept))
+        .expect("a copy of the binary");
+    kept
 }
 
 /// A site, running or not. Killed when dropped.

@@ -7,8 +7,8 @@
 use crate::{
     Failure,
     args::Produce,
-    canary, client,
-    latency::Summary,
+    canary::{self, Canaries},
+    client,
     peers::{self, Durability, Peer, Running},
     perf_tool::{self, PerfTool},
     place,
@@ -37,8 +37,7 @@ struct Report {
     partitions: i32,
     acks: String,
     options: Vec<String>,
-    fdatasync_before: Summary,
-    fdatasync_after: Summary,
+    canaries: Canaries,
     rows: Vec<Row>,
 }
 
@@ -102,8 +101,7 @@ pub fn run(args: &Produce) -> Result<(), Failure> {
         partitions: args.partitions,
         acks: args.acks.clone(),
         options,
-        fdatasync_before,
-        fdatasync_after: canary::fdatasync(place::run_folder()?.path())?,
+        canaries: Canaries { fdatasync_before, fdatasync_after: canary::fdatasync(place::run_folder()?.path())? },
         rows,
     };
     report::publish("produce", &text(&report), &report)?;
@@ -176,12 +174,10 @@ impl Row {
 
 fn text(report: &Report) -> String {
     let rounds = report.rows.first().map_or(0, |row| row.runs.len());
-    let fsync =
-        |when: &str, canary: &Summary| format!("fdatasync of 4 KiB {when}: p50 {:.2}, p99 {:.2} ms\n", canary.p50_ms, canary.p99_ms);
     let mut text = format!(
         "produce: rdkafka_performance of librdkafka {}; medians of {rounds} interleaved rounds, each run on a fresh broker and warmed memory\n\
          load: {} records of {} bytes, {} partitions, acks={}, no compression, {}\n\
-         {}\n{}{}\n",
+         {}\n{}\n",
         report.librdkafka,
         report.records,
         report.record_bytes,
@@ -189,8 +185,7 @@ fn text(report: &Report) -> String {
         report.acks,
         report.options.join(" "),
         report.conditions.line(),
-        fsync("before", &report.fdatasync_before),
-        fsync("after", &report.fdatasync_after),
+        report.canaries.lines(),
     );
     text += &rates(report).text();
     text += "\n";
@@ -239,6 +234,7 @@ fn comparisons(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::latency::Summary;
 
     struct Fake(&'static str, &'static [Durability]);
 
@@ -277,8 +273,7 @@ mod tests {
             partitions: 1,
             acks: "all".into(),
             options: vec![],
-            fdatasync_before: none,
-            fdatasync_after: none,
+            canaries: Canaries { fdatasync_before: none, fdatasync_after: none },
             rows: vec![
                 row("gnomon", Durability::Fsync, 600_000),
                 row("kfake", Durability::Fsync, 400_000),
