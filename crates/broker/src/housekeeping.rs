@@ -1,5 +1,5 @@
 //! What happens by itself: retention and checkpoints of open partitions, and at the first start after a boot the recovery of all that nobody
-//! has asked for yet.
+//! has asked for yet; and what a deletion left behind that was cut short.
 
 use crate::{data_dir::DataDir, site::Site, supervise::stopped};
 use gnomon_storage::Boot;
@@ -13,6 +13,9 @@ const INTERVAL: Duration = Duration::from_secs(30);
 /// Runs until the site stops.
 pub async fn run(site: Arc<Site>, data_dir: Arc<DataDir>, mut stopping: watch::Receiver<bool>) {
     let work = async {
+        if let Err(failure) = site.partitions.remove_orphans() {
+            warn!("cannot look for files of deleted topics: {failure}");
+        }
         recover_all(&site, &data_dir).await;
         loop {
             sleep(INTERVAL).await;

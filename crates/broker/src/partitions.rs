@@ -3,7 +3,7 @@
 //! A role follows the published image: [`Partitions::apply`] swaps the image first and then goes over the open partitions, and opening
 //! happens under the entry's lock; so whichever comes second sees the other. Not here: what roles mean.
 
-use crate::data_dir::PARTITIONS_FOLDER;
+use crate::{coordinators::catalog::METADATA_PARTITION, data_dir::PARTITIONS_FOLDER};
 use arc_swap::ArcSwap;
 use dashmap::{DashMap, Entry};
 use gnomon_catalog::{Image, Partition as PartitionRecord, SiteDefaults, TimestampType, Topic, Writers as WritersView};
@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 /// Why a partition cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -125,6 +125,20 @@ impl Partitions {
         }
     }
 
+    /// Removes what a deletion left behind that was cut short: folders of topics that are not there. A folder is made at a partition's first write,
+    /// when its topic has been published; so the image is looked at after the folders.
+    pub fn remove_orphans(&self) -> io::Result<()> {
+        let folders = self.env.disk.list(&self.folder.join(PARTITIONS_FOLDER))?;
+        let image = self.image.load();
+        for id in folders.iter().filter_map(|folder| partition_of(folder)).filter(|id| *id != METADATA_PARTITION) {
+            if image.topic(id.topic_id).is_none() {
+                info!(partition = %id, "removing the files of a topic that was deleted");
+                self.env.disk.remove_dir_all(&partition_folder(&self.folder, id))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Deletes a partition's files: its topic is gone from the image. Idempotent.
     pub fn delete(&self, id: PartitionId) {
         if let Some((_, handle)) = self.open.remove(&id)
@@ -138,6 +152,12 @@ impl Partitions {
             Err(error) => warn!(partition = %id, "cannot remove its files: {error}"),
         }
     }
+}
+
+/// The partition that a folder of this name belongs to.
+fn partition_of(folder: &str) -> Option<PartitionId> {
+    let (topic_id, index) = folder.split_once('-')?;
+    Some(PartitionId { topic_id: topic_id.parse().ok()?, index: index.parse().ok()? })
 }
 
 /// The role that an image gives a partition.

@@ -20,7 +20,7 @@ use gnomon_protocol::{
         metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
     },
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// First version in which a client may forbid creation.
 const CREATION_FLAG_SINCE: i16 = 4;
@@ -63,7 +63,7 @@ pub async fn handle(site: &Site, context: &Context, request: MetadataRequest) ->
 /// Creates what is asked for by name and is not there; what could not be created is answered with why.
 async fn create_missing(site: &Site, asked: &[(Option<String>, Uuid)]) -> BTreeMap<String, ErrorCode> {
     let image = site.catalog.image();
-    let missing: Vec<&String> =
+    let missing: BTreeSet<&String> =
         asked.iter().filter_map(|(name, _)| name.as_ref()).filter(|name| !image.names.contains_key(*name)).collect();
     if missing.is_empty() {
         return BTreeMap::new();

@@ -7,10 +7,10 @@ use crate::{
     partitions::{Partitions, Unavailable},
     replicated::{Host, RebuildError, Replicated, Submit},
 };
-use gnomon_groups::{Action, Durable, Event, GroupConfig, GroupError, Groups, Reply, Soft};
+use gnomon_groups::{Action, Durable, Event, GroupConfig, GroupError, Groups, Name, Reply, Soft, TopicsDeleted};
 use gnomon_protocol::ids::TopicId;
 use parking_lot::RwLock;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use tokio::task::JoinHandle;
 use tracing::error;
 
@@ -96,8 +96,20 @@ impl GroupCoordinators {
             let mut machine = Replicated::<Groups, _, _>::rebuild(journal, GroupsHost { partition }, clock)
                 .map_err(|source| GroupsError::Rebuild { partition, source })?;
             *machine.soft_mut() = Soft::new(config.clone());
+            let image = partitions.image();
+            let gone: BTreeSet<Name> =
+                machine.durable().topics().map(|(_, topic, _)| topic.clone()).filter(|topic| !image.names.contains_key(&**topic)).collect();
             let (submit, run) = machine.start();
             tasks.push(tokio::spawn(run));
+            if !gone.is_empty() {
+                // A deletion that was cut short: its topics are gone, their offsets are not yet.
+                let submit = submit.clone();
+                tasks.push(tokio::spawn(async move {
+                    let deleted = TopicsDeleted { topics: gone.into_iter().collect() };
+                    // Without a machine there are no offsets to forget; the next start tries again.
+                    let _ = submit.submit(Event::TopicsDeleted(deleted)).await;
+                }));
+            }
             coordinators.push(Arc::new(Coordinator { submit: RwLock::new(Some(submit)) }));
         }
         Ok((GroupCoordinators { coordinators }, tasks))

@@ -1,0 +1,61 @@
+//! A deletion that is cut short by a crash is finished by the next start: no files and no committed offsets of a topic that is gone.
+
+use gnomon_client::{
+    Client, Topics,
+    admin::NewTopic,
+    groups::{CommittedOffset, GroupOffsets},
+    produce::Acks,
+};
+use gnomon_protocol::{batch::BatchBuilder, ids::LeaderEpoch};
+use gnomon_storage::Disk;
+use gnomon_testkit::{MemDisk, Site};
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+const TOPIC: &str = "orders";
+const GROUP: &str = "readers";
+
+async fn make_and_use(client: &Client) {
+    let topic = NewTopic { name: TOPIC.into(), partitions: 1, replication_factor: -1, configs: BTreeMap::new() };
+    client.create_topics(&[topic], false).await.expect("created");
+    let batch = BatchBuilder::new(0).record(0, None, Some(b"value"), &[]).build().expect("a batch");
+    client.produce(&(TOPIC.to_owned(), 0), batch, Acks::All).await.expect("written");
+    let commit = CommittedOffset { offset: 1, leader_epoch: LeaderEpoch::NONE, metadata: None };
+    let offsets: GroupOffsets = BTreeMap::from([((TOPIC.to_owned(), 0), commit)]);
+    client.commit_offsets(GROUP, &offsets).await.expect("committed");
+}
+
+fn folders(disk: &MemDisk) -> usize {
+    disk.list(Path::new("/data/partitions")).expect("a folder").len()
+}
+
+#[test]
+fn a_deletion_cut_short_is_finished_by_the_next_start() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    for seed in 0..10 {
+        let disk = MemDisk::new();
+        let site = Site::start(&disk).expect("a site");
+        let client = site.client();
+        runtime.block_on(make_and_use(&client));
+        let used = folders(&disk);
+        runtime.block_on(client.delete_topics(&[TOPIC.to_owned()])).expect("deleted");
+        site.lose_power(seed);
+
+        let site = Site::start(&disk).expect("a site");
+        let client = site.client();
+        runtime.block_on(async {
+            let metadata = client.metadata(Topics::All, false).await.expect("metadata");
+            assert!(!metadata.topics.contains_key(TOPIC), "seed {seed}: deleted is deleted");
+            let mut waited = Duration::ZERO;
+            loop {
+                let offsets = client.fetch_group_offsets(&[GROUP.to_owned()]).await.expect("an answer");
+                let forgotten = offsets[GROUP].as_ref().expect("offsets").is_empty();
+                if forgotten && folders(&disk) < used {
+                    break;
+                }
+                assert!(waited < Duration::from_secs(10), "seed {seed}: {} folders, forgotten: {forgotten}", folders(&disk));
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                waited += Duration::from_millis(20);
+            }
+        });
+    }
+}
