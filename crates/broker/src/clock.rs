@@ -1,25 +1,31 @@
 //! The only clock. Everything else is told the time.
 
+use crate::world::WallClock;
 use gnomon_machine::{Mono, Now, Wall};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, sleep_until};
 
-/// Reads the time: monotonic from the runtime (so that a paused runtime stands still), wall from the system.
+/// Reads the time: monotonic from the runtime (so that a paused runtime stands still), wall from the system or from the start on.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
+    wall: WallClock,
 }
 
 impl Clock {
     /// Starts counting now. Must be called inside a runtime.
-    pub fn start() -> Clock {
-        Clock { start: Instant::now() }
+    pub fn start(wall: WallClock) -> Clock {
+        Clock { start: Instant::now(), wall }
     }
 
     /// The present time.
     pub fn now(&self) -> Now {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
-        Now { mono: Mono(self.start.elapsed().as_millis() as u64), wall: Wall(wall) }
+        let mono_ms = self.start.elapsed().as_millis() as u64;
+        let wall_ms = match self.wall {
+            WallClock::System => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64),
+            WallClock::At(start_ms) => start_ms + mono_ms as i64,
+        };
+        Now { mono: Mono(mono_ms), wall: Wall(wall_ms) }
     }
 
     /// Sleeps until `deadline`, or for ever without one.

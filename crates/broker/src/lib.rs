@@ -20,6 +20,9 @@ mod replicated;
 mod shadow;
 mod site;
 mod supervise;
+mod world;
 
 pub use config::{Config, ConfigError, Endpoint, Listener, RawConfig};
+pub use net::network::{Accept, Accepted, Network, Reader, Writer};
 pub use supervise::{Broker, SiteInfo, StartError};
+pub use world::{Chance, WallClock, World};

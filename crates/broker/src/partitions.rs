@@ -101,9 +101,11 @@ impl Partitions {
         })
     }
 
-    /// The partitions that are open now.
+    /// The partitions that are open now, in their ids' order: what is done to them happens in the same order everywhere.
     pub fn all_open(&self) -> Vec<(PartitionId, Handle)> {
-        self.open.iter().map(|entry| (*entry.key(), entry.value().clone())).collect()
+        let mut open: Vec<_> = self.open.iter().map(|entry| (*entry.key(), entry.value().clone())).collect();
+        open.sort_unstable_by_key(|(id, _)| *id);
+        open
     }
 
     /// Publishes an image: open partitions take the roles and settings that it gives them.

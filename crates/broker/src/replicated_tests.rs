@@ -1,7 +1,7 @@
 //! The driver over a real partition on a simulated disk: snapshots, markers, replies at the watermark, what a crash leaves.
 
 use super::*;
-use crate::journal::PartitionJournal;
+use crate::{journal::PartitionJournal, world::WallClock};
 use gnomon_machine::{Mono, Now};
 use gnomon_partition::{Blocking, Env, Flusher, Handle, PartitionId, Role, Settings, Writers};
 use gnomon_protocol::ids::Uuid;
@@ -104,7 +104,7 @@ fn journal(disk: &MemDisk, boot: Boot) -> PartitionJournal {
 }
 
 fn rebuild(disk: &MemDisk, boot: Boot) -> Replicated<Shelf, PartitionJournal, Readers> {
-    Replicated::rebuild(journal(disk, boot), Readers::default(), Clock::start()).expect("rebuilt")
+    Replicated::rebuild(journal(disk, boot), Readers::default(), Clock::start(WallClock::System)).expect("rebuilt")
 }
 
 fn large(key: usize, round: usize) -> Put {
@@ -171,7 +171,8 @@ async fn what_was_answered_survives_power_loss_and_is_published_in_order() {
         disk.create_dir_all(&PathBuf::from("/log")).expect("made");
         disk.sync_dir(&PathBuf::from("/")).expect("synced");
         let readers = Readers::default();
-        let machine = Replicated::<Shelf, _, _>::rebuild(journal(&disk, Boot::Same), readers.clone(), Clock::start()).expect("rebuilt");
+        let machine = Replicated::<Shelf, _, _>::rebuild(journal(&disk, Boot::Same), readers.clone(), Clock::start(WallClock::System))
+            .expect("rebuilt");
         let (submit, run) = machine.start();
         tokio::spawn(run);
         let mut answered = 0;

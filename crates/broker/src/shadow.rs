@@ -3,7 +3,16 @@
 //!
 //! Not here: copying, discovery, lag (`gnomon-replication`), what a link is (`gnomon-links`), who owns a topic (`gnomon-catalog`).
 
-use crate::{coordinators::catalog::Published, site::Site};
+use crate::{
+    clock::Clock,
+    coordinators::{
+        catalog::{CatalogHandle, Published},
+        groups::GroupCoordinators,
+    },
+    partitions::Partitions,
+    site::Site,
+    world::Chance,
+};
 use gnomon_catalog::{Action, CreateLinkError, Event, Image, Link, LinkId, LinkOutcome, LinkSource, Reply};
 use gnomon_client::BoxFuture;
 use gnomon_groups::{Event as GroupEvent, Name, SyncOffsets, SyncedPartition, TopicsDeleted};
@@ -63,30 +72,46 @@ pub enum LinkFileError {
     },
 }
 
-/// Replication's view of the site.
-struct SiteDoor(Arc<Site>);
+/// Replication's view of the site: its parts, not the site itself, which has the links in it.
+struct SiteDoor {
+    catalog: CatalogHandle,
+    partitions: Arc<Partitions>,
+    groups: GroupCoordinators,
+    clock: Clock,
+    chance: Chance,
+}
+
+impl SiteDoor {
+    fn of(site: &Site) -> SiteDoor {
+        SiteDoor {
+            catalog: site.catalog.clone(),
+            partitions: site.partitions.clone(),
+            groups: site.groups.clone(),
+            clock: site.clock,
+            chance: site.chance.clone(),
+        }
+    }
+}
 
 impl gnomon_replication::Site for SiteDoor {
     fn image(&self) -> Arc<Image> {
-        self.0.catalog.image()
+        self.catalog.image()
     }
 
     fn handle(&self, topic: TopicId, partition: i32) -> Result<Handle, Unavailable> {
-        self.0.partitions.by_id(topic, partition).map_err(|error| Unavailable { topic, partition, why: error.to_string() })
+        self.partitions.by_id(topic, partition).map_err(|error| Unavailable { topic, partition, why: error.to_string() })
     }
 
     fn submit(&self, event: Event) -> BoxFuture<'static, Result<Reply, Gone>> {
-        let site = self.0.clone();
-        Box::pin(
-            async move { site.catalog.submit(event).await.map_err(|error| Gone { what: "the metadata machine", why: error.to_string() }) },
-        )
+        let catalog = self.catalog.clone();
+        Box::pin(async move { catalog.submit(event).await.map_err(|error| Gone { what: "the metadata machine", why: error.to_string() }) })
     }
 
     fn sync_offsets(&self, sync: SyncOffsets) -> BoxFuture<'static, Result<Vec<SyncedPartition>, Gone>> {
-        let site = self.0.clone();
+        let groups = self.groups.clone();
         Box::pin(async move {
             let group = sync.group.clone();
-            let reply = site.groups.submit(&group, GroupEvent::SyncOffsets(sync)).await;
+            let reply = groups.submit(&group, GroupEvent::SyncOffsets(sync)).await;
             reply
                 .and_then(gnomon_groups::Reply::into_offsets_synced)
                 .map_err(|error| Gone { what: "the group machine", why: error.to_string() })
@@ -94,15 +119,15 @@ impl gnomon_replication::Site for SiteDoor {
     }
 
     fn now(&self) -> Now {
-        self.0.clock.now()
+        self.clock.now()
     }
 
     fn random(&self) -> u64 {
-        self.0.fresh_id().as_u64_pair().1
+        self.chance.number()
     }
 
     fn fresh_id(&self) -> Uuid {
-        self.0.fresh_id()
+        self.chance.id()
     }
 }
 
@@ -111,7 +136,7 @@ pub async fn start(site: &Arc<Site>, published: &Arc<OnceLock<Published>>) -> Re
     for path in &site.config.link_files {
         create_from_file(site, path.clone()).await?;
     }
-    let service = LinkService::new(Arc::new(SiteDoor(site.clone())), Arc::new(KafkaConnect::tcp(&site.config.site_name)));
+    let service = LinkService::new(Arc::new(SiteDoor::of(site)), Arc::new(sources(site)));
     site.links.get_or_init(|| service);
     let follower = Arc::downgrade(site);
     // An image that is published from here on reaches the links by itself.
@@ -132,7 +157,7 @@ async fn create_from_file(site: &Site, path: PathBuf) -> Result<(), LinkFileErro
     let text = std::fs::read_to_string(&path).map_err(|source| LinkFileError::Read { path: path.clone(), source })?;
     let config = parse(&text).map_err(|source| LinkFileError::Parse { path: path.clone(), source: Box::new(source) })?;
     let name = config.name.to_string();
-    let event = Event::CreateLink { id: fresh_link_id(), config: Box::new(config), source: LinkSource::File };
+    let event = Event::CreateLink { id: LinkId(site.fresh_id()), config: Box::new(config), source: LinkSource::File };
     match site.catalog.submit(event).await {
         Ok(Reply::CreateLink(Ok(created))) => match created.outcome {
             LinkOutcome::Made => info!(link = name, "made from {}", path.display()),
@@ -164,14 +189,14 @@ fn resolve(secret: &SecretRef) -> Result<String, String> {
     }
 }
 
-/// An id that no link had.
-pub fn fresh_link_id() -> LinkId {
-    LinkId(Uuid::new_v4())
+/// Makes the sources of links.
+fn sources(site: &Site) -> KafkaConnect {
+    KafkaConnect::over(site.net.clone(), &site.config.site_name)
 }
 
 /// A link that is made by a command must reach its source.
 pub async fn try_source(site: &Site, config: &LinkConfig) -> Result<(), String> {
-    let source = KafkaConnect::tcp(&site.config.site_name).connect(config);
+    let source = sources(site).connect(config);
     match source.contact().await {
         Ok(_) => Ok(()),
         Err(error) => Err(format!("the source of link '{}' does not answer: {error}", config.name)),

@@ -6,7 +6,9 @@ use crate::{
     config::Config,
     coordinators::{catalog::CatalogHandle, groups::GroupCoordinators, producer_ids::ProducerIds},
     partitions::Partitions,
+    world::Chance,
 };
+use gnomon_client::Net;
 use gnomon_links::{LinkState, peer::PeerLink, selects};
 use gnomon_protocol::ids::Uuid;
 use gnomon_replication::LinkService;
@@ -22,6 +24,10 @@ pub struct Site {
     pub config: Config,
     /// The only clock.
     pub clock: Clock,
+    /// Where ids and jitter come from.
+    pub chance: Chance,
+    /// How links reach their sources.
+    pub net: Arc<dyn Net>,
     /// The metadata machine.
     pub catalog: CatalogHandle,
     /// Every partition.
@@ -46,7 +52,7 @@ impl Site {
 
     /// An id that nobody had.
     pub fn fresh_id(&self) -> Uuid {
-        Uuid::new_v4()
+        self.chance.id()
     }
 
     /// A client asked for a topic that a link claims: look for it at the source now.

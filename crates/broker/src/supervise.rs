@@ -20,15 +20,15 @@ use crate::{
     replicated::Gone,
     shadow,
     site::Site,
+    world::{Chance, World},
 };
 use gnomon_catalog::{
     CreateTopicError, CreateTopics, Endpoint, Event, NewTopic, Origin, Register, RegisterError, Reply, Settings, SiteDefaults,
 };
 use gnomon_groups::GroupConfig;
 use gnomon_links::failover::EpochPolicy;
-use gnomon_partition::{Blocking, Env, Flusher};
-use gnomon_protocol::ids::{TopicId, Uuid};
-use gnomon_storage::Disk;
+use gnomon_partition::{Env, Flusher};
+use gnomon_protocol::ids::TopicId;
 use std::{
     io,
     net::SocketAddr,
@@ -41,9 +41,6 @@ use tokio::{
     time::timeout,
 };
 use tracing::warn;
-
-/// Threads that flush partitions beside each other.
-const FLUSH_THREADS: usize = 4;
 
 /// Why a site does not come up.
 #[derive(Debug, thiserror::Error)]
@@ -115,17 +112,18 @@ pub struct Broker {
 
 impl Broker {
     /// Brings a site up; when this returns it serves.
-    pub async fn start(config: Config, disk: Arc<dyn Disk>) -> Result<Broker, StartError> {
-        let clock = Clock::start();
+    pub async fn start(config: Config, world: World) -> Result<Broker, StartError> {
+        let World { disk, network, blocking, wall, chance } = world;
+        let clock = Clock::start(wall);
         let mut listeners = Vec::new();
         for listener in &config.listeners {
-            listeners.push(Listener::bind(listener).await?);
+            listeners.push(Listener::bind(&*network, listener).await?);
         }
-        let admin_socket = bind(config.admin).await?;
+        let admin_socket = bind(&*network, config.admin).await?;
         let admin_address = admin_socket.local_addr().map_err(|source| BindError { address: config.admin, source })?;
 
         let data_dir = Arc::new(DataDir::take(disk.clone(), &config.data)?);
-        let flusher = Flusher::start(Blocking::Pool { threads: FLUSH_THREADS }).map_err(StartError::Flusher)?;
+        let flusher = Flusher::start(blocking).map_err(StartError::Flusher)?;
         let env = Env { disk, flusher, boot: data_dir.boot() };
         let partitions = Arc::new(Partitions::new(env, config.data.clone(), config.broker_id, defaults(&config)));
         let published = Arc::new(OnceLock::new());
@@ -133,8 +131,8 @@ impl Broker {
         let (fail, failed) = mpsc::unbounded_channel();
         let around = Surroundings { partitions: partitions.clone(), published: published.clone(), actions, failed: fail };
         let (catalog, catalog_task) = catalog::start(around, catalog_settings(&config), clock)?;
-        register(&catalog, &config, &listeners).await?;
-        let offsets_topic = offsets_topic(&catalog).await?;
+        register(&catalog, &config, &listeners, &chance).await?;
+        let offsets_topic = offsets_topic(&catalog, &chance).await?;
         let group_config = GroupConfig { initial_rebalance_delay_ms: config.group_initial_rebalance_delay_ms, ..GroupConfig::default() };
         let (groups, mut back) = GroupCoordinators::start(&partitions, offsets_topic, &group_config, clock)?;
         back.push(catalog_task);
@@ -150,6 +148,8 @@ impl Broker {
         let site = Arc::new(Site {
             config,
             clock,
+            chance,
+            net: network,
             catalog,
             partitions,
             groups,
@@ -209,6 +209,23 @@ impl Broker {
     }
 }
 
+impl Broker {
+    /// Ends the site as the death of its process would: nothing more is answered, written or flushed; what is under way is dropped where it waits.
+    /// When this returns none of its tasks is left, save connections of the admin address that have an answer under way. For simulations, in which
+    /// several sites share a process.
+    pub async fn kill(mut self) {
+        let tasks: Vec<_> = self.front.drain(..).chain(self.back.drain(..)).collect();
+        tasks.iter().for_each(JoinHandle::abort);
+        if let Some(links) = self.site.links.get() {
+            links.shutdown().await;
+        }
+        for task in tasks {
+            // Aborted above, or ended by itself.
+            let _ = task.await;
+        }
+    }
+}
+
 /// Returns when the site is to stop, or is gone. Cancel safe.
 pub async fn stopped(stopping: &mut watch::Receiver<bool>) {
     // An error means that the sender is gone, and the site with it.
@@ -241,13 +258,13 @@ fn epoch_policy() -> EpochPolicy {
 }
 
 /// Records this start before anything is led.
-async fn register(catalog: &CatalogHandle, config: &Config, listeners: &[Listener]) -> Result<(), StartError> {
+async fn register(catalog: &CatalogHandle, config: &Config, listeners: &[Listener], chance: &Chance) -> Result<(), StartError> {
     let endpoints = listeners.iter().map(|listener| {
         let advertised = listener.advertised();
         Endpoint { listener: "PLAINTEXT".into(), host: advertised.host.clone(), port: advertised.port }
     });
     let register = Register {
-        fresh_cluster_id: Uuid::new_v4(),
+        fresh_cluster_id: chance.id(),
         name: config.site_name.clone(),
         broker_id: config.broker_id,
         producer_tag: config.producer_tag,
@@ -267,14 +284,14 @@ async fn register(catalog: &CatalogHandle, config: &Config, listeners: &[Listene
 }
 
 /// The id of `__consumer_offsets`, made at the first start.
-async fn offsets_topic(catalog: &CatalogHandle) -> Result<TopicId, StartError> {
+async fn offsets_topic(catalog: &CatalogHandle, chance: &Chance) -> Result<TopicId, StartError> {
     if let Some(topic) = catalog.image().topic_by_name(OFFSETS_TOPIC) {
         return Ok(topic.id);
     }
     let topic = NewTopic {
         partitions: OFFSETS_PARTITIONS,
         configs: vec![("cleanup.policy".into(), Some("compact".into()))],
-        ..NewTopic::named(OFFSETS_TOPIC, Uuid::new_v4())
+        ..NewTopic::named(OFFSETS_TOPIC, chance.id())
     };
     let event = CreateTopics { topics: vec![topic], origin: Origin::Site, validate_only: false };
     match catalog.submit(Event::CreateTopics(event)).await? {

@@ -1,6 +1,6 @@
 //! One site in this process, on any disk.
 
-use gnomon_broker::{Broker, RawConfig, StartError};
+use gnomon_broker::{Broker, RawConfig, StartError, World};
 use gnomon_client::{Client, Config, Tcp};
 use gnomon_storage::{Disk, MemDisk};
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -36,7 +36,7 @@ impl Site {
         let config = raw.check().expect("settings of a test are valid");
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-        let broker = runtime.block_on(Broker::start(config, shared))?;
+        let broker = runtime.block_on(Broker::start(config, World::real(shared)))?;
         let kafka = broker.info().kafka.clone();
         Ok(Site { broker: Some(broker), runtime: Some(runtime), kafka, disk: disk.clone() })
     }

@@ -3,7 +3,12 @@
 //! A refusal is `{"code": "...", "message": "..."}` with the codes of the Connect protocol, as `rpk` expects them.
 
 use super::{links, metrics};
-use crate::{config::limits::ADMIN_BODY_BYTES_MAX, site::Site, supervise::stopped};
+use crate::{
+    config::limits::ADMIN_BODY_BYTES_MAX,
+    net::network::{Accept, Accepted, Reader, Writer},
+    site::Site,
+    supervise::stopped,
+};
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, State},
@@ -12,9 +17,9 @@ use axum::{
     routing::{get, post},
 };
 use serde::Serialize;
-use std::sync::Arc;
-use tokio::{net::TcpListener, sync::watch};
-use tracing::error;
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{io::Join, sync::watch, time::sleep};
+use tracing::{error, warn};
 
 /// A request that is not carried out.
 #[derive(Debug, Serialize)]
@@ -70,7 +75,7 @@ struct SiteView {
 }
 
 /// Serves until `stopping` says so.
-pub async fn serve(socket: TcpListener, site: Arc<Site>, mut stopping: watch::Receiver<bool>) {
+pub async fn serve(socket: Box<dyn Accept>, site: Arc<Site>, mut stopping: watch::Receiver<bool>) {
     let routes = Router::new()
         .route("/health", get(|| async { "ok\n" }))
         .route("/metrics", get(metrics::scrape))
@@ -81,13 +86,38 @@ pub async fn serve(socket: TcpListener, site: Arc<Site>, mut stopping: watch::Re
         .route("/v1/links/{name}/failover", post(links::failover))
         .layer(DefaultBodyLimit::max(ADMIN_BODY_BYTES_MAX))
         .with_state(site);
-    let serving = axum::serve(socket, routes).into_future();
+    let serving = axum::serve(Incoming(socket), routes).into_future();
     tokio::select! {
         biased;
         () = stopped(&mut stopping) => {}
         ended = serving => if let Err(failure) = ended {
             error!("the admin address answers no more: {failure}");
         }
+    }
+}
+
+/// Connections for the HTTP server.
+struct Incoming(Box<dyn Accept>);
+
+impl axum::serve::Listener for Incoming {
+    type Io = Join<Reader, Writer>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        loop {
+            match self.0.accept().await {
+                Ok(Accepted { reader, writer, peer }) => return (tokio::io::join(reader, writer), peer),
+                Err(failure) => {
+                    // Out of file handles, most likely: wait for some to be given back rather than spin.
+                    warn!("cannot accept a connection on the admin address: {failure}");
+                    sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
     }
 }
 

@@ -6,7 +6,7 @@ use axum::{
     Json,
     extract::{Path, State},
 };
-use gnomon_catalog::{CreateLinkError, Event, FailOver, FailOverError, LinkSource, Reply, Which};
+use gnomon_catalog::{CreateLinkError, Event, FailOver, FailOverError, LinkId, LinkSource, Reply, Which};
 use gnomon_links::{LinkStatus, TopicState, loss::Loss};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub async fn create(State(site): State<Arc<Site>>, text: String) -> Result<Json<
     let config = shadow::parse(&text).map_err(Refused::invalid_argument)?;
     let name = config.name.to_string();
     shadow::try_source(&site, &config).await.map_err(Refused::failed_precondition)?;
-    let event = Event::CreateLink { id: shadow::fresh_link_id(), config: Box::new(config), source: LinkSource::Command };
+    let event = Event::CreateLink { id: LinkId(site.fresh_id()), config: Box::new(config), source: LinkSource::Command };
     match site.catalog.submit(event).await {
         Ok(Reply::CreateLink(Ok(_))) => find(&site, &name).map(Json),
         Ok(Reply::CreateLink(Err(error))) => Err(match error {

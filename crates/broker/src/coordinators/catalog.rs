@@ -22,6 +22,7 @@ pub const METADATA_TOPIC_ID: Uuid = Uuid::from_u128(1);
 pub const METADATA_PARTITION: PartitionId = PartitionId { topic_id: METADATA_TOPIC_ID, index: 0 };
 
 /// The running catalog.
+#[derive(Clone)]
 pub struct CatalogHandle {
     submit: Submit<Catalog>,
     partitions: Arc<Partitions>,

@@ -21,6 +21,7 @@ pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 pub const OFFSETS_PARTITIONS: i32 = 16;
 
 /// All group machines of this broker.
+#[derive(Clone)]
 pub struct GroupCoordinators {
     coordinators: Vec<Arc<Coordinator>>,
 }

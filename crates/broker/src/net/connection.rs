@@ -5,6 +5,7 @@
 
 use super::{
     answer::{Answer, Later, Outgoing},
+    network::{Reader, Writer},
     receive::{ReceiveError, Receiver},
     send::send,
 };
@@ -16,7 +17,7 @@ use crate::{
 };
 use bytes::Bytes;
 use std::{collections::VecDeque, io, sync::Arc};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -57,11 +58,8 @@ impl Pending {
     }
 }
 
-/// Serves `stream` until it ends.
-pub async fn serve(mut stream: TcpStream, site: Arc<Site>, connection: Arc<Connection>) -> Ended {
-    // Small responses must not wait for more; a refusal by the kernel only costs latency.
-    let _ = stream.set_nodelay(true);
-    let (read, mut write) = stream.split();
+/// Serves a connection until it ends.
+pub async fn serve(read: Reader, mut write: Writer, site: Arc<Site>, connection: Arc<Connection>) -> Ended {
     let mut receiver = Receiver::new(read, site.config.request_bytes_max);
     let mut pending = Pending::default();
     let mut held: Option<Bytes> = None;
@@ -99,7 +97,7 @@ pub async fn serve(mut stream: TcpStream, site: Arc<Site>, connection: Arc<Conne
     }
 }
 
-async fn finish(write: &mut tokio::net::tcp::WriteHalf<'_>, outgoing: Outgoing) -> Result<(), Ended> {
+async fn finish(write: &mut Writer, outgoing: Outgoing) -> Result<(), Ended> {
     if let Outgoing::Close(why) = outgoing {
         return Err(Ended::Refused(why));
     }

@@ -1,6 +1,9 @@
 //! Binds an address, accepts connections and serves each in a task of its own until the broker stops.
 
-use super::connection;
+use super::{
+    connection,
+    network::{Accept, Accepted, Network},
+};
 use crate::{
     config::{Endpoint, Listener as ListenerConfig, limits::CONNECTIONS_MAX},
     context::Connection,
@@ -9,7 +12,6 @@ use crate::{
 };
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
-    net::TcpListener,
     sync::{Semaphore, watch},
     task::JoinSet,
 };
@@ -17,7 +19,7 @@ use tracing::{debug, warn};
 
 /// A bound address, not yet accepting.
 pub struct Listener {
-    socket: TcpListener,
+    socket: Box<dyn Accept>,
     advertise: Endpoint,
 }
 
@@ -32,14 +34,14 @@ pub struct BindError {
 }
 
 /// Binds any address of ours, so that every listener fails alike.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|source| BindError { address, source })
+pub async fn bind(network: &dyn Network, address: SocketAddr) -> Result<Box<dyn Accept>, BindError> {
+    network.bind(address).await.map_err(|source| BindError { address, source })
 }
 
 impl Listener {
     /// Binds the address; a port of 0 becomes a free one, and is advertised.
-    pub async fn bind(config: &ListenerConfig) -> Result<Listener, BindError> {
-        let socket = bind(config.bind).await?;
+    pub async fn bind(network: &dyn Network, config: &ListenerConfig) -> Result<Listener, BindError> {
+        let socket = bind(network, config.bind).await?;
         let bound = socket.local_addr().map_err(|source| BindError { address: config.bind, source })?;
         let mut advertise = config.advertise.clone().unwrap_or_else(|| Endpoint { host: bound.ip().to_string(), port: 0 });
         if advertise.port == 0 {
@@ -54,7 +56,7 @@ impl Listener {
     }
 
     /// Accepts until `stopping` says so; then connections end, finishing what is under way.
-    pub async fn accept(self, site: Arc<Site>, mut stopping: watch::Receiver<bool>) {
+    pub async fn accept(mut self, site: Arc<Site>, mut stopping: watch::Receiver<bool>) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut connections = JoinSet::new();
         loop {
@@ -63,7 +65,7 @@ impl Listener {
                 () = stopped(&mut stopping) => break,
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
                 accepted = self.socket.accept() => match accepted {
-                    Ok((stream, peer)) => {
+                    Ok(Accepted { reader, writer, peer }) => {
                         let Ok(place) = places.clone().try_acquire_owned() else {
                             warn!(%peer, limit = CONNECTIONS_MAX, "too many connections: closed a new one");
                             continue;
@@ -71,7 +73,7 @@ impl Listener {
                         let connection = Arc::new(Connection { peer, advertise: self.advertise.clone() });
                         let site = site.clone();
                         connections.spawn(async move {
-                            let ended = connection::serve(stream, site, connection).await;
+                            let ended = connection::serve(reader, writer, site, connection).await;
                             debug!(%peer, "connection ended: {ended}");
                             drop(place);
                         });

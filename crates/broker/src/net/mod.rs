@@ -3,5 +3,6 @@
 pub mod answer;
 pub mod connection;
 pub mod listener;
+pub mod network;
 mod receive;
 mod send;
