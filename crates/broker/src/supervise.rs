@@ -167,6 +167,12 @@ impl Broker {
         Ok(Broker { site, info, stopping, front, back, failed: Mutex::new(failed), data_dir })
     }
 
+    /// For tests that look inside.
+    #[cfg(test)]
+    pub(crate) fn site(&self) -> &Arc<Site> {
+        &self.site
+    }
+
     /// What the ready line says.
     pub fn info(&self) -> &SiteInfo {
         &self.info

@@ -21,11 +21,22 @@ pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
 
+use bytes::Bytes;
 use gnomon_protocol::{messages::TopicName, wire::StrBytes};
 
 /// Text of ours as the protocol's strings are.
 fn text(text: impl Into<String>) -> StrBytes {
     StrBytes::from_string(text.into())
+}
+
+/// Text of a request, as a copy: for what outlives the request. A slice would hold the whole frame in memory.
+fn kept_text(text: &StrBytes) -> StrBytes {
+    StrBytes::from_string(text.to_string())
+}
+
+/// Bytes of a request, as a copy: for what outlives the request.
+fn kept(bytes: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(bytes)
 }
 
 /// A topic's name as the protocol has it.

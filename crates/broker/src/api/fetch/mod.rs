@@ -15,7 +15,7 @@ mod read;
 pub mod session;
 
 use crate::{
-    api::text,
+    api::{kept_text, text},
     config::limits::{FETCH_BYTES_MAX, WAIT_MAX},
     context::Context,
     dispatch::close,
@@ -82,7 +82,8 @@ struct Limits {
 
 fn partitions(request: FetchRequest) -> (Vec<Asked>, Vec<Key>) {
     let asked = request.topics.into_iter().flat_map(|topic| {
-        let (name, id) = (topic.topic.0, topic.topic_id);
+        // A session keeps the name.
+        let (name, id) = (kept_text(&topic.topic.0), topic.topic_id);
         topic.partitions.into_iter().map(move |partition| Asked {
             topic: name.clone(),
             topic_id: id,
