@@ -15,7 +15,7 @@ pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(600);
 pub const RECEIVE_BYTES_MIN: usize = 8 << 10;
 
 /// A receive buffer grows at most by this much ahead of what has arrived.
-pub const RECEIVE_AHEAD_BYTES_MAX: usize = 1 << 20;
+pub const RECEIVE_AHEAD_BYTES_MAX: usize = 512 << 10;
 
 /// Largest request by default (`socket.request.max.bytes`).
 pub const REQUEST_BYTES_MAX: usize = 100 << 20;
