@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(40);
 const NONE: BTreeMap<&str, &str> = BTreeMap::new();
 
+/// Kept for ever: scenarios write records of years ago, which retention may otherwise take before they are read.
 fn create(client: &dyn Client, topic: &str, partitions: i32) {
-    client.create_topic(&broker::bootstrap(), topic, partitions, &NONE).unwrap_or_else(|failure| panic!("create {topic}: {failure}"));
+    let configs = BTreeMap::from([("retention.ms", "-1")]);
+    client.create_topic(&broker::bootstrap(), topic, partitions, &configs).unwrap_or_else(|failure| panic!("create {topic}: {failure}"));
 }
 
 fn values(records: &[Seen]) -> Vec<&str> {
