@@ -8,7 +8,7 @@ use crate::{
     verify::{Verified, glance, verify},
 };
 use gnomon_catalog::{Event, Reply};
-use gnomon_client::fetcher::{FetchPosition, Fetched, FetchedAll};
+use gnomon_client::fetcher::{FetchPosition, FetchTarget, Fetched, FetchedAll};
 use gnomon_partition::{FollowError, SourceBounds};
 use gnomon_protocol::{error_code::name_of, ids::LeaderEpoch};
 
@@ -25,6 +25,7 @@ impl Replicator {
         let bytes: usize = answer.iter().map(|fetched| fetched.records.len()).sum();
         let fullest = answer.iter().map(|fetched| fetched.records.len()).max().unwrap_or(0);
         self.size.answered(bytes, fullest, sent.at.elapsed());
+        let looked_at: Vec<FetchTarget> = answer.iter().filter(|fetched| fetched.error.is_none()).map(|f| f.target.clone()).collect();
         let mut intakes = Vec::with_capacity(answer.len());
         for fetched in answer {
             let Some(position) = sent.wanted.get(&fetched.target).copied() else { continue };
@@ -36,22 +37,23 @@ impl Replicator {
             }
         }
         if sent.hollow && bytes == 0 {
-            self.pass_hollow_tails(&sent).await;
+            self.pass_hollow_tails(&sent, &looked_at).await;
         }
         self.send().await;
         self.append_all(intakes).await;
     }
 
-    /// An answer about hollow tails alone had no byte: there is nothing up to the source's end, so ours goes there. A session is silent about what
-    /// has not changed, so a partition that is not in the answer counts as well.
-    async fn pass_hollow_tails(&mut self, sent: &Sent) {
+    /// An answer about hollow tails alone had no byte: there is nothing up to the source's end, so ours goes there. Only where the source says so in
+    /// as many words: a partition that the answer leaves out was not looked at (a source that throttles answers with nothing), and is asked as ever.
+    async fn pass_hollow_tails(&mut self, sent: &Sent, looked_at: &[FetchTarget]) {
         for (target, position) in &sent.wanted {
             let Some(key) = self.by_target.get(target).copied() else { continue };
             let Some(part) = self.parts.get_mut(&key) else { continue };
             if part.phase != Phase::Reading || part.next.0 != position.offset {
                 continue;
             }
-            let (Some(end), Some(handle)) = (part.hollow.take(), part.handle.clone()) else { continue };
+            let Some(end) = part.hollow.take().filter(|_| looked_at.contains(target)) else { continue };
+            let Some(handle) = part.handle.clone() else { continue };
             match handle.advance_end(part.fence(), end) {
                 Ok(end) => part.next.0 = end,
                 Err(error) => self.refused(key, on_follow(&error)).await,
