@@ -127,6 +127,21 @@ async fn following_the_start_and_the_end() {
     assert_eq!(batches(&handle, 700, Isolation::ReadUncommitted).len(), 1);
 }
 
+/// Everything was trimmed away: which epoch the log had is known from the checkpoint alone, and a source of an older one is still divergence.
+#[tokio::test(start_paused = true)]
+async fn an_emptied_log_remembers_its_epoch_over_a_restart() {
+    let disk = disk();
+    let handle = open(&disk, shadow(1), settings());
+    assert_eq!(copy(&handle, 0, 7, 10).unwrap(), 10);
+    assert_eq!(handle.follow_source_start(FENCE, 10).unwrap(), 10);
+    handle.close().await.unwrap();
+    drop(handle);
+    let handle = open(&disk, shadow(1), settings());
+    assert_eq!(handle.latest_epoch(), BatchEpoch(7));
+    assert_eq!(handle.end_for_epoch(BatchEpoch(7)), EpochEnd::Open { epoch: BatchEpoch(7), end: 10 });
+    assert!(matches!(copy(&handle, 10, 6, 1), Err(AppendAtError::EpochBack { .. })));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_empty_end_can_be_advanced_and_written_behind() {
     let disk = disk();

@@ -245,6 +245,7 @@ impl Replicator {
             min_bytes: options.fetch_min_bytes,
             max_bytes: self.size.max_bytes(),
             partition_max_bytes: self.size.partition_max_bytes(),
+            whole: hollow,
         };
         match line.send(&wanted, limits).await {
             Ok(()) => self.sent = Some(Sent { wanted, at: Instant::now(), hollow }),

@@ -66,6 +66,8 @@ pub struct FetchLimits {
     pub min_bytes: i32,
     pub max_bytes: i32,
     pub partition_max_bytes: i32,
+    /// No partition is left out because it has nothing new: one that is, was not looked at (a source that throttles answers so).
+    pub whole: bool,
 }
 
 /// Config values by name, for one topic; the source's effective ones.
@@ -115,6 +117,7 @@ pub trait Line: Send {
         limits: FetchLimits,
     ) -> BoxFuture<'a, Result<(), ClientError>>;
 
-    /// The answer to what was sent last; waits for ever if nothing was. Partitions may be left out that have nothing new. MUST be cancel safe.
+    /// The answer to what was sent last; waits for ever if nothing was. Partitions may be left out that have nothing new, unless the whole was asked
+    /// for. MUST be cancel safe.
     fn receive(&mut self) -> BoxFuture<'_, Result<FetchedAll, ClientError>>;
 }

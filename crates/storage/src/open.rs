@@ -190,7 +190,9 @@ pub(crate) fn open(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, boot:
     let void_gap = checkpoint.as_ref().and_then(|checkpoint| checkpoint.gap).is_some_and(|gap| gap.after > data_end);
     if let Some(checkpoint) = checkpoint {
         log.extra = checkpoint.extra;
-        log.extra.truncate(end.max(checkpoint.start));
+        // The epoch of a log that was trimmed to its end begins at that end, and is not beyond it.
+        let emptied = checkpoint.start == end;
+        log.extra.truncate(if emptied { end.saturating_add(1) } else { end.max(checkpoint.start) });
     }
     if void_gap {
         log.checkpoint(log.extra.clone())?;

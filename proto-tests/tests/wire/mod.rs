@@ -185,8 +185,10 @@ pub fn batch(producer: (i64, i16, i32)) -> BytesMut {
     batch.put_u32(0);
     batch.put_i16(0);
     batch.put_i32(0);
-    batch.put_i64(1_700_000_000_000);
-    batch.put_i64(1_700_000_000_000);
+    // Of now: retention takes what is old.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time after 1970").as_millis() as i64;
+    batch.put_i64(now);
+    batch.put_i64(now);
     batch.put_i64(producer.0);
     batch.put_i16(producer.1);
     batch.put_i32(producer.2);

@@ -77,7 +77,7 @@ fn refused(name: &str, error: &CreateTopicError) -> CreatableTopicResult {
         }
         CreateTopicError::Exists { .. } => ErrorCode::TopicAlreadyExists,
         CreateTopicError::Duplicate { .. } => ErrorCode::InvalidRequest,
-        CreateTopicError::NotOurs(_) => ErrorCode::PolicyViolation,
+        CreateTopicError::NotOurs(_) | CreateTopicError::TooManyAtOnce { .. } => ErrorCode::PolicyViolation,
         CreateTopicError::NotRegistered(_) => ErrorCode::NotController,
         CreateTopicError::Partitions { .. } => ErrorCode::InvalidPartitions,
         CreateTopicError::ReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,

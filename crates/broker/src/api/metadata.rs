@@ -86,7 +86,9 @@ fn refusal(error: &CreateTopicError) -> Option<ErrorCode> {
         CreateTopicError::Name { .. } | CreateTopicError::Collision { .. } => Some(ErrorCode::InvalidTopicException),
         CreateTopicError::Exists { .. } | CreateTopicError::Duplicate { .. } => None,
         CreateTopicError::NotRegistered(_) => Some(ErrorCode::LeaderNotAvailable),
-        CreateTopicError::NotOurs(_) | CreateTopicError::Internal { .. } => Some(ErrorCode::UnknownTopicOrPartition),
+        CreateTopicError::NotOurs(_) | CreateTopicError::Internal { .. } | CreateTopicError::TooManyAtOnce { .. } => {
+            Some(ErrorCode::UnknownTopicOrPartition)
+        }
         CreateTopicError::Partitions { .. } => Some(ErrorCode::InvalidPartitions),
         CreateTopicError::ReplicationFactor { .. } => Some(ErrorCode::InvalidReplicationFactor),
         CreateTopicError::Assignment { .. } => Some(ErrorCode::InvalidReplicaAssignment),

@@ -161,6 +161,7 @@ impl Line for KafkaLine {
             max_bytes: limits.max_bytes,
             partition_max_bytes: limits.partition_max_bytes,
             isolation: Isolation::ReadUncommitted,
+            whole: limits.whole,
             request_timeout: REQUEST_TIMEOUT,
         };
         Box::pin(self.0.send(wanted))

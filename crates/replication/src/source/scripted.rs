@@ -17,7 +17,11 @@ use gnomon_protocol::{
     ids::{BatchEpoch, LeaderEpoch, Offset, TopicId},
 };
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, future::pending, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::pending,
+    sync::Arc,
+};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -44,6 +48,17 @@ pub struct Cluster {
     pub down: bool,
     /// Fetches so far.
     pub fetches: u64,
+    /// What the next fetches are answered with, in place of what is there.
+    pub odd: VecDeque<Odd>,
+}
+
+/// An answer that is right and says less than there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Odd {
+    /// Bounds without records: others took the room.
+    Starved,
+    /// Nothing at all: the broker enforces a quota (KAFKA-6946).
+    Throttled,
 }
 
 /// A topic of a [`Cluster`].
@@ -277,8 +292,13 @@ impl Line for ScriptedLine {
             let mut changed = self.cluster.0.changed.subscribe();
             loop {
                 let Some(asked) = &self.asked else { return pending().await };
-                let answer = self.cluster.ask(|cluster| answer(cluster, asked, &self.told))?;
+                let mut answer = self.cluster.ask(|cluster| answer(cluster, asked, &self.told))?;
                 if !answer.is_empty() || Instant::now() >= asked.until {
+                    match self.cluster.0.cluster.lock().odd.pop_front() {
+                        Some(Odd::Starved) => answer.iter_mut().for_each(|fetched| fetched.records = Bytes::new()),
+                        Some(Odd::Throttled) => answer.clear(),
+                        None => {}
+                    }
                     self.told.extend(answer.iter().map(|f| (f.target.clone(), (f.high_watermark, f.log_start_offset))));
                     self.asked = None;
                     return Ok(answer);
@@ -301,7 +321,7 @@ fn answer(cluster: &Cluster, asked: &Asked, told: &BTreeMap<FetchTarget, (Offset
         room = room.saturating_sub(fetched.records.len());
         let bounds = (fetched.high_watermark, fetched.log_start_offset);
         let news = fetched.error.is_some() || fetched.diverging.is_some() || !fetched.records.is_empty();
-        if news || told.get(target) != Some(&bounds) {
+        if news || asked.limits.whole || told.get(target) != Some(&bounds) {
             answer.push(fetched);
         }
     }

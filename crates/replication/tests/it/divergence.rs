@@ -2,6 +2,8 @@
 
 use crate::site::World;
 use gnomon_links::TopicState;
+use gnomon_partition::{Fence, SourceBounds};
+use gnomon_protocol::batch::BatchView;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -27,6 +29,25 @@ async fn an_unclean_election_faults_the_topic() {
     // It stays as it is.
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(world.high_watermark("a_orders", 0), 10);
+}
+
+/// A partition that changes lines (its leader moved) may still be appended to by the one that had it. What the new one asked for from before is then
+/// news of yesterday, not divergence.
+#[tokio::test(start_paused = true)]
+async fn a_log_that_went_on_meanwhile_is_no_divergence() {
+    let world = copied_world().await;
+    let batch = world.source.partition("a_orders", 0, |p| {
+        let mut ahead = p.clone();
+        ahead.append(&["10"]);
+        ahead.batches.pop().unwrap()
+    });
+    let fence = Fence(world.topic("a_orders").unwrap().shadow.as_ref().unwrap().fence);
+    let known = SourceBounds { log_start: 0, high_watermark: 11 };
+    world.handle("a_orders", 0).append_at(fence, vec![BatchView::parse_only(batch).unwrap()], known).unwrap();
+    world.source.partition("a_orders", 0, |p| (10..13).for_each(|n| p.append(&[&n.to_string()])));
+    world.copied("a_orders", 0, 13).await;
+    assert_eq!(world.state("a_orders"), Some((TopicState::Active, None)));
+    assert_eq!(world.bytes("a_orders", 0), world.source_bytes("a_orders", 0));
 }
 
 #[tokio::test(start_paused = true)]

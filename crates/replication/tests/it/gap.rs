@@ -1,6 +1,7 @@
 //! The source's start moves: followed exactly while we keep up, a gap once it has passed our end, and no gap for what was never copied.
 
 use crate::site::World;
+use gnomon_replication::source::scripted::Odd;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -62,6 +63,23 @@ async fn a_hole_in_the_middle_is_a_gap_but_not_on_a_compacted_topic() {
     let reason = world.faulted("a_plain").await;
     assert!(reason.contains("offsets 2 to 3"), "{reason}");
     world.copied("a_compacted", 0, 4).await;
+}
+
+/// A source that throttles answers with nothing, and that is not "nothing is there": what it holds back must not be passed over.
+#[tokio::test(start_paused = true)]
+async fn a_throttled_answer_is_no_cleaned_tail() {
+    let world = World::start().await;
+    world.source.create("a_compacted", Uuid::from_u128(1), 1);
+    world.source.set(|c| drop(c.topics.get_mut("a_compacted").unwrap().configs.insert("cleanup.policy".into(), "compact".into())));
+    world.source.partition("a_compacted", 0, |p| p.append(&["0"]));
+    world.copied("a_compacted", 0, 1).await;
+    world.source.set(|cluster| {
+        cluster.topics.get_mut("a_compacted").unwrap().partitions[0].append(&["1", "2"]);
+        cluster.odd.extend([Odd::Starved, Odd::Throttled]);
+    });
+    world.copied("a_compacted", 0, 3).await;
+    assert!(world.source.set(|cluster| cluster.odd.is_empty()), "both odd answers were given");
+    assert_eq!(world.bytes("a_compacted", 0), world.source_bytes("a_compacted", 0));
 }
 
 #[tokio::test(start_paused = true)]
