@@ -529,7 +529,8 @@ fn story_failover_positions_over_the_wire() {
     assert_eq!((fetched.error, fetched.records.len(), fetched.high_watermark), (0, 0, 21));
     assert_eq!(wire::fetch(&pair.b.kafka, "a_orders", 0, 25, (-1, unseen)).error, OFFSET_NOT_AVAILABLE);
     assert_eq!(wire::epoch_end(&pair.b.kafka, "a_orders", 0, unseen).0, OFFSET_NOT_AVAILABLE);
-    assert_eq!(wire::epoch_end(&pair.b.kafka, "a_orders", 0, copied), (0, copied, 21));
+    // Where the newest copied epoch ends at the source nobody can tell: an end that throws no consumer back.
+    assert_eq!(wire::epoch_end(&pair.b.kafka, "a_orders", 0, copied), (0, copied, i64::MAX));
 
     pair.b.failover("from-a", &["a_orders"]).expect("failover");
     let taken = epoch(&pair.b);

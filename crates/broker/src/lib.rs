@@ -4,6 +4,7 @@
 
 mod admin;
 mod api;
+mod asks;
 mod clock;
 mod config;
 mod context;

@@ -59,7 +59,7 @@ impl Machine for Catalog {
     type Reply = Reply;
     type Action = Action;
 
-    fn step(image: &Image, soft: &mut Soft, _now: Now, event: Event, token: ReplyToken) -> Effects<Catalog> {
+    fn step(image: &Image, soft: &mut Soft, now: Now, event: Event, token: ReplyToken) -> Effects<Catalog> {
         match event {
             Event::Register(register) => site::register(image, register, token),
             Event::Incarnate => site::incarnate(image, token),
@@ -68,7 +68,7 @@ impl Machine for Catalog {
             Event::CreateTopics(asked) => create::create_topics(image, &soft.settings, asked, token),
             Event::DeleteTopics { ids } => topics::delete(image, soft, ids, token),
             Event::AlterTopicConfigs(asked) => topics::alter_configs(image, asked, token),
-            Event::TopicFaulted { topic, reason } => topics::faulted(image, topic, reason, token),
+            Event::TopicFaulted { topic, reason, gap } => topics::faulted(image, topic, reason, gap, now, token),
             Event::TopicRecovered { topic } => topics::recovered(image, topic, token),
             Event::EpochsSeen { epochs } => topics::epochs_seen(image, &epochs, token),
             Event::CreateLink { id, config, source } => link::create(image, id, *config, source, token),

@@ -1,5 +1,6 @@
 //! One partition: append, copy, role, and what others ask about it. The other halves of [`Handle`] are beside it: `reader.rs` reads,
-//! `durable.rs` waits, flushes and closes, `follow.rs` follows a source, `failover.rs` takes over from one, `trim.rs` moves the log start.
+//! `durable.rs` waits, flushes and closes, `follow.rs` follows a source, `ahead.rs` tells readers of a shadow where they stand, `failover.rs` takes over from
+//! a source, `trim.rs` moves the log start.
 //!
 //! Invariants:
 //! - an append, copied or ours, and a change of role decide under one lock (`state.rs`): after [`Handle::set_role`] returned its cut, no batch
@@ -10,7 +11,7 @@
 use crate::{
     admit::{self, Admitted, Place},
     admit_at::{CopiedEnd, SourceBounds},
-    epochs::EpochEnd,
+    asked::Asked,
     error::{AppendAtError, AppendError, EpochMismatch, OpenError},
     flusher::Turn,
     ledger::{Ledger, OpenTxn},
@@ -82,7 +83,7 @@ impl Handle {
             ledger = opened.ledger;
             writer.log = Some(opened.log);
         }
-        let mut view = View { line, ledger, role, settings: Arc::new(settings), reader, closed: None };
+        let mut view = View { line, ledger, role, settings: Arc::new(settings), reader, closed: None, asked: Asked::default() };
         view.take_up_role();
         let reached = view.offsets().high_watermark;
         view.ledger.txns.reached(reached);
@@ -332,12 +333,6 @@ impl Handle {
         } else {
             Err(EpochMismatch::Unknown { given, current })
         }
-    }
-
-    /// Where an epoch ended (OffsetForLeaderEpoch).
-    pub fn end_for_epoch(&self, requested: BatchEpoch) -> EpochEnd {
-        let view = self.0.view.read();
-        view.ledger.epochs.end_for(requested, view.offsets().end, view.role.awaits_source())
     }
 
     /// The batches' epochs and where each began, rising.

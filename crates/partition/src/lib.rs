@@ -9,6 +9,8 @@
 mod acks;
 mod admit;
 mod admit_at;
+mod ahead;
+mod asked;
 mod durable;
 mod epochs;
 mod error;
@@ -24,6 +26,7 @@ mod reader;
 mod rebuild;
 mod role;
 mod settings;
+mod standing;
 mod state;
 #[cfg(test)]
 mod test_headers;
@@ -34,6 +37,7 @@ mod waiters;
 
 pub use acks::Lost;
 pub use admit_at::SourceBounds;
+pub use asked::{About, Ask, Question, SourceEpochEnd, SourceWord};
 pub use epochs::EpochEnd;
 pub use error::{AppendAtError, AppendError, CloseError, EpochMismatch, FollowError, OpenError, ReadError, TrimError};
 pub use flusher::{Blocking, Flusher, THREADS_MAX};
@@ -44,4 +48,5 @@ pub use producer::{Producer, Remembered, SequenceError};
 pub use reader::{Isolation, Read, TimedOffset};
 pub use role::{Fence, FenceRefusal, LinkLabel, Origin, Replica, Role, RoleRefusal, Writers};
 pub use settings::{Env, PartitionId, Settings, TimestampType};
+pub use standing::{Position, Standing};
 pub use waiters::Waiter;

@@ -1,12 +1,11 @@
 //! Reading up to what an isolation level allows, without the writer's lock.
 //!
 //! Invariants: nothing at or beyond the bound is ever returned; the bound, the aborted transactions and the offsets in an answer are of one
-//! moment. A position beyond our end is truncation on an own topic and "not here yet" on a shadow. Long polls and sessions are the broker's;
-//! every function here may wait for the disk, save [`Handle::diverging`].
+//! moment. A position beyond our end is truncation on an own topic and "not here yet" on a shadow (`standing.rs` has the whole of it). Long polls and
+//! sessions are the broker's; every function here may wait for the disk.
 
 use crate::{
     admit::decompressed_bytes_max,
-    epochs::EpochEnd,
     error::{ReadError, read_error},
     handle::Handle,
     offsets::Offsets,
@@ -99,24 +98,6 @@ impl Handle {
         }
         let aborted = committed.then(|| self.0.view.read().ledger.txns.aborted().overlapping(from, range.next_offset));
         Ok(Read { range: Some(range), offsets, aborted })
-    }
-
-    /// Compares a fetch's position with our history (KIP-595 `last_fetched_epoch`): `Some` is the epoch and offset where they part.
-    ///
-    /// # Errors
-    /// [`ReadError::NotYet`] on a shadow that has not copied that epoch, [`ReadError::OutOfRange`] elsewhere if it is unknown.
-    pub fn diverging(&self, last_fetched_epoch: BatchEpoch, fetch_offset: Offset) -> Result<Option<(BatchEpoch, Offset)>, ReadError> {
-        if last_fetched_epoch < BatchEpoch(0) {
-            return Ok(None);
-        }
-        let view = self.0.view.read();
-        let offsets = view.offsets();
-        match view.ledger.epochs.end_for(last_fetched_epoch, offsets.end, view.role.awaits_source()) {
-            EpochEnd::Known { epoch, end } if epoch < last_fetched_epoch || end < fetch_offset => Ok(Some((epoch, end))),
-            EpochEnd::Known { .. } | EpochEnd::Open { .. } => Ok(None),
-            EpochEnd::NotYet => Err(ReadError::NotYet { offsets }),
-            EpochEnd::Unknown => Err(ReadError::OutOfRange { offsets }),
-        }
     }
 
     /// The first record whose timestamp is at or after `timestamp_ms`, below the isolation's bound (KIP-79). Takes batches apart.

@@ -9,11 +9,13 @@
 
 use crate::{
     acks::{Acks, Lost},
+    asked::Asked,
     flusher::{Flushable, Turn},
     ledger::Ledger,
     offsets::{Offsets, Watermarks},
     role::Role,
     settings::{Env, PartitionId, Settings},
+    standing,
     waiters::Waiters,
 };
 use gnomon_protocol::ids::Offset;
@@ -58,6 +60,8 @@ pub(crate) struct View {
     pub(crate) settings: Arc<Settings>,
     pub(crate) reader: Option<LogReader>,
     pub(crate) closed: Option<Closed>,
+    /// Asks of a shadow's readers.
+    pub(crate) asked: Asked,
 }
 
 /// Why a partition takes no more writes, and whether it may still be read.
@@ -70,6 +74,12 @@ pub(crate) struct Closed {
 impl View {
     pub(crate) fn offsets(&self) -> Offsets {
         self.line.offsets(self.ledger.txns.first_unstable())
+    }
+
+    /// What positions are judged by.
+    pub(crate) fn log(&self) -> standing::Log<'_> {
+        let (offsets, awaits_source) = (self.offsets(), self.role.awaits_source());
+        standing::Log { offsets, epochs: &self.ledger.epochs, awaits_source, asked: &self.asked }
     }
 
     /// No batch ever stood in the log.

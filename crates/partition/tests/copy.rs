@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use gnomon_partition::{
     AppendAtError, AppendError, EpochEnd, Fence, FenceRefusal, FollowError, Handle, Isolation, Origin, ReadError, Role, RoleRefusal,
-    Settings,
+    Settings, SourceEpochEnd, SourceWord, Standing,
 };
 use gnomon_protocol::ids::{BatchEpoch, LeaderEpoch, Offset};
 use gnomon_storage::Disk;
@@ -60,14 +60,40 @@ async fn bytes_and_readers() {
     handle.durable(50).await.unwrap();
     assert_eq!(batches(&handle, 0, Isolation::ReadUncommitted), sent);
     assert!(matches!(handle.read(51, 100, Isolation::ReadUncommitted, true), Err(ReadError::NotYet { .. })));
-    assert_eq!(handle.end_for_epoch(BatchEpoch(2)), EpochEnd::Open { epoch: BatchEpoch(2), end: 50 });
-    assert_eq!(handle.end_for_epoch(BatchEpoch(3)), EpochEnd::NotYet);
-    assert!(matches!(handle.diverging(BatchEpoch(3), 50), Err(ReadError::NotYet { .. })));
-    assert_eq!(handle.diverging(BatchEpoch(2), 80).unwrap(), None);
+    assert_eq!(handle.end_for_epoch(BatchEpoch(2), None), EpochEnd::Open { epoch: BatchEpoch(2) });
+    assert_eq!(handle.end_for_epoch(BatchEpoch(2), None).pair(), (BatchEpoch(2), Offset::MAX), "an end that throws nobody back");
+    assert_eq!(handle.end_for_epoch(BatchEpoch(3), None), EpochEnd::NotYet);
+    for position in [at(51, -1), at(50, 3), at(80, 2)] {
+        assert_eq!(handle.standing(position, None), Standing::NotYet, "{position:?}");
+    }
+    assert_eq!(handle.standing(at(50, 2), None), Standing::Here);
     let refused = handle.append(plain(1, 0), CLIENT, NOW).unwrap_err();
     assert!(matches!(refused, AppendError::Refused(RoleRefusal::Shadow { .. })));
     assert!(handle.trim_to(10).is_err());
     assert_eq!(handle.apply_retention(i64::MAX).unwrap(), None, "a shadow deletes nothing of its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_ahead_waits_for_the_sources_word_or_for_the_data() {
+    let disk = disk();
+    let handle = open(&disk, shadow(1), settings());
+    copy(&handle, 0, 2, 20).unwrap();
+    handle.durable(20).await.unwrap();
+    let (ahead, nonsense) = (at(25, 2), at(1_000_000_000, -1));
+    let waiter = handle.wait();
+    let asks = [ahead, nonsense].map(|position| handle.ask(position.about(), None));
+    let question = handle.question().expect("two readers ask");
+    assert_eq!(question.epoch, Some(BatchEpoch(2)));
+    let epoch_end = Some(SourceEpochEnd { epoch: BatchEpoch(2), end: 30 });
+    handle.source_said(question, SourceWord { high_watermark: 30, epoch_end });
+    waiter.changed().await;
+    assert_eq!(handle.standing(nonsense, Some(asks[1])), Standing::OutOfRange);
+    assert_eq!(handle.standing(ahead, Some(asks[0])), Standing::NotYet);
+    assert_eq!(handle.end_for_epoch(BatchEpoch(2), Some(asks[0])), EpochEnd::Known { epoch: BatchEpoch(2), end: 30 });
+    assert_eq!(handle.question(), None);
+    copy(&handle, 20, 2, 10).unwrap();
+    handle.durable(30).await.unwrap();
+    assert_eq!(handle.standing(ahead, Some(asks[0])), Standing::Here);
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,8 +223,8 @@ async fn failover_step_by_step() {
     assert_eq!(handle.read(0, 1 << 20, Isolation::ReadCommitted, true).unwrap().aborted, Some(vec![(80, 16)]));
     // (g)
     handle.set_role(Role::leader(65_536));
-    assert_eq!(handle.end_for_epoch(BatchEpoch(5)), EpochEnd::Known { epoch: BatchEpoch(4), end: 20 });
-    assert_eq!(handle.diverging(BatchEpoch(5), 30).unwrap(), Some((BatchEpoch(4), 20)));
+    assert_eq!(handle.end_for_epoch(BatchEpoch(5), None), EpochEnd::Known { epoch: BatchEpoch(4), end: 20 });
+    assert_eq!(handle.standing(at(30, 5), None), Standing::Diverging { epoch: BatchEpoch(4), end: 20 });
     assert!(matches!(handle.read(30, 100, Isolation::ReadUncommitted, true), Err(ReadError::OutOfRange { .. })));
 
     // (f): after a restart the cut comes from the catalog.

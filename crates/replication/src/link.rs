@@ -9,7 +9,7 @@ use crate::{
     replicator,
     site::Site,
     source::Source,
-    tasks,
+    tasks::{self, asked::Asked},
 };
 use gnomon_catalog::LinkId;
 use gnomon_links::{LinkConfig, Task, TaskState, plan_offsets::SourceCommit};
@@ -72,6 +72,8 @@ pub(crate) struct LinkShared {
     pub topology: watch::Sender<Arc<Topology>>,
     /// Look at the source's topics now.
     pub look: Notify,
+    /// What readers of its shadows want to hear from the source.
+    pub asked: Asked,
     pub progress: Mutex<BTreeMap<Key, Arc<Progress>>>,
     pub tasks: Mutex<BTreeMap<Task, TaskSeen>>,
     /// Wall milliseconds.
@@ -95,6 +97,7 @@ impl LinkShared {
             jobs: watch::Sender::new(Arc::default()),
             topology: watch::Sender::new(Arc::default()),
             look: Notify::new(),
+            asked: Asked::default(),
             progress: Mutex::default(),
             tasks: Mutex::default(),
             last_contact_ms: Mutex::default(),
@@ -130,11 +133,12 @@ pub(crate) struct LinkRun {
 }
 
 impl LinkRun {
-    /// Starts discovery, group sync and copying.
+    /// Starts discovery, group sync, answering readers, and copying.
     pub fn start(shared: Arc<LinkShared>) -> LinkRun {
         let tasks = vec![
             Running::spawn(tasks::topics::run(shared.clone())),
             Running::spawn(tasks::groups::run(shared.clone())),
+            Running::spawn(tasks::asked::run(shared.clone())),
             Running::spawn(keep_lines(shared)),
         ];
         LinkRun { tasks }

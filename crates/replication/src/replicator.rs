@@ -15,7 +15,7 @@ use crate::{
     assign::{Assigned, Key, LineId, Share},
     fetch_size::FetchSize,
     link::LinkShared,
-    position::OnRefusal,
+    position::{Fault, OnRefusal},
     progress::Progress,
     source::{FetchLimits, Line},
 };
@@ -311,7 +311,7 @@ impl Replicator {
     async fn refused(&mut self, key: Key, refusal: OnRefusal) {
         match refusal {
             OnRefusal::End => self.end(key),
-            OnRefusal::Fault(reason) => self.fault(key, reason).await,
+            OnRefusal::Fault(fault) => self.fault(key, fault).await,
             OnRefusal::Retry(why) => self.set_aside(key, &why),
         }
     }
@@ -323,12 +323,13 @@ impl Replicator {
     }
 
     /// The topic cannot go on: the metadata says so from now on, and takes its partitions off every line.
-    async fn fault(&mut self, key: Key, reason: String) {
+    async fn fault(&mut self, key: Key, fault: impl Into<Fault>) {
         let Some(part) = self.parts.get_mut(&key) else { return };
+        let Fault { reason, gap } = fault.into();
         part.phase = Phase::Ended;
         part.progress.failed(reason.as_str());
         tracing::warn!(topic = &*part.target.topic, reason, "shadow topic is faulted");
-        match self.link.site.submit(Event::TopicFaulted { topic: key.0, reason }).await {
+        match self.link.site.submit(Event::TopicFaulted { topic: key.0, reason, gap }).await {
             Ok(Reply::Topic(Ok(()))) => {}
             Ok(reply) => tracing::info!(?reply, "the fault was not taken"),
             Err(gone) => self.set_aside(key, &gone.to_string()),

@@ -14,7 +14,7 @@ pub mod scripted;
 use gnomon_client::{
     BoxFuture, ClientError,
     fetcher::{FetchPosition, FetchTarget, FetchedAll},
-    offsets::{EpochEnd, PerPartition, TopicPartition},
+    offsets::{EpochEnd, LogEnd, PerPartition, TopicPartition},
 };
 use gnomon_links::{LinkConfig, plan_offsets::SourceCommit};
 use gnomon_protocol::ids::{BatchEpoch, LeaderEpoch, Offset, TopicId};
@@ -97,6 +97,11 @@ pub trait Source: Send + Sync + 'static {
 
     /// Where each partition's history ends for an epoch.
     fn epoch_ends<'a>(&'a self, wanted: &'a BTreeMap<TopicPartition, BatchEpoch>) -> BoxFuture<'a, PerPartition<EpochEnd>>;
+
+    /// Where each partition's log ends now, and for those that name an epoch where that ends. Counts as the source's word on what readers here may
+    /// ever get, so it MUST be newer than the call and come from who leads, under the epoch that the source's metadata names now; what such a leader
+    /// cannot say yet is an error beside its partition.
+    fn log_ends<'a>(&'a self, wanted: &'a BTreeMap<TopicPartition, Option<BatchEpoch>>) -> BoxFuture<'a, PerPartition<LogEnd>>;
 
     /// Names of all groups.
     fn groups(&self) -> BoxFuture<'_, Result<Vec<String>, ClientError>>;

@@ -88,7 +88,7 @@ fn topic_status(topic: &Topic, shared: Option<&LinkShared>, site: &dyn Site) -> 
             step.label().to_owned()
         }),
         partitions,
-        gaps: Vec::new(),
+        gaps: shadow.map(|shadow| shadow.gaps.clone()).unwrap_or_default(),
     }
 }
 

@@ -4,7 +4,7 @@
 
 use crate::{shadow, site::Site};
 use axum::{extract::State, http::header::CONTENT_TYPE, response::IntoResponse};
-use gnomon_links::{LinkStatus, TopicState};
+use gnomon_links::{LinkStatus, TopicState, status::GapEvent};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
@@ -64,6 +64,7 @@ impl Collector for Snapshot {
         self.encode_site(&mut encoder)?;
         self.encode_lag(&mut encoder)?;
         self.encode_counters(&mut encoder)?;
+        self.encode_gaps(&mut encoder)?;
         self.encode_states(&mut encoder)
     }
 }
@@ -116,6 +117,29 @@ impl Snapshot {
         for (name, help, read) in counters {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Unknown)?;
             self.each_partition(|label, status| ConstGauge::new(read(&status.counters) as i64).encode(family.encode_family(label)?))?;
+        }
+        Ok(())
+    }
+
+    fn encode_gaps(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        type Read = fn(&GapEvent) -> i64;
+        let gauges: [(&str, &str, Read); 2] = [
+            ("gnomon_shadow_link_gaps", "Gaps on record: ranges of the source's offsets that were lost to the shadow", |_| 1),
+            ("gnomon_shadow_link_gap_offsets", "Offsets in them", |gap| gap.to.saturating_sub(gap.from)),
+        ];
+        for (name, help, read) in gauges {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for link in &self.links {
+                for topic in &link.topics {
+                    for status in &topic.partitions {
+                        let label =
+                            PartitionLabel { shadow_link_name: link.name.clone(), topic: topic.name.clone(), partition: status.partition };
+                        // Every partition, so that one without is 0 and not absent.
+                        let sum: i64 = topic.gaps.iter().filter(|gap| gap.partition == status.partition).map(read).sum();
+                        ConstGauge::new(sum).encode(family.encode_family(&label)?)?;
+                    }
+                }
+            }
         }
         Ok(())
     }

@@ -26,6 +26,12 @@ pub const FETCH_BYTES_MAX: usize = 55 << 20;
 /// Longest a fetch or a produce may wait, whatever the client asks.
 pub const WAIT_MAX: Duration = Duration::from_secs(300);
 
+/// How long a question may wait for a shadow's source to be asked; long polls wait as long as they do anyway.
+pub const SOURCE_WORD_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// Partitions of which one connection remembers what it asked of their sources.
+pub const ASKS_PER_CONNECTION_MAX: usize = 4_096;
+
 /// Fetch sessions kept (`max.incremental.fetch.session.cache.slots`).
 pub const FETCH_SESSIONS_MAX: usize = 1_000;
 

@@ -70,7 +70,7 @@ impl Listener {
                             warn!(%peer, limit = CONNECTIONS_MAX, "too many connections: closed a new one");
                             continue;
                         };
-                        let connection = Arc::new(Connection { peer, advertise: self.advertise.clone() });
+                        let connection = Arc::new(Connection { peer, advertise: self.advertise.clone(), asks: Arc::default() });
                         let site = site.clone();
                         connections.spawn(async move {
                             let ended = connection::serve(reader, writer, site, connection).await;

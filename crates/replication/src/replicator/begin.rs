@@ -3,7 +3,7 @@
 use super::{Part, Phase, Replicator};
 use crate::{
     assign::Key,
-    position::{BELOW_US_FOR_GOOD, Bounds, History, below, diverged, gap, judge_bounds, judge_history, on_follow},
+    position::{BELOW_US_FOR_GOOD, Bounds, History, START_PASSED_US, below, diverged, gap, judge_bounds, judge_history, on_follow},
 };
 use gnomon_client::{
     ClientError,
@@ -198,7 +198,7 @@ impl Replicator {
             // What never held a batch just begins later; anything else has lost records.
             Bounds::Gap { source_start } => match handle.follow_source_start(part.fence(), source_start) {
                 Ok(_) => part.read_on(),
-                Err(FollowError::Gap { end, source_start }) => self.fault(key, gap(key.1, end, source_start)).await,
+                Err(FollowError::Gap { end, source_start }) => self.fault(key, gap(key.1, end, source_start, START_PASSED_US)).await,
                 Err(error @ (FollowError::Fenced(_) | FollowError::Closed { .. } | FollowError::Storage(_))) => {
                     self.refused(key, on_follow(&error)).await;
                 }

@@ -4,7 +4,7 @@ use super::{ByName, Configs, Connect, Contact, FetchLimits, Line, ListedPartitio
 use gnomon_client::{
     BoxFuture, Client, ClientError, Config, Net, Tcp, Topics,
     fetcher::{FetchOptions, FetchPosition, FetchTarget, FetchedAll, Fetcher, Isolation},
-    offsets::{EpochEnd, PerPartition, TopicPartition},
+    offsets::{EpochEnd, LogEnd, PerPartition, TopicPartition},
 };
 use gnomon_links::{LinkConfig, peer, plan_offsets::SourceCommit};
 use gnomon_protocol::ids::{BatchEpoch, Offset};
@@ -113,6 +113,10 @@ impl Source for KafkaSource {
 
     fn epoch_ends<'a>(&'a self, wanted: &'a BTreeMap<TopicPartition, BatchEpoch>) -> BoxFuture<'a, PerPartition<EpochEnd>> {
         Box::pin(self.client.epoch_ends(wanted))
+    }
+
+    fn log_ends<'a>(&'a self, wanted: &'a BTreeMap<TopicPartition, Option<BatchEpoch>>) -> BoxFuture<'a, PerPartition<LogEnd>> {
+        Box::pin(self.client.log_ends(wanted))
     }
 
     fn groups(&self) -> BoxFuture<'_, Result<Vec<String>, ClientError>> {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use gnomon_client::{
     BoxFuture, ClientError,
     fetcher::{FetchPosition, FetchTarget, Fetched, FetchedAll},
-    offsets::{EARLIEST, EpochEnd, LATEST, PerPartition, TopicPartition},
+    offsets::{EARLIEST, EpochEnd, LATEST, LogEnd, PerPartition, TopicPartition},
 };
 use gnomon_links::{LinkConfig, plan_offsets::SourceCommit};
 use gnomon_protocol::{
@@ -48,6 +48,8 @@ pub struct Cluster {
     pub down: bool,
     /// Fetches so far.
     pub fetches: u64,
+    /// How often it was asked where its logs end, on behalf of readers.
+    pub end_questions: u64,
     /// What the next fetches are answered with, in place of what is there.
     pub odd: VecDeque<Odd>,
 }
@@ -81,6 +83,8 @@ pub struct ScriptedPartition {
     pub batches: Vec<Bytes>,
     /// Every fetch of it is answered with this code.
     pub error: Option<i16>,
+    /// The question where it ends is answered with this code.
+    pub end_error: Option<i16>,
 }
 
 impl ScriptedPartition {
@@ -182,7 +186,11 @@ fn down() -> ClientError {
 }
 
 fn refused(subject: &str, code: ErrorCode) -> ClientError {
-    ClientError::Refused { api: "scripted", subject: subject.to_owned(), code: code.code(), message: String::new() }
+    refused_with(subject, code.code())
+}
+
+fn refused_with(subject: &str, code: i16) -> ClientError {
+    ClientError::Refused { api: "scripted", subject: subject.to_owned(), code, message: String::new() }
 }
 
 impl Connect for Scripted {
@@ -236,6 +244,28 @@ impl Source for Scripted {
 
     fn epoch_ends<'a>(&'a self, wanted: &'a BTreeMap<TopicPartition, BatchEpoch>) -> BoxFuture<'a, PerPartition<EpochEnd>> {
         Box::pin(async move { self.per_partition(wanted, |partition, epoch| partition.epoch_end(*epoch)) })
+    }
+
+    fn log_ends<'a>(&'a self, wanted: &'a BTreeMap<TopicPartition, Option<BatchEpoch>>) -> BoxFuture<'a, PerPartition<LogEnd>> {
+        Box::pin(async move {
+            self.set(|cluster| cluster.end_questions += 1);
+            let one = |(name, epoch): (&TopicPartition, &Option<BatchEpoch>)| {
+                let found = self.ask(|cluster| {
+                    let topic = cluster.topics.get(&name.0)?;
+                    let partition = topic.partitions.get(usize::try_from(name.1).ok()?)?;
+                    let epoch_end = epoch.map(|epoch| partition.epoch_end(epoch));
+                    Some((partition.end_error, LogEnd { topic_id: topic.id, high_watermark: partition.high_watermark, epoch_end }))
+                });
+                let end = match found {
+                    Ok(Some((None, end))) => Ok(end),
+                    Ok(Some((Some(code), _))) => Err(refused_with(&name.0, code)),
+                    Ok(None) => Err(refused(&name.0, ErrorCode::UnknownTopicOrPartition)),
+                    Err(error) => Err(error),
+                };
+                (name.clone(), end)
+            };
+            wanted.iter().map(one).collect()
+        })
     }
 
     fn groups(&self) -> BoxFuture<'_, Result<Vec<String>, ClientError>> {

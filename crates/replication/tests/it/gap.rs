@@ -5,6 +5,14 @@ use gnomon_replication::source::scripted::Odd;
 use std::time::Duration;
 use uuid::Uuid;
 
+/// The gap events that a topic's status shows: partition, from, to. Each has a time and a reason.
+fn gaps(world: &World, topic: &str) -> Vec<(i32, i64, i64)> {
+    let status = world.service.status(world.link).unwrap();
+    let gaps = &status.topic(topic).unwrap().gaps;
+    assert!(gaps.iter().all(|gap| gap.at_ms > 0 && !gap.reason.is_empty()), "{gaps:?}");
+    gaps.iter().map(|gap| (gap.partition, gap.from, gap.to)).collect()
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_trim_is_followed_also_when_the_topic_is_idle_and_inside_a_batch() {
     let world = World::start().await;
@@ -45,6 +53,7 @@ async fn records_that_were_lost_to_us_are_a_gap_and_fault_the_topic() {
     let reason = world.faulted("a_orders").await;
     assert!(reason.contains("offsets 1 to 3"), "{reason}");
     assert_eq!(world.high_watermark("a_orders", 0), 1, "what was copied stays");
+    assert_eq!(gaps(&world, "a_orders"), [(0, 1, 3)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -62,6 +71,8 @@ async fn a_hole_in_the_middle_is_a_gap_but_not_on_a_compacted_topic() {
     hole(&world, "a_compacted", 2, "compact");
     let reason = world.faulted("a_plain").await;
     assert!(reason.contains("offsets 2 to 3"), "{reason}");
+    assert_eq!(gaps(&world, "a_plain"), [(0, 2, 3)]);
+    assert_eq!(gaps(&world, "a_compacted"), []);
     world.copied("a_compacted", 0, 4).await;
 }
 

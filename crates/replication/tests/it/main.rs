@@ -1,5 +1,6 @@
 //! Links against a scripted source, with the real metadata machine, real partitions on a disk in memory, and paused time.
 
+mod asked;
 mod catch_up;
 mod divergence;
 mod failover;

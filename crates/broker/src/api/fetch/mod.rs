@@ -6,7 +6,8 @@
 //! - Consumers read to the high watermark, or to the last stable offset with the aborted transactions in between.
 //! - Waits until `min_bytes` are there or `max_wait_ms` are over; an error or a divergence is answered at once.
 //! - Sessions in `session.rs` (KIP-227).
-//! - On a shadow an offset that has not been copied yet is OFFSET_NOT_AVAILABLE, never out of range: the consumer waits.
+//! - On a shadow a position that has not been copied yet is OFFSET_NOT_AVAILABLE: the consumer waits. It is out of range, or its history has parted,
+//!   only once the source, asked after the request came, named a lower end or epoch; its word ends a long poll (`asks.rs`).
 //!
 //! Version notes
 //! - Version 12 asks where logs diverge (KIP-595); version 13 names topics by id (KIP-516); version 16 tells the current leader (KIP-951).
@@ -16,6 +17,7 @@ pub mod session;
 
 use crate::{
     api::{kept_text, text},
+    asks::Asking,
     config::limits::{FETCH_BYTES_MAX, WAIT_MAX},
     context::Context,
     dispatch::close,
@@ -65,7 +67,7 @@ async fn handle(site: &Site, context: &Context, request: FetchRequest) -> FetchR
     let (asked, forgotten) = partitions(request);
     match site.fetch_sessions.begin(named, asked, &forgotten, Instant::now()) {
         Ok(fetch) => {
-            let read = wait(site, &fetch, &limits).await;
+            let read = wait(site, context, &fetch, &limits).await;
             respond(site, context, fetch, read)
         }
         Err(error) => FetchResponse { throttle_ms: 0, error, session_id: 0, topics: Vec::new(), node_endpoints: Vec::new() },
@@ -102,12 +104,14 @@ fn partitions(request: FetchRequest) -> (Vec<Asked>, Vec<Key>) {
 }
 
 /// Reads until there is enough, or something to say, or no more time.
-async fn wait(site: &Site, fetch: &Fetch, limits: &Limits) -> Vec<PartitionRead> {
+async fn wait(site: &Site, context: &Context, fetch: &Fetch, limits: &Limits) -> Vec<PartitionRead> {
     let deadline = Instant::now() + limits.wait;
     let waiter = Waiter::new();
     let mut watched = false;
+    let ask_source = |id| site.ask_source(id);
+    let mut asking = Asking::new(&ask_source, &context.asks.positions);
     loop {
-        let read = read_all(site, &fetch.asked, limits);
+        let read = read_all(site, &mut asking, &fetch.asked, limits);
         let bytes: usize = read.iter().map(PartitionRead::bytes).sum();
         let enough = bytes >= limits.bytes_min || limits.wait.is_zero() || fetch.asked.is_empty() || read.iter().any(PartitionRead::urgent);
         if enough {
@@ -120,7 +124,7 @@ async fn wait(site: &Site, fetch: &Fetch, limits: &Limits) -> Vec<PartitionRead>
             continue;
         }
         if timeout_at(deadline, waiter.changed()).await.is_err() {
-            return read_all(site, &fetch.asked, limits);
+            return read_all(site, &mut asking, &fetch.asked, limits);
         }
     }
 }

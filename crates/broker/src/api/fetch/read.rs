@@ -5,12 +5,13 @@ use super::{
     session::{Asked, Told},
 };
 use crate::{
+    asks::Asking,
     error_code::{self, Refusal},
     net::answer::Records,
     partitions::Unavailable,
     site::Site,
 };
-use gnomon_partition::{Handle, Offsets, Read};
+use gnomon_partition::{Handle, Offsets, Position, Read, ReadError, Standing};
 use gnomon_protocol::{
     error_code::ErrorCode,
     fetch::FetchPartition,
@@ -36,14 +37,14 @@ pub fn find(site: &Site, asked: &Asked) -> Result<Handle, Unavailable> {
     }
 }
 
-/// Reads all partitions in order, within the limits.
-pub fn read_all(site: &Site, asked: &[Asked], limits: &Limits) -> Vec<PartitionRead> {
+/// Reads all partitions in order, within the limits. `asking`: for positions that only a shadow's source can judge.
+pub fn read_all(site: &Site, asking: &mut Asking<'_, Position>, asked: &[Asked], limits: &Limits) -> Vec<PartitionRead> {
     let mut bytes_left = limits.bytes_max;
     let mut empty = true;
     asked
         .iter()
         .map(|asked| {
-            let read = read_one(site, asked, limits, bytes_left, empty);
+            let read = read_one(site, asking, asked, limits, bytes_left, empty);
             bytes_left = bytes_left.saturating_sub(read.bytes());
             empty &= read.bytes() == 0;
             read
@@ -51,7 +52,14 @@ pub fn read_all(site: &Site, asked: &[Asked], limits: &Limits) -> Vec<PartitionR
         .collect()
 }
 
-fn read_one(site: &Site, asked: &Asked, limits: &Limits, bytes_left: usize, at_least_one: bool) -> PartitionRead {
+fn read_one(
+    site: &Site,
+    asking: &mut Asking<'_, Position>,
+    asked: &Asked,
+    limits: &Limits,
+    bytes_left: usize,
+    at_least_one: bool,
+) -> PartitionRead {
     let handle = match find(site, asked) {
         Ok(handle) => handle,
         Err(unavailable) => return PartitionRead::Error(error_code::unavailable(&unavailable), None),
@@ -60,14 +68,29 @@ fn read_one(site: &Site, asked: &Asked, limits: &Limits, bytes_left: usize, at_l
     if let Err(refusal) = handle.check_current_epoch(asked.current_leader_epoch) {
         return PartitionRead::Error(refusal.code(), known(&handle));
     }
-    match handle.diverging(asked.last_fetched_epoch, asked.fetch_offset) {
-        Ok(None) => {}
-        Ok(Some((epoch, end))) => return PartitionRead::Diverging(handle.offsets(), epoch, end),
-        Err(error) => return PartitionRead::Error(error_code::read(&error), known(&handle)),
+    let position = Position { offset: asked.fetch_offset, last_epoch: asked.last_fetched_epoch };
+    let mut elsewhere = || match asking.judge(&handle, position).0 {
+        Standing::Here => None,
+        Standing::Diverging { epoch, end } => Some(PartitionRead::Diverging(handle.offsets(), epoch, end)),
+        Standing::OutOfRange => Some(PartitionRead::Error(ErrorCode::OffsetOutOfRange, known(&handle))),
+        Standing::NotYet => Some(PartitionRead::Error(ErrorCode::OffsetNotAvailable, known(&handle))),
+    };
+    // Consumers do not say what they read last, and to judge where they stand is the read's: only who does is compared first.
+    if position.last_epoch >= BatchEpoch(0)
+        && let Some(elsewhere) = elsewhere()
+    {
+        return elsewhere;
     }
     let bytes_max = asked.bytes_max.min(bytes_left);
     match handle.read(asked.fetch_offset, bytes_max, limits.isolation, at_least_one) {
-        Ok(read) => PartitionRead::Records(Box::new(read)),
+        Ok(read) => {
+            asking.settled(&handle);
+            PartitionRead::Records(Box::new(read))
+        }
+        // Copied between the two looks, if it is here now: the next look reads it.
+        Err(error @ ReadError::NotYet { .. }) => {
+            elsewhere().unwrap_or_else(|| PartitionRead::Error(error_code::read(&error), known(&handle)))
+        }
         Err(error) => PartitionRead::Error(error_code::read(&error), known(&handle)),
     }
 }
