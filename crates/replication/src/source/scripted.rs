@@ -67,6 +67,8 @@ pub enum Odd {
 #[derive(Clone, Debug, Default)]
 pub struct ScriptedTopic {
     pub id: Option<TopicId>,
+    /// It is listed with this code: in trouble.
+    pub error: Option<i16>,
     pub configs: Configs,
     pub partitions: Vec<ScriptedPartition>,
 }
@@ -152,7 +154,12 @@ impl Scripted {
 
     /// A new topic of empty partitions, led by broker 0 in epoch 0.
     pub fn create(&self, topic: &str, id: TopicId, partitions: usize) {
-        let made = ScriptedTopic { id: Some(id), configs: Configs::new(), partitions: vec![ScriptedPartition::default(); partitions] };
+        let made = ScriptedTopic {
+            id: Some(id),
+            error: None,
+            configs: Configs::new(),
+            partitions: vec![ScriptedPartition::default(); partitions],
+        };
         self.set(|cluster| drop(cluster.topics.insert(topic.to_owned(), made)));
     }
 
@@ -211,7 +218,7 @@ impl Source for Scripted {
             name: name.clone(),
             id: topic.id,
             internal: name.starts_with("__"),
-            error: None,
+            error: topic.error,
             partitions: (0..)
                 .zip(&topic.partitions)
                 .map(|(index, p)| (index, ListedPartition { leader: Some(p.leader), leader_epoch: LeaderEpoch(p.leader_epoch) }))

@@ -43,7 +43,7 @@ struct Discovery {
     round: u64,
     /// The contact as the metadata knows it.
     told: Option<(Option<String>, Option<SourceSite>)>,
-    /// What was handed over last, and the metadata it was handed to.
+    /// What was handed over last as the whole list, and the metadata it was handed to.
     handed: Option<Handed>,
 }
 
@@ -155,7 +155,8 @@ impl Discovery {
                 for (topic, reason) in &found.faulted {
                     tracing::warn!(link = link.name(), topic, reason, "shadow topic is faulted");
                 }
-                self.handed = Some((topics, self.link.site.image().topics.clone()));
+                // A list with holes has said nothing of what it leaves out: the same topics come again when it is whole.
+                self.handed = complete.then(|| (topics, self.link.site.image().topics.clone()));
                 Ok(())
             }
             Reply::Discovered(Err(unknown)) => Err(RoundError::Refused(unknown.to_string())),

@@ -4,6 +4,7 @@ use crate::site::World;
 use gnomon_links::TopicState;
 use gnomon_partition::{Fence, SourceBounds};
 use gnomon_protocol::batch::BatchView;
+use gnomon_replication::source::scripted::ScriptedTopic;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -92,6 +93,22 @@ async fn a_topic_that_is_gone_is_missing_and_keeps_its_data() {
     let missing = |world: &World| world.topic("a_orders").unwrap().shadow.as_ref().unwrap().source_missing;
     world.until("source missing", Duration::from_secs(5), missing).await;
     assert_eq!((world.state("a_orders"), world.high_watermark("a_orders", 0)), (Some((TopicState::Active, None)), 10));
+}
+
+/// A topic in trouble makes the list incomplete, and nothing is missing in that round. The next list may name the same topics, and be whole.
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_is_gone_is_missing_as_soon_as_the_list_is_whole() {
+    let world = copied_world().await;
+    world.source.set(|cluster| {
+        cluster.topics.remove("a_orders");
+        let troubled = ScriptedTopic { error: Some(5), ..ScriptedTopic::default() };
+        cluster.topics.insert("a_troubled".to_owned(), troubled);
+    });
+    let missing = |world: &World| world.topic("a_orders").unwrap().shadow.as_ref().unwrap().source_missing;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(!missing(&world));
+    world.source.set(|cluster| drop(cluster.topics.remove("a_troubled")));
+    world.until("source missing", Duration::from_secs(5), missing).await;
 }
 
 #[tokio::test(start_paused = true)]
