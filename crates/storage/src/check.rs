@@ -15,7 +15,7 @@ use crate::{
     open::Cut,
     options::LogOptions,
     reader::LogReader,
-    segment::{log_path, read_table},
+    segment::{base_of, log_path, read_table},
     time_index::TimeEntry,
 };
 use gnomon_protocol::ids::Offset;
@@ -75,6 +75,15 @@ pub fn check(disk: &Arc<dyn Disk>, dir: &Path, boot: Boot) -> Result<Checked, Lo
             None
         }
     };
+    let names = disk.list(dir).map_err(LogError::io("list", dir))?;
+    if !names.iter().any(|name| base_of(name).is_some()) {
+        if let Some(Checkpoint { start, flushed, .. }) = checkpoint {
+            (checked.start, checked.end, checked.flushed) = (start, flushed, Some(flushed));
+            let gone = FoundDamage { file: dir.to_owned(), position: 0, bytes: 0, from: start, to: flushed };
+            checked.damage.extend((start < flushed).then_some(gone));
+        }
+        return Ok(checked);
+    }
     let dry: Arc<dyn Disk> = Arc::new(DryDisk::new(disk.clone()));
     let opened = Log::open(dry, dir.to_owned(), LogOptions::default(), boot)?;
     let log = opened.log;

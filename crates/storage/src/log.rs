@@ -5,7 +5,7 @@
 //! batches are admitted (the partition).
 
 use crate::{
-    checkpoint::{Checkpoint, CheckpointExtra, CheckpointWrite, Gap, Summary},
+    checkpoint::{Checkpoint, CheckpointExtra, CheckpointWrite, FILE, Gap, Summary},
     disk::{Boot, Disk},
     error::LogError,
     flush::FlushPoint,
@@ -71,10 +71,10 @@ pub struct Log {
 }
 
 impl Log {
-    /// Whether there is a log in `dir`.
+    /// Whether there is a log in `dir`, be it one whose segments are lost.
     pub fn exists(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
         match disk.list(dir) {
-            Ok(names) => Ok(names.iter().any(|name| base_of(name).is_some())),
+            Ok(names) => Ok(names.iter().any(|name| name == FILE || base_of(name).is_some())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
@@ -468,9 +468,15 @@ impl Log {
         self.segments.iter().map(info).collect()
     }
 
-    /// Deletes the directory.
+    /// Deletes the directory; its checkpoint first, so that one that is left never speaks of segments that were to go.
     pub fn remove(self) -> io::Result<()> {
-        self.shared.disk.remove_dir_all(&self.shared.dir)
+        let Shared { disk, dir, .. } = &*self.shared;
+        match disk.remove_file(&dir.join(FILE)) {
+            Ok(()) => disk.sync_dir(dir)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        disk.remove_dir_all(dir)
     }
 
     /// The segment that is written.

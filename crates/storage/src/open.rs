@@ -154,9 +154,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, boot:
     while bases.len() > 1 && bases[1] <= start {
         remove_segment(&*disk, &dir, bases.remove(0))?;
     }
-    let Some(&first) = bases.first() else {
-        return Err(LogError::Io { what: "find a segment in", path: dir, source: io::ErrorKind::NotFound.into() });
-    };
+    let Some(&first) = bases.first() else { return without_segments(disk, dir, options, boot, checkpoint) };
     if let Some(checkpoint) = checkpoint.as_ref().filter(|checkpoint| checkpoint.start < first && checkpoint.flushed > checkpoint.start) {
         tracing::error!(dir = %dir.display(), from = checkpoint.start, to = first, "segments are missing: the log begins behind them");
     }
@@ -223,6 +221,30 @@ pub(crate) fn open(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, boot:
     }
     report(&log, &recovered);
     Ok(Opened { log, recovered })
+}
+
+/// Only the checkpoint is there: the log was to begin anew, empty, and that was not completed; or its segments are lost.
+fn without_segments(
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    options: LogOptions,
+    boot: Boot,
+    checkpoint: Option<Checkpoint>,
+) -> Result<Opened, LogError> {
+    let lost = |why: String| io::Error::new(io::ErrorKind::NotFound, why);
+    let source = match checkpoint {
+        Some(Checkpoint { start, flushed, extra, .. }) if flushed <= start => {
+            let mut log = create(disk, dir, options, start)?;
+            log.checkpoint(extra)?;
+            let recovered = Recovery { boot, cut: None, damaged: Vec::new(), scanned_batches: 0 };
+            return Ok(Opened { log, recovered });
+        }
+        Some(Checkpoint { start, flushed, .. }) => {
+            lost(format!("offsets {start} to {flushed} (exclusive) were there, and their files are gone"))
+        }
+        None => lost("there is only a checkpoint, and it is damaged".into()),
+    };
+    Err(LogError::Io { what: "find a segment in", path: dir, source })
 }
 
 fn report(log: &Log, recovered: &Recovery) {

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Model, batch, damage::*, random::Dice, small_segments};
-use gnomon_storage::{Boot, Checked, Disk, LogError, LogOptions, MemDisk, check, dump};
+use gnomon_storage::{Boot, Checked, Disk, Log, LogError, LogOptions, MemDisk, check, dump};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -96,6 +96,32 @@ fn missing_files_are_named() {
     let found = checked(&disk, Boot::Same).expect("readable");
     assert_eq!(found.wrong.len(), 1);
     assert_eq!(found.wrong[0].file, logs[0].with_extension("timeindex"));
+}
+
+/// Nothing but the checkpoint is left: the log is not taken for one that was never written.
+#[test]
+fn all_segments_gone_is_a_sentence() {
+    let (disk, model) = written(small_segments(), 30, 30, 60);
+    for (path, _) in files(&disk) {
+        if path.file_name().is_none_or(|name| name != "checkpoint") {
+            disk.remove_file(&path).expect("removed");
+        }
+    }
+    let found = checked(&disk, Boot::Same).expect("readable");
+    assert_eq!(found.damage.iter().map(|damage| (damage.from, damage.to)).collect::<Vec<_>>(), [(0, model.end)]);
+    assert!(Log::exists(&disk, Path::new(DIR)).expect("readable"));
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let Err(error) = Log::open(shared.clone(), PathBuf::from(DIR), small_segments(), Boot::Same) else { panic!("opened") };
+    let sentence = format!("find a segment in {DIR}: offsets 0 to {} (exclusive) were there, and their files are gone", model.end);
+    assert_eq!(error.to_string(), sentence);
+    // One that was emptied and whose new segment did not come to be goes on where it was to.
+    disk.remove_file(&Path::new(DIR).join("checkpoint")).expect("removed");
+    let mut log = Log::create(shared, PathBuf::from(DIR), small_segments(), 70).expect("created");
+    checkpoint(&mut log, &Model::default());
+    drop(log);
+    disk.remove_file(&Path::new(DIR).join("00000000000000000070.log")).expect("removed");
+    let log = open(&disk, Boot::Same).log;
+    assert_eq!((log.start(), log.end()), (70, 70));
 }
 
 /// A rebuilt index is put in its place, and the next checkpoint vouches for it: nothing is wrong any more.
