@@ -46,7 +46,7 @@ impl Handle {
         self.0.writer.lock().log.as_ref().is_some_and(Log::checkpoint_due)
     }
 
-    /// Writes a checkpoint and the producer snapshot it names, if anything changed since the last one. Blocking.
+    /// Writes a checkpoint and the producer snapshot it names, if anything changed since the last one, or index files had to be rebuilt. Blocking.
     pub fn checkpoint(&self) -> Result<(), CloseError> {
         self.0.checkpoint()
     }
@@ -148,7 +148,7 @@ impl Inner {
         let (generation, point, snapshot, at) = {
             let mut writer = self.writer.lock();
             let Writer { log: Some(log), generation, changed, .. } = &mut *writer else { return Ok(()) };
-            if !*changed || log.closed().is_some() {
+            if !(*changed || log.has_rebuilt()) || log.closed().is_some() {
                 return Ok(());
             }
             *changed = false;

@@ -27,7 +27,7 @@ use gnomon_protocol::{
     batch::{BatchHeader, BatchView, Marker, PlacedBatch},
     ids::{BatchEpoch, LeaderEpoch, Offset, ProducerId},
 };
-use gnomon_storage::{Log, LogError};
+use gnomon_storage::{Health, Log, LogError};
 use parking_lot::{Mutex, RwLock};
 use std::{path::PathBuf, sync::Arc};
 
@@ -269,6 +269,11 @@ impl Handle {
     /// Bytes on the disk.
     pub fn size_bytes(&self) -> u64 {
         self.0.writer.lock().log.as_ref().map_or(0, |log| log.size_bytes())
+    }
+
+    /// What is known to be wrong with the files.
+    pub fn health(&self) -> Health {
+        self.0.view.read().reader.clone().map_or_else(Health::default, |reader| reader.health())
     }
 
     /// Takes up a role. Returns the cut: nothing of the former writers is appended from here on. Replies that wait are lost unless the same

@@ -54,6 +54,7 @@ pub struct TimedOffset {
 impl Isolation {
     fn bound(self, offsets: Offsets) -> Offset {
         match self {
+            Isolation::ReadUncommitted if visible_before_flush() => offsets.end,
             Isolation::ReadUncommitted => offsets.high_watermark,
             Isolation::ReadCommitted => offsets.last_stable,
             Isolation::LogEnd => offsets.end,
@@ -176,4 +177,10 @@ fn first_at_or_after(
         }
     }
     Ok(None)
+}
+
+/// Planted fault for tests of what consumers see: they are shown what a power cut can take back.
+fn visible_before_flush() -> bool {
+    fail::fail_point!("visible_before_flush", |_| true);
+    false
 }

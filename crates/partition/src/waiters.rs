@@ -55,6 +55,7 @@ impl Waiters {
 
     /// Wakes all that still exist; they stay registered.
     pub(crate) fn wake(&self) {
+        fail::fail_point!("one_lost_wakeup", |_| ());
         self.0.lock().waiters.retain(|waiter| match waiter.upgrade() {
             Some(waiter) => {
                 waiter.notify_one();

@@ -131,6 +131,19 @@ async fn one_waiter_over_many_partitions() {
     waiter.changed().await;
 }
 
+/// Whoever waits is woken by the change itself, not by a later one.
+#[tokio::test(start_paused = true)]
+async fn every_single_change_wakes_whoever_waits() {
+    let disk = disk();
+    let handle = open(&disk, Role::leader(1), settings());
+    for tag in 0..5 {
+        let waiter = handle.wait();
+        let appended = append(&handle, plain(1, tag));
+        tokio::time::timeout(Duration::from_secs(3600), waiter.changed()).await.expect("woken");
+        assert_eq!(handle.offsets().high_watermark, appended.last_offset + 1);
+    }
+}
+
 #[test]
 fn a_pool_flushes_many_partitions_beside_each_other() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

@@ -4,9 +4,11 @@
 //! `Ok`, a name only after [`Disk::sync_dir`] of its directory did. After a failed sync the bytes are in doubt for good: a later sync that
 //! succeeds says nothing about them. Every call blocks; callers that must not block call from elsewhere.
 
+mod dry;
 mod mem;
 mod real;
 
+pub(crate) use self::dry::DryDisk;
 pub use self::{
     mem::{Fault, MemDisk},
     real::RealDisk,

@@ -7,10 +7,15 @@
 //! Invariants: what [`Log::flushed`] covers survives a power loss; a failed write or sync closes the log to writing; damage below the
 //! flushed offset is kept and answered, never cut. Not here: topic names, producers, transactions, Kafka error codes, clocks, tokio.
 
+mod check;
 mod checkpoint;
 pub mod disk;
+pub mod dump;
 mod error;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod flush;
+mod health;
 mod index;
 mod log;
 mod open;
@@ -30,10 +35,12 @@ mod verify;
 mod walk;
 
 pub use self::{
+    check::{Checked, WrongFile, check},
     checkpoint::{Checkpoint, CheckpointExtra, CheckpointWrite, read_checkpoint},
     disk::{Boot, Disk, DiskFile, Fault, LockGuard, Mapped, MemDisk, OpenMode, RealDisk},
     error::{LogError, ReadError},
     flush::FlushPoint,
+    health::{FoundDamage, Health},
     log::{Log, SegmentInfo},
     open::{Cut, Opened, Recovery},
     options::{LogOptions, RetentionLimits},

@@ -5,7 +5,7 @@
 //! batches are admitted (the partition).
 
 use crate::{
-    checkpoint::{Checkpoint, CheckpointExtra, CheckpointWrite, Gap, Summary},
+    checkpoint::{Checkpoint, CheckpointExtra, CheckpointWrite, FILE, Gap, Summary},
     disk::{Boot, Disk},
     error::LogError,
     flush::FlushPoint,
@@ -71,10 +71,10 @@ pub struct Log {
 }
 
 impl Log {
-    /// Whether there is a log in `dir`.
+    /// Whether there is a log in `dir`, be it one whose segments are lost.
     pub fn exists(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
         match disk.list(dir) {
-            Ok(names) => Ok(names.iter().any(|name| base_of(name).is_some())),
+            Ok(names) => Ok(names.iter().any(|name| name == FILE || base_of(name).is_some())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
@@ -135,6 +135,11 @@ impl Log {
         self.reserve(&segment, len + bytes);
         let write = |slices: &mut [IoSlice<'_>]| {
             fail::fail_point!("storage_append", |_| Err(io::Error::other("fail point storage_append")));
+            fail::fail_point!("ack_before_append", |_| Ok(()));
+            fail::fail_point!("swap_batches", |_| {
+                slices.rotate_left(2);
+                segment.file.write_all_at(slices, len)
+            });
             segment.file.write_all_at(slices, len)
         };
         let written = if run.len() <= SMALL_APPEND {
@@ -386,6 +391,11 @@ impl Log {
         self.sealed_since_checkpoint || self.since_checkpoint >= self.options.checkpoint_bytes
     }
 
+    /// Whether index files that were missing or wrong have been written anew, which only a checkpoint makes known to the next start.
+    pub fn has_rebuilt(&self) -> bool {
+        self.segments.iter().any(|segment| segment.is_rewritten())
+    }
+
     /// Writes the checkpoint.
     pub fn checkpoint(&mut self, extra: CheckpointExtra) -> Result<(), LogError> {
         self.prepare_checkpoint(extra).write()
@@ -397,6 +407,9 @@ impl Log {
         let active = self.active().clone();
         let has_index = active.indexes(&*self.shared.disk).is_ok_and(|loaded| !loaded.offsets.is_empty());
         self.covered = if has_index { self.write_indexes(&active, false) } else { None };
+        for (segment, summary) in self.segments.iter().zip(&mut self.summaries) {
+            *summary = segment.take_rewritten().or(*summary);
+        }
         self.since_checkpoint = 0;
         self.sealed_since_checkpoint = false;
         self.checkpoint_write()
@@ -455,9 +468,15 @@ impl Log {
         self.segments.iter().map(info).collect()
     }
 
-    /// Deletes the directory.
+    /// Deletes the directory; its checkpoint first, so that one that is left never speaks of segments that were to go.
     pub fn remove(self) -> io::Result<()> {
-        self.shared.disk.remove_dir_all(&self.shared.dir)
+        let Shared { disk, dir, .. } = &*self.shared;
+        match disk.remove_file(&dir.join(FILE)) {
+            Ok(()) => disk.sync_dir(dir)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        disk.remove_dir_all(dir)
     }
 
     /// The segment that is written.

@@ -4,7 +4,7 @@
 //! even opened for reading its bytes (it is verified when it is read). Not here: the decisions (`recover.rs`), the looking (`scan.rs`).
 
 use crate::{
-    checkpoint::{self, Checkpoint, OnDisk, Summary},
+    checkpoint::{self, Checkpoint, CheckpointExtra, OnDisk, Summary},
     disk::{Boot, Disk, DiskFile, OpenMode},
     error::LogError,
     flush::SYNC_FAILED_FILE,
@@ -14,7 +14,7 @@ use crate::{
     resync::{Search, resync},
     scan::{Rules, Scan},
     segment::{Content, Indexer, Loaded, Segment, Synced, base_of, log_path},
-    shared::Shared,
+    shared::{self, Shared},
     verify::{Damage, Verified},
     walk::{Bad, Step, Walk},
 };
@@ -78,6 +78,7 @@ pub(crate) fn create(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, sta
         }
     }
     disk.create_dir_all(&dir).map_err(LogError::io("create", &dir))?;
+    remove(&*disk, &dir.join(checkpoint::FILE))?;
     let segment = Segment::create(&*disk, &dir, start, 0).map_err(LogError::io("create segment in", &dir))?;
     segment.name_synced.store(true, Ordering::Release);
     for dir in to_sync {
@@ -88,7 +89,16 @@ pub(crate) fn create(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, sta
         disk,
         dir,
         options,
-        Parts { segments: vec![segment], summaries: Vec::new(), indexer, start, end: start, flushed: start, flushed_data: start },
+        Parts {
+            segments: vec![segment],
+            summaries: Vec::new(),
+            indexer,
+            start,
+            end: start,
+            flushed: start,
+            flushed_data: start,
+            found: shared::Found::default(),
+        },
     ))
 }
 
@@ -101,12 +111,13 @@ struct Parts {
     end: Offset,
     flushed: Offset,
     flushed_data: Offset,
+    found: shared::Found,
 }
 
 fn assemble(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, parts: Parts) -> Log {
     let segments: Vec<_> = parts.segments.into_iter().map(Arc::new).collect();
     Log {
-        shared: Arc::new(Shared::new(disk, dir, segments.clone(), parts.start, parts.end)),
+        shared: Arc::new(Shared::new(disk, dir, segments.clone(), parts.start, parts.end, parts.found)),
         options,
         segments,
         summaries: parts.summaries,
@@ -116,7 +127,7 @@ fn assemble(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, parts: Parts
         flushed: parts.flushed,
         flushed_data: parts.flushed_data,
         gap: None,
-        extra: checkpoint::CheckpointExtra::default(),
+        extra: CheckpointExtra::default(),
         checkpoint_sequence: 0,
         since_checkpoint: 0,
         sealed_since_checkpoint: false,
@@ -143,15 +154,18 @@ pub(crate) fn open(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, boot:
     while bases.len() > 1 && bases[1] <= start {
         remove_segment(&*disk, &dir, bases.remove(0))?;
     }
-    let Some(&first) = bases.first() else {
-        return Err(LogError::Io { what: "find a segment in", path: dir, source: io::ErrorKind::NotFound.into() });
-    };
+    let Some(&first) = bases.first() else { return without_segments(disk, dir, options, boot, checkpoint) };
+    if let Some(checkpoint) = checkpoint.as_ref().filter(|checkpoint| checkpoint.start < first && checkpoint.flushed > checkpoint.start) {
+        tracing::error!(dir = %dir.display(), from = checkpoint.start, to = first, "segments are missing: the log begins behind them");
+    }
     let recovery = Recovery { boot, cut: None, damaged: Vec::new(), scanned_batches: 0 };
     let flushed = checkpoint.as_ref().map_or(first, |checkpoint| checkpoint.flushed);
     let flushed_data = checkpoint.as_ref().map_or(first, |checkpoint| checkpoint.flushed_data);
+    let history = checkpoint.as_ref().map_or_else(CheckpointExtra::default, |checkpoint| checkpoint.extra.clone());
     let mut opener = Opener {
         disk: &*disk,
         dir: &dir,
+        history: &history,
         interval: options.index_interval_bytes,
         boot,
         checkpoint: checkpoint.as_ref(),
@@ -183,6 +197,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, boot:
         end,
         flushed: flushed.min(end),
         flushed_data: flushed_data.min(data_end),
+        found: shared::Found { history, cut: recovered.cut.clone(), damaged: !recovered.damaged.is_empty() },
     };
     let mut log = assemble(disk, dir, options, parts);
     log.gap = gap;
@@ -208,6 +223,30 @@ pub(crate) fn open(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, boot:
     }
     report(&log, &recovered);
     Ok(Opened { log, recovered })
+}
+
+/// Only the checkpoint is there: the log was to begin anew, empty, and that was not completed; or its segments are lost.
+fn without_segments(
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    options: LogOptions,
+    boot: Boot,
+    checkpoint: Option<Checkpoint>,
+) -> Result<Opened, LogError> {
+    let lost = |why: String| io::Error::new(io::ErrorKind::NotFound, why);
+    let source = match checkpoint {
+        Some(Checkpoint { start, flushed, extra, .. }) if flushed <= start => {
+            let mut log = create(disk, dir, options, start)?;
+            log.checkpoint(extra)?;
+            let recovered = Recovery { boot, cut: None, damaged: Vec::new(), scanned_batches: 0 };
+            return Ok(Opened { log, recovered });
+        }
+        Some(Checkpoint { start, flushed, .. }) => {
+            lost(format!("offsets {start} to {flushed} (exclusive) were there, and their files are gone"))
+        }
+        None => lost("there is only a checkpoint, and it is damaged".into()),
+    };
+    Err(LogError::Io { what: "find a segment in", path: dir, source })
 }
 
 fn report(log: &Log, recovered: &Recovery) {
@@ -241,20 +280,21 @@ fn rewrite(log: &Log) -> Result<(), LogError> {
 
 fn remove_segment(disk: &dyn Disk, dir: &Path, base: Offset) -> Result<(), LogError> {
     let path = log_path(dir, base);
-    for extension in ["timeindex", "index", "log"] {
-        let path = path.with_extension(extension);
-        match disk.remove_file(&path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(LogError::Io { what: "remove", path, source }),
-        }
+    ["timeindex", "index", "log"].iter().try_for_each(|extension| remove(disk, &path.with_extension(extension)))
+}
+
+/// Removes a file that may not be there.
+fn remove(disk: &dyn Disk, path: &Path) -> Result<(), LogError> {
+    match disk.remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(LogError::io("remove", path)),
     }
-    Ok(())
 }
 
 struct Opener<'a> {
     disk: &'a dyn Disk,
     dir: &'a Path,
+    history: &'a CheckpointExtra,
     interval: u32,
     boot: Boot,
     checkpoint: Option<&'a Checkpoint>,
@@ -291,12 +331,24 @@ impl Opener<'_> {
             && summary.len == len
             && (self.boot == Boot::Same || summary.end <= self.flushed)
         {
-            let content = self.content(len, summary.end, summary.max_timestamp, Verified::default());
-            self.segments.push(Segment::sealed(path, file, content, summary));
-            self.summaries.push(Some(summary));
+            self.vouched_for(path, file, summary, later[0]);
             return Ok(true);
         }
         self.scan(&path, file, base, len, later, summary).map_err(LogError::io("recover", &path))
+    }
+
+    /// A segment that need not be scanned; the log goes on at `next`. Where the checkpoint knows of one in between, that one's file is lost.
+    fn vouched_for(&mut self, path: PathBuf, file: Arc<dyn DiskFile>, mut summary: Summary, next: Offset) {
+        let mut verified = Verified::default();
+        let between = |other: &Summary| summary.base < other.base && other.base < next;
+        if self.checkpoint.is_some_and(|checkpoint| checkpoint.segments.iter().any(between)) {
+            verified.add_damage(Damage { start: summary.len, stop: summary.len, from: summary.end, to: next });
+            self.recovery.damaged.push(summary.end..next);
+            summary.end = next;
+        }
+        let content = self.content(summary.len, summary.end, summary.max_timestamp, verified);
+        self.segments.push(Segment::sealed(path, file, content, summary));
+        self.summaries.push(Some(summary));
     }
 
     fn content(&self, len: u64, end: Offset, max_timestamp: i64, verified: Verified) -> Content {
@@ -320,7 +372,7 @@ impl Opener<'_> {
             Boot::Other if !self.place_unknown => self.flushed,
             Boot::Same | Boot::Other => Offset::MIN,
         };
-        let rules = Rules { crc_above, below, boundary: self.flushed_data };
+        let rules = Rules { crc_above, below, boundary: self.flushed_data, history: self.history };
         let (resumed, lowest) = self.resume(path, &file, base, len, summary)?;
         let mut scan = Scan::new(file.clone(), len, rules, resumed, lowest);
         let mut verified = Verified::default();
@@ -385,7 +437,7 @@ impl Opener<'_> {
     fn decide(
         &mut self,
         file: &Arc<dyn DiskFile>,
-        scan: &mut Scan,
+        scan: &mut Scan<'_>,
         len: u64,
         later: &[Offset],
         bad: Option<&Bad>,
@@ -448,7 +500,7 @@ impl Opener<'_> {
     }
 
     /// The log ends where the scan stands.
-    fn cut(&mut self, file: &Arc<dyn DiskFile>, scan: &Scan, len: u64, later: &[Offset], why: String) -> io::Result<()> {
+    fn cut(&mut self, file: &Arc<dyn DiskFile>, scan: &Scan<'_>, len: u64, later: &[Offset], why: String) -> io::Result<()> {
         let mut cut = Cut { at: scan.next, batches: 0, bytes: len - scan.position(), why };
         let search = Search { from: scan.position(), end: len, lowest: scan.next, below: Offset::MAX, target: None };
         if let Some((position, _)) = resync(file, &search)? {
@@ -477,7 +529,7 @@ impl Opener<'_> {
         len: u64,
         end: Offset,
         last: bool,
-        mut scan: Scan,
+        mut scan: Scan<'_>,
         verified: Verified,
     ) -> io::Result<()> {
         let content = self.content(len, end, scan.indexer.max_timestamp, verified);

@@ -105,8 +105,8 @@ impl Log {
         let loaded = segment.indexes(&*self.shared.disk).map_err(LogError::io("read index of", &segment.path))?;
         let first_timestamp = self.indexer_first_timestamp(&segment);
         let interval = self.options.index_interval_bytes;
-        let (mut indexer, mut kept, position) =
-            Indexer::resume(segment.base, interval, first_timestamp, &loaded, cut.data_end, cut.position);
+        let (data_end, cut_at) = if keep_truncated_index_entry() { (Offset::MAX, u64::MAX) } else { (cut.data_end, cut.position) };
+        let (mut indexer, mut kept, position) = Indexer::resume(segment.base, interval, first_timestamp, &loaded, data_end, cut_at);
         drop(loaded);
         // Readers first: they must not be led behind the end of the file.
         segment.set_extent(cut.position, cut.data_end);
@@ -144,6 +144,7 @@ impl Log {
 
     /// Moves the log's start, inside a batch too, and removes segments wholly below it. Durable. A start beyond the end moves the end too.
     pub fn trim_to(&mut self, start: Offset) -> Result<(), LogError> {
+        let start = start + trim_one_too_far();
         if start <= self.start() {
             return Ok(());
         }
@@ -233,4 +234,16 @@ impl Log {
         }
         Ok(())
     }
+}
+
+/// Planted fault for tests of truncation: the index goes on naming what was cut off.
+fn keep_truncated_index_entry() -> bool {
+    fail::fail_point!("drop_truncated_index_entry", |_| true);
+    false
+}
+
+/// Planted fault for tests of trims: one offset goes that was to stay.
+fn trim_one_too_far() -> Offset {
+    fail::fail_point!("trim_one_too_far", |_| 1);
+    0
 }

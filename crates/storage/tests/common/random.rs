@@ -128,7 +128,7 @@ impl Life {
 
     fn checkpoint(&mut self) {
         let end = self.model.end;
-        let extra = CheckpointExtra { epochs: vec![(BatchEpoch(1), self.model.start)], producer_snapshot_at: end };
+        let extra = CheckpointExtra { epochs: vec![(BatchEpoch(0), self.model.start)], producer_snapshot_at: end };
         self.log().checkpoint(extra).expect("written");
         let flushed = self.log().flushed();
         self.note(format!("checkpoint, flushed {flushed}"));
