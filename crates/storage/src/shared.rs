@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     generation: AtomicU64,
     /// A sync failed: nothing that was not durable by then can be called durable any more.
     pub sync_failed: AtomicBool,
+    /// One sync at a time: the kernel tells of a page that it could not write once, and of two syncs at work it may tell the other one.
+    pub syncing: Mutex<()>,
     /// Sequence of the newest checkpoint on disk; held while one is written.
     pub checkpoint_written: Mutex<u64>,
 }
@@ -37,6 +39,7 @@ impl Shared {
             end: AtomicI64::new(end),
             generation: AtomicU64::new(0),
             sync_failed: AtomicBool::new(false),
+            syncing: Mutex::new(()),
             checkpoint_written: Mutex::new(0),
         }
     }
