@@ -41,7 +41,7 @@ impl Handle {
         if writer.log.is_none() && start > 0 {
             let made = self.0.log(&mut writer, start).map(|_| ());
             if let Err(failure) = made {
-                self.0.fail_writing(&mut writer, &failure);
+                self.0.failed(&mut writer, &failure);
                 return Err(AppendError::Storage(failure));
             }
         }

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use fail::FailScenario;
-use gnomon_partition::{Fence, Role};
+use gnomon_partition::{Fence, Isolation, Role};
 use std::sync::Mutex;
 
 /// Fail points are the process's.
@@ -31,6 +31,23 @@ fn ack_before_flush_loses_what_was_seen() {
             drop(handle);
             disk.power_loss(seed);
             open_after_power_loss(&disk, Role::leader(2), settings()).offsets().end < seen
+        });
+        assert!(lost);
+    });
+}
+
+#[test]
+fn visible_before_flush_shows_what_is_lost() {
+    planted("visible_before_flush", async || {
+        let lost = (0..50).any(|seed| {
+            let disk = disk();
+            let handle = open(&disk, Role::leader(1), settings());
+            append(&handle, plain(10, 0));
+            let seen = batches(&handle, 0, Isolation::ReadUncommitted);
+            assert_eq!(seen.len(), 1);
+            drop(handle);
+            disk.power_loss(seed);
+            batches(&open_after_power_loss(&disk, Role::leader(2), settings()), 0, Isolation::ReadUncommitted) != seen
         });
         assert!(lost);
     });

@@ -23,6 +23,8 @@ use std::{
 enum How {
     /// One call.
     Once,
+    /// One call; a failed sync takes the unsynced bytes with it.
+    Forgetful,
     /// This call and all that follow, until somebody looks.
     Broken,
     /// From this call on there is no space, for some steps.
@@ -52,8 +54,11 @@ impl Run {
         disk.create_dir_all(Path::new("/data")).expect("made");
         disk.sync_dir(Path::new("/")).expect("synced");
         let at = at.saturating_add(disk.calls());
-        if how != How::Full {
-            disk.fail_calls(at..if how == How::Once { at.saturating_add(1) } else { u64::MAX });
+        disk.set_forgetful(how == How::Forgetful);
+        match how {
+            How::Once | How::Forgetful => disk.fail_calls(at..at.saturating_add(1)),
+            How::Broken => disk.fail_calls(at..u64::MAX),
+            How::Full => {}
         }
         Run { how, at, disk, log: None, model: Model::default(), durable: 0, full_steps: 0, salt: 0, reopened: 0 }
     }
@@ -275,6 +280,11 @@ fn every_call(how: How) {
 #[test]
 fn one_call_fails() {
     every_call(How::Once);
+}
+
+#[test]
+fn one_call_fails_on_a_file_system_that_forgets() {
+    every_call(How::Forgetful);
 }
 
 #[test]

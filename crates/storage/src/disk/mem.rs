@@ -161,6 +161,12 @@ impl MemDisk {
         self.0.faults.set_capacity(bytes);
     }
 
+    /// Whether after a failed sync a running system sees what the disk holds, zeros where it holds nothing, as on some file systems; else the unsynced
+    /// bytes stay readable.
+    pub fn set_forgetful(&self, forgetful: bool) {
+        self.0.faults.set_forgetful(forgetful);
+    }
+
     /// Syncs of files below this path hang until another path, or `None`, is given.
     pub fn hold_syncs(&self, below: Option<PathBuf>) {
         self.0.faults.hold_syncs(below);
@@ -225,6 +231,18 @@ impl Inode {
         for page in std::mem::take(&mut self.dirty) {
             let range = (page * PAGE).min(self.live.len())..((page + 1) * PAGE).min(self.live.len());
             self.durable[range.clone()].copy_from_slice(&self.live[range]);
+        }
+    }
+
+    /// Clean from now on, whatever the disk holds.
+    fn fail_sync(&mut self, forgetful: bool) {
+        for page in std::mem::take(&mut self.dirty) {
+            if forgetful {
+                let page = (page * PAGE).min(self.live.len())..((page + 1) * PAGE).min(self.live.len());
+                let known = page.end.min(self.durable.len()).max(page.start);
+                self.live[page.start..known].copy_from_slice(&self.durable[page.start..known]);
+                self.live[known..page.end].fill(0);
+            }
         }
     }
 
@@ -534,8 +552,7 @@ impl DiskFile for MemFile {
         let mut inode = self.inode.lock();
         match failed {
             Ok(()) => inode.sync(),
-            // Clean from now on, whatever the disk holds.
-            Err(_) => inode.dirty.clear(),
+            Err(_) => inode.fail_sync(self.disk.faults.is_forgetful()),
         }
         failed
     }

@@ -35,6 +35,7 @@ struct Orders {
     full: bool,
     /// Syncs of files below hang.
     held: Option<PathBuf>,
+    forgetful: bool,
 }
 
 impl Faults {
@@ -82,6 +83,14 @@ impl Faults {
         if full { Some(0) } else { capacity.map(|capacity| capacity.saturating_sub(used())) }
     }
 
+    pub fn set_forgetful(&self, forgetful: bool) {
+        self.orders.lock().forgetful = forgetful;
+    }
+
+    pub fn is_forgetful(&self) -> bool {
+        self.orders.lock().forgetful
+    }
+
     pub fn hold_syncs(&self, below: Option<PathBuf>) {
         self.orders.lock().held = below;
         self.released.notify_all();
@@ -98,8 +107,8 @@ impl Faults {
     /// Everything works again.
     pub fn heal(&self) {
         let mut orders = self.orders.lock();
-        let calls = orders.calls;
-        *orders = Orders { calls, ..Orders::default() };
+        let (calls, forgetful) = (orders.calls, orders.forgetful);
+        *orders = Orders { calls, forgetful, ..Orders::default() };
         self.released.notify_all();
     }
 }
