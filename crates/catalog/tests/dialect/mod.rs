@@ -199,6 +199,11 @@ impl Dialect for Words {
                 let epochs = command.list("seen").into_iter().zip(0..).map(|(epoch, p)| Ok((topic, p, LeaderEpoch(number(&epoch)?))));
                 Event::EpochsSeen { epochs: epochs.collect::<Result<_, String>>()? }
             }
+            "reopening" => Event::Reopening {
+                topic: self.topic(command.word(0)?),
+                partition: partition()?,
+                used: LeaderEpoch(command.number("used", 0)?),
+            },
             "fault" => {
                 Event::TopicFaulted { topic: self.topic(command.word(0)?), reason: command.get("why").unwrap_or("it diverged").to_owned() }
             }
