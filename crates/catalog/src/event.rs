@@ -55,6 +55,16 @@ pub enum Event {
         /// Topic, partition, epoch.
         epochs: Vec<(TopicId, i32, LeaderEpoch)>,
     },
+    /// A disk error closed a partition that is ours to write; offsets that were handed out under `used` may be gone. Its epoch is above that when this
+    /// is answered, by `Noted`. A shadow's follows its source alone.
+    Reopening {
+        /// The topic.
+        topic: TopicId,
+        /// The partition.
+        partition: i32,
+        /// The newest epoch in its log.
+        used: LeaderEpoch,
+    },
     /// A shadow topic cannot go on. Answered by `Topic`.
     TopicFaulted {
         /// The topic.

@@ -71,6 +71,7 @@ impl Machine for Catalog {
             Event::TopicFaulted { topic, reason, gap } => topics::faulted(image, topic, reason, gap, now, token),
             Event::TopicRecovered { topic } => topics::recovered(image, topic, token),
             Event::EpochsSeen { epochs } => topics::epochs_seen(image, &epochs, token),
+            Event::Reopening { topic, partition, used } => topics::reopening(image, topic, partition, used, token),
             Event::CreateLink { id, config, source } => link::create(image, id, *config, source, token),
             Event::DeleteLink { name } => link::delete(image, name, token),
             Event::LinkContact { link, cluster_id, peer } => link::contact(image, link, cluster_id, peer, token),

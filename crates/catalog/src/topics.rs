@@ -1,11 +1,12 @@
-//! What happens to topics that are here: deletion, configuration, faults of shadows, and their source's epochs.
+//! What happens to topics that are here: deletion, configuration, faults of shadows, and epochs that
+//! move by themselves.
 
 use crate::{
     action::Action,
     error::{AlterConfigsError, DeleteTopicError, TopicStateError},
     event::{AlterTopicConfigs, Gap},
     failover,
-    image::Image,
+    image::{Image, Writers},
     machine::{Catalog, Soft},
     record::{Epochs, PartitionEpoch, Record, TopicDeleted},
     reply::Reply,
@@ -155,6 +156,21 @@ fn turned(topic: &Topic, to: TopicState, reason: Option<String>, gap: Option<Gap
         shadow.note_gap(gap);
     }
     Ok(Some(changed).filter(|changed| changed != topic))
+}
+
+/// As an incarnation does for all partitions that are ours to write.
+pub(crate) fn reopening(image: &Image, topic: TopicId, partition: i32, used: LeaderEpoch, token: ReplyToken) -> Effects<Catalog> {
+    let mut effects = Effects::reply(token, Reply::Noted);
+    let Some(topic) = image.topic(topic) else { return effects };
+    let ours = match image.writers(topic) {
+        Writers::Clients | Writers::Site | Writers::FailingOver => true,
+        Writers::Link { .. } => false,
+    };
+    if ours && topic.partition(partition).is_some_and(|known| known.leader_epoch <= used) {
+        let epoch = LeaderEpoch(used.0.saturating_add(1));
+        effects.records.push(Record::Epochs(Epochs { epochs: vec![PartitionEpoch { topic: topic.id, partition, epoch }] }));
+    }
+    effects
 }
 
 /// One record for all that moved. Epochs of topics that the link no longer writes are not the source's business any more.

@@ -134,6 +134,7 @@ impl World for Random {
             }
             14..=19 => self.look(dice, image),
             20 => Event::EpochsSeen { epochs: (0..3).map(|p| (topic, p, LeaderEpoch(dice.below(70_000) as i32))).collect() },
+            21 if dice.percent(50) => Event::Reopening { topic, partition, used: LeaderEpoch(dice.below(70_000) as i32) },
             21 => {
                 let from = dice.below(5) as i64;
                 let gap = dice.percent(50).then(|| Gap { partition, from, to: from + 1 + dice.below(9) as i64, how: "lost".to_owned() });

@@ -1,7 +1,7 @@
 //! Waiting for the disk, one flush pass, checkpoints, and the end of a partition.
 //!
 //! Invariants: no lock is held while the disk works; a failed sync is never tried again (the kernel has dropped the pages): the partition is
-//! closed to writing and everyone who waits is told. A checkpoint names a snapshot only after everything below the snapshot, and the snapshot
+//! closed to writing and everyone who waits is told (`reopen.rs` is the way back). A checkpoint names a snapshot only after everything below the snapshot, and the snapshot
 //! itself, are durable.
 
 use crate::{
@@ -10,11 +10,10 @@ use crate::{
     flusher::{Flushable, Turn},
     handle::Handle,
     producer_snapshot,
-    state::{Closed, Inner, Writer},
+    state::{Cause, Closed, Inner, Writer},
 };
 use gnomon_protocol::ids::Offset;
 use gnomon_storage::{CheckpointExtra, FlushPoint, Log, LogError};
-use std::sync::Arc;
 
 impl Handle {
     /// Resolves once everything below `offset` is as durable as this topic promises: the high watermark has reached it. At once if it has.
@@ -59,7 +58,7 @@ impl Handle {
         const WHY: &str = "the site stops";
         let earlier = {
             let _writer = self.0.writer.lock();
-            let stop = Closed { why: WHY.into(), readable: true };
+            let stop = Closed { why: WHY.into(), readable: true, cause: Cause::End };
             self.0.update(|view| view.closed.replace(stop))
         };
         let finished = match earlier {
@@ -69,14 +68,13 @@ impl Handle {
                 None => Err(CloseError::NoRuntime),
             },
         };
-        let why: Arc<str> = WHY.into();
-        self.0.close(Closed { why: why.clone(), readable: false }, &Lost::Closed { why });
+        self.0.end(WHY);
         finished
     }
 
     /// Ends the partition and removes its files. Blocking.
     pub fn delete(&self) -> Result<(), CloseError> {
-        self.0.close(Closed { why: "deleted".into(), readable: false }, &Lost::Deleted);
+        self.0.close(Closed { why: "deleted".into(), readable: false, cause: Cause::End }, &Lost::Deleted);
         let mut writer = self.0.writer.lock();
         self.0.update(|view| view.reader = None);
         writer.generation += 1;
@@ -132,18 +130,24 @@ impl Inner {
             Ok(()) => {
                 if let Some(log) = &mut writer.log {
                     let flushed = log.flushed_to(point);
-                    self.update(|view| view.line.flushed(flushed));
+                    // A log that was closed meanwhile promises nothing more, until it is opened again.
+                    if log.closed().is_none() {
+                        self.update(|view| view.line.flushed(flushed));
+                    }
                 }
                 Ok(())
             }
             Err(failure) => {
-                self.fail_writing(&mut writer, &failure);
+                self.failed(&mut writer, &failure);
                 Err(failure)
             }
         }
     }
 
     pub(crate) fn checkpoint(&self) -> Result<(), CloseError> {
+        if self.view.read().closed.as_ref().is_some_and(|closed| closed.cause == Cause::Disk) {
+            return Ok(());
+        }
         let _one_at_a_time = self.checkpointing.lock();
         let (generation, point, snapshot, at) = {
             let mut writer = self.writer.lock();

@@ -12,7 +12,6 @@ use crate::{
     state::{Closed, Writer},
 };
 use gnomon_protocol::ids::Offset;
-use gnomon_storage::LogError;
 use parking_lot::MutexGuard;
 
 impl Handle {
@@ -35,7 +34,7 @@ impl Handle {
             return Ok(offsets.log_start);
         }
         if never_written {
-            self.closing(&mut writer, |handle, writer| handle.0.forget_log(writer))?;
+            self.0.forget_log(&mut writer).map_err(FollowError::Storage)?;
             self.0.update(|view| view.line.trimmed(start));
         } else if start > offsets.end {
             return Err(FollowError::Gap { end: offsets.end, source_start: start });
@@ -53,12 +52,15 @@ impl Handle {
             return Ok(offsets.end);
         }
         // What was appended before must not be less durable than the end behind it.
-        self.closing(&mut writer, |handle, writer| {
-            let log = handle.0.log(writer, offsets.log_start)?;
+        let advanced = self.0.log(&mut writer, offsets.log_start).and_then(|log| {
             let point = log.flush_point();
             point.sync()?;
             log.flushed_to(&point);
             log.advance_end(to)
+        });
+        advanced.map_err(|failure| {
+            self.0.failed(&mut writer, &failure);
+            FollowError::Storage(failure)
         })?;
         writer.changed = true;
         self.0.update(|view| {
@@ -71,7 +73,7 @@ impl Handle {
     /// Drops everything we have and begins anew at `start`: the `continue` policy after a gap. The files are gone when this returns.
     pub fn restart_at(&self, fence: Fence, start: Offset) -> Result<(), FollowError> {
         let mut writer = self.admitted(fence)?;
-        self.closing(&mut writer, |handle, writer| handle.0.forget_log(writer))?;
+        self.0.forget_log(&mut writer).map_err(FollowError::Storage)?;
         writer.snapshot_at = -1;
         self.0.update(|view| {
             view.ledger = Ledger::default();
@@ -89,13 +91,5 @@ impl Handle {
             Some(Closed { why, .. }) => Err(FollowError::Closed { why: why.clone() }),
             None => Ok(writer),
         }
-    }
-
-    /// Does it; a failure closes the partition to writing.
-    fn closing(&self, writer: &mut Writer, work: impl FnOnce(&Handle, &mut Writer) -> Result<(), LogError>) -> Result<(), FollowError> {
-        work(self, writer).map_err(|failure| {
-            self.0.fail_writing(writer, &failure);
-            FollowError::Storage(failure)
-        })
     }
 }

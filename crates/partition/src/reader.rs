@@ -4,18 +4,12 @@
 //! moment. A position beyond our end is truncation on an own topic and "not here yet" on a shadow (`standing.rs` has the whole of it). Long polls and
 //! sessions are the broker's; every function here may wait for the disk.
 
-use crate::{
-    admit::decompressed_bytes_max,
-    error::{ReadError, read_error},
-    handle::Handle,
-    offsets::Offsets,
-    state::View,
-};
+use crate::{admit::decompressed_bytes_max, error::ReadError, handle::Handle, offsets::Offsets, state::View};
 use gnomon_protocol::{
     batch::{self, BatchView},
     ids::{BatchEpoch, Offset, ProducerId},
 };
-use gnomon_storage::FileRange;
+use gnomon_storage::{FileRange, ReadError as LogReadError};
 use std::sync::Arc;
 
 /// How far a reader may read.
@@ -93,7 +87,7 @@ impl Handle {
         let Some(reader) = reader.filter(|_| from < upper) else {
             return Ok(Read { range: None, offsets, aborted: committed.then(Vec::new) });
         };
-        let range = reader.read(from, upper, bytes_max, at_least_one).map_err(|error| read_error(error, self.offsets()))?;
+        let range = reader.read(from, upper, bytes_max, at_least_one).map_err(|error| self.read_error(error))?;
         if range.is_empty() {
             return Ok(Read { range: None, offsets, aborted: committed.then(Vec::new) });
         }
@@ -110,17 +104,17 @@ impl Handle {
         };
         let Some(reader) = reader else { return Ok(None) };
         let upper = isolation.bound(offsets);
-        let indexed = reader.offset_for_timestamp_from_index(timestamp_ms).map_err(|error| read_error(error, offsets))?;
+        let indexed = reader.offset_for_timestamp_from_index(timestamp_ms).map_err(|error| self.read_error(error))?;
         let from = indexed.max(offsets.log_start);
         for entry in reader.headers(from) {
-            let (header, _) = entry.map_err(|error| read_error(error, self.offsets()))?;
+            let (header, _) = entry.map_err(|error| self.read_error(error))?;
             if header.base_offset >= upper {
                 break;
             }
             if header.max_timestamp < timestamp_ms {
                 continue;
             }
-            let batch = reader.batch_at(header.base_offset).map_err(|error| read_error(error, self.offsets()))?;
+            let batch = reader.batch_at(header.base_offset).map_err(|error| self.read_error(error))?;
             let Some(view) = batch else { break };
             if let Some(found) = first_at_or_after(&view, timestamp_ms, offsets.log_start..upper, decompressed_bytes_max(&settings))? {
                 return Ok(Some(found));
@@ -140,7 +134,7 @@ impl Handle {
         let upper = isolation.bound(offsets);
         let mut newest: Option<i64> = None;
         for entry in reader.headers(offsets.log_start) {
-            let (header, _) = entry.map_err(|error| read_error(error, self.offsets()))?;
+            let (header, _) = entry.map_err(|error| self.read_error(error))?;
             if header.base_offset >= upper {
                 break;
             }
@@ -151,11 +145,29 @@ impl Handle {
         newest.map_or(Ok(None), |timestamp| self.offset_for_timestamp(timestamp, isolation))
     }
 
+    /// A failed read of the log, seen with the partition's offsets.
+    fn read_error(&self, error: LogReadError) -> ReadError {
+        let offsets = self.offsets();
+        match (error, self.failed()) {
+            (LogReadError::BelowStart { .. } | LogReadError::AboveEnd { .. }, _) => ReadError::OutOfRange { offsets },
+            // What a failed sync did not cover may be anything, until the partition is opened again and has looked.
+            (LogReadError::Damaged { to, .. }, Some(why)) if to > offsets.flushed => ReadError::Closed { why },
+            (LogReadError::Damaged { from, to }, _) => ReadError::Damaged { from, to },
+            (LogReadError::Io(error), _) => ReadError::Io(error),
+        }
+    }
+
     /// Runs blocking work, such as the reads here, where it holds nobody up. `None` if the runtime is shutting down.
     pub async fn blocking<R: Send + 'static>(&self, work: impl FnOnce(&Handle) -> R + Send + 'static) -> Option<R> {
         let handle = Handle(Arc::clone(&self.0));
         self.0.env.flusher.run(move || work(&handle)).await.ok()
     }
+}
+
+/// Planted fault for tests of durability: consumers see what the disk may lose.
+fn visible_before_flush() -> bool {
+    fail::fail_point!("visible_before_flush", |_| true);
+    false
 }
 
 /// Looks into one batch. Records outside of `within` do not count.
@@ -177,10 +189,4 @@ fn first_at_or_after(
         }
     }
     Ok(None)
-}
-
-/// Planted fault for tests of what consumers see: they are shown what a power cut can take back.
-fn visible_before_flush() -> bool {
-    fail::fail_point!("visible_before_flush", |_| true);
-    false
 }

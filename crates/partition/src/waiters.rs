@@ -65,6 +65,12 @@ impl Waiters {
         });
     }
 
+    /// Those that still exist are another partition's from now on.
+    pub(crate) fn move_to(&self, other: &Waiters) {
+        let moved = std::mem::take(&mut self.0.lock().waiters);
+        other.0.lock().waiters.extend(moved.into_iter().filter(|waiter| waiter.strong_count() > 0));
+    }
+
     /// Whether anyone waits, as far as is known.
     pub(crate) fn any(&self) -> bool {
         self.0.lock().waiters.iter().any(|waiter| waiter.strong_count() > 0)

@@ -1,8 +1,9 @@
 //! What a log asks of a disk: two small traits, one real and one simulated implementation.
 //!
 //! The contract of durability is POSIX's, taken at its weakest: bytes survive a power loss only after [`DiskFile::sync_data`] returned
-//! `Ok`, a name only after [`Disk::sync_dir`] of its directory did. After a failed sync the bytes are in doubt for good: a later sync that
-//! succeeds says nothing about them. Every call blocks; callers that must not block call from elsewhere.
+//! `Ok`, a name only after [`Disk::sync_dir`] of its directory did. After a failed sync of a file its bytes are in doubt for good: a later sync that
+//! succeeds says nothing about them, unless they were written again. Names go through the file system's journal: a later [`Disk::sync_dir`] that
+//! succeeds covers them too, because a journal that failed takes nothing any more. Every call blocks; callers that must not block call from elsewhere.
 
 mod dry;
 mod mem;

@@ -60,15 +60,16 @@ impl FlushPoint {
             self.done.store(true, Ordering::Release);
             Ok(())
         });
-        let result = self.sync_all();
-        if result.is_err() && !self.shared.sync_failed.swap(true, Ordering::AcqRel) {
-            self.leave_mark();
-        }
-        // A failure elsewhere in the meantime may have swallowed our bytes as well.
-        if result.is_ok() && self.shared.sync_failed.load(Ordering::Acquire) {
+        let _one_at_a_time = self.shared.syncing.lock();
+        if self.shared.sync_failed.load(Ordering::Acquire) {
+            // That failure may have swallowed our bytes as well.
             return Err(LogError::Closed { why: "a sync failed".into() });
         }
-        result?;
+        if let Err(failure) = self.sync_all() {
+            self.shared.sync_failed.store(true, Ordering::Release);
+            self.leave_mark();
+            return Err(failure);
+        }
         self.done.store(true, Ordering::Release);
         Ok(())
     }

@@ -4,8 +4,8 @@
 //!  start <= ... <= flushed <= end          readers see [start, bound), the bound is the caller's
 //! ```
 //!
-//! Invariants: what [`Log::flushed`] covers survives a power loss; a failed write or sync closes the log to writing; damage below the
-//! flushed offset is kept and answered, never cut. Not here: topic names, producers, transactions, Kafka error codes, clocks, tokio.
+//! Invariants: what [`Log::flushed`] covers survives a power loss; a failed write or sync closes the log to writing until it is reopened (a
+//! full disk refuses the write and no more); damage below the flushed offset is kept and answered, never cut. Not here: topic names, producers, transactions, Kafka error codes, clocks, tokio.
 
 mod check;
 mod checkpoint;
@@ -42,7 +42,7 @@ pub use self::{
     flush::FlushPoint,
     health::{FoundDamage, Health},
     log::{Log, SegmentInfo},
-    open::{Cut, Opened, Recovery},
+    open::{Cut, Opened, Recovery, Reopening},
     options::{LogOptions, RetentionLimits},
     range::FileRange,
     reader::{Headers, LogReader},

@@ -1,15 +1,16 @@
 //! The writer's side of one log: a list of segments, the last one growing.
 //!
-//! Invariants: offsets ascend over the whole log; only the last segment is written; what a reader can see was written before; a failed
-//! write or sync closes the log to writing until it is opened again. Not here: opening (`open.rs`), taking back (`truncate.rs`), which
-//! batches are admitted (the partition).
+//! Invariants: offsets ascend over the whole log; only the last segment is written; what a reader can see was written before. A call that fails
+//! leaves the log as it was, or closed to writing until it is opened again ([`Log::reopening`]): a failed sync always closes it, a failed write
+//! unless the disk was full and what got there could be cut off. Not here: opening (`open.rs`), taking back (`truncate.rs`), which batches are
+//! admitted (the partition).
 
 use crate::{
     checkpoint::{Checkpoint, CheckpointExtra, CheckpointWrite, FILE, Gap, Summary},
     disk::{Boot, Disk},
     error::LogError,
     flush::FlushPoint,
-    open::{self, Opened},
+    open::{self, Opened, Reopening},
     options::{LogOptions, RetentionLimits},
     reader::LogReader,
     retention,
@@ -87,11 +88,26 @@ impl Log {
 
     /// Opens what is in `dir`, and repairs it as [`crate::recover`] says. What was cut off or is damaged is logged.
     pub fn open(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, boot: Boot) -> Result<Opened, LogError> {
-        open::open(disk, dir, options, boot)
+        open::open(disk, dir, options, boot, None)
+    }
+
+    /// The way back from [`Log::closed`]: to be carried out without the log's lock, when no [`FlushPoint`] of this log is at work and nobody
+    /// writes to it any more.
+    pub fn reopening(&self) -> Reopening {
+        Reopening {
+            disk: self.shared.disk.clone(),
+            dir: self.shared.dir.clone(),
+            options: self.options.clone(),
+            durable: open::Durable { flushed: self.flushed, flushed_data: self.flushed_data },
+        }
     }
 
     /// Appends whole batches, in one write per segment touched. Base offsets MUST NOT lie below [`Log::end`] (asserted); they may jump
-    /// forward. After an error none of it is visible and the log is closed to writing; opening it again may find some of it.
+    /// forward.
+    ///
+    /// # Errors
+    /// Batches below [`Log::end`] are in, the others are not. [`LogError::is_disk_full`] and not [`Log::closed`]: the next append may do.
+    /// Opening a log that was closed by this may find some of the others.
     pub fn append(&mut self, batches: &[PlacedBatch]) -> Result<(), LogError> {
         self.check_writable()?;
         let mut end = self.end();
@@ -118,11 +134,9 @@ impl Log {
             }
             let (run, behind) = rest.split_at(count);
             self.write_run(run)?;
-            rest = behind;
-        }
-        self.shared.set_end(end);
-        if !batches.is_empty() {
+            self.shared.set_end(self.active().end());
             self.gap = None;
+            rest = behind;
         }
         Ok(())
     }
@@ -154,10 +168,14 @@ impl Log {
             write(&mut slices)
         };
         if let Err(source) = written {
-            // What got there is not ours any more; if it cannot be taken away, recovery does it.
-            let _ = segment.file.set_len(len);
-            self.close_writing(format!("write to {}: {source}", segment.path.display()));
-            return Err(LogError::Io { what: "write to", path: segment.path.clone(), source });
+            let error = LogError::Io { what: "write to", path: segment.path.clone(), source };
+            // What got there is not ours; if it cannot be taken away, recovery does it. Cutting needs no space.
+            let cut = segment.file.set_len(len);
+            self.reserved = 0;
+            if cut.is_err() || !error.is_disk_full() {
+                self.close_writing(error.to_string());
+            }
+            return Err(error);
         }
         let mut position = len;
         let mut next_offset = segment.end();
@@ -199,33 +217,32 @@ impl Log {
                 point.sync().inspect_err(|error| self.close_writing(error.to_string()))?;
                 self.flushed_to(&point);
                 self.seal();
-                self.checkpoint_write().write().inspect_err(|error| self.close_writing(error.to_string()))?;
-                self.create_segment(base)
-            }
-        }
-    }
-
-    pub(crate) fn begin_segment(&mut self, base: Offset) -> Result<(), LogError> {
-        self.seal();
-        self.create_segment(base)
-    }
-
-    fn create_segment(&mut self, base: Offset) -> Result<(), LogError> {
-        let generation = self.shared.generation();
-        match Segment::create(&*self.shared.disk, &self.shared.dir, base, generation) {
-            Ok(segment) => {
-                self.segments.push(Arc::new(segment));
-                self.indexer = Indexer::new(base, self.options.index_interval_bytes);
-                self.publish_segments();
+                // Sealed, and nothing behind it: there is no segment to write to if this fails.
+                let next = self.checkpoint_write().write().and_then(|()| self.create_segment(base));
+                let segment = next.inspect_err(|error| self.close_writing(error.to_string()))?;
+                self.push_segment(segment);
                 Ok(())
             }
-            Err(source) => {
-                // Sealed, and nothing behind it: there is no segment to write to.
-                self.summaries.pop();
-                self.close_writing(format!("create segment {base}: {source}"));
-                Err(LogError::Io { what: "create segment in", path: self.shared.dir.clone(), source })
-            }
         }
+    }
+
+    /// The active segment is sealed once the next one is there: when that cannot be made, nothing has happened.
+    pub(crate) fn begin_segment(&mut self, base: Offset) -> Result<(), LogError> {
+        let segment = self.create_segment(base)?;
+        self.seal();
+        self.push_segment(segment);
+        Ok(())
+    }
+
+    fn create_segment(&self, base: Offset) -> Result<Segment, LogError> {
+        let created = Segment::create(&*self.shared.disk, &self.shared.dir, base, self.shared.generation());
+        created.map_err(LogError::io("create segment in", &self.shared.dir))
+    }
+
+    fn push_segment(&mut self, segment: Segment) {
+        self.indexer = Indexer::new(segment.base, self.options.index_interval_bytes);
+        self.segments.push(Arc::new(segment));
+        self.publish_segments();
     }
 
     /// Writes the active segment's indexes and gives back what was reserved. That the indexes could not be written is not fatal: they are
@@ -285,8 +302,9 @@ impl Log {
         if to == self.end() {
             return Ok(());
         }
-        self.gap = Some(Gap { after: self.active().end(), to });
-        self.checkpoint(self.extra.clone())?;
+        let gap = Some(Gap { after: self.active().end(), to });
+        let before = std::mem::replace(&mut self.gap, gap);
+        self.checkpoint(self.extra.clone()).inspect_err(|_| self.gap = before)?;
         self.shared.set_end(to);
         Ok(())
     }

@@ -31,6 +31,29 @@ const RESERVED_FROM: u64 = 256 * RESERVE_STEP;
 /// Bytes rewritten at once after a failed sync.
 const REWRITE_CHUNK: usize = 1 << 20;
 
+/// What a log knows to be durable beyond what its checkpoint says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Durable {
+    pub flushed: Offset,
+    pub flushed_data: Offset,
+}
+
+/// A log that was closed to writing, to be opened again under the same process. `Send`.
+pub struct Reopening {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    pub(crate) options: LogOptions,
+    pub(crate) durable: Durable,
+}
+
+impl Reopening {
+    /// Opens the log from what the disk has, as after a power loss: what was durable stays, damaged or not; what lies behind it and is whole is
+    /// written again and synced, because the kernel may show bytes that the disk never got; the rest is cut off. Blocks.
+    pub fn open(&self) -> Result<Opened, LogError> {
+        open(self.disk.clone(), self.dir.clone(), self.options.clone(), Boot::Other, Some(self.durable))
+    }
+}
+
 /// An open log and what opening it did.
 pub struct Opened {
     /// Ready to append at [`Log::end`].
@@ -67,18 +90,19 @@ pub struct Cut {
 }
 
 pub(crate) fn create(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, start: Offset) -> Result<Log, LogError> {
-    // Every directory that is made here needs a durable name too.
+    // Every directory that is made here needs a durable name too, and the last one also if an earlier attempt made it and came no further.
     let mut to_sync = vec![dir.as_path()];
     for above in dir.ancestors() {
         let parent = above.parent().filter(|parent| !parent.as_os_str().is_empty());
         let is_new = !disk.exists(above).map_err(LogError::io("look at", above))?;
         match parent {
-            Some(parent) if is_new => to_sync.push(parent),
+            Some(parent) if is_new || above == dir => to_sync.push(parent),
             Some(_) | None => break,
         }
     }
     disk.create_dir_all(&dir).map_err(LogError::io("create", &dir))?;
     remove(&*disk, &dir.join(checkpoint::FILE))?;
+    remove_empty_segments(&*disk, &dir)?;
     let segment = Segment::create(&*disk, &dir, start, 0).map_err(LogError::io("create segment in", &dir))?;
     segment.name_synced.store(true, Ordering::Release);
     for dir in to_sync {
@@ -100,6 +124,19 @@ pub(crate) fn create(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, sta
             found: shared::Found::default(),
         },
     ))
+}
+
+/// What an attempt to make a log here left when it failed. A segment with batches is none of that.
+fn remove_empty_segments(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
+    for base in disk.list(dir).map_err(LogError::io("list", dir))?.iter().filter_map(|name| base_of(name)) {
+        let path = log_path(dir, base);
+        let file = disk.open(&path, OpenMode::Read).map_err(LogError::io("open", &path))?;
+        if !file.is_empty().map_err(LogError::io("look at", &path))? {
+            return Err(LogError::Io { what: "make a log where there is one,", path, source: io::ErrorKind::AlreadyExists.into() });
+        }
+        remove_segment(disk, dir, base)?;
+    }
+    Ok(())
 }
 
 /// What a log is made of.
@@ -135,8 +172,14 @@ fn assemble(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, parts: Parts
     }
 }
 
-pub(crate) fn open(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, boot: Boot) -> Result<Opened, LogError> {
-    let distrust = disk.exists(&dir.join(SYNC_FAILED_FILE)).map_err(LogError::io("look into", &dir))?;
+pub(crate) fn open(
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    options: LogOptions,
+    boot: Boot,
+    durable: Option<Durable>,
+) -> Result<Opened, LogError> {
+    let distrust = durable.is_some() || disk.exists(&dir.join(SYNC_FAILED_FILE)).map_err(LogError::io("look into", &dir))?;
     let boot = if distrust { Boot::Other } else { boot };
     let (checkpoint, damaged_checkpoint) = match checkpoint::load(&*disk, &dir)? {
         OnDisk::Valid(checkpoint) => (Some(*checkpoint), false),
@@ -159,8 +202,9 @@ pub(crate) fn open(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, boot:
         tracing::error!(dir = %dir.display(), from = checkpoint.start, to = first, "segments are missing: the log begins behind them");
     }
     let recovery = Recovery { boot, cut: None, damaged: Vec::new(), scanned_batches: 0 };
-    let flushed = checkpoint.as_ref().map_or(first, |checkpoint| checkpoint.flushed);
-    let flushed_data = checkpoint.as_ref().map_or(first, |checkpoint| checkpoint.flushed_data);
+    let flushed = checkpoint.as_ref().map(|checkpoint| checkpoint.flushed).max(durable.map(|durable| durable.flushed)).unwrap_or(first);
+    let flushed_data =
+        checkpoint.as_ref().map(|checkpoint| checkpoint.flushed_data).max(durable.map(|durable| durable.flushed_data)).unwrap_or(first);
     let history = checkpoint.as_ref().map_or_else(CheckpointExtra::default, |checkpoint| checkpoint.extra.clone());
     let mut opener = Opener {
         disk: &*disk,
@@ -259,12 +303,14 @@ fn report(log: &Log, recovered: &Recovery) {
     }
 }
 
-/// After a failed sync the page cache may hold what the disk does not, and no later sync would write it: write it again.
+/// After a failed sync the page cache may hold what the disk does not, and no later sync would write it: write it again, from a batch at or
+/// before the first one in doubt.
 fn rewrite(log: &Log) -> Result<(), LogError> {
     let mut chunk = vec![0; REWRITE_CHUNK];
     for segment in log.segments.iter().filter(|segment| segment.end() > log.flushed) {
         let len = segment.len();
-        let mut position = 0;
+        let from = segment.anchor(&*log.shared.disk, log.flushed).map_err(LogError::io("read index of", &segment.path))?;
+        let mut position = from.position;
         while position < len {
             let want = REWRITE_CHUNK.min((len - position) as usize);
             segment.file.read_exact_at(&mut chunk[..want], position).map_err(LogError::io("read", &segment.path))?;
@@ -274,7 +320,12 @@ fn rewrite(log: &Log) -> Result<(), LogError> {
         segment.file.sync_data().map_err(LogError::io("sync", &segment.path))?;
     }
     let mark = log.dir().join(SYNC_FAILED_FILE);
-    log.shared.disk.remove_file(&mark).map_err(LogError::io("remove", &mark))?;
+    match log.shared.disk.remove_file(&mark) {
+        Ok(()) => {}
+        // The disk would not even take the mark, or there was nothing to mark.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => return Err(LogError::Io { what: "remove", path: mark, source }),
+    }
     log.shared.disk.sync_dir(log.dir()).map_err(LogError::io("sync directory", log.dir()))
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub damaged: AtomicBool,
     /// A sync failed: nothing that was not durable by then can be called durable any more.
     pub sync_failed: AtomicBool,
+    /// One sync at a time: the kernel tells of a page that it could not write once, and of two syncs at work it may tell the other one.
+    pub syncing: Mutex<()>,
     /// Sequence of the newest checkpoint on disk; held while one is written.
     pub checkpoint_written: Mutex<u64>,
 }
@@ -54,6 +56,7 @@ impl Shared {
             end: AtomicI64::new(end),
             generation: AtomicU64::new(0),
             sync_failed: AtomicBool::new(false),
+            syncing: Mutex::new(()),
             checkpoint_written: Mutex::new(0),
         }
     }

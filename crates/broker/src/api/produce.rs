@@ -265,7 +265,7 @@ mod tests {
         let batch = BatchBuilder::new(0).record(0, None, Some(&[7; 4096]), &[]).build().expect("a batch");
         let frame = frame(batch);
         let advertise = crate::Endpoint { host: "127.0.0.1".into(), port: 9092 };
-        let connection = Connection { peer: ([127, 0, 0, 1], 1).into(), advertise };
+        let connection = Connection { peer: ([127, 0, 0, 1], 1).into(), advertise, asks: Arc::default() };
         let Answer::Waiting(later) = dispatch(site, &connection, frame.clone()) else { panic!("acks=all waits for the disk") };
         assert!(frame.is_unique(), "somebody else still holds the frame");
         assert!(matches!(later.await, Outgoing::Bytes(_)));

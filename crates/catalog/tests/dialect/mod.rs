@@ -204,6 +204,11 @@ impl Dialect for Words {
                 reason: command.get("why").unwrap_or("it diverged").to_owned(),
                 gap: command.get("gap").map(gap).transpose()?,
             },
+            "reopening" => Event::Reopening {
+                topic: self.topic(command.word(0)?),
+                partition: partition()?,
+                used: LeaderEpoch(command.number("used", 0)?),
+            },
             "recover" => Event::TopicRecovered { topic: self.topic(command.word(0)?) },
             "taken-over" => Event::TakenOver {
                 reports: vec![TakeoverReport {

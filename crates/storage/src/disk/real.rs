@@ -89,11 +89,16 @@ impl Disk for RealDisk {
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(".tmp");
         let temporary = PathBuf::from(temporary);
-        let mut file = File::create(&temporary)?;
-        file.write_all(content)?;
-        file.sync_data()?;
-        drop(file);
-        fs::rename(&temporary, path)?;
+        let written = File::create(&temporary).and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_data()?;
+            fs::rename(&temporary, path)
+        });
+        if written.is_err() {
+            // On a full disk it would hold on to what little space there is.
+            let _ = fs::remove_file(&temporary);
+        }
+        written?;
         match path.parent() {
             Some(dir) if !dir.as_os_str().is_empty() => self.sync_dir(dir),
             Some(_) | None => self.sync_dir(Path::new(".")),
