@@ -51,6 +51,9 @@ pub enum StartError {
     /// The data directory is not usable.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The data directory's file system cannot be had.
+    #[error("cannot open the file system of the data directory: {0}")]
+    FileSystem(#[source] io::Error),
     /// The flusher's threads cannot be started.
     #[error("cannot start the flusher: {0}")]
     Flusher(#[source] io::Error),
@@ -123,7 +126,8 @@ impl Broker {
         let admin_address = admin_socket.local_addr().map_err(|source| BindError { address: config.admin, source })?;
 
         let data_dir = Arc::new(DataDir::take(disk.clone(), &config.data)?);
-        let flusher = Flusher::start(blocking).map_err(StartError::Flusher)?;
+        let file_system = disk.file_system(&config.data).map_err(StartError::FileSystem)?;
+        let flusher = Flusher::over(file_system, blocking).map_err(StartError::Flusher)?;
         let env = Env { disk, flusher, boot: data_dir.boot() };
         let partitions = Arc::new(Partitions::new(env, config.data.clone(), config.broker_id, defaults(&config)));
         let published = Arc::new(OnceLock::new());

@@ -7,7 +7,7 @@
 use crate::{
     acks::{Acks, Lost},
     error::CloseError,
-    flusher::{Flushable, Turn},
+    flusher::{Flushable, Pass, Turn},
     handle::Handle,
     producer_snapshot,
     state::{Cause, Closed, Inner, Writer},
@@ -88,9 +88,19 @@ impl Handle {
 }
 
 impl Flushable for Inner {
-    fn flush_pass(&self) {
-        // Failures were logged and told to everyone who waits where they happened.
-        if self.flush_now().is_err() {
+    fn begin_pass(&self) -> Option<Pass> {
+        let writer = self.writer.lock();
+        match &writer.log {
+            Some(log) if log.closed().is_none() && log.flushed() < log.end() => {
+                Some(Pass { generation: writer.generation, point: log.flush_point() })
+            }
+            Some(_) | None => None,
+        }
+    }
+
+    fn end_pass(&self, pass: Pass, synced: Result<(), LogError>) {
+        // Failures are logged and told to everyone who waits where they are found.
+        if self.synced(pass.generation, &pass.point, synced).is_err() {
             return;
         }
         let due = self.writer.lock().log.as_ref().is_some_and(Log::checkpoint_due);
@@ -107,21 +117,18 @@ impl Flushable for Inner {
 impl Inner {
     /// Makes everything appended so far durable.
     fn flush_now(&self) -> Result<(), LogError> {
-        let point = {
-            let writer = self.writer.lock();
-            match &writer.log {
-                Some(log) if log.closed().is_none() && log.flushed() < log.end() => Some((writer.generation, log.flush_point())),
-                Some(_) | None => None,
-            }
-        };
-        match point {
-            Some((generation, point)) => self.sync(generation, &point),
+        match self.begin_pass() {
+            Some(Pass { generation, point }) => self.sync(generation, &point),
             None => Ok(()),
         }
     }
 
     fn sync(&self, generation: u64, point: &FlushPoint) -> Result<(), LogError> {
-        let synced = point.sync();
+        self.synced(generation, point, point.sync())
+    }
+
+    /// Takes note of what became of a point, and tells it to everyone who waits.
+    fn synced(&self, generation: u64, point: &FlushPoint, synced: Result<(), LogError>) -> Result<(), LogError> {
         let mut writer = self.writer.lock();
         if writer.generation != generation {
             return Ok(());

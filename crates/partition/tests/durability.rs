@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use gnomon_partition::{AppendError, Blocking, CloseError, Env, Flusher, Handle, Isolation, Lost, Role, Settings, Waiter};
-use gnomon_storage::{Boot, disk::Fault};
+use gnomon_storage::{Boot, Disk, MemDisk, disk::Fault};
 use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 /// Whether a future is still waiting.
@@ -190,4 +190,57 @@ async fn a_clean_stop_leaves_nothing_to_read_back() {
     let handle = open_after_power_loss(&disk, Role::leader(2), settings());
     assert_eq!(handle.offsets().end, 30);
     assert_eq!(handle.known_producers(), producers);
+}
+
+/// Enough partitions of one disk to be synced together.
+fn many(disk: &MemDisk) -> Vec<Handle> {
+    let file_system = disk.file_system(&dir()).unwrap();
+    let env = Env { disk: Arc::new(disk.clone()), flusher: Flusher::over(file_system, Blocking::Inline).unwrap(), boot: Boot::Other };
+    let open = |index| {
+        let id = gnomon_partition::PartitionId { index, ..id() };
+        Handle::open(&env, format!("/data/topics/t-{index}").into(), id, Role::leader(1), settings()).unwrap()
+    };
+    (0..40).map(open).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_partitions_are_durable_by_one_sync() {
+    for seed in 0..20 {
+        let disk = disk();
+        let handles = many(&disk);
+        for handle in &handles {
+            append(handle, plain(3, seed));
+        }
+        let before = disk.calls();
+        for handle in &handles {
+            handle.durable(3).await.unwrap();
+        }
+        assert_eq!(disk.calls() - before, 1);
+        drop(handles);
+        disk.power_loss(seed);
+        for handle in many(&disk) {
+            assert_eq!((handle.offsets().end, handle.offsets().high_watermark), (3, 3));
+            append(&handle, plain(1, seed));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_that_are_synced_together_only_the_one_that_fails_is_closed() {
+    let disk = disk();
+    let handles = many(&disk);
+    for handle in &handles {
+        append(handle, plain(3, 1));
+    }
+    disk.fail_next(Fault::Sync);
+    let mut lost = Vec::new();
+    for (index, handle) in handles.iter().enumerate() {
+        match handle.durable(3).await {
+            Ok(()) => assert_eq!(handle.failed(), None),
+            Err(Lost::Closed { .. }) => lost.push(index),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(lost.len(), 1, "{lost:?}");
+    assert!(handles[lost[0]].failed().is_some());
 }

@@ -3,7 +3,9 @@
 mod common;
 
 use common::*;
-use gnomon_partition::{AppendAtError, AppendError, Fence, Handle, Isolation, Lost, ReadError, ReopenError, Role, Settings, TrimError};
+use gnomon_partition::{
+    AppendAtError, AppendError, Fence, Handle, Isolation, Lost, Position, ReadError, ReopenError, Role, Settings, Standing, TrimError,
+};
 use gnomon_protocol::ids::BatchEpoch;
 use gnomon_storage::{MemDisk, disk::Fault};
 
@@ -45,7 +47,8 @@ async fn what_the_kernel_forgot_is_gone_and_its_offsets_come_again_under_another
     assert_eq!(append(&successor, plain(1, 2)).base_offset, 3);
     assert_eq!(successor.epoch_at(3), BatchEpoch(2));
     // A consumer that had read further than what was left would be told where its history ends.
-    assert_eq!(successor.diverging(BatchEpoch(1), 7).unwrap(), Some((BatchEpoch(1), 3)));
+    let there = Position { offset: 7, last_epoch: BatchEpoch(1) };
+    assert_eq!(successor.standing(there, None), Standing::Diverging { epoch: BatchEpoch(1), end: 3 });
 }
 
 #[tokio::test(start_paused = true)]

@@ -72,6 +72,17 @@ pub trait Disk: Send + Sync {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>>;
     /// Bytes that may still be written where `path` lies.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+    /// The whole file system that `dir` lies in. It vouches only for what is written after this call: open it first and keep it.
+    fn file_system(&self, dir: &Path) -> io::Result<Arc<dyn FileSystem>>;
+}
+
+/// A whole file system, to be synced in one go.
+pub trait FileSystem: Send + Sync {
+    /// Whether `file` lies in it.
+    fn covers(&self, file: &dyn DiskFile) -> bool;
+    /// `syncfs`: everything that anybody has written to it so far, names included, is durable after `Ok`. After an error it is not known whose bytes
+    /// are lost: the files' own [`DiskFile::sync_data`] say it.
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// A held lock file.

@@ -37,7 +37,7 @@ mod walk;
 pub use self::{
     check::{Checked, WrongFile, check},
     checkpoint::{Checkpoint, CheckpointExtra, CheckpointWrite, read_checkpoint},
-    disk::{Boot, Disk, DiskFile, Fault, LockGuard, Mapped, MemDisk, OpenMode, RealDisk},
+    disk::{Boot, Disk, DiskFile, Fault, FileSystem, LockGuard, Mapped, MemDisk, OpenMode, RealDisk},
     error::{LogError, ReadError},
     flush::FlushPoint,
     health::{FoundDamage, Health},

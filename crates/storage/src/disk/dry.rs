@@ -3,7 +3,7 @@
 //! Invariant: nothing on the disk below changes. Files that are there can be shortened in the view only, and a write into one is forgotten: opening a
 //! log makes new files, shortens old ones, and writes into old ones only what stands there. Not here: locks; a dry look needs none.
 
-use super::{Disk, DiskFile, LockGuard, Mapped, MemDisk, OpenMode};
+use super::{Disk, DiskFile, FileSystem, LockGuard, Mapped, MemDisk, OpenMode};
 use parking_lot::Mutex;
 use std::{
     collections::BTreeSet,
@@ -109,6 +109,10 @@ impl Disk for DryDisk {
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
         self.below.free_bytes(path)
+    }
+
+    fn file_system(&self, dir: &Path) -> io::Result<Arc<dyn FileSystem>> {
+        self.refuse("sync the file system of", dir)
     }
 }
 

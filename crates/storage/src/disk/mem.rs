@@ -9,7 +9,7 @@ mod faults;
 
 pub use self::faults::Fault;
 
-use super::{Boot, Disk, DiskFile, LockGuard, Mapped, OpenMode};
+use super::{Boot, Disk, DiskFile, FileSystem, LockGuard, Mapped, OpenMode};
 use bytes::Bytes;
 use faults::{Faults, injected};
 use parking_lot::Mutex;
@@ -453,6 +453,10 @@ impl Disk for MemDisk {
     fn free_bytes(&self, _: &Path) -> io::Result<u64> {
         Ok(self.0.room().unwrap_or(1 << 40))
     }
+
+    fn file_system(&self, _: &Path) -> io::Result<Arc<dyn FileSystem>> {
+        Ok(Arc::new(MemFileSystem { disk: self.clone(), generation: self.0.generation.load(Ordering::SeqCst) }))
+    }
 }
 
 struct MemLock {
@@ -473,6 +477,40 @@ impl Drop for MemLock {
         if self.generation == self.disk.generation.load(Ordering::SeqCst) {
             self.disk.names.lock().held.remove(&self.path);
         }
+    }
+}
+
+struct MemFileSystem {
+    disk: MemDisk,
+    generation: u64,
+}
+
+impl FileSystem for MemFileSystem {
+    fn covers(&self, _: &dyn DiskFile) -> bool {
+        true
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let Inner { faults, names, generation, .. } = &*self.disk.0;
+        if self.generation != generation.load(Ordering::SeqCst) {
+            return Err(io::Error::other("opened before the power was lost"));
+        }
+        faults.call()?;
+        if faults.take(Fault::Sync) {
+            // The file whose bytes it was says so itself when it is asked.
+            self.disk.fail_next(Fault::Sync);
+            return Err(injected("sync the file system"));
+        }
+        let names = &mut *names.lock();
+        for node in names.live.values() {
+            if let Node::File(inode) = node {
+                inode.lock().sync();
+            }
+        }
+        for change in std::mem::take(&mut names.pending) {
+            change.apply(&mut names.durable);
+        }
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: only index files of sealed segments are mapped, and those are replaced, never changed; so no store and no truncation can
 //! meet a map. Not here: any caching or retrying; an error is the caller's to judge.
 
-use super::{Boot, Disk, DiskFile, LockGuard, Mapped, OpenMode};
+use super::{Boot, Disk, DiskFile, FileSystem, LockGuard, Mapped, OpenMode};
 use bytes::Bytes;
 use rustix::{
     fs::{FallocateFlags, FlockOperation},
@@ -13,7 +13,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, IoSlice, IoSliceMut, Read, Seek, Write},
     os::{
-        fd::{AsRawFd, RawFd},
+        fd::{AsRawFd, BorrowedFd, RawFd},
         unix::fs::FileExt,
     },
     path::{Path, PathBuf},
@@ -143,6 +143,30 @@ impl Disk for RealDisk {
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(path)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn file_system(&self, dir: &Path) -> io::Result<Arc<dyn FileSystem>> {
+        let root = File::open(dir)?;
+        let device = rustix::fs::fstat(&root)?.st_dev;
+        Ok(Arc::new(RealFileSystem { root, device }))
+    }
+}
+
+/// One descriptor for as long as the process lives: `syncfs` reports every error since its last call by this descriptor, and none twice.
+struct RealFileSystem {
+    root: File,
+    device: u64,
+}
+
+impl FileSystem for RealFileSystem {
+    fn covers(&self, file: &dyn DiskFile) -> bool {
+        // SAFETY: `file` keeps it open for as long as the borrow lives.
+        let descriptor = file.raw_fd().map(|fd| unsafe { BorrowedFd::borrow_raw(fd) });
+        descriptor.and_then(|fd| rustix::fs::fstat(fd).ok()).is_some_and(|stat| stat.st_dev == self.device)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.root)?)
     }
 }
 
