@@ -101,6 +101,14 @@ impl Partitions {
         })
     }
 
+    /// Runs work that waits for the disk where it holds nobody up.
+    ///
+    /// # Errors
+    /// If the site is stopping and the work was not done.
+    pub async fn blocking<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> io::Result<R> {
+        self.env.flusher.run(work).await
+    }
+
     /// The partitions that are open now, in their ids' order: what is done to them happens in the same order everywhere.
     pub fn all_open(&self) -> Vec<(PartitionId, Handle)> {
         let mut open: Vec<_> = self.open.iter().map(|entry| (*entry.key(), entry.value().clone())).collect();

@@ -3,6 +3,7 @@
 use crate::{Failure, args::Serve, output::site_line};
 use gnomon_broker::{Broker, RawConfig, World};
 use gnomon_storage::RealDisk;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
     io::{IsTerminal, Write},
     process,
@@ -17,6 +18,7 @@ pub fn run(args: Serve) -> Result<(), Failure> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
     let file = args.config.as_deref().map(RawConfig::read).transpose()?.unwrap_or_default();
     let config = flags(args).over(file).check()?;
+    allow_open_files();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -35,6 +37,17 @@ pub fn run(args: Serve) -> Result<(), Failure> {
             _ = interrupt.recv() => Err("stopped at once: a second signal came before the clean stop was done".into()),
         }
     })
+}
+
+/// Takes all the descriptors that the system allows this process: each connection needs one, each log file that is in use another.
+fn allow_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit { current: limit.maximum, ..limit };
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, most)
+    {
+        tracing::warn!("stays with at most {:?} open files: {error}", limit.current);
+    }
 }
 
 fn flags(args: Serve) -> RawConfig {

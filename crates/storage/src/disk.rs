@@ -6,6 +6,7 @@
 //! succeeds covers them too, because a journal that failed takes nothing any more. Every call blocks; callers that must not block call from elsewhere.
 
 mod dry;
+mod handles;
 mod mem;
 mod real;
 
@@ -17,9 +18,9 @@ pub use self::{
 
 use bytes::Bytes;
 use std::{
+    fs::File,
     io::{self, IoSlice},
     ops::Deref,
-    os::fd::RawFd,
     path::Path,
     sync::Arc,
 };
@@ -111,8 +112,14 @@ pub trait DiskFile: Send + Sync {
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
     /// Whether the byte at `offset` can be read without waiting for the disk. A hint, `true` when unknown.
     fn try_read_resident(&self, offset: u64) -> bool;
-    /// The descriptor for `sendfile`, if there is one.
-    fn raw_fd(&self) -> Option<RawFd>;
+    /// The open file for `sendfile`, if there is one: it stays open while it is held.
+    fn descriptor(&self) -> io::Result<Option<Arc<File>>>;
+    /// Writes so far, where somebody counts them. Taken before a [`FileSystem::sync`], it says what that covers.
+    fn written(&self) -> u64 {
+        0
+    }
+    /// So many writes are durable by a [`FileSystem::sync`].
+    fn note_synced(&self, _written: u64) {}
     /// The first `len` bytes, read-only, of a file that is never changed again.
     fn map(&self, len: usize) -> io::Result<Mapped>;
 }

@@ -65,7 +65,10 @@ impl FlushPoint {
         fail::fail_point!("storage_sync", |_| None);
         let _one_at_a_time: Vec<_> = points.iter().map(|point| point.shared.syncing.lock()).collect();
         // Taken before the sync: what is written meanwhile is not covered.
-        let covered: Vec<Vec<u64>> = points.iter().map(|point| point.segments().map(|(segment, _)| segment.len()).collect()).collect();
+        let covered = |point: &&FlushPoint| -> Vec<(u64, u64)> {
+            point.segments().map(|(segment, _)| (segment.len(), segment.file.written())).collect()
+        };
+        let covered: Vec<_> = points.iter().map(covered).collect();
         if !points.iter().all(|point| point.segments().all(|(segment, _)| file_system.covers(&*segment.file))) {
             return None;
         }
@@ -77,7 +80,8 @@ impl FlushPoint {
             if point.shared.sync_failed.load(Ordering::Acquire) {
                 return Err(LogError::Closed { why: "a sync failed".into() });
             }
-            for ((segment, _), len) in point.segments().zip(covered) {
+            for ((segment, _), (len, written)) in point.segments().zip(covered) {
+                segment.file.note_synced(written);
                 segment.note_synced(Synced { generation: point.generation, len });
                 segment.name_synced.store(true, Ordering::Release);
             }

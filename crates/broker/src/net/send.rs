@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use gnomon_protocol::fetch::Chunk;
 use gnomon_storage::FileRange;
 use rustix::net::SendFlags;
-use std::{io, os::fd::BorrowedFd};
+use std::{fs::File, io};
 use tokio::{
     io::{AsyncWriteExt, Interest},
     net::TcpStream,
@@ -109,17 +109,13 @@ async fn send_bytes(stream: &mut Writer, mut bytes: &[u8], more: bool) -> io::Re
 /// The range was whole when it was read; a file that is shorter now was cut meanwhile, and the connection has to end: the length of the
 /// frame has gone out already.
 async fn send_range(stream: &mut Writer, range: &FileRange) -> io::Result<()> {
-    match (range.file.raw_fd(), stream.tcp()) {
-        (Some(file), Some(socket)) => {
-            // SAFETY: `range` keeps the file open for as long as the borrow lives.
-            let file = unsafe { BorrowedFd::borrow_raw(file) };
-            send_file(socket, file, range.position, range.len as u64).await
-        }
+    match (range.file.descriptor()?, stream.tcp()) {
+        (Some(file), Some(socket)) => send_file(socket, &file, range.position, range.len as u64).await,
         (None, _) | (_, None) => stream.write_all(&range.bytes()?).await,
     }
 }
 
-async fn send_file(socket: &TcpStream, file: BorrowedFd<'_>, mut position: u64, len: u64) -> io::Result<()> {
+async fn send_file(socket: &TcpStream, file: &File, mut position: u64, len: u64) -> io::Result<()> {
     let end = position + len;
     while position < end {
         let sent = socket.async_io(Interest::WRITABLE, || {

@@ -7,8 +7,8 @@ use super::{Disk, DiskFile, FileSystem, LockGuard, Mapped, MemDisk, OpenMode};
 use parking_lot::Mutex;
 use std::{
     collections::BTreeSet,
+    fs::File,
     io::{self, IoSlice},
-    os::fd::RawFd,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -154,8 +154,8 @@ impl DiskFile for DryFile {
         self.file.try_read_resident(offset)
     }
 
-    fn raw_fd(&self) -> Option<RawFd> {
-        None
+    fn descriptor(&self) -> io::Result<Option<Arc<File>>> {
+        Ok(None)
     }
 
     fn map(&self, len: usize) -> io::Result<Mapped> {

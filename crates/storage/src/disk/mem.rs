@@ -15,9 +15,9 @@ use faults::{Faults, injected};
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::File,
     io::{self, IoSlice},
     ops::Range,
-    os::fd::RawFd,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -603,8 +603,8 @@ impl DiskFile for MemFile {
         true
     }
 
-    fn raw_fd(&self) -> Option<RawFd> {
-        None
+    fn descriptor(&self) -> io::Result<Option<Arc<File>>> {
+        Ok(None)
     }
 
     fn map(&self, len: usize) -> io::Result<Mapped> {

@@ -34,10 +34,12 @@ use gnomon_protocol::{
     messages::{FetchRequest, RequestKind},
     request,
 };
+use gnomon_storage::FileRange;
 use read::{PartitionRead, read_all};
 use session::{Asked, Fetch, Key, Named};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
+use tracing::debug;
 
 /// Read committed, on the wire.
 const READ_COMMITTED: i8 = 1;
@@ -68,6 +70,7 @@ async fn handle(site: &Site, context: &Context, request: FetchRequest) -> FetchR
     match site.fetch_sessions.begin(named, asked, &forgotten, Instant::now()) {
         Ok(fetch) => {
             let read = wait(site, context, &fetch, &limits).await;
+            read_ahead(site, &read).await;
             respond(site, context, fetch, read)
         }
         Err(error) => FetchResponse { throttle_ms: 0, error, session_id: 0, topics: Vec::new(), node_endpoints: Vec::new() },
@@ -126,6 +129,19 @@ async fn wait(site: &Site, context: &Context, fetch: &Fetch, limits: &Limits) ->
         if timeout_at(deadline, waiter.changed()).await.is_err() {
             return read_all(site, &mut asking, &fetch.asked, limits);
         }
+    }
+}
+
+/// Records that have left the page cache are brought back where that holds nobody up: `sendfile` would wait for the disk on a thread that serves others.
+async fn read_ahead(site: &Site, read: &[PartitionRead]) {
+    let cold: Vec<_> = read.iter().filter_map(PartitionRead::range).filter(|range| !range.is_resident()).cloned().collect();
+    if cold.is_empty() {
+        return;
+    }
+    let ahead = site.partitions.blocking(move || cold.iter().try_for_each(FileRange::read_ahead)).await;
+    if let Err(error) = ahead.flatten() {
+        // Sending meets the same error, and ends the connection.
+        debug!("records cannot be read ahead: {error}");
     }
 }
 

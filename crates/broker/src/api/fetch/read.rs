@@ -17,6 +17,7 @@ use gnomon_protocol::{
     fetch::FetchPartition,
     ids::{BatchEpoch, LeaderEpoch, Offset},
 };
+use gnomon_storage::FileRange;
 
 /// What a partition answers.
 pub enum PartitionRead {
@@ -96,12 +97,17 @@ fn read_one(
 }
 
 impl PartitionRead {
+    /// The records, if there are any.
+    pub fn range(&self) -> Option<&FileRange> {
+        match self {
+            PartitionRead::Records(read) => read.range.as_ref(),
+            PartitionRead::Diverging(..) | PartitionRead::Error(..) => None,
+        }
+    }
+
     /// Bytes of records.
     pub fn bytes(&self) -> usize {
-        match self {
-            PartitionRead::Records(read) => read.range.as_ref().map_or(0, |range| range.len),
-            PartitionRead::Diverging(..) | PartitionRead::Error(..) => 0,
-        }
+        self.range().map_or(0, |range| range.len)
     }
 
     /// Whether the client must hear of it at once. A position that is not here yet is worth waiting for.
