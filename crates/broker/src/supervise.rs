@@ -154,7 +154,7 @@ impl Broker {
             partitions,
             groups,
             producer_ids: ProducerIds::default(),
-            fetch_sessions: Sessions::default(),
+            fetch_sessions: Sessions::new(Uuid::new_v4().as_fields().0),
             links: OnceLock::new(),
             link_file_differs: parking_lot::Mutex::default(),
         });

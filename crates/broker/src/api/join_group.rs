@@ -9,6 +9,7 @@
 
 use super::text;
 use crate::{context::Context, error_code::Refusal, site::Site};
+use bytes::Bytes;
 use gnomon_groups::{Event, GroupError, Join, Joined, Name, Protocol, Reply};
 use gnomon_protocol::{
     messages::{JoinGroupRequest, JoinGroupResponse, join_group_response::JoinGroupResponseMember},
@@ -43,7 +44,8 @@ pub async fn handle(site: &Site, context: &Context, request: JoinGroupRequest) -
         protocols: request
             .protocols
             .iter()
-            .map(|protocol| Protocol { name: Name::from(&*protocol.name), metadata: protocol.metadata.clone() })
+            // Copied: a slice would keep the whole request in memory for as long as the member is here.
+            .map(|protocol| Protocol { name: Name::from(&*protocol.name), metadata: Bytes::copy_from_slice(&protocol.metadata) })
             .collect(),
         require_known_member_id: context.version >= KNOWN_MEMBER_ID_SINCE,
         supports_skip_assignment: context.version >= SKIP_ASSIGNMENT_SINCE,

@@ -8,6 +8,7 @@
 
 use super::text;
 use crate::{context::Context, error_code::Refusal, site::Site};
+use bytes::Bytes;
 use gnomon_groups::{Event, Name, Reply, Sync};
 use gnomon_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 
@@ -23,7 +24,12 @@ pub async fn handle(site: &Site, context: &Context, request: SyncGroupRequest) -
         generation: request.generation_id,
         protocol_type: request.protocol_type.as_deref().map(Name::from),
         protocol: request.protocol_name.as_deref().map(Name::from),
-        assignments: request.assignments.iter().map(|given| (Name::from(&*given.member_id), given.assignment.clone())).collect(),
+        // Copied: a slice would keep the whole request in memory for as long as the generation lasts.
+        assignments: request
+            .assignments
+            .iter()
+            .map(|given| (Name::from(&*given.member_id), Bytes::copy_from_slice(&given.assignment)))
+            .collect(),
     };
     match site.groups.submit(&group, Event::Sync(sync)).await.and_then(Reply::into_synced) {
         Ok(synced) if context.version >= PROTOCOL_SINCE => SyncGroupResponse::default()

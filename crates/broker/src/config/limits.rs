@@ -29,6 +29,9 @@ pub const WAIT_MAX: Duration = Duration::from_secs(300);
 /// Fetch sessions kept (`max.incremental.fetch.session.cache.slots`).
 pub const FETCH_SESSIONS_MAX: usize = 1_000;
 
+/// Partitions that all sessions remember together; a client that would go beyond goes on without a session, with longer requests.
+pub const FETCH_SESSION_PARTITIONS_MAX: usize = 1 << 20;
+
 /// A session unused for this long may make room for a new one (`min.incremental.fetch.session.eviction.ms`).
 pub const FETCH_SESSION_IDLE: Duration = Duration::from_secs(120);
 

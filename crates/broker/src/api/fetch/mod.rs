@@ -82,7 +82,8 @@ struct Limits {
 
 fn partitions(request: FetchRequest) -> (Vec<Asked>, Vec<Key>) {
     let asked = request.topics.into_iter().flat_map(|topic| {
-        let (name, id) = (topic.topic.0, topic.topic_id);
+        // Copied: a slice would keep the whole request in memory for as long as the session lasts.
+        let (name, id) = (text(&*topic.topic.0), topic.topic_id);
         topic.partitions.into_iter().map(move |partition| Asked {
             topic: name.clone(),
             topic_id: id,
@@ -162,4 +163,26 @@ fn respond(site: &Site, context: &Context, fetch: Fetch, read: Vec<PartitionRead
         }
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gnomon_protocol::{
+        messages::{
+            TopicName,
+            fetch_request::{FetchPartition, FetchTopic},
+        },
+        wire::StrBytes,
+    };
+
+    #[test]
+    fn what_a_session_remembers_keeps_no_request_in_memory() {
+        let frame = Bytes::from(b"orders".to_vec());
+        let topic = TopicName(StrBytes::from_utf8(frame.clone()).expect("text"));
+        let topic = FetchTopic::default().with_topic(topic).with_partitions(vec![FetchPartition::default()]);
+        let (asked, _) = partitions(FetchRequest::default().with_topics(vec![topic]));
+        assert_eq!(&*asked[0].topic, "orders");
+        assert!(frame.is_unique());
+    }
 }
