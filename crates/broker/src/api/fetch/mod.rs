@@ -56,10 +56,12 @@ pub fn begin(site: &Arc<Site>, context: Context, header: &RequestHeader, body: B
 
 async fn handle(site: &Site, context: &Context, request: FetchRequest) -> FetchResponse<Records> {
     let named = Named { id: request.session_id, epoch: request.session_epoch };
+    let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0).min(FETCH_BYTES_MAX);
     let limits = Limits {
-        bytes_max: usize::try_from(request.max_bytes).unwrap_or(0).min(FETCH_BYTES_MAX),
+        bytes_max,
         isolation: if request.isolation_level == READ_COMMITTED { Isolation::ReadCommitted } else { Isolation::ReadUncommitted },
-        bytes_min: usize::try_from(request.min_bytes).unwrap_or(0),
+        // More than the answer can hold never comes.
+        bytes_min: usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max),
         wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX),
     };
     let (asked, forgotten) = partitions(request);
@@ -109,7 +111,11 @@ async fn wait(site: &Site, fetch: &Fetch, limits: &Limits) -> Vec<PartitionRead>
     loop {
         let read = read_all(site, &fetch.asked, limits);
         let bytes: usize = read.iter().map(PartitionRead::bytes).sum();
-        let enough = bytes >= limits.bytes_min || limits.wait.is_zero() || fetch.asked.is_empty() || read.iter().any(PartitionRead::urgent);
+        // What stops short of what may be read, at the end of a segment or of a limit, does not grow by waiting.
+        let enough = bytes >= limits.bytes_min
+            || limits.wait.is_zero()
+            || fetch.asked.is_empty()
+            || read.iter().any(|read| read.urgent() || read.stops_short(limits.isolation));
         if enough {
             return read;
         }

@@ -10,7 +10,7 @@ use crate::{
     partitions::Unavailable,
     site::Site,
 };
-use gnomon_partition::{Handle, Offsets, Read};
+use gnomon_partition::{Handle, Isolation, Offsets, Read};
 use gnomon_protocol::{
     error_code::ErrorCode,
     fetch::FetchPartition,
@@ -78,6 +78,20 @@ impl PartitionRead {
         match self {
             PartitionRead::Records(read) => read.range.as_ref().map_or(0, |range| range.len),
             PartitionRead::Diverging(..) | PartitionRead::Error(..) => 0,
+        }
+    }
+
+    /// Whether there are records, and more behind them that may be read.
+    pub fn stops_short(&self, isolation: Isolation) -> bool {
+        match self {
+            PartitionRead::Records(read) => {
+                let bound = match isolation {
+                    Isolation::ReadCommitted => read.offsets.last_stable,
+                    Isolation::ReadUncommitted | Isolation::LogEnd => read.offsets.high_watermark,
+                };
+                read.range.as_ref().is_some_and(|range| range.next_offset < bound)
+            }
+            PartitionRead::Diverging(..) | PartitionRead::Error(..) => false,
         }
     }
 
