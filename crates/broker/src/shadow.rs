@@ -210,18 +210,19 @@ pub async fn carry_out(site: Arc<Site>, mut actions: mpsc::UnboundedReceiver<Act
     }
 }
 
+/// Committed offsets go first: a topic of the same name may be made at once, and what is committed on that one is to stay.
 async fn drop_topic(site: &Site, id: TopicId, name: &str, partitions: i32) {
-    for index in 0..partitions {
-        if let Err(stopping) = site.partitions.delete(PartitionId { topic_id: id, index }).await {
-            // The next start removes what is left.
-            return warn!(topic = name, "not all files of a deleted topic are removed: {stopping}");
-        }
-    }
     let topics: Vec<Name> = vec![name.into()];
     for coordinator in site.groups.all() {
         let deleted = coordinator.submit(GroupEvent::TopicsDeleted(TopicsDeleted { topics: topics.clone() })).await;
         if let Err(error) = deleted {
             warn!(topic = name, "committed offsets of a deleted topic stay: {error}");
+        }
+    }
+    for index in 0..partitions {
+        if let Err(stopping) = site.partitions.delete(PartitionId { topic_id: id, index }).await {
+            // The next start removes what is left.
+            return warn!(topic = name, "not all files of a deleted topic are removed: {stopping}");
         }
     }
 }
