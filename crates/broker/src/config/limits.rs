@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Connections at once over all listeners; the next one is closed.
+/// Connections at once over all listeners, fewer where few files may be open; the next one is closed.
 pub const CONNECTIONS_MAX: usize = 10_000;
 
 /// Requests of one connection that wait for durability while later ones are read.

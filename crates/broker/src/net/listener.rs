@@ -2,7 +2,7 @@
 
 use super::connection;
 use crate::{
-    config::{Endpoint, Listener as ListenerConfig, limits::CONNECTIONS_MAX},
+    config::{Endpoint, Listener as ListenerConfig},
     context::Connection,
     site::Site,
     supervise::stopped,
@@ -53,9 +53,8 @@ impl Listener {
         &self.advertise
     }
 
-    /// Accepts until `stopping` says so; then connections end, finishing what is under way.
-    pub async fn accept(self, site: Arc<Site>, mut stopping: watch::Receiver<bool>) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    /// Accepts until `stopping` says so; then connections end. Each takes one of `places`, which all listeners share.
+    pub async fn accept(self, site: Arc<Site>, places: Arc<Semaphore>, mut stopping: watch::Receiver<bool>) {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -65,7 +64,7 @@ impl Listener {
                 accepted = self.socket.accept() => match accepted {
                     Ok((stream, peer)) => {
                         let Ok(place) = places.clone().try_acquire_owned() else {
-                            warn!(%peer, limit = CONNECTIONS_MAX, "too many connections: closed a new one");
+                            warn!(%peer, "too many connections: closed a new one");
                             continue;
                         };
                         let connection = Arc::new(Connection { peer, advertise: self.advertise.clone() });
