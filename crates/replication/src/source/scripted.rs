@@ -59,6 +59,8 @@ pub enum Odd {
     Starved,
     /// Nothing at all: the broker enforces a quota (KAFKA-6946).
     Throttled,
+    /// The broker knows of no such fetch session.
+    NoSession,
 }
 
 /// A topic of a [`Cluster`].
@@ -297,6 +299,10 @@ impl Line for ScriptedLine {
                     match self.cluster.0.cluster.lock().odd.pop_front() {
                         Some(Odd::Starved) => answer.iter_mut().for_each(|fetched| fetched.records = Bytes::new()),
                         Some(Odd::Throttled) => answer.clear(),
+                        Some(Odd::NoSession) => {
+                            self.asked = None;
+                            return Err(refused("session", ErrorCode::FetchSessionIdNotFound));
+                        }
                         None => {}
                     }
                     self.told.extend(answer.iter().map(|f| (f.target.clone(), (f.high_watermark, f.log_start_offset))));
