@@ -16,6 +16,23 @@ use gnomon_storage::LogError;
 use parking_lot::MutexGuard;
 
 impl Handle {
+    /// The copy begins at `start`, and that is kept on the disk: a copy that begins at its source's end must not begin at a later one because it is
+    /// begun again before anything came. A start below ours changes nothing. Returns our start.
+    ///
+    /// # Errors
+    /// As [`Handle::follow_source_start`].
+    pub fn begin_copy_at(&self, fence: Fence, start: Offset) -> Result<Offset, FollowError> {
+        let start = self.follow_source_start(fence, start)?;
+        let mut writer = self.admitted(fence)?;
+        self.closing(&mut writer, |handle, writer| handle.0.log(writer, start).map(drop))?;
+        Ok(start)
+    }
+
+    /// Whether it is on the disk where the log begins.
+    pub fn has_begun(&self) -> bool {
+        self.0.view.read().reader.is_some()
+    }
+
     /// The source's log starts at `start` now: so does ours, also inside a batch. A start below ours changes nothing. Returns our start.
     /// On a partition that never held a batch this is where the copy begins.
     ///
@@ -35,8 +52,12 @@ impl Handle {
             return Ok(offsets.log_start);
         }
         if never_written {
+            let kept = writer.log.is_some();
             self.closing(&mut writer, |handle, writer| handle.0.forget_log(writer))?;
             self.0.update(|view| view.line.trimmed(start));
+            if kept {
+                self.closing(&mut writer, |handle, writer| handle.0.log(writer, start).map(drop))?;
+            }
         } else if start > offsets.end {
             return Err(FollowError::Gap { end: offsets.end, source_start: start });
         } else {

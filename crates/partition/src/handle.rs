@@ -5,7 +5,7 @@
 //! - an append, copied or ours, and a change of role decide under one lock (`state.rs`): after [`Handle::set_role`] returned its cut, no batch
 //!   of the former writers is appended.
 //! - state changes after the bytes were handed to the kernel, never before; a failed write closes the partition to writing.
-//! - nothing is on the disk before the first write.
+//! - nothing is on the disk before the first write, save where a copy begins (`begin_copy_at`).
 
 use crate::{
     admit::{self, Admitted, Place},
