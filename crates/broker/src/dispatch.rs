@@ -68,7 +68,7 @@ async fn handle(site: &Arc<Site>, context: &Context, request: RequestKind) -> Re
         RequestKind::DescribeConfigs(request) => ResponseKind::DescribeConfigs(api::describe_configs::handle(site, request)),
         RequestKind::CreateTopics(request) => ResponseKind::CreateTopics(api::create_topics::handle(site, context, request).await),
         RequestKind::DeleteTopics(request) => ResponseKind::DeleteTopics(api::delete_topics::handle(site, request).await),
-        RequestKind::ListOffsets(request) => ResponseKind::ListOffsets(api::list_offsets::handle(site, context, request)),
+        RequestKind::ListOffsets(request) => ResponseKind::ListOffsets(api::list_offsets::handle(site, context, request).await),
         RequestKind::OffsetForLeaderEpoch(request) => {
             ResponseKind::OffsetForLeaderEpoch(api::offset_for_leader_epoch::handle(site, context, request).await)
         }

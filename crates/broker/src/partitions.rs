@@ -149,8 +149,13 @@ impl Partitions {
         Ok(())
     }
 
-    /// Deletes a partition's files: its topic is gone from the image. Idempotent.
-    pub fn delete(&self, id: PartitionId) {
+    /// Deletes a partition's files: its topic is gone from the image. Idempotent. An error says that the runtime is shutting down.
+    pub async fn delete(self: &Arc<Self>, id: PartitionId) -> io::Result<()> {
+        let partitions = self.clone();
+        self.env.flusher.run(move || partitions.delete_now(id)).await
+    }
+
+    fn delete_now(&self, id: PartitionId) {
         if let Some((_, handle)) = self.open.remove(&id)
             && let Err(error) = handle.delete()
         {

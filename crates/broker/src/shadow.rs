@@ -34,7 +34,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, OnceLock},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet};
 use tracing::{info, warn};
 
 /// A link file that cannot be used.
@@ -217,9 +217,15 @@ pub fn loss(site: &Site, link: &Link, topics: Option<&[String]>) -> Option<Loss>
 
 /// Carries out what the catalog asks for, until the site stops. Each is harmless when repeated: the catalog asks again after a restart.
 pub async fn carry_out(site: Arc<Site>, mut actions: mpsc::UnboundedReceiver<Action>) {
+    let mut dropping = JoinSet::new();
     while let Some(action) = actions.recv().await {
         match action {
-            Action::DropTopic { id, name, partitions } => drop_topic(&site, id, &name, partitions).await,
+            // Files may be many and slow to go, and a failover must not wait for them.
+            Action::DropTopic { id, name, partitions } => {
+                while dropping.try_join_next().is_some() {}
+                let site = site.clone();
+                dropping.spawn(async move { drop_topic(&site, id, &name, partitions).await });
+            }
             Action::Cut { .. } | Action::AbortOpen { .. } | Action::ApplyOffsets { .. } => {
                 if let Some(links) = site.links.get() {
                     links.carry_out(action);
@@ -229,15 +235,19 @@ pub async fn carry_out(site: Arc<Site>, mut actions: mpsc::UnboundedReceiver<Act
     }
 }
 
+/// Committed offsets go first: a topic of the same name may be made at once, and what is committed on that one is to stay.
 async fn drop_topic(site: &Site, id: TopicId, name: &str, partitions: i32) {
-    for index in 0..partitions {
-        site.partitions.delete(PartitionId { topic_id: id, index });
-    }
     let topics: Vec<Name> = vec![name.into()];
     for coordinator in site.groups.all() {
         let deleted = coordinator.submit(GroupEvent::TopicsDeleted(TopicsDeleted { topics: topics.clone() })).await;
         if let Err(error) = deleted {
             warn!(topic = name, "committed offsets of a deleted topic stay: {error}");
+        }
+    }
+    for index in 0..partitions {
+        if let Err(stopping) = site.partitions.delete(PartitionId { topic_id: id, index }).await {
+            // The next start removes what is left.
+            return warn!(topic = name, "not all files of a deleted topic are removed: {stopping}");
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     admin,
     api::fetch::session::Sessions,
     clock::Clock,
-    config::Config,
+    config::{Config, limits::CONNECTIONS_MAX},
     coordinators::{
         catalog::{self, CatalogError, CatalogHandle, Surroundings},
         groups::{GroupCoordinators, GroupsError, OFFSETS_PARTITIONS, OFFSETS_TOPIC},
@@ -29,6 +29,7 @@ use gnomon_groups::GroupConfig;
 use gnomon_links::failover::EpochPolicy;
 use gnomon_partition::{Env, Flusher};
 use gnomon_protocol::ids::TopicId;
+use rustix::process::{Resource, getrlimit};
 use std::{
     io,
     net::SocketAddr,
@@ -36,7 +37,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 use tokio::{
-    sync::{Mutex, mpsc, watch},
+    sync::{Mutex, Semaphore, mpsc, watch},
     task::JoinHandle,
     time::timeout,
 };
@@ -149,6 +150,7 @@ impl Broker {
             data: config.data.clone(),
             write_caching: config.write_caching,
         };
+        let fetch_sessions = Sessions::new(chance.number() as u32);
         let site = Arc::new(Site {
             config,
             clock,
@@ -158,7 +160,7 @@ impl Broker {
             partitions,
             groups,
             producer_ids: ProducerIds::default(),
-            fetch_sessions: Sessions::default(),
+            fetch_sessions,
             links: OnceLock::new(),
             link_file_differs: parking_lot::Mutex::default(),
         });
@@ -166,7 +168,9 @@ impl Broker {
         let (stopping, stop) = watch::channel(false);
         back.push(tokio::spawn(shadow::carry_out(site.clone(), to_do)));
         back.push(tokio::spawn(housekeeping::run(site.clone(), data_dir.clone(), stop.clone())));
-        let mut front: Vec<_> = listeners.into_iter().map(|listener| tokio::spawn(listener.accept(site.clone(), stop.clone()))).collect();
+        let places = Arc::new(Semaphore::new(connections_max(getrlimit(Resource::Nofile).current)));
+        let accept = |listener: Listener| tokio::spawn(listener.accept(site.clone(), places.clone(), stop.clone()));
+        let mut front: Vec<_> = listeners.into_iter().map(accept).collect();
         front.push(tokio::spawn(admin::http::serve(admin_socket, site.clone(), stop)));
         Ok(Broker { site, info, stopping, front, back, failed: Mutex::new(failed), data_dir })
     }
@@ -242,6 +246,13 @@ pub async fn stopped(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stop| *stop).await;
 }
 
+/// Connections at once, of all listeners together. Half of the files that may be open are kept for logs: a partition that cannot open a file takes no
+/// more writes, and clients that only connect must not bring that about.
+fn connections_max(open_files: Option<u64>) -> usize {
+    let half = open_files.map_or(usize::MAX, |files| usize::try_from(files / 2).unwrap_or(usize::MAX));
+    CONNECTIONS_MAX.min(half)
+}
+
 /// What the site sets for topics that do not say.
 fn defaults(config: &Config) -> SiteDefaults {
     let mut defaults = SiteDefaults::default();
@@ -310,5 +321,16 @@ async fn offsets_topic(catalog: &CatalogHandle, chance: &Chance) -> Result<Topic
             None => Err(StartError::Lost),
         },
         _ => Err(StartError::Lost),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_for_logs() {
+        assert_eq!((connections_max(None), connections_max(Some(1 << 20))), (CONNECTIONS_MAX, CONNECTIONS_MAX));
+        assert_eq!((connections_max(Some(1_024)), connections_max(Some(u64::MAX))), (512, CONNECTIONS_MAX));
     }
 }

@@ -15,6 +15,31 @@ use gnomon_protocol::ids::Offset;
 use parking_lot::MutexGuard;
 
 impl Handle {
+    /// The copy begins at `start`, and that is kept on the disk: a copy that begins at its source's end must not begin at a later one because it is
+    /// begun again before anything came. A start below ours changes nothing. Returns our start.
+    ///
+    /// # Errors
+    /// As [`Handle::follow_source_start`].
+    pub fn begin_copy_at(&self, fence: Fence, start: Offset) -> Result<Offset, FollowError> {
+        let start = self.follow_source_start(fence, start)?;
+        let mut writer = self.admitted(fence)?;
+        self.make_log(&mut writer, start)?;
+        Ok(start)
+    }
+
+    fn make_log(&self, writer: &mut Writer, start: Offset) -> Result<(), FollowError> {
+        let made = self.0.log(writer, start).map(drop);
+        made.map_err(|failure| {
+            self.0.failed(writer, &failure);
+            FollowError::Storage(failure)
+        })
+    }
+
+    /// Whether it is on the disk where the log begins.
+    pub fn has_begun(&self) -> bool {
+        self.0.view.read().reader.is_some()
+    }
+
     /// The source's log starts at `start` now: so does ours, also inside a batch. A start below ours changes nothing. Returns our start.
     /// On a partition that never held a batch this is where the copy begins.
     ///
@@ -34,8 +59,12 @@ impl Handle {
             return Ok(offsets.log_start);
         }
         if never_written {
+            let kept = writer.log.is_some();
             self.0.forget_log(&mut writer).map_err(FollowError::Storage)?;
             self.0.update(|view| view.line.trimmed(start));
+            if kept {
+                self.make_log(&mut writer, start)?;
+            }
         } else if start > offsets.end {
             return Err(FollowError::Gap { end: offsets.end, source_start: start });
         } else {

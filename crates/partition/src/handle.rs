@@ -7,7 +7,7 @@
 //!   of the former writers is appended.
 //! - state changes after the bytes were handed to the kernel, never before; a failed write closes the partition to writing, unless the log is as it
 //!   was (a full disk): then it is refused and no more.
-//! - nothing is on the disk before the first write.
+//! - nothing is on the disk before the first write, save where a copy begins (`begin_copy_at`).
 
 use crate::{
     admit::{self, Admitted, Place},

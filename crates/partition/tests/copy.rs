@@ -153,6 +153,25 @@ async fn following_the_start_and_the_end() {
     assert_eq!(batches(&handle, 700, Isolation::ReadUncommitted).len(), 1);
 }
 
+/// A copy that begins at its source's end begins there once: not at a later end after a restart, also if nothing came until then.
+#[tokio::test(start_paused = true)]
+async fn where_a_copy_begins_is_kept_before_it_has_anything() {
+    let disk = disk();
+    let handle = open(&disk, shadow(1), settings());
+    assert!(!handle.has_begun());
+    assert_eq!(handle.begin_copy_at(FENCE, 105).unwrap(), 105);
+    assert_eq!(handle.follow_source_start(FENCE, 107).unwrap(), 107, "the source trims on");
+    drop(handle);
+    disk.power_loss(3);
+    let handle = open_after_power_loss(&disk, shadow(1), settings());
+    assert!(handle.has_begun());
+    assert_eq!((handle.offsets().log_start, handle.offsets().end), (107, 107));
+    // The batch that holds the start begins below.
+    handle.append_at(FENCE, vec![copied(100, 1, plain(10, 0))], bounds(107, 110)).unwrap();
+    assert_eq!((handle.offsets().log_start, handle.offsets().end), (107, 110));
+    assert_eq!(handle.begin_copy_at(FENCE, 50).unwrap(), 107, "it has begun");
+}
+
 /// Everything was trimmed away: which epoch the log had is known from the checkpoint alone, and a source of an older one is still divergence.
 #[tokio::test(start_paused = true)]
 async fn an_emptied_log_remembers_its_epoch_over_a_restart() {

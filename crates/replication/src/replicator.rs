@@ -100,6 +100,8 @@ struct Replicator {
     /// A new partition waits to be read.
     joined: bool,
     troubled: bool,
+    /// The last answer was that the source does not know our fetch session.
+    session_refused: bool,
 }
 
 enum Happened {
@@ -125,6 +127,7 @@ pub(crate) async fn run(link: Arc<LinkShared>, id: LineId, share: watch::Receive
         backoff: Backoff::default(),
         joined: false,
         troubled: false,
+        session_refused: false,
     };
     replicator.take_share();
     loop {
@@ -275,13 +278,17 @@ impl Replicator {
         match answer {
             Ok(answer) => {
                 self.backoff.succeeded();
+                self.session_refused = false;
                 self.link.in_contact();
                 if std::mem::take(&mut self.troubled) {
                     self.parts.values().for_each(|part| part.progress.recovered());
                 }
                 self.take_in(sent, answer).await;
             }
-            Err(error) if is_session_error(&error) => tracing::debug!(line = ?self.id, %error, "the fetch session begins anew"),
+            // Once: a source that refuses the new session as well is in trouble like any other, and is not asked again at once for ever.
+            Err(error) if is_session_error(&error) && !std::mem::replace(&mut self.session_refused, true) => {
+                tracing::debug!(line = ?self.id, %error, "the fetch session begins anew");
+            }
             Err(error) => self.lost(&error),
         }
     }

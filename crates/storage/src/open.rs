@@ -105,7 +105,8 @@ pub(crate) fn create(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, sta
     remove_empty_segments(&*disk, &dir)?;
     let segment = Segment::create(&*disk, &dir, start, 0).map_err(LogError::io("create segment in", &dir))?;
     segment.name_synced.store(true, Ordering::Release);
-    for dir in to_sync {
+    // From the top: what is below a name that is not durable is not either.
+    for dir in to_sync.into_iter().rev() {
         disk.sync_dir(dir).map_err(LogError::io("sync directory", dir))?;
     }
     let indexer = Indexer::new(start, options.index_interval_bytes);

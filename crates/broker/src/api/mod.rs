@@ -23,6 +23,14 @@ pub mod sync_group;
 
 use bytes::Bytes;
 use gnomon_protocol::{messages::TopicName, wire::StrBytes};
+use std::{collections::HashSet, hash::Hash};
+
+/// Each once, in order, told apart by `key`. Where a few bytes of a request stand for a large part of the answer, a name that comes a million
+/// times must not be answered a million times; no client repeats one.
+fn distinct<T, K: Eq + Hash>(asked: impl IntoIterator<Item = T>, key: impl Fn(&T) -> K) -> Vec<T> {
+    let mut seen = HashSet::new();
+    asked.into_iter().filter(|one| seen.insert(key(one))).collect()
+}
 
 /// Text of ours as the protocol's strings are.
 fn text(text: impl Into<String>) -> StrBytes {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Connections at once over all listeners; the next one is closed.
+/// Connections at once over all listeners, fewer where few files may be open; the next one is closed.
 pub const CONNECTIONS_MAX: usize = 10_000;
 
 /// Requests of one connection that wait for durability while later ones are read.
@@ -34,6 +34,9 @@ pub const ASKS_PER_CONNECTION_MAX: usize = 4_096;
 
 /// Fetch sessions kept (`max.incremental.fetch.session.cache.slots`).
 pub const FETCH_SESSIONS_MAX: usize = 1_000;
+
+/// Partitions that all sessions remember together; a client that would go beyond goes on without a session, with longer requests.
+pub const FETCH_SESSION_PARTITIONS_MAX: usize = 1 << 20;
 
 /// A session unused for this long may make room for a new one (`min.incremental.fetch.session.eviction.ms`).
 pub const FETCH_SESSION_IDLE: Duration = Duration::from_secs(120);

@@ -5,7 +5,7 @@ use super::{
     network::{Accept, Accepted, Network},
 };
 use crate::{
-    config::{Endpoint, Listener as ListenerConfig, limits::CONNECTIONS_MAX},
+    config::{Endpoint, Listener as ListenerConfig},
     context::Connection,
     site::Site,
     supervise::stopped,
@@ -55,9 +55,8 @@ impl Listener {
         &self.advertise
     }
 
-    /// Accepts until `stopping` says so; then connections end, finishing what is under way.
-    pub async fn accept(mut self, site: Arc<Site>, mut stopping: watch::Receiver<bool>) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    /// Accepts until `stopping` says so; then connections end. Each takes one of `places`, which all listeners share.
+    pub async fn accept(mut self, site: Arc<Site>, places: Arc<Semaphore>, mut stopping: watch::Receiver<bool>) {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -67,7 +66,7 @@ impl Listener {
                 accepted = self.socket.accept() => match accepted {
                     Ok(Accepted { reader, writer, peer }) => {
                         let Ok(place) = places.clone().try_acquire_owned() else {
-                            warn!(%peer, limit = CONNECTIONS_MAX, "too many connections: closed a new one");
+                            warn!(%peer, "too many connections: closed a new one");
                             continue;
                         };
                         let connection = Arc::new(Connection { peer, advertise: self.advertise.clone(), asks: Arc::default() });

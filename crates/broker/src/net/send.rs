@@ -1,11 +1,13 @@
 //! Writes responses, many small ones in one go. Ranges of log files go from the page cache to the socket without a copy in user space.
 //!
-//! Invariant: what was pushed leaves in that order, and all of it. Not here: which response is due (`connection.rs`).
+//! Invariants: what was pushed leaves in that order, and all of it; a client that takes nothing of its response for as long as an idle connection may
+//! last is given up, for it would hold its place, and log files that were deleted, for ever. Not here: which response is due (`connection.rs`).
 
 use super::{
     answer::{Outgoing, Records},
     network::Writer,
 };
+use crate::config::limits::CONNECTION_IDLE_MAX;
 use bytes::{Bytes, BytesMut};
 use gnomon_protocol::fetch::Chunk;
 use gnomon_storage::FileRange;
@@ -14,6 +16,7 @@ use std::{fs::File, io};
 use tokio::{
     io::{AsyncWriteExt, Interest},
     net::TcpStream,
+    time::timeout,
 };
 
 /// What is smaller than this is copied together with its neighbours: one system call for all of them.
@@ -95,15 +98,31 @@ impl Outbox {
     }
 }
 
-async fn send_bytes(stream: &mut Writer, mut bytes: &[u8], more: bool) -> io::Result<()> {
-    if more && let Some(socket) = stream.tcp() {
-        while !bytes.is_empty() {
-            let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
-            let sent = socket.async_io(Interest::WRITABLE, || Ok(rustix::net::send(socket, bytes, flags)?)).await?;
-            bytes = &bytes[sent..];
+async fn send_bytes(stream: &mut Writer, mut rest: &[u8], more: bool) -> io::Result<()> {
+    while !rest.is_empty() {
+        let count = match stream.tcp() {
+            Some(socket) if more => taken(send_with_more(socket, rest)).await?,
+            Some(_) | None => taken(stream.write(rest)).await?,
+        };
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
         }
+        rest = &rest[count..];
     }
-    stream.write_all(bytes).await
+    Ok(())
+}
+
+async fn send_with_more(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+    socket.async_io(Interest::WRITABLE, || Ok(rustix::net::send(socket, bytes, flags)?)).await
+}
+
+/// Waits for the client to take some, not for ever.
+async fn taken(some: impl Future<Output = io::Result<usize>>) -> io::Result<usize> {
+    match timeout(CONNECTION_IDLE_MAX, some).await {
+        Ok(taken) => taken,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of its response")),
+    }
 }
 
 /// The range was whole when it was read; a file that is shorter now was cut meanwhile, and the connection has to end: the length of the
@@ -111,7 +130,7 @@ async fn send_bytes(stream: &mut Writer, mut bytes: &[u8], more: bool) -> io::Re
 async fn send_range(stream: &mut Writer, range: &FileRange) -> io::Result<()> {
     match (range.file.descriptor()?, stream.tcp()) {
         (Some(file), Some(socket)) => send_file(socket, &file, range.position, range.len as u64).await,
-        (None, _) | (_, None) => stream.write_all(&range.bytes()?).await,
+        (None, _) | (_, None) => send_bytes(stream, &range.bytes()?, false).await,
     }
 }
 
@@ -123,10 +142,35 @@ async fn send_file(socket: &TcpStream, file: &File, mut position: u64, len: u64)
             let count = rustix::fs::sendfile(socket, file, Some(&mut from), (end - position) as usize)?;
             Ok(count)
         });
-        match sent.await? {
+        match taken(sent).await? {
             0 => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a log file was cut while it was being sent")),
             count => position += count as u64,
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::network::Accepted, *};
+    use tokio::net::TcpListener;
+
+    async fn send(stream: &mut Writer, bytes: Bytes) -> io::Result<()> {
+        let mut outbox = Outbox::default();
+        outbox.push(Outgoing::Bytes(bytes));
+        outbox.send(stream).await
+    }
+
+    /// The clock stands still but for what is waited for: a client that never reads is given up, one that does gets all.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let client = TcpStream::connect(listener.local_addr().expect("its address")).await.expect("connected");
+        let mut served: Accepted = listener.accept().await.expect("accepted").into();
+        send(&mut served.writer, Bytes::from_static(b"small")).await.expect("room in the socket");
+        let endless = Bytes::from(vec![0; 64 << 20]);
+        let failed = send(&mut served.writer, endless).await.expect_err("nobody takes it");
+        assert_eq!(failed.kind(), io::ErrorKind::TimedOut);
+        drop(client);
+    }
 }

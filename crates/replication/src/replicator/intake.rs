@@ -113,11 +113,17 @@ impl Replicator {
         Some(Intake { key, position, fetched })
     }
 
-    /// Checks all, records epochs that are new, appends.
+    /// Checks all, records epochs that are new, appends. An epoch above the one that the source's leader was asked under cannot be (the leader would have
+    /// refused the question) unless the source is too old to say, or the header is damaged, whose epoch no checksum covers. Recorded it would stand for
+    /// ever; so the source's metadata is asked first.
     async fn append_all(&mut self, intakes: Vec<Intake>) {
         let mut ready = Vec::with_capacity(intakes.len());
         for intake in intakes {
             match verify(intake.fetched.records.clone(), intake.position.offset) {
+                Ok(verified) if self.is_ahead(&intake, &verified) => {
+                    let found = verified.highest_epoch.0.0;
+                    self.look_again(intake.key, &format!("a batch has epoch {found}, which the source does not name"));
+                }
                 Ok(verified) => ready.push((intake, verified)),
                 Err(error) => self.refused(intake.key, on_batch(intake.key.1, &error)).await,
             }
@@ -128,6 +134,11 @@ impl Replicator {
         for (intake, verified) in ready {
             self.append(intake, verified).await;
         }
+    }
+
+    fn is_ahead(&self, intake: &Intake, verified: &Verified) -> bool {
+        let named = self.parts.get(&intake.key).map_or(LeaderEpoch::NONE, |part| part.assigned.place.leader_epoch);
+        named != LeaderEpoch::NONE && LeaderEpoch(verified.highest_epoch.0.0) > named
     }
 
     /// Makes every leader epoch durable that a batch at hand carries and the metadata does not know. False: nothing may be appended now.

@@ -61,6 +61,10 @@ pub enum Odd {
     Starved,
     /// Nothing at all: the broker enforces a quota (KAFKA-6946).
     Throttled,
+    /// The first batch of each partition names another leader epoch: no checksum covers it.
+    Epoch(i32),
+    /// The broker knows of no such fetch session.
+    NoSession,
 }
 
 /// A topic of a [`Cluster`].
@@ -131,6 +135,15 @@ impl ScriptedPartition {
             (None, _) => EpochEnd { epoch: BatchEpoch::NONE, end: -1 },
         }
     }
+}
+
+/// Records whose first batch names this epoch.
+fn in_epoch(records: &Bytes, epoch: i32) -> Bytes {
+    let mut records = records.to_vec();
+    if let Some(field) = records.get_mut(12..16) {
+        field.copy_from_slice(&epoch.to_be_bytes());
+    }
+    records.into()
 }
 
 fn header(batch: &Bytes) -> Option<BatchHeader> {
@@ -334,6 +347,13 @@ impl Line for ScriptedLine {
                     match self.cluster.0.cluster.lock().odd.pop_front() {
                         Some(Odd::Starved) => answer.iter_mut().for_each(|fetched| fetched.records = Bytes::new()),
                         Some(Odd::Throttled) => answer.clear(),
+                        Some(Odd::Epoch(epoch)) => {
+                            answer.iter_mut().for_each(|fetched| fetched.records = in_epoch(&fetched.records, epoch))
+                        }
+                        Some(Odd::NoSession) => {
+                            self.asked = None;
+                            return Err(refused("session", ErrorCode::FetchSessionIdNotFound));
+                        }
                         None => {}
                     }
                     self.told.extend(answer.iter().map(|f| (f.target.clone(), (f.high_watermark, f.log_start_offset))));

@@ -1,6 +1,7 @@
 //! The source's start moves: followed exactly while we keep up, a gap once it has passed our end, and no gap for what was never copied.
 
 use crate::site::World;
+use gnomon_links::Start;
 use gnomon_replication::source::scripted::Odd;
 use std::time::Duration;
 use uuid::Uuid;
@@ -35,6 +36,23 @@ async fn an_empty_shadow_begins_at_the_sources_start() {
     });
     world.copied("a_orders", 0, 4).await;
     assert_eq!(world.handle("a_orders", 0).offsets().log_start, 2);
+}
+
+/// "Latest" is the source's end when the copy begins, once and for all: what comes then is copied, also if the copy has to look again before it has
+/// anything.
+#[tokio::test(start_paused = true)]
+async fn a_copy_from_the_end_begins_once() {
+    let world = World::start_at(Start::Latest).await;
+    world.source.create("a_orders", Uuid::from_u128(1), 1);
+    let begun = |world: &World| world.topic("a_orders").is_some() && world.handle("a_orders", 0).has_begun();
+    world.until("the copy begun", Duration::from_secs(10), begun).await;
+    world.source.partition("a_orders", 0, |p| {
+        p.leader_epoch = 1;
+        p.append(&["0", "1", "2"]);
+    });
+    world.copied("a_orders", 0, 3).await;
+    assert_eq!(world.handle("a_orders", 0).offsets().log_start, 0);
+    assert_eq!(world.bytes("a_orders", 0), world.source_bytes("a_orders", 0));
 }
 
 #[tokio::test(start_paused = true)]

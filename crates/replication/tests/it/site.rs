@@ -3,7 +3,7 @@
 use gnomon_catalog::{Action, Catalog, Event, Image, LinkId, LinkSource, Register, Reply, Soft, Topic, Writers as May};
 use gnomon_client::BoxFuture;
 use gnomon_groups::{SyncOffsets, SyncedPartition};
-use gnomon_links::{ClientOptions, GroupSync, LinkConfig, LinkName, NameFilter, TopicState, TopicSync};
+use gnomon_links::{ClientOptions, GroupSync, LinkConfig, LinkName, NameFilter, Start, TopicState, TopicSync};
 use gnomon_machine::{DurableRecord, Machine, Mono, Now, ReplyToken, Wall};
 use gnomon_partition::{Blocking, Env, Fence, Flusher, Handle, LinkLabel, PartitionId, Replica, Role, Settings, Writers};
 use gnomon_protocol::ids::TopicId;
@@ -55,27 +55,32 @@ pub struct World {
     pub link: LinkId,
 }
 
-fn link_config(address: &str) -> LinkConfig {
+fn link_config(address: &str, start: Start) -> LinkConfig {
     LinkConfig {
         name: LinkName::new("from-a").expect("a legal name"),
         client: ClientOptions { bootstrap_servers: vec![address.to_owned()], ..ClientOptions::default() },
-        topics: TopicSync { filters: vec![NameFilter::include_prefix("a_")], ..TopicSync::default() },
+        topics: TopicSync { filters: vec![NameFilter::include_prefix("a_")], start, ..TopicSync::default() },
         groups: GroupSync { filters: vec![NameFilter::include_prefix("a_")], ..GroupSync::default() },
     }
 }
 
 impl World {
     pub async fn start() -> World {
+        World::start_at(Start::Earliest).await
+    }
+
+    /// The link begins new topics there.
+    pub async fn start_at(start: Start) -> World {
         let source = Scripted::new("cluster-a");
-        World::of(source.clone(), "scripted:9092", Arc::new(source)).await
+        World::of(source.clone(), link_config("scripted:9092", start), Arc::new(source)).await
     }
 
     /// The same with another source; the scripted one stands idle.
     pub async fn start_on(address: &str, connect: Arc<dyn Connect>) -> World {
-        World::of(Scripted::new("idle"), address, connect).await
+        World::of(Scripted::new("idle"), link_config(address, Start::Earliest), connect).await
     }
 
-    async fn of(source: Scripted, address: &str, connect: Arc<dyn Connect>) -> World {
+    async fn of(source: Scripted, config: LinkConfig, connect: Arc<dyn Connect>) -> World {
         let site = TestSite::start();
         let service = Arc::new(LinkService::new(site.clone(), connect));
         assert!(site.service.set(service.clone()).is_ok());
@@ -89,7 +94,7 @@ impl World {
         };
         assert!(matches!(site.submit(Event::Register(register)).await, Ok(Reply::Register(Ok(_)))));
         let link = LinkId(Uuid::from_u128(0x11));
-        let create = Event::CreateLink { id: link, config: Box::new(link_config(address)), source: LinkSource::Command };
+        let create = Event::CreateLink { id: link, config: Box::new(config), source: LinkSource::Command };
         assert!(matches!(site.submit(create).await, Ok(Reply::CreateLink(Ok(_)))));
         World { site, service, source, link }
     }

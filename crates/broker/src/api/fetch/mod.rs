@@ -60,10 +60,12 @@ pub fn begin(site: &Arc<Site>, context: Context, header: &RequestHeader, body: B
 
 async fn handle(site: &Site, context: &Context, request: FetchRequest) -> FetchResponse<Records> {
     let named = Named { id: request.session_id, epoch: request.session_epoch };
+    let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0).min(FETCH_BYTES_MAX);
     let limits = Limits {
-        bytes_max: usize::try_from(request.max_bytes).unwrap_or(0).min(FETCH_BYTES_MAX),
+        bytes_max,
         isolation: if request.isolation_level == READ_COMMITTED { Isolation::ReadCommitted } else { Isolation::ReadUncommitted },
-        bytes_min: usize::try_from(request.min_bytes).unwrap_or(0),
+        // More than the answer can hold never comes.
+        bytes_min: usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max),
         wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX),
     };
     let (asked, forgotten) = partitions(request);
@@ -116,7 +118,11 @@ async fn wait(site: &Site, context: &Context, fetch: &Fetch, limits: &Limits) ->
     loop {
         let read = read_all(site, &mut asking, &fetch.asked, limits);
         let bytes: usize = read.iter().map(PartitionRead::bytes).sum();
-        let enough = bytes >= limits.bytes_min || limits.wait.is_zero() || fetch.asked.is_empty() || read.iter().any(PartitionRead::urgent);
+        // What stops short of what may be read, at the end of a segment or of a limit, does not grow by waiting.
+        let enough = bytes >= limits.bytes_min
+            || limits.wait.is_zero()
+            || fetch.asked.is_empty()
+            || read.iter().any(|read| read.urgent() || read.stops_short(limits.isolation));
         if enough {
             return read;
         }
@@ -183,4 +189,26 @@ fn respond(site: &Site, context: &Context, fetch: Fetch, read: Vec<PartitionRead
         }
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gnomon_protocol::{
+        messages::{
+            TopicName,
+            fetch_request::{FetchPartition, FetchTopic},
+        },
+        wire::StrBytes,
+    };
+
+    #[test]
+    fn what_a_session_remembers_keeps_no_request_in_memory() {
+        let frame = Bytes::from(b"orders".to_vec());
+        let topic = TopicName(StrBytes::from_utf8(frame.clone()).expect("text"));
+        let topic = FetchTopic::default().with_topic(topic).with_partitions(vec![FetchPartition::default()]);
+        let (asked, _) = partitions(FetchRequest::default().with_topics(vec![topic]));
+        assert_eq!(&*asked[0].topic, "orders");
+        assert!(frame.is_unique());
+    }
 }

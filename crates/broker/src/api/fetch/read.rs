@@ -11,7 +11,7 @@ use crate::{
     partitions::Unavailable,
     site::Site,
 };
-use gnomon_partition::{Handle, Offsets, Position, Read, ReadError, Standing};
+use gnomon_partition::{Handle, Isolation, Offsets, Position, Read, ReadError, Standing};
 use gnomon_protocol::{
     error_code::ErrorCode,
     fetch::FetchPartition,
@@ -108,6 +108,20 @@ impl PartitionRead {
     /// Bytes of records.
     pub fn bytes(&self) -> usize {
         self.range().map_or(0, |range| range.len)
+    }
+
+    /// Whether there are records, and more behind them that may be read.
+    pub fn stops_short(&self, isolation: Isolation) -> bool {
+        match self {
+            PartitionRead::Records(read) => {
+                let bound = match isolation {
+                    Isolation::ReadCommitted => read.offsets.last_stable,
+                    Isolation::ReadUncommitted | Isolation::LogEnd => read.offsets.high_watermark,
+                };
+                read.range.as_ref().is_some_and(|range| range.next_offset < bound)
+            }
+            PartitionRead::Diverging(..) | PartitionRead::Error(..) => false,
+        }
     }
 
     /// Whether the client must hear of it at once. A position that is not here yet is worth waiting for.
