@@ -202,7 +202,7 @@ fn story_copy_status_and_metrics() {
     let unknown = pair.b.gnomon(&["link", "status", "nobody", "--admin", &pair.b.admin]);
     assert!(!unknown.succeeded() && unknown.err.contains("nobody"), "{unknown:?}");
     let metrics = pair.b.metrics();
-    for name in ["shadow_lag", "lag_seconds", "total_bytes_fetched", "total_records_written", "shadow_topic_state"] {
+    for name in ["shadow_lag", "lag_seconds", "total_bytes_fetched", "total_records_written", "gaps", "gap_offsets", "shadow_topic_state"] {
         let name = format!("gnomon_shadow_link_{name}");
         assert!(metrics.lines().any(|line| line.starts_with(&name) && line.contains("from-a")), "{name} is not in\n{metrics}");
     }

@@ -15,13 +15,8 @@ use crate::{
 };
 use gnomon_catalog::{Action, CreateLinkError, Event, Image, Link, LinkId, LinkOutcome, LinkSource, Reply};
 use gnomon_client::BoxFuture;
-use gnomon_groups::{Event as GroupEvent, Name, SyncOffsets, SyncedPartition, TopicsDeleted};
-use gnomon_links::{
-    ConfigError, LinkConfig, LinkStatus,
-    config::SecretRef,
-    loss::{self, Loss},
-    parse_link_file,
-};
+use gnomon_groups::{Event as GroupEvent, Name, SyncEnded, SyncOffsets, SyncedPartition, TopicsDeleted};
+use gnomon_links::{ConfigError, LinkConfig, LinkStatus, config::SecretRef, loss::Loss, parse_link_file};
 use gnomon_machine::Now;
 use gnomon_partition::{Handle, PartitionId};
 use gnomon_protocol::ids::{TopicId, Uuid};
@@ -118,6 +113,19 @@ impl gnomon_replication::Site for SiteDoor {
         })
     }
 
+    fn sync_ended(&self, ended: SyncEnded) -> BoxFuture<'static, Result<(), Gone>> {
+        let groups = self.groups.clone();
+        Box::pin(async move {
+            let mut all = Ok(());
+            for coordinator in groups.all() {
+                let told = coordinator.submit(GroupEvent::SyncEnded(ended.clone())).await.and_then(gnomon_groups::Reply::into_done);
+                // One that does not answer keeps no other from being told.
+                all = all.and(told.map_err(|error| Gone { what: "a group machine", why: error.to_string() }));
+            }
+            all
+        })
+    }
+
     fn now(&self) -> Now {
         self.clock.now()
     }
@@ -210,9 +218,8 @@ pub fn status(site: &Site, link: &Link) -> Option<LinkStatus> {
 }
 
 /// What a failover would lose; `None` before links run.
-pub fn loss(site: &Site, link: &Link, topics: Option<&[String]>) -> Option<Loss> {
-    let status = status(site, link)?;
-    Some(loss::of(&status, topics, &[], Vec::new(), site.clock.now().wall.0))
+pub async fn loss(site: &Site, link: &Link, topics: Option<&[String]>) -> Option<Loss> {
+    site.links.get()?.loss(link.id, topics).await
 }
 
 /// Carries out what the catalog asks for, until the site stops. Each is harmless when repeated: the catalog asks again after a restart.

@@ -63,9 +63,10 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// A reader asks. An earlier ask of the same reader about the same thing stands while nothing has been said on it.
+    /// A reader asks. An earlier ask of the same reader about the same thing stands while nothing has been said on it, unless it was put before the
+    /// partition was opened anew.
     pub(crate) fn ask(&mut self, about: About, earlier: Option<Ask>) -> Ask {
-        let ask = match earlier.filter(|ask| !self.answered(about, *ask)) {
+        let ask = match earlier.filter(|ask| ask.0 <= self.count && !self.answered(about, *ask)) {
             Some(earlier) => earlier,
             None => {
                 self.count += 1;
@@ -172,6 +173,19 @@ mod tests {
         let second = asked.ask(About::End, Some(first));
         assert!(second > first, "what was said on the first says nothing on the request that comes now");
         assert_eq!(asked.end(second), None);
+    }
+
+    #[test]
+    fn an_ask_of_another_life_is_asked_anew() {
+        let mut before = Asked::default();
+        for _ in 0..10 {
+            before.ask(About::End, None);
+        }
+        let old = before.ask(About::End, None);
+        let mut asked = Asked::default();
+        let ask = asked.ask(About::End, Some(old));
+        asked.said(asked.question().expect("somebody asks"), word(5));
+        assert_eq!(asked.end(ask), Some(5));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
     flusher::Turn,
     ledger::{Ledger, OpenTxn},
     offsets::{Offsets, Watermarks},
-    producer::Producer,
+    producer::{LastMarker, Producer},
     rebuild::{self, LogFrom},
     role::{Fence, Origin, Role},
     settings::{Env, PartitionId, Settings, TimestampType},
@@ -371,6 +371,13 @@ impl Handle {
     /// The transactions that are open here.
     pub fn open_transactions(&self) -> Vec<OpenTxn> {
         self.0.view.read().ledger.open_transactions()
+    }
+
+    /// How the producer's last transaction here ended; `None` while one is open, and if none ever ended here as far as is known.
+    pub fn last_marker(&self, producer: ProducerId) -> Option<LastMarker> {
+        let view = self.0.view.read();
+        let open = view.ledger.txns.open_since(producer).is_some();
+        view.ledger.producers.get(producer).filter(|_| !open)?.last_marker
     }
 
     /// The idempotent producers known here, by id.

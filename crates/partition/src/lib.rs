@@ -46,7 +46,7 @@ pub use flusher::{Blocking, Flusher, THREADS_MAX};
 pub use handle::{Appended, CopiedTo, Cut, Handle};
 pub use ledger::OpenTxn;
 pub use offsets::Offsets;
-pub use producer::{Producer, Remembered, SequenceError};
+pub use producer::{LastMarker, Producer, Remembered, SequenceError};
 pub use reader::{Isolation, Read, TimedOffset};
 pub use role::{Fence, FenceRefusal, LinkLabel, Origin, Replica, Role, RoleRefusal, Writers};
 pub use settings::{Env, PartitionId, Settings, TimestampType};

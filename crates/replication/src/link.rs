@@ -60,6 +60,15 @@ pub(crate) struct TaskSeen {
     pub last_success_ms: Option<i64>,
 }
 
+/// Groups' positions at the source.
+#[derive(Clone, Debug)]
+pub(crate) struct GroupsSeen {
+    /// Wall milliseconds.
+    pub at_ms: i64,
+    /// By group; those that the link selects.
+    pub commits: BTreeMap<String, Vec<SourceCommit>>,
+}
+
 /// What a link's tasks share. It outlives them: the status shows what was seen last.
 pub(crate) struct LinkShared {
     pub id: LinkId,
@@ -78,8 +87,8 @@ pub(crate) struct LinkShared {
     pub tasks: Mutex<BTreeMap<Task, TaskSeen>>,
     /// Wall milliseconds.
     pub last_contact_ms: Mutex<Option<i64>>,
-    /// Group offsets as fetched last, for the last step of a failover.
-    pub group_offsets: Mutex<BTreeMap<String, Vec<SourceCommit>>>,
+    /// Group offsets as read last, for the last step of a failover. Nothing was read since the start if it is absent.
+    pub groups_seen: Mutex<Option<GroupsSeen>>,
     /// Own topics that the source shadows from us.
     pub shadowed_by_source: Mutex<BTreeSet<TopicId>>,
     /// Groups that read topics of this link and that it does not select.
@@ -101,11 +110,18 @@ impl LinkShared {
             progress: Mutex::default(),
             tasks: Mutex::default(),
             last_contact_ms: Mutex::default(),
-            group_offsets: Mutex::default(),
+            groups_seen: Mutex::default(),
             shadowed_by_source: Mutex::default(),
             unselected_groups: Mutex::default(),
             warnings: Mutex::default(),
         }
+    }
+
+    /// Takes over what was seen under other settings.
+    pub fn go_on_from(&self, before: &LinkShared) {
+        *self.progress.lock() = std::mem::take(&mut *before.progress.lock());
+        *self.groups_seen.lock() = before.groups_seen.lock().take();
+        *self.last_contact_ms.lock() = *before.last_contact_ms.lock();
     }
 
     /// What is known of a partition's copy.

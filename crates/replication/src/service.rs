@@ -8,13 +8,14 @@ use crate::{
     assign::{Job, Key},
     failover,
     link::{LinkRun, LinkShared, Running},
+    loss,
     progress::PartitionMetrics,
     site::Site,
     source::Connect,
     status,
 };
 use gnomon_catalog::{Action, Image, Link, LinkId, Topic};
-use gnomon_links::{LinkState, LinkStatus, TopicState};
+use gnomon_links::{LinkState, LinkStatus, TopicState, loss::Loss};
 use gnomon_protocol::ids::TopicId;
 use parking_lot::Mutex;
 use std::{
@@ -98,10 +99,10 @@ impl LinkService {
             if stale || !links.contains_key(id) {
                 let source = self.connect.connect(&link.config);
                 let shared = Arc::new(LinkShared::new(*id, link.config.clone(), self.site.clone(), source));
-                if let Some(before) = links.insert(*id, Entry { shared, run: None }) {
-                    let entry = links.get_mut(id).expect("inserted a line above");
-                    *entry.shared.progress.lock() = std::mem::take(&mut *before.shared.progress.lock());
+                if let Some(before) = links.get(id) {
+                    shared.go_on_from(&before.shared);
                 }
+                links.insert(*id, Entry { shared, run: None });
             }
             let Some(entry) = links.get_mut(id) else { continue };
             match change(link, entry) {
@@ -160,6 +161,14 @@ impl LinkService {
         let link = image.link(link)?;
         let shared = self.links.lock().get(&link.id).map(|entry| entry.shared.clone());
         Some(status::of(&image, link, shared.as_deref(), &*self.site))
+    }
+
+    /// What a failover of these topics of a link, or of all, would lose. `None` if there is no such link.
+    pub async fn loss(&self, link: LinkId, topics: Option<&[String]>) -> Option<Loss> {
+        let image = self.site.image();
+        let link = image.link(link)?;
+        let shared = self.links.lock().get(&link.id).map(|entry| entry.shared.clone());
+        Some(loss::of(&image, link, shared.as_deref(), &*self.site, topics).await)
     }
 
     /// All links, by name.

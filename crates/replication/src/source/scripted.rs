@@ -44,6 +44,8 @@ pub struct Cluster {
     pub topics: BTreeMap<String, ScriptedTopic>,
     /// Group to what it has committed.
     pub groups: BTreeMap<String, Vec<SourceCommit>>,
+    /// Every question about groups is answered with this code.
+    pub groups_error: Option<i16>,
     /// Nobody reaches it.
     pub down: bool,
     /// Fetches so far.
@@ -289,7 +291,13 @@ impl Source for Scripted {
     }
 
     fn groups(&self) -> BoxFuture<'_, Result<Vec<String>, ClientError>> {
-        Box::pin(async { self.ask(|cluster| cluster.groups.keys().cloned().collect()) })
+        Box::pin(async {
+            let listed = self.ask(|cluster| (cluster.groups_error, cluster.groups.keys().cloned().collect()))?;
+            match listed {
+                (None, groups) => Ok(groups),
+                (Some(code), _) => Err(refused_with("groups", code)),
+            }
+        })
     }
 
     fn group_offsets<'a>(&'a self, groups: &'a [String]) -> BoxFuture<'a, ByName<Vec<SourceCommit>>> {

@@ -5,7 +5,10 @@
 //! What the group machine does with it, live members and commits made here included, is its own.
 
 use super::{RoundError, after_round};
-use crate::{assign::Key, link::LinkShared};
+use crate::{
+    assign::Key,
+    link::{GroupsSeen, LinkShared},
+};
 use gnomon_catalog::{Image, Topic};
 use gnomon_client::{
     offsets::{LATEST, TopicPartition},
@@ -62,11 +65,12 @@ impl GroupSync {
         if !image.link(self.link.id).is_some_and(|link| link.runs()) {
             return Ok(());
         }
-        let t0 = self.link.site.now().mono.0;
+        let read_at = self.link.site.now();
+        let t0 = read_at.mono.0;
         let groups = self.link.source.groups().await?;
         let selected: Vec<String> = groups.iter().filter(|g| selects_group(&self.link.config.groups.filters, g)).cloned().collect();
         let commits = self.read(&selected).await?;
-        *self.link.group_offsets.lock() = commits.clone();
+        *self.link.groups_seen.lock() = Some(GroupsSeen { at_ms: read_at.wall.0, commits: commits.clone() });
         if self.anything_new(&image, &commits) {
             self.wait_for_data(t0).await?;
             // Topics may have failed over while we waited.
@@ -226,7 +230,14 @@ pub(crate) fn sync_event(link: &str, group: &str, commits: &[PlannedCommit], las
         leader_epoch: commit.leader_epoch,
         metadata: commit.metadata.as_deref().unwrap_or_default().into(),
     };
-    SyncOffsets { link: link.into(), group: group.into(), offsets: commits.iter().map(offset).collect(), complete: !last, last }
+    SyncOffsets {
+        link: link.into(),
+        group: group.into(),
+        offsets: commits.iter().map(offset).collect(),
+        complete: !last,
+        last,
+        validate_only: false,
+    }
 }
 
 /// Topics by id, for the last step of a failover.

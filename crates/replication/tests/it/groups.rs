@@ -61,6 +61,24 @@ async fn offsets_wait_for_their_data_and_then_for_no_longer_than_ten_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_read_before_the_source_died_is_applied_without_it() {
+    let world = World::start().await;
+    world.source.create("a_orders", Uuid::from_u128(1), 1);
+    world.source.partition("a_orders", 0, |p| p.append(&["x"]));
+    world.copied("a_orders", 0, 1).await;
+    world.source.partition("a_orders", 0, |p| {
+        p.error = Some(ErrorCode::KafkaStorageError.code());
+        (0..9).for_each(|_| p.append(&["x"]));
+    });
+    set_commits(&world, "a_reports", vec![commit("a_orders", 0, 10)]);
+    // It was read, and waits for data that will not come any more.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    world.source.set(|cluster| cluster.down = true);
+    assert_eq!(synced(&world, "a_reports", "a_orders", 0), None);
+    world.until("applied, clamped", Duration::from_secs(30), |w| synced(w, "a_reports", "a_orders", 0) == Some(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failover_writes_the_last_fetched_offsets() {
     let world = World::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 1);

@@ -7,5 +7,6 @@ mod failover;
 mod gap;
 mod groups;
 mod live;
+mod loss;
 mod site;
 mod source_restart;

@@ -2,7 +2,7 @@
 
 use gnomon_catalog::{Action, Catalog, Event, Image, LinkId, LinkSource, Register, Reply, Soft, Topic, Writers as May};
 use gnomon_client::BoxFuture;
-use gnomon_groups::{SyncOffsets, SyncedPartition};
+use gnomon_groups::{SkipReason, SyncEnded, SyncOffset, SyncOffsets, SyncOutcome, SyncedPartition};
 use gnomon_links::{ClientOptions, GroupSync, LinkConfig, LinkName, NameFilter, Start, TopicState, TopicSync};
 use gnomon_machine::{DurableRecord, Machine, Mono, Now, ReplyToken, Wall};
 use gnomon_partition::{Blocking, Env, Fence, Flusher, Handle, LinkLabel, PartitionId, Replica, Role, Settings, Writers};
@@ -35,8 +35,12 @@ pub struct TestSite {
     began: Instant,
     ids: AtomicU64,
     service: OnceLock<Arc<LinkService>>,
-    /// Every group sync that was asked for, in order.
+    /// Every group sync that was asked for, in order; those that only asked what would be are not among them.
     pub synced: Mutex<Vec<SyncOffsets>>,
+    /// Every end of syncing that was told, in order.
+    pub sync_ended: Mutex<Vec<SyncEnded>>,
+    /// Where groups stand that take no position from a link: by group.
+    pub stand: Mutex<BTreeMap<String, Option<i64>>>,
 }
 
 #[derive(Default)]
@@ -169,6 +173,8 @@ impl TestSite {
             ids: AtomicU64::new(1_000),
             service: OnceLock::new(),
             synced: Mutex::default(),
+            sync_ended: Mutex::default(),
+            stand: Mutex::default(),
         })
     }
 
@@ -252,8 +258,23 @@ impl Site for TestSite {
     }
 
     fn sync_offsets(&self, sync: SyncOffsets) -> BoxFuture<'static, Result<Vec<SyncedPartition>, Gone>> {
-        self.synced.lock().unwrap().push(sync);
-        Box::pin(async { Ok(Vec::new()) })
+        let stand = self.stand.lock().unwrap().get(&*sync.group).copied();
+        let answer = |offset: &SyncOffset| SyncedPartition {
+            topic: offset.topic.clone(),
+            partition: offset.partition,
+            outcome: if stand.is_some() { SyncOutcome::Skipped(SkipReason::Local) } else { SyncOutcome::Applied },
+            stands: stand.unwrap_or(Some(offset.offset)),
+        };
+        let answers = sync.offsets.iter().map(answer).collect();
+        if !sync.validate_only {
+            self.synced.lock().unwrap().push(sync);
+        }
+        Box::pin(async { Ok(answers) })
+    }
+
+    fn sync_ended(&self, ended: SyncEnded) -> BoxFuture<'static, Result<(), Gone>> {
+        self.sync_ended.lock().unwrap().push(ended);
+        Box::pin(async { Ok(()) })
     }
 
     fn now(&self) -> Now {
