@@ -48,9 +48,9 @@ pub enum DataDirError {
         source: io::Error,
     },
     /// Written by another version.
-    #[error("the data directory {path} has the format {found:?}; this version of Gnomon reads {FORMAT:?} only")]
+    #[error("{path} says {found:?}; this version of Gnomon reads data directories of format {FORMAT:?} only")]
     Format {
-        /// The directory.
+        /// The directory's format file.
         path: PathBuf,
         /// What its format file says.
         found: String,
@@ -66,12 +66,9 @@ impl DataDir {
         match read(&*disk, &path.join(FORMAT_FILE)).map_err(failed)? {
             None => disk.write_atomic(&path.join(FORMAT_FILE), FORMAT.as_bytes()).map_err(failed)?,
             Some(found) if found == FORMAT => {}
-            Some(found) => return Err(DataDirError::Format { path: path.to_owned(), found }),
+            Some(found) => return Err(DataDirError::Format { path: path.join(FORMAT_FILE), found }),
         }
-        let boot = match read(&*disk, &path.join(BOOT_FILE)).map_err(failed)? {
-            Some(boot_id) if Some(boot_id.as_str()) == disk.boot_id().as_deref() => Boot::Same,
-            _ => Boot::Other,
-        };
+        let boot = boot(&*disk, path).map_err(failed)?;
         Ok(DataDir { disk, path: path.to_owned(), boot, _lock: lock })
     }
 
@@ -87,6 +84,14 @@ impl DataDir {
             None => Ok(()),
         }
     }
+}
+
+/// Whether the kernel that wrote the directory still runs.
+pub fn boot(disk: &dyn Disk, path: &Path) -> io::Result<Boot> {
+    Ok(match read(disk, &path.join(BOOT_FILE))? {
+        Some(boot_id) if Some(boot_id.as_str()) == disk.boot_id().as_deref() => Boot::Same,
+        Some(_) | None => Boot::Other,
+    })
 }
 
 /// Makes the directory and the folder of the partitions, and their names durable: a log below makes only its own name so.

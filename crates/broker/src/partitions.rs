@@ -170,7 +170,7 @@ impl Partitions {
 }
 
 /// The partition that a folder of this name belongs to.
-fn partition_of(folder: &str) -> Option<PartitionId> {
+pub fn partition_of(folder: &str) -> Option<PartitionId> {
     let (topic_id, index) = folder.split_once('-')?;
     Some(PartitionId { topic_id: topic_id.parse().ok()?, index: index.parse().ok()? })
 }

@@ -74,13 +74,13 @@ pub enum StartError {
     #[error(transparent)]
     Link(#[from] shadow::LinkFileError),
     /// The metadata log was lost during the start.
-    #[error("the metadata log was lost during the start: see the log")]
-    Lost,
+    #[error("the metadata log was lost during the start: {0}")]
+    Lost(String),
 }
 
 impl From<Gone> for StartError {
-    fn from(Gone: Gone) -> Self {
-        StartError::Lost
+    fn from(gone: Gone) -> Self {
+        StartError::Lost(gone.to_string())
     }
 }
 
@@ -133,11 +133,13 @@ impl Broker {
         let partitions = Arc::new(Partitions::new(env, config.data.clone(), config.broker_id, defaults(&config)));
         let published = Arc::new(OnceLock::new());
         let (actions, to_do) = mpsc::unbounded_channel();
-        let (fail, failed) = mpsc::unbounded_channel();
+        let (fail, mut failed) = mpsc::unbounded_channel();
         let around = Surroundings { partitions: partitions.clone(), published: published.clone(), actions, failed: fail };
         let (catalog, catalog_task) = catalog::start(around, catalog_settings(&config), clock)?;
-        register(&catalog, &config, &listeners, &chance).await?;
-        let offsets_topic = offsets_topic(&catalog, &chance).await?;
+        let offsets_topic = begin(&catalog, &config, &listeners, &chance).await.map_err(|error| match failed.try_recv() {
+            Ok(why) => StartError::Lost(why),
+            Err(_) => error,
+        })?;
         let group_config = GroupConfig { initial_rebalance_delay_ms: config.group_initial_rebalance_delay_ms, ..GroupConfig::default() };
         let (groups, mut back) = GroupCoordinators::start(&partitions, offsets_topic, &group_config, clock)?;
         back.push(catalog_task);
@@ -278,6 +280,12 @@ fn epoch_policy() -> EpochPolicy {
     EpochPolicy::default()
 }
 
+/// What is recorded before anything is served: this start, and the topic of the groups, whose id is the answer.
+async fn begin(catalog: &CatalogHandle, config: &Config, listeners: &[Listener], chance: &Chance) -> Result<TopicId, StartError> {
+    register(catalog, config, listeners, chance).await?;
+    offsets_topic(catalog, chance).await
+}
+
 /// Records this start before anything is led.
 async fn register(catalog: &CatalogHandle, config: &Config, listeners: &[Listener], chance: &Chance) -> Result<(), StartError> {
     let endpoints = listeners.iter().map(|listener| {
@@ -294,14 +302,19 @@ async fn register(catalog: &CatalogHandle, config: &Config, listeners: &[Listene
     };
     match catalog.submit(Event::Register(register)).await? {
         Reply::Register(registered) => registered?,
-        _ => return Err(StartError::Lost),
+        _ => return Err(unexpected()),
     };
     // Planted fault for tests of durability: offsets that power loss took back come again under the same epoch.
     fail::fail_point!("same_epoch_after_restart", |_| Ok(()));
     match catalog.submit(Event::Incarnate).await? {
         Reply::Incarnate(Ok(_)) => Ok(()),
-        _ => Err(StartError::Lost),
+        _ => Err(unexpected()),
     }
+}
+
+/// The metadata machine gave the answer to another question.
+fn unexpected() -> StartError {
+    StartError::Lost("it gave an answer that fits no question".into())
 }
 
 /// The id of `__consumer_offsets`, made at the first start.
@@ -318,9 +331,9 @@ async fn offsets_topic(catalog: &CatalogHandle, chance: &Chance) -> Result<Topic
     match catalog.submit(Event::CreateTopics(event)).await? {
         Reply::CreateTopics(mut made) => match made.pop() {
             Some(creation) => Ok(creation.result?.id),
-            None => Err(StartError::Lost),
+            None => Err(unexpected()),
         },
-        _ => Err(StartError::Lost),
+        _ => Err(unexpected()),
     }
 }
 

@@ -1,5 +1,10 @@
 //! Looks into a data directory without its lock, also while a site is using it: reads what is whole, changes nothing.
 
+mod check;
+
+pub use check::{CheckedPartition, Checks};
+pub use gnomon_partition::inspect::{Snapshot, read_snapshot};
+
 use crate::{
     coordinators::catalog::METADATA_PARTITION,
     journal::{JournalError, ReadLog, Visit, visit_batch},
@@ -46,6 +51,14 @@ pub enum InspectError {
         name: String,
         /// Where.
         path: PathBuf,
+    },
+    /// A partition's log cannot be looked at.
+    #[error("cannot check {folder}: {why}")]
+    Log {
+        /// The partition's folder.
+        folder: PathBuf,
+        /// Why.
+        why: String,
     },
     /// The metadata log holds what this build does not know.
     #[error("cannot read the metadata in {path}: {why}")]
