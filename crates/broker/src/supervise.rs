@@ -17,7 +17,8 @@ use crate::{
     housekeeping,
     net::listener::{BindError, Listener, bind},
     partitions::Partitions,
-    replicated::Gone,
+    reopen::{self, Reopener},
+    replicated::NoReply,
     shadow,
     site::Site,
 };
@@ -75,11 +76,20 @@ pub enum StartError {
     /// The metadata log was lost during the start.
     #[error("the metadata log was lost during the start: see the log")]
     Lost,
+    /// The metadata log takes no records.
+    #[error("the start cannot be recorded: {why}")]
+    Unrecorded {
+        /// What its disk says.
+        why: Arc<str>,
+    },
 }
 
-impl From<Gone> for StartError {
-    fn from(Gone: Gone) -> Self {
-        StartError::Lost
+impl From<NoReply> for StartError {
+    fn from(no_reply: NoReply) -> Self {
+        match no_reply {
+            NoReply::Gone => StartError::Lost,
+            NoReply::Refused { why } => StartError::Unrecorded { why },
+        }
     }
 }
 
@@ -136,7 +146,8 @@ impl Broker {
         register(&catalog, &config, &listeners).await?;
         let offsets_topic = offsets_topic(&catalog).await?;
         let group_config = GroupConfig { initial_rebalance_delay_ms: config.group_initial_rebalance_delay_ms, ..GroupConfig::default() };
-        let (groups, mut back) = GroupCoordinators::start(&partitions, offsets_topic, &group_config, clock)?;
+        let reopener = Reopener::new(catalog.clone(), partitions.clone());
+        let (groups, mut back) = GroupCoordinators::start(&partitions, offsets_topic, &group_config, clock, &reopener)?;
         back.push(catalog_task);
 
         let info = SiteInfo {
@@ -162,6 +173,7 @@ impl Broker {
         let (stopping, stop) = watch::channel(false);
         back.push(tokio::spawn(shadow::carry_out(site.clone(), to_do)));
         back.push(tokio::spawn(housekeeping::run(site.clone(), data_dir.clone(), stop.clone())));
+        back.push(tokio::spawn(reopen::run(site.clone(), reopener, stop.clone())));
         let mut front: Vec<_> = listeners.into_iter().map(|listener| tokio::spawn(listener.accept(site.clone(), stop.clone()))).collect();
         front.push(tokio::spawn(admin::http::serve(admin_socket, site.clone(), stop)));
         Ok(Broker { site, info, stopping, front, back, failed: Mutex::new(failed), data_dir })

@@ -21,11 +21,20 @@ pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
 
-use gnomon_protocol::{messages::TopicName, wire::StrBytes};
+use crate::{error_code::Refusal, replicated::NoReply};
+use gnomon_protocol::{error_code::ErrorCode, messages::TopicName, wire::StrBytes};
 
 /// Text of ours as the protocol's strings are.
 fn text(text: impl Into<String>) -> StrBytes {
     StrBytes::from_string(text.into())
+}
+
+/// What a client is told whose change the metadata machine did not answer: that there is no machine, or why nothing can be recorded.
+fn unrecorded(no_reply: Option<NoReply>) -> (ErrorCode, Option<StrBytes>) {
+    match no_reply {
+        Some(refused @ NoReply::Refused { .. }) => (refused.code(), Some(text(refused.to_string()))),
+        Some(NoReply::Gone) | None => (ErrorCode::NotController, None),
+    }
 }
 
 /// A topic's name as the protocol has it.
