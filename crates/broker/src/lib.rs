@@ -17,6 +17,7 @@ pub mod inspect;
 mod journal;
 mod net;
 mod partitions;
+mod reopen;
 mod replicated;
 mod shadow;
 mod site;

@@ -7,7 +7,7 @@ use crate::{coordinators::catalog::METADATA_PARTITION, data_dir::PARTITIONS_FOLD
 use arc_swap::ArcSwap;
 use dashmap::{DashMap, Entry};
 use gnomon_catalog::{Image, Partition as PartitionRecord, SiteDefaults, TimestampType, Topic, Writers as WritersView};
-use gnomon_partition::{Env, Fence, Handle, LinkLabel, OpenError, PartitionId, Replica, Role, Settings, Writers};
+use gnomon_partition::{Env, Fence, Handle, LinkLabel, OpenError, PartitionId, ReopenError, Replica, Role, Settings, Writers};
 use gnomon_protocol::ids::TopicId;
 use gnomon_storage::LogOptions;
 use std::{
@@ -32,6 +32,17 @@ pub enum Unavailable {
     /// Its log cannot be opened.
     #[error(transparent)]
     Open(Box<OpenError>),
+}
+
+/// Why a partition that a disk error closed is not open again.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReopened {
+    /// It is gone.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// It cannot be opened now.
+    #[error(transparent)]
+    Reopen(#[from] ReopenError),
 }
 
 /// Segments of the site's own logs.
@@ -83,13 +94,50 @@ impl Partitions {
         match self.open.entry(id) {
             Entry::Occupied(entry) => Ok(entry.get().clone()),
             Entry::Vacant(entry) => {
-                let image = self.image.load();
-                let topic = image.topic(topic_id).ok_or(Unavailable::UnknownTopicId)?;
-                let record = topic.partition(index).ok_or(Unavailable::UnknownPartition)?;
-                let opened = self.open(id, role(&image, topic, record, self.broker_id), settings(topic, record, &self.defaults));
-                Ok(entry.insert(opened?).clone())
+                let (role, settings) = self.published(id)?;
+                Ok(entry.insert(self.open(id, role, settings)?).clone())
             }
         }
+    }
+
+    /// The role and the settings that the image gives a partition.
+    fn published(&self, id: PartitionId) -> Result<(Role, Settings), Unavailable> {
+        let image = self.image.load();
+        let topic = image.topic(id.topic_id).ok_or(Unavailable::UnknownTopicId)?;
+        let record = topic.partition(id.index).ok_or(Unavailable::UnknownPartition)?;
+        Ok((role(&image, topic, record, self.broker_id), settings(topic, record, &self.defaults)))
+    }
+
+    /// Opens a partition again that a disk error closed, and puts it in the place of `failed`. Blocking.
+    pub fn reopen(&self, failed: &Handle) -> Result<Handle, NotReopened> {
+        let id = failed.id();
+        let (role, settings) = self.published(id)?;
+        let successor = failed.reopen(role, settings)?;
+        match self.open.entry(id) {
+            Entry::Occupied(mut entry) if entry.get().is(failed) => {
+                // What was published meanwhile has reached its predecessor only.
+                let (role, settings) = self.published(id)?;
+                successor.set_settings(settings);
+                if successor.role() != role {
+                    successor.set_role(role);
+                }
+                entry.insert(successor.clone());
+            }
+            Entry::Occupied(_) | Entry::Vacant(_) => return Err(Unavailable::UnknownPartition.into()),
+        }
+        failed.succeeded_by(&successor);
+        Ok(successor)
+    }
+
+    /// Partitions that a disk error closed and that no machine of the site writes: its driver looks after its own.
+    pub fn failed(&self) -> Vec<Handle> {
+        let failed = |handle: &Handle| handle.failed().is_some() && handle.role().writers != Writers::Site;
+        self.open.iter().filter(|entry| failed(entry.value())).map(|entry| entry.value().clone()).collect()
+    }
+
+    /// How many partitions take no writes after a disk error.
+    pub fn closed_count(&self) -> usize {
+        self.open.iter().filter(|entry| entry.value().failed().is_some()).count()
     }
 
     /// Opens a partition that no image knows: the catalog's own.

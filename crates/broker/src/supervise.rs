@@ -17,7 +17,8 @@ use crate::{
     housekeeping,
     net::listener::{BindError, Listener, bind},
     partitions::Partitions,
-    replicated::Gone,
+    reopen::{self, Reopener},
+    replicated::NoReply,
     shadow,
     site::Site,
     world::{Chance, World},
@@ -76,11 +77,20 @@ pub enum StartError {
     /// The metadata log was lost during the start.
     #[error("the metadata log was lost during the start: {0}")]
     Lost(String),
+    /// The metadata log takes no records.
+    #[error("the start cannot be recorded: {why}")]
+    Unrecorded {
+        /// What its disk says.
+        why: Arc<str>,
+    },
 }
 
-impl From<Gone> for StartError {
-    fn from(gone: Gone) -> Self {
-        StartError::Lost(gone.to_string())
+impl From<NoReply> for StartError {
+    fn from(no_reply: NoReply) -> Self {
+        match no_reply {
+            NoReply::Gone => StartError::Lost(no_reply.to_string()),
+            NoReply::Refused { why } => StartError::Unrecorded { why },
+        }
     }
 }
 
@@ -141,7 +151,8 @@ impl Broker {
             Err(_) => error,
         })?;
         let group_config = GroupConfig { initial_rebalance_delay_ms: config.group_initial_rebalance_delay_ms, ..GroupConfig::default() };
-        let (groups, mut back) = GroupCoordinators::start(&partitions, offsets_topic, &group_config, clock)?;
+        let reopener = Reopener::new(catalog.clone(), partitions.clone());
+        let (groups, mut back) = GroupCoordinators::start(&partitions, offsets_topic, &group_config, clock, &reopener)?;
         back.push(catalog_task);
 
         let info = SiteInfo {
@@ -170,6 +181,7 @@ impl Broker {
         let (stopping, stop) = watch::channel(false);
         back.push(tokio::spawn(shadow::carry_out(site.clone(), to_do)));
         back.push(tokio::spawn(housekeeping::run(site.clone(), data_dir.clone(), stop.clone())));
+        back.push(tokio::spawn(reopen::run(site.clone(), reopener, stop.clone())));
         let places = Arc::new(Semaphore::new(connections_max(getrlimit(Resource::Nofile).current)));
         let accept = |listener: Listener| tokio::spawn(listener.accept(site.clone(), places.clone(), stop.clone()));
         let mut front: Vec<_> = listeners.into_iter().map(accept).collect();

@@ -51,6 +51,13 @@ pub struct Soft {
     pub(crate) failovers: Failovers,
 }
 
+impl Soft {
+    /// Nothing is under way.
+    pub fn new(settings: Settings) -> Soft {
+        Soft { settings, ..Soft::default() }
+    }
+}
+
 impl Machine for Catalog {
     type Durable = Image;
     type Soft = Soft;

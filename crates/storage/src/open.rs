@@ -184,7 +184,11 @@ pub(crate) fn open(
     let boot = if distrust { Boot::Other } else { boot };
     let (checkpoint, damaged_checkpoint) = match checkpoint::load(&*disk, &dir)? {
         OnDisk::Valid(checkpoint) => (Some(*checkpoint), false),
-        OnDisk::Absent => (None, false),
+        OnDisk::Absent => {
+            // Whoever made the log may have come no further: nothing vouches for the names.
+            sync_names(&*disk, &dir)?;
+            (None, false)
+        }
         OnDisk::Damaged => {
             tracing::error!(dir = %dir.display(), "checkpoint is damaged: everything is scanned, and the log's start may be an earlier one");
             (None, true)
@@ -292,6 +296,12 @@ fn without_segments(
         None => lost("there is only a checkpoint, and it is damaged".into()),
     };
     Err(LogError::Io { what: "find a segment in", path: dir, source })
+}
+
+/// Makes the names of a log's files and its own durable.
+fn sync_names(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    [Some(dir), parent].into_iter().flatten().try_for_each(|dir| disk.sync_dir(dir).map_err(LogError::io("sync directory", dir)))
 }
 
 fn report(log: &Log, recovered: &Recovery) {
@@ -406,7 +416,8 @@ impl Opener<'_> {
     fn content(&self, len: u64, end: Offset, max_timestamp: i64, verified: Verified) -> Content {
         let durable = end <= self.flushed;
         let synced = Synced { generation: 0, len: if durable { len } else { 0 } };
-        Content { len, end, max_timestamp, synced, name_synced: durable, verified }
+        // Of an empty segment nothing was ever flushed, its name neither.
+        Content { len, end, max_timestamp, synced, name_synced: durable && len > 0, verified }
     }
 
     fn scan(

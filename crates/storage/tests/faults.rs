@@ -318,3 +318,68 @@ fn what_was_durable_is_not_cut_when_a_log_is_opened_again_though_no_checkpoint_s
     let (batches, damaged) = read_all(&opened.log.reader(), 0, 4, 1 << 20);
     assert_eq!((batches.len(), damaged), (3, vec![(1, 2)]));
 }
+
+/// A process that made a log and died before its names were durable: whoever comes next makes them so.
+#[test]
+fn the_names_of_a_log_whose_maker_died_become_durable() {
+    let disk = || {
+        let disk = MemDisk::new();
+        disk.create_dir_all(Path::new("/data")).expect("made");
+        disk.sync_dir(Path::new("/")).expect("synced");
+        disk
+    };
+    let whole = disk();
+    let before = whole.calls();
+    drop(Log::create(Arc::new(whole.clone()), dir(), small_segments(), 0).expect("created"));
+    for (at, seed) in (before..whole.calls()).flat_map(|at| (0..20).map(move |seed| (at, seed))) {
+        let disk = disk();
+        disk.fail_calls(at..u64::MAX);
+        assert!(Log::create(Arc::new(disk.clone()), dir(), small_segments(), 0).is_err());
+        disk.heal();
+        let mut log = match Log::exists(&disk, &dir()).expect("looked") {
+            true => Log::open(Arc::new(disk.clone()), dir(), small_segments(), Boot::Same).expect("opened").log,
+            false => Log::create(Arc::new(disk.clone()), dir(), small_segments(), 0).expect("created"),
+        };
+        survives(&disk, &mut log, seed);
+    }
+}
+
+/// The same for a segment behind others, when the checkpoint vouches for everything before it.
+#[test]
+fn the_name_of_a_segment_whose_maker_died_becomes_durable() {
+    for seed in 0..40 {
+        let disk = MemDisk::new();
+        let mut log = Log::create(Arc::new(disk.clone()), dir(), small_segments(), 0).expect("created");
+        while log.segments().len() == 1 {
+            let point = log.flush_point();
+            point.sync().expect("synced");
+            log.flushed_to(&point);
+            log.checkpoint(CheckpointExtra::default()).expect("written");
+            let next = batch(log.end(), 1, 150, log.end() as u64);
+            if log.size_bytes() + next.total_bytes() as u64 > small_segments().segment_bytes {
+                // The first segment's index, which is not fatal, and the batch.
+                disk.fail_next(Fault::Write);
+                disk.fail_next(Fault::Write);
+                log.append(&[next]).expect_err("fails in the second segment");
+            } else {
+                log.append(&[next]).expect("appended");
+            }
+        }
+        drop(log);
+        let mut log = Log::open(Arc::new(disk.clone()), dir(), small_segments(), Boot::Same).expect("opened").log;
+        assert_eq!(log.segments().last().expect("two").bytes, 0, "made, and nothing written");
+        survives(&disk, &mut log, seed);
+    }
+}
+
+/// What is flushed now is there after a power loss.
+fn survives(disk: &MemDisk, log: &mut Log, seed: u64) {
+    let end = log.end();
+    log.append(&[batch(end, 1, 150, 9)]).expect("appended");
+    let point = log.flush_point();
+    point.sync().expect("synced");
+    assert_eq!(log.flushed_to(&point), end + 1);
+    disk.power_loss(seed);
+    let opened = Log::open(Arc::new(disk.clone()), dir(), small_segments(), Boot::Other).expect("opened");
+    assert_eq!((opened.log.end(), opened.recovered.damaged), (end + 1, vec![]), "seed {seed}");
+}

@@ -3,7 +3,14 @@
 use gnomon_broker::{Broker, RawConfig, StartError, World};
 use gnomon_client::{Client, Config, Tcp};
 use gnomon_storage::{Disk, MemDisk};
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    path::PathBuf,
+    pin::pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 use tokio::runtime::{Builder, Runtime};
 
 /// How long a killed site's tasks may take to notice.
@@ -16,6 +23,8 @@ pub struct Site {
     runtime: Option<Runtime>,
     kafka: String,
     disk: MemDisk,
+    /// What the broker said when it could go on no longer.
+    failure: Mutex<Option<String>>,
 }
 
 impl Site {
@@ -38,7 +47,7 @@ impl Site {
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let broker = runtime.block_on(Broker::start(config, World::real(shared)))?;
         let kafka = broker.info().kafka.clone();
-        Ok(Site { broker: Some(broker), runtime: Some(runtime), kafka, disk: disk.clone() })
+        Ok(Site { broker: Some(broker), runtime: Some(runtime), kafka, disk: disk.clone(), failure: Mutex::default() })
     }
 
     /// Where Kafka clients connect.
@@ -49,6 +58,17 @@ impl Site {
     /// A client of ours for this site.
     pub fn client(&self) -> Client {
         Client::new(Config::to([self.kafka.clone()]), Arc::new(Tcp))
+    }
+
+    /// Why the site can go on no longer, if it cannot: a process would end with this sentence.
+    pub fn failure(&self) -> Option<String> {
+        let mut failure = self.failure.lock().expect("nobody panics with it");
+        if failure.is_none()
+            && let Poll::Ready(why) = pin!(self.broker.as_ref()?.failed()).poll(&mut Context::from_waker(Waker::noop()))
+        {
+            *failure = Some(why);
+        }
+        failure.clone()
     }
 
     /// The power goes, at once: what was not synced is kept, lost or torn by `seed`.

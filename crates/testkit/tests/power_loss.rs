@@ -4,22 +4,18 @@
 //! the site comes back on what is left. Nothing acknowledged with acks=all is lost, nothing that a consumer saw, no commit, no topic; and no offset is
 //! used again under the same epoch. The planted faults prove that the test would see it.
 
+mod common;
+
+use common::*;
 use gnomon_client::{
     Client, Topics,
-    admin::NewTopic,
-    fetcher::{FetchOptions, FetchPosition, FetchTarget, Fetcher},
     groups::{CommittedOffset, GroupOffsets},
     produce::Acks,
 };
-use gnomon_protocol::{
-    batch::{BatchBuilder, BatchView, records},
-    ids::{BatchEpoch, LeaderEpoch, Offset},
-};
-
+use gnomon_protocol::ids::{LeaderEpoch, Offset};
 use gnomon_testkit::{Acked, History, MemDisk, Site, Violation};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::collections::BTreeMap;
-use tokio::runtime::Runtime;
 
 const TOPIC: &str = "orders";
 const GROUP: &str = "readers";
@@ -35,73 +31,15 @@ struct Told {
     written: u64,
 }
 
-fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
-}
-
-async fn make_topic(client: &Client, name: &str) {
-    // Its records carry the time of 2023: retention must not take them while they are counted.
-    let configs = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
-    let topic = NewTopic { name: name.into(), partitions: 1, replication_factor: -1, configs };
-    let outcome = client.create_topics(&[topic], false).await.expect("an answer");
-    assert_eq!(outcome[0].error, None);
-}
-
-async fn epoch(client: &Client) -> i32 {
-    let metadata = client.metadata(Topics::Names(vec![TOPIC.into()]), false).await.expect("metadata");
-    metadata.topics[TOPIC].partitions[&0].leader_epoch.0
-}
-
-fn batch(values: &[String], producer: Option<(i64, i32)>) -> bytes::Bytes {
-    let mut builder = BatchBuilder::new(1_700_000_000_000);
-    if let Some((id, sequence)) = producer {
-        builder = builder.producer(id, 0, sequence);
-    }
-    for value in values {
-        builder.push(1_700_000_000_000, Some(b"key"), Some(value.as_bytes()), &[]);
-    }
-    builder.build().expect("a batch")
-}
-
-/// Everything in the partition: offset, epoch of its batch, value.
-async fn read(client: &Client) -> Vec<(Offset, i32, String)> {
-    let metadata = client.metadata(Topics::Names(vec![TOPIC.into()]), false).await.expect("metadata");
-    let topic = &metadata.topics[TOPIC];
-    let mut fetcher = Fetcher::new(
-        client.dedicated(topic.partitions[&0].leader.expect("a leader")).await.expect("a connection"),
-        FetchOptions::default(),
-    );
-    let target = FetchTarget { topic: TOPIC.into(), topic_id: topic.id.expect("an id"), partition: 0 };
-    let (mut next, mut found) = (0, Vec::new());
-    loop {
-        let position = FetchPosition { offset: next, current_leader_epoch: LeaderEpoch::NONE, last_fetched_epoch: BatchEpoch::NONE };
-        fetcher.send(&BTreeMap::from([(target.clone(), position)])).await.expect("sent");
-        let Some(fetched) = fetcher.receive().await.expect("an answer").pop() else { return found };
-        assert_eq!(fetched.error, None, "fetch at {next}");
-        let mut bytes = fetched.records;
-        while let Some(batch) = BatchView::parse_first(&mut bytes).expect("a batch") {
-            for record in records(&batch, 1 << 20).expect("records") {
-                let record = record.expect("a record");
-                let value = String::from_utf8(record.value.expect("a value").to_vec()).expect("text");
-                found.push((record.offset, batch.header().leader_epoch.0, value));
-            }
-            next = batch.header().next_offset();
-        }
-        if next >= fetched.high_watermark {
-            return found;
-        }
-    }
-}
-
 /// One life of the site: everything that clients are told goes into `told`.
 async fn live(client: &Client, told: &mut Told, random: &mut StdRng) {
-    let epoch = epoch(client).await;
+    let epoch = epoch(client, TOPIC).await;
     for _ in 0..random.random_range(3..12) {
         match random.random_range(0..7) {
             0..=2 => write(client, told, random, epoch).await,
             3 => write_idempotent(client, told, epoch).await,
             4 => {
-                for (offset, _, value) in read(client).await {
+                for (offset, _, value) in read(client, TOPIC).await {
                     told.history.saw(offset, &value);
                 }
             }
@@ -155,7 +93,7 @@ async fn check(client: &Client, told: &Told) -> Vec<String> {
         wrong.push(format!("topic {TOPIC} is gone"));
         return wrong;
     }
-    wrong.extend(told.history.check(&read(client).await).iter().map(|violation: &Violation| format!("{violation:?}")));
+    wrong.extend(told.history.check(&read(client, TOPIC).await).iter().map(|violation: &Violation| format!("{violation:?}")));
     if let Some(promised) = told.committed {
         let fetched = client.fetch_group_offsets(&[GROUP.to_owned()]).await.expect("an answer");
         let found = fetched[GROUP].as_ref().expect("offsets").get(&(TOPIC.to_owned(), 0)).map(|commit| commit.offset);

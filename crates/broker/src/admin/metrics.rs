@@ -86,6 +86,7 @@ impl Snapshot {
             ("gnomon_topics", "Topics of this site, shadows and internal ones included", image.topics.len()),
             ("gnomon_partitions", "Partitions of all topics", partitions),
             ("gnomon_partitions_open", "Partitions in use since the start", self.site.partitions.all_open().len()),
+            ("gnomon_partitions_closed", "Partitions that take no writes after a disk error", self.site.partitions.closed_count()),
             ("gnomon_fetch_sessions", "Incremental fetch sessions kept", self.site.fetch_sessions.count()),
         ];
         for (name, help, value) in gauges {

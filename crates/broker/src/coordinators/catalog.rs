@@ -4,9 +4,9 @@ use crate::{
     clock::Clock,
     journal::{JournalError, PartitionJournal},
     partitions::{Partitions, Unavailable, internal_log},
-    replicated::{Gone, Host, RebuildError, Replicated, Submit},
+    replicated::{Host, NoReply, RebuildError, Replicated, Submit},
 };
-use gnomon_catalog::{Action, Catalog, Event, Image, Reply, Settings};
+use gnomon_catalog::{Action, Catalog, Event, Image, Reply, Settings, Soft};
 use gnomon_partition::{PartitionId, Replica, Role, Settings as LogSettings, Writers};
 use gnomon_protocol::ids::{LeaderEpoch, Uuid};
 use std::sync::{Arc, OnceLock};
@@ -35,7 +35,7 @@ impl CatalogHandle {
     }
 
     /// Asks for a change; answered when it is durable and published.
-    pub async fn submit(&self, event: Event) -> Result<Reply, Gone> {
+    pub async fn submit(&self, event: Event) -> Result<Reply, NoReply> {
         self.submit.submit(event).await
     }
 }
@@ -49,10 +49,15 @@ pub struct CatalogHost {
     published: Arc<OnceLock<Published>>,
     actions: mpsc::UnboundedSender<Action>,
     failed: mpsc::UnboundedSender<String>,
+    settings: Settings,
 }
 
 impl Host<Catalog> for CatalogHost {
     type Snapshot = Arc<Image>;
+
+    fn fresh(&self) -> Soft {
+        Soft::new(self.settings.clone())
+    }
 
     fn capture(&self, durable: &Image) -> Arc<Image> {
         Arc::new(durable.clone())
@@ -116,9 +121,10 @@ pub fn start(around: Surroundings, settings: Settings, clock: Clock) -> Result<(
         writers: Writers::Site,
     };
     let handle = partitions.open(METADATA_PARTITION, role(0), log)?;
-    let host = CatalogHost { partitions: partitions.clone(), published, actions, failed };
-    let mut machine = Replicated::<Catalog, _, _>::rebuild(PartitionJournal::new(METADATA_TOPIC.into(), handle.clone()), host, clock)?;
-    machine.soft_mut().settings = settings;
+    let host = CatalogHost { partitions: partitions.clone(), published, actions, failed, settings };
+    // Its own epoch is recorded in itself: a lost one ends the process.
+    let journal = PartitionJournal::new(METADATA_TOPIC.into(), handle.clone(), None);
+    let machine = Replicated::<Catalog, _, _>::rebuild(journal, host, clock)?;
     // Offsets that power loss took back are not used again under the same epoch.
     handle.set_role(role(machine.durable().incarnation + 1));
     let (submit, run) = machine.start();
