@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn an_error_code_has_its_name() {
         assert!(error("creating", 0).is_ok());
-        for (code, name) in [(36, "already exists"), (12345, "Unknown")] {
+        for (code, name) in [(36, "AlreadyExists"), (12345, "Unknown")] {
             let said = error("creating", code).expect_err("an error").to_string();
             assert!(said.starts_with(&format!("creating: Kafka error {code}, ")) && said.contains(name), "{said}");
         }
