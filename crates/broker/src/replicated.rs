@@ -76,6 +76,8 @@ pub struct Replicated<M: Machine, J: Journal, H: Host<M>> {
     callers: HashMap<ReplyToken, oneshot::Sender<M::Reply>>,
     next_token: u64,
     outstanding: VecDeque<Outstanding<M, H::Snapshot>>,
+    /// The journal ends in a snapshot that a crash cut short: what comes next must be told apart from it.
+    unfinished_snapshot: bool,
     /// Where the next snapshot's first marker was put, until the log is trimmed to it.
     trim_when_durable: Option<(LogPos, LogPos)>,
     /// Size of the state as last written.
@@ -115,12 +117,9 @@ where
     J: Journal + Sync,
     H: Host<M>,
 {
-    /// Rebuilds the machine's state from its journal.
-    pub fn rebuild(mut journal: J, host: H, clock: Clock) -> Result<Self, RebuildError> {
+    /// Rebuilds the machine's state from its journal, and writes nothing: under which epoch it may be written is perhaps only known from that state.
+    pub fn rebuild(journal: J, host: H, clock: Clock) -> Result<Self, RebuildError> {
         let (durable, unfinished_snapshot) = read_durable::<M>(&journal)?;
-        if unfinished_snapshot {
-            journal.append(&[Marker::Abandoned.encode()], clock.now().wall.0)?;
-        }
         let snapshot_bytes = encoded_bytes::<M>(&M::snapshot(&durable));
         let bytes_since_snapshot = journal.bytes();
         Ok(Replicated {
@@ -132,6 +131,7 @@ where
             callers: HashMap::new(),
             next_token: 1,
             outstanding: VecDeque::new(),
+            unfinished_snapshot,
             trim_when_durable: None,
             snapshot_bytes,
             bytes_since_snapshot,
@@ -164,6 +164,9 @@ where
     }
 
     async fn serve(&mut self, inbox: &mut mpsc::Receiver<(M::Event, oneshot::Sender<M::Reply>)>) -> Result<(), JournalError> {
+        if std::mem::take(&mut self.unfinished_snapshot) {
+            self.journal.append(&[Marker::Abandoned.encode()], self.clock.now().wall.0)?;
+        }
         self.host.publish(self.host.capture(&self.durable));
         let effects = M::led(&self.durable, &mut self.soft, self.clock.now());
         self.apply(effects)?;

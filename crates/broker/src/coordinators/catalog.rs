@@ -123,3 +123,59 @@ pub fn start(around: Surroundings, settings: Settings, clock: Clock) -> Result<(
     let (submit, run) = machine.start();
     Ok((CatalogHandle { submit, partitions }, tokio::spawn(run)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Journal;
+    use bytes::Bytes;
+    use gnomon_catalog::{Register, SiteDefaults};
+    use gnomon_machine::EncodedRecord;
+    use gnomon_partition::{Blocking, Env, Flusher};
+    use gnomon_storage::{Boot, MemDisk};
+    use std::path::PathBuf;
+
+    fn partitions(disk: &MemDisk) -> Arc<Partitions> {
+        let flusher = Flusher::start(Blocking::Pool { threads: 1 }).expect("a flusher");
+        let env = Env { disk: Arc::new(disk.clone()), flusher, boot: Boot::Same };
+        Arc::new(Partitions::new(env, PathBuf::from("/data"), 0, SiteDefaults::default()))
+    }
+
+    /// One life of the catalog; gives its incarnation.
+    async fn live(disk: &MemDisk) -> u64 {
+        let (actions, _to_do) = mpsc::unbounded_channel();
+        let (failed, _failures) = mpsc::unbounded_channel();
+        let around = Surroundings { partitions: partitions(disk), published: Arc::default(), actions, failed };
+        let (catalog, task) = start(around, Settings::default(), Clock::start()).expect("it starts");
+        let register = Register {
+            fresh_cluster_id: Uuid::from_u128(1),
+            name: "a".into(),
+            broker_id: 0,
+            producer_tag: 1,
+            owns: Vec::new(),
+            endpoints: Vec::new(),
+        };
+        catalog.submit(Event::Register(register)).await.expect("registered");
+        catalog.submit(Event::Incarnate).await.expect("incarnated");
+        let incarnation = catalog.image().incarnation;
+        drop(catalog);
+        task.await.expect("a clean end");
+        incarnation
+    }
+
+    /// A crash between the first and the last batch of a snapshot leaves its first marker. The next start says that it counts for nothing, and it says
+    /// so under its own epoch.
+    #[tokio::test]
+    async fn a_snapshot_that_was_cut_short_does_not_stop_the_start() {
+        let disk = MemDisk::new();
+        let before = [live(&disk).await, live(&disk).await];
+        assert_eq!(before, [1, 2]);
+        let role = Role { replica: Replica::Leader(LeaderEpoch(2)), writers: Writers::Site };
+        let handle = partitions(&disk).open(METADATA_PARTITION, role, LogSettings::named(METADATA_TOPIC)).expect("opened");
+        let begin = EncodedRecord { key: Some(Bytes::from_static(b"GM\x01")), value: Some(Bytes::new()) };
+        PartitionJournal::new(METADATA_TOPIC.into(), handle.clone()).append(&[begin], 0).expect("appended");
+        handle.flush().await.expect("durable");
+        drop(handle);
+        assert_eq!([live(&disk).await, live(&disk).await], [3, 4]);
+    }
+}
