@@ -9,7 +9,10 @@ use crate::{
 use gnomon_catalog::{Action, Catalog, Event, Image, Reply, Settings};
 use gnomon_partition::{PartitionId, Replica, Role, Settings as LogSettings, Writers};
 use gnomon_protocol::ids::{LeaderEpoch, Uuid};
-use std::sync::{Arc, OnceLock};
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 /// The metadata log's name.
@@ -98,6 +101,17 @@ pub enum CatalogError {
     /// Its log cannot be replayed.
     #[error("cannot rebuild the site's metadata: {0}")]
     Rebuild(#[from] RebuildError),
+    /// The data directory cannot be looked through.
+    #[error("cannot look for partitions: {0}")]
+    Look(#[source] io::Error),
+    /// There are data, and nothing that says whose they are: as files of deleted topics they would be removed.
+    #[error(
+        "{METADATA_TOPIC} is empty or missing, but there are files of {partitions} partitions beside it. Bring its folder back, or give an empty data          directory; this one would be taken for a new site's, and the files for those of deleted topics"
+    )]
+    Missing {
+        /// How many there are.
+        partitions: usize,
+    },
 }
 
 /// Rebuilds the catalog and starts it.
@@ -117,6 +131,12 @@ pub fn start(around: Surroundings, settings: Settings, clock: Clock) -> Result<(
     let handle = partitions.open(METADATA_PARTITION, role(0), log)?;
     let host = CatalogHost { partitions: partitions.clone(), published, actions, failed };
     let mut machine = Replicated::<Catalog, _, _>::rebuild(PartitionJournal::new(METADATA_TOPIC.into(), handle.clone()), host, clock)?;
+    if machine.durable().site.is_none() {
+        match partitions.count_on_disk().map_err(CatalogError::Look)? {
+            0 => {}
+            partitions => return Err(CatalogError::Missing { partitions }),
+        }
+    }
     machine.soft_mut().settings = settings;
     // Offsets that power loss took back are not used again under the same epoch.
     handle.set_role(role(machine.durable().incarnation + 1));
