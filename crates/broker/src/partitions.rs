@@ -183,12 +183,25 @@ impl Partitions {
         }
     }
 
+    /// How many partitions besides the catalog's own have files here.
+    pub fn count_on_disk(&self) -> io::Result<usize> {
+        Ok(self.on_disk()?.len())
+    }
+
+    fn on_disk(&self) -> io::Result<Vec<PartitionId>> {
+        match self.env.disk.list(&self.folder.join(PARTITIONS_FOLDER)) {
+            Ok(folders) => Ok(folders.iter().filter_map(|folder| partition_of(folder)).filter(|id| *id != METADATA_PARTITION).collect()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes what a deletion left behind that was cut short: folders of topics that are not there. A folder is made at a partition's first write,
     /// when its topic has been published; so the image is looked at after the folders.
     pub fn remove_orphans(&self) -> io::Result<()> {
-        let folders = self.env.disk.list(&self.folder.join(PARTITIONS_FOLDER))?;
+        let found = self.on_disk()?;
         let image = self.image.load();
-        for id in folders.iter().filter_map(|folder| partition_of(folder)).filter(|id| *id != METADATA_PARTITION) {
+        for id in found {
             if image.topic(id.topic_id).is_none() {
                 info!(partition = %id, "removing the files of a topic that was deleted");
                 self.env.disk.remove_dir_all(&partition_folder(&self.folder, id))?;
