@@ -3,7 +3,7 @@
 //! A machine's driver knows positions only as [`LogPos`]: nothing but their order means anything, so that a log replicated by several
 //! brokers can take this one's place. Not here: what records mean.
 
-use crate::reopen::Reopener;
+use crate::{coordinators::groups::OFFSETS_TOPIC, reopen::Reopener};
 use bytes::Bytes;
 use gnomon_machine::{EncodedRecord, UnreadableRecord};
 use gnomon_partition::{Handle, Isolation, Origin};
@@ -119,6 +119,8 @@ impl PartitionJournal {
 
 impl Journal for PartitionJournal {
     fn append(&mut self, records: &[EncodedRecord], wall_ms: i64) -> Result<LogPos, JournalError> {
+        // Planted fault for tests of durability: a group's commit is answered and stands nowhere.
+        fail::fail_point!("lose_group_commit", self.name.starts_with(OFFSETS_TOPIC), |_| Ok(self.end()));
         let mut builder = BatchBuilder::new(wall_ms);
         for record in records {
             builder.push(wall_ms, record.key.as_deref(), record.value.as_deref(), &[]);
