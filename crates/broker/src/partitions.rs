@@ -48,6 +48,9 @@ pub enum NotReopened {
 /// Segments of the site's own logs.
 const INTERNAL_SEGMENT_BYTES: u64 = 4 << 20;
 
+/// Space that each of the site's own logs holds ready: hundreds of commits, or of changes of the metadata.
+const INTERNAL_RESERVE_BYTES: u64 = 64 << 10;
+
 /// Every partition that has been used.
 pub struct Partitions {
     env: Env,
@@ -279,9 +282,10 @@ fn settings(topic: &Topic, record: &PartitionRecord, defaults: &SiteDefaults) ->
     }
 }
 
-/// A log of the site's own: trimmed at each snapshot of its machine, which frees whole segments only.
+/// A log of the site's own: trimmed at each snapshot of its machine, which frees whole segments only. On a full disk groups go on committing, and topics
+/// can be deleted, in the space that is reserved.
 pub fn internal_log() -> LogOptions {
-    LogOptions { segment_bytes: INTERNAL_SEGMENT_BYTES, ..LogOptions::default() }
+    LogOptions { segment_bytes: INTERNAL_SEGMENT_BYTES, reserve_bytes: INTERNAL_RESERVE_BYTES, ..LogOptions::default() }
 }
 
 fn log_options(config: &gnomon_catalog::TopicConfig) -> LogOptions {

@@ -192,10 +192,11 @@ impl Log {
         Ok(())
     }
 
-    /// Reserves some space ahead of a segment that has become large. Whether it works is of no consequence.
+    /// Reserves some space ahead: of a segment that has become large, or as the options say. It may fail: then a write will say so.
     fn reserve(&mut self, segment: &Segment, len: u64) {
-        let ahead = (len / 256 / RESERVE_STEP * RESERVE_STEP).min(RESERVE_MAX);
-        if ahead == 0 || len <= self.reserved {
+        let ahead = (len / 256 / RESERVE_STEP * RESERVE_STEP).min(RESERVE_MAX).max(self.options.reserve_bytes);
+        // Half of what is always to be there may be used up before more is taken.
+        if ahead == 0 || len + self.options.reserve_bytes / 2 <= self.reserved {
             return;
         }
         let until = (len + ahead).min(self.options.segment_bytes.max(len));
@@ -383,19 +384,30 @@ impl Log {
     }
 
     /// Removes segments that the limits give up and that end at or below `not_above`; returns the new start if it moved. When the active
-    /// segment is too old as well, another one is begun first.
+    /// segment is too old as well, another one is begun first. A full disk does not keep it from making room.
     pub fn retain(&mut self, limits: RetentionLimits, not_above: Offset) -> Result<Option<Offset>, LogError> {
-        let count = retention::removable(&self.segments(), limits, not_above);
+        let mut count = retention::removable(&self.segments(), limits, not_above);
+        if count == self.segments.len() {
+            self.check_writable()?;
+            match self.begin_segment(self.active().end()) {
+                Ok(()) => {}
+                Err(full) if full.is_disk_full() => count -= 1,
+                Err(error) => return Err(error),
+            }
+        }
         if count == 0 {
             return Ok(None);
         }
-        if count == self.segments.len() {
-            self.check_writable()?;
-            self.begin_segment(self.active().end())?;
-        }
         let start = self.segments.get(count).map_or(self.end(), |segment| segment.base);
         let before = self.start();
-        self.trim_to(start)?;
+        match self.trim_to(start) {
+            // The checkpoint's start may lag: what is gone is gone, and then there is room for it.
+            Err(full) if full.is_disk_full() => {
+                self.start_behind(start, count);
+                self.checkpoint_write().write()?;
+            }
+            trimmed => trimmed?,
+        }
         Ok((start > before).then_some(start))
     }
 

@@ -158,6 +158,12 @@ impl Log {
         write.content.start = start;
         write.content.segments.retain(|summary| count == 0 || summary.base >= self.segments[count].base);
         write.write()?;
+        self.start_behind(start, count);
+        Ok(())
+    }
+
+    /// The log starts at `start`, and its first `count` segments go.
+    pub(crate) fn start_behind(&mut self, start: Offset, count: usize) {
         self.shared.set_start(start);
         if count > 0 {
             let gone: Vec<_> = self.segments.drain(..count).collect();
@@ -169,7 +175,6 @@ impl Log {
                 }
             }
         }
-        Ok(())
     }
 
     /// Drops everything; the log is empty and begins and ends at `at`.

@@ -11,7 +11,7 @@ use gnomon_protocol::{
     batch::PlacedBatch,
     ids::{BatchEpoch, Offset},
 };
-use gnomon_storage::{Boot, CheckpointExtra, Disk, Fault, Log, LogError, MemDisk, OpenMode, RetentionLimits};
+use gnomon_storage::{Boot, CheckpointExtra, Disk, Fault, Log, LogError, LogOptions, MemDisk, OpenMode, RetentionLimits};
 use std::{
     io::IoSlice,
     path::{Path, PathBuf},
@@ -317,6 +317,45 @@ fn what_was_durable_is_not_cut_when_a_log_is_opened_again_though_no_checkpoint_s
     assert_eq!((opened.recovered.cut, opened.log.end()), (None, 4));
     let (batches, damaged) = read_all(&opened.log.reader(), 0, 4, 1 << 20);
     assert_eq!((batches.len(), damaged), (3, vec![(1, 2)]));
+}
+
+#[test]
+fn retention_makes_room_on_a_full_disk() {
+    let disk = MemDisk::new();
+    let mut log = Log::create(Arc::new(disk.clone()), dir(), small_segments(), 0).expect("created");
+    for offset in 0..100 {
+        log.append(&[batch(offset, 1, 150, offset as u64)]).expect("appended");
+    }
+    let point = log.flush_point();
+    point.sync().expect("synced");
+    log.flushed_to(&point);
+    let used = disk.used_bytes();
+    disk.set_capacity(Some(used));
+    assert!(log.append(&[batch(100, 1, 150, 0)]).expect_err("no room").is_disk_full());
+    let limits = RetentionLimits { bytes: Some(8_000), before_timestamp: None };
+    let start = log.retain(limits, 100).expect("retained").expect("moved");
+    assert!(disk.used_bytes() < used / 2, "{} of {used}", disk.used_bytes());
+    log.append(&[batch(100, 1, 150, 0)]).expect("appended");
+    drop(log);
+    let opened = Log::open(Arc::new(disk.clone()), dir(), small_segments(), Boot::Same).expect("opened");
+    assert_eq!((opened.log.start(), opened.log.end()), (start, 101));
+}
+
+#[test]
+fn what_is_reserved_can_be_written_on_a_full_disk() {
+    let disk = MemDisk::new();
+    let options = LogOptions { segment_bytes: 1 << 20, reserve_bytes: 2_000, ..small_segments() };
+    let mut log = Log::create(Arc::new(disk.clone()), dir(), options, 0).expect("created");
+    log.append(&[batch(0, 1, 150, 0)]).expect("appended");
+    disk.set_full(true);
+    let mut written = 0;
+    while log.append(&[batch(log.end(), 1, 150, 0)]).is_ok() {
+        written += 1;
+    }
+    assert!((5..20).contains(&written), "{written}");
+    assert!(log.append(&[batch(log.end(), 1, 150, 0)]).expect_err("used up").is_disk_full());
+    disk.set_full(false);
+    log.append(&[batch(log.end(), 1, 150, 0)]).expect("appended");
 }
 
 /// A process that made a log and died before its names were durable: whoever comes next makes them so.

@@ -172,6 +172,21 @@ fn power_loss_test_sees_a_skipped_fsync() {
 }
 
 #[test]
+fn power_loss_test_sees_an_answer_before_the_flush() {
+    planted("ack_before_flush");
+}
+
+#[test]
+fn power_loss_test_sees_records_that_were_shown_before_the_flush() {
+    planted("visible_before_flush");
+}
+
+#[test]
+fn power_loss_test_sees_a_commit_that_is_not_written() {
+    planted("lose_group_commit");
+}
+
+#[test]
 fn power_loss_test_sees_an_epoch_used_again() {
     planted("same_epoch_after_restart");
 }

@@ -96,6 +96,8 @@ struct Inode {
     durable: Vec<u8>,
     /// Numbers of pages written since the last sync.
     dirty: BTreeSet<usize>,
+    /// Space is taken up to here, whatever the length.
+    reserved: usize,
 }
 
 impl MemDisk {
@@ -177,7 +179,7 @@ impl MemDisk {
         self.0.faults.heal();
     }
 
-    /// Bytes of all files that have a name.
+    /// Bytes of all files that have a name, and what is reserved for them.
     pub fn used_bytes(&self) -> u64 {
         self.0.used_bytes()
     }
@@ -199,7 +201,7 @@ impl Node {
 impl Inner {
     fn used_bytes(&self) -> u64 {
         let files: Vec<_> = self.names.lock().live.values().filter_map(Node::file).collect();
-        files.iter().map(|file| file.lock().live.len() as u64).sum()
+        files.iter().map(|file| file.lock().taken() as u64).sum()
     }
 
     fn room(&self) -> Option<u64> {
@@ -208,6 +210,11 @@ impl Inner {
 }
 
 impl Inode {
+    /// Bytes of the disk that are its own.
+    fn taken(&self) -> usize {
+        self.live.len().max(self.reserved)
+    }
+
     fn write(&mut self, mut offset: usize, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
@@ -560,7 +567,7 @@ impl DiskFile for MemFile {
             inode.write(offset, &whole[..whole.len() / 2]);
             return failed;
         }
-        let longest = room.map_or(usize::MAX, |room| inode.live.len().saturating_add(usize::try_from(room).unwrap_or(usize::MAX)));
+        let longest = room.map_or(usize::MAX, |room| inode.taken().saturating_add(usize::try_from(room).unwrap_or(usize::MAX)));
         if offset + whole.len() > longest {
             inode.write(offset, &whole[..longest.saturating_sub(offset)]);
             return Err(io::ErrorKind::StorageFull.into());
@@ -577,6 +584,7 @@ impl DiskFile for MemFile {
         let before = inode.live.len();
         inode.touch(before.min(len), before.max(len));
         inode.live.resize(len, 0);
+        inode.reserved = inode.reserved.min(len);
         Ok(())
     }
 
@@ -595,8 +603,17 @@ impl DiskFile for MemFile {
         failed
     }
 
-    fn allocate(&self, _: u64, _: u64) -> io::Result<()> {
-        self.alive()
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.alive()?;
+        let until = usize::try_from(offset.saturating_add(len)).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        let room = self.disk.room();
+        let mut inode = self.inode.lock();
+        let more = until.saturating_sub(inode.taken()) as u64;
+        if room.is_some_and(|room| more > room) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        inode.reserved = inode.reserved.max(until);
+        Ok(())
     }
 
     fn try_read_resident(&self, _: u64) -> bool {
