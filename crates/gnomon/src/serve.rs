@@ -3,6 +3,7 @@
 use crate::{Failure, args::Serve, output::site_line};
 use gnomon_broker::{Broker, RawConfig};
 use gnomon_storage::RealDisk;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
     io::{IsTerminal, Write},
     process,
@@ -15,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 pub fn run(args: Serve) -> Result<(), Failure> {
     let filter = EnvFilter::try_from_env("GNOMON_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
+    take_file_handles();
     let file = args.config.as_deref().map(RawConfig::read).transpose()?.unwrap_or_default();
     let config = flags(args).over(file).check()?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
@@ -35,6 +37,16 @@ pub fn run(args: Serve) -> Result<(), Failure> {
             _ = interrupt.recv() => Err("stopped at once: a second signal came before the clean stop was done".into()),
         }
     })
+}
+
+/// As many file handles as the system lets us have: each segment and each connection holds one.
+fn take_file_handles() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        tracing::warn!(?limit, "cannot take more file handles: {error}");
+    }
 }
 
 fn flags(args: Serve) -> RawConfig {

@@ -27,8 +27,8 @@ const FAULTS: &[Fault] = &[
     fault("torn-tails", "gnomon-storage", "torn", "", 60),
     fault("power-loss", "gnomon-testkit", "power_loss", "", 120),
     fault("clock-jumps", "gnomon-testkit", "clock_jumps", "", 60),
-    fault("file-handles", "proto-tests", "starved", "handles", 30),
-    fault("pauses", "proto-tests", "starved", "pauses", 180),
+    fault("file-handles", "proto-tests", "starved", "starved_of_file_handles", 30),
+    fault("pauses", "proto-tests", "starved", "starved_of_time_by_pauses", 180),
     fault("kill-9", "proto-tests", "story_kill", "", 120),
     fault("hostile-frames", "proto-tests", "hostile", "hostile_frames_do_not_end_it", 240),
 ];

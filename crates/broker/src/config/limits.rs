@@ -1,9 +1,16 @@
 //! Every queue, table and size of the broker has its maximum here, so that no client decides how much memory we use.
 
+use rustix::process::{Resource, getrlimit};
 use std::time::Duration;
 
 /// Connections at once over all listeners; the next one is closed.
-pub const CONNECTIONS_MAX: usize = 10_000;
+const CONNECTIONS_MAX: usize = 10_000;
+
+/// The same, less where the system gives few file handles: half of them are left for files.
+pub fn connections_max() -> usize {
+    let handles = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |handles| usize::try_from(handles).unwrap_or(usize::MAX));
+    CONNECTIONS_MAX.min(handles / 2)
+}
 
 /// Requests of one connection that wait for durability while later ones are read.
 pub const PIPELINE_MAX: usize = 64;

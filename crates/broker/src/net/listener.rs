@@ -2,7 +2,7 @@
 
 use super::connection;
 use crate::{
-    config::{Endpoint, Listener as ListenerConfig, limits::CONNECTIONS_MAX},
+    config::{Endpoint, Listener as ListenerConfig, limits::connections_max},
     context::Connection,
     site::Site,
     supervise::stopped,
@@ -13,7 +13,7 @@ use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
 };
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 /// A bound address, not yet accepting.
 pub struct Listener {
@@ -55,8 +55,9 @@ impl Listener {
 
     /// Accepts until `stopping` says so; then connections end, finishing what is under way.
     pub async fn accept(self, site: Arc<Site>, mut stopping: watch::Receiver<bool>) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let places = Arc::new(Semaphore::new(connections_max()));
         let mut connections = JoinSet::new();
+        let mut starved = false;
         loop {
             tokio::select! {
                 biased;
@@ -64,8 +65,11 @@ impl Listener {
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
                 accepted = self.socket.accept() => match accepted {
                     Ok((stream, peer)) => {
+                        if std::mem::take(&mut starved) {
+                            info!("connections are accepted again");
+                        }
                         let Ok(place) = places.clone().try_acquire_owned() else {
-                            warn!(%peer, limit = CONNECTIONS_MAX, "too many connections: closed a new one");
+                            warn!(%peer, limit = connections_max(), "too many connections: closed a new one");
                             continue;
                         };
                         let connection = Arc::new(Connection { peer, advertise: self.advertise.clone() });
@@ -77,8 +81,10 @@ impl Listener {
                         });
                     }
                     Err(error) => {
-                        // Out of file handles, most likely: wait for some to be given back rather than spin.
-                        warn!("cannot accept a connection: {error}");
+                        // Out of file handles, most likely: wait for some to be given back rather than spin, and say it once.
+                        if !std::mem::replace(&mut starved, true) {
+                            warn!("cannot accept connections: {error}; those that are open are served, new ones wait");
+                        }
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
                 },
