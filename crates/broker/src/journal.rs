@@ -3,7 +3,7 @@
 //! A machine's driver knows positions only as [`LogPos`]: nothing but their order means anything, so that a log replicated by several
 //! brokers can take this one's place. Not here: what records mean.
 
-use crate::{coordinators::groups::OFFSETS_TOPIC, reopen::Reopener};
+use crate::reopen::Reopener;
 use bytes::Bytes;
 use gnomon_machine::{EncodedRecord, UnreadableRecord};
 use gnomon_partition::{Handle, Isolation, Origin};

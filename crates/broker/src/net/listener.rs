@@ -15,7 +15,7 @@ use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
 };
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 /// A bound address, not yet accepting.
 pub struct Listener {
@@ -58,6 +58,7 @@ impl Listener {
     /// Accepts until `stopping` says so; then connections end. Each takes one of `places`, which all listeners share.
     pub async fn accept(mut self, site: Arc<Site>, places: Arc<Semaphore>, mut stopping: watch::Receiver<bool>) {
         let mut connections = JoinSet::new();
+        let mut starved = false;
         loop {
             tokio::select! {
                 biased;
@@ -65,6 +66,9 @@ impl Listener {
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
                 accepted = self.socket.accept() => match accepted {
                     Ok(Accepted { reader, writer, peer }) => {
+                        if std::mem::take(&mut starved) {
+                            info!("connections are accepted again");
+                        }
                         let Ok(place) = places.clone().try_acquire_owned() else {
                             warn!(%peer, "too many connections: closed a new one");
                             continue;
@@ -78,8 +82,10 @@ impl Listener {
                         });
                     }
                     Err(error) => {
-                        // Out of file handles, most likely: wait for some to be given back rather than spin.
-                        warn!("cannot accept a connection: {error}");
+                        // Out of file handles, most likely: wait for some to be given back rather than spin, and say it once.
+                        if !std::mem::replace(&mut starved, true) {
+                            warn!("cannot accept connections: {error}; those that are open are served, new ones wait");
+                        }
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
                 },

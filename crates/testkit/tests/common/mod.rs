@@ -25,7 +25,16 @@ pub fn new_topic(name: &str, partitions: i32) -> NewTopic {
 }
 
 pub async fn make_topic(client: &Client, name: &str) {
-    let outcome = client.create_topics(&[new_topic(name, 1)], false).await.expect("an answer");
+    make(client, new_topic(name, 1)).await;
+}
+
+pub async fn make_topic_with(client: &Client, name: &str, configs: &[(&str, &str)]) {
+    let configs = configs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    make(client, NewTopic { configs, ..new_topic(name, 1) }).await;
+}
+
+async fn make(client: &Client, topic: NewTopic) {
+    let outcome = client.create_topics(&[topic], false).await.expect("an answer");
     assert_eq!(outcome[0].error, None);
 }
 
