@@ -58,7 +58,7 @@ impl CopiedEnd {
         }
         let marker = marker_of(&view)?;
         *self = CopiedEnd { end: next, empty: false, newest: header.leader_epoch, ..*self };
-        Ok((view.place_verbatim(), marker))
+        Ok((verbatim(view), marker))
     }
 
     /// Where `ledger`'s log stands.
@@ -70,5 +70,19 @@ impl CopiedEnd {
 /// Planted fault for tests of copying: missing offsets pass unseen.
 fn accept_gap() -> bool {
     fail::fail_point!("accept_gap", |_| true);
+    false
+}
+
+fn verbatim(view: BatchView) -> PlacedBatch {
+    if copy_rewrites() {
+        let header = *view.header();
+        return view.place(header.base_offset, BatchEpoch(header.leader_epoch.0 + 1));
+    }
+    view.place_verbatim()
+}
+
+/// Planted fault for tests of copying: the header gets an epoch of our own.
+fn copy_rewrites() -> bool {
+    fail::fail_point!("copy_rewrites", |_| true);
     false
 }

@@ -151,6 +151,7 @@ impl Role {
             (Writers::Clients, Origin::Client { .. } | Origin::Site) | (Writers::Site | Writers::FailingOver, Origin::Site) => {
                 Ok(BatchEpoch(epoch.0))
             }
+            (Writers::Link { .. }, Origin::Client { .. }) if shadow_writable() => Ok(BatchEpoch(epoch.0)),
             (Writers::Link { link, .. }, Origin::Client { .. } | Origin::Site) => Err(RoleRefusal::Shadow { link: link.clone() }),
             (Writers::Site, Origin::Client { .. }) => Err(RoleRefusal::Internal),
             (Writers::FailingOver, Origin::Client { .. }) => Err(RoleRefusal::FailingOver),
@@ -199,6 +200,12 @@ impl fmt::Display for Writers {
 /// Planted fault for tests of failover: the gate forgets its fence.
 fn fence_ignored() -> bool {
     fail::fail_point!("fence_ignored", |_| true);
+    false
+}
+
+/// Planted fault for tests of shadows: clients may write them.
+fn shadow_writable() -> bool {
+    fail::fail_point!("shadow_writable", |_| true);
     false
 }
 

@@ -4,6 +4,7 @@
 //! the test. For black-box tests of the binary see `proto-tests`.
 
 mod history;
+pub mod sim;
 mod site;
 
 pub use gnomon_storage::MemDisk;

@@ -25,7 +25,7 @@ pub trait Network: Net {
 }
 
 /// A bound address. Dropping it frees the address.
-pub trait Accept: Send {
+pub trait Accept: Send + Sync {
     /// What was bound.
     fn local_addr(&self) -> io::Result<SocketAddr>;
     /// The next connection. MUST be cancel safe.

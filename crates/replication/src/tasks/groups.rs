@@ -105,6 +105,8 @@ impl GroupSync {
 
     /// Waits until the copies have reached the source's ends as they are now, after the offsets were read.
     async fn wait_for_data(&self, t0: u64) -> Result<(), RoundError> {
+        // Planted fault for tests of groups: no barrier, and no clamp below.
+        fail::fail_point!("offsets_outrun_data", |_| Ok(()));
         let image = self.link.site.image();
         let copied = copied_partitions(&self.link, &image);
         let wanted: BTreeMap<TopicPartition, i64> = copied.iter().map(|(name, _)| (name.clone(), LATEST)).collect();
@@ -187,6 +189,12 @@ fn standing(link: &LinkShared, topic: &Topic) -> Standing {
 
 pub(crate) fn local_partition(handle: &Handle, standing: Standing) -> LocalPartition {
     let offsets = handle.offsets();
+    fail::fail_point!("offsets_outrun_data", |_| LocalPartition {
+        standing,
+        log_start: offsets.log_start,
+        high_watermark: Offset::MAX,
+        newest_epoch: handle.latest_epoch()
+    });
     LocalPartition { standing, log_start: offsets.log_start, high_watermark: offsets.high_watermark, newest_epoch: handle.latest_epoch() }
 }
 

@@ -1,0 +1,208 @@
+//! What goes wrong, by seed: processes, power, disks, and the network between sites and to their clients.
+//!
+//! A fault begins and ends here; what it means for what clients were promised is told to the model before anything can be seen of it.
+
+use super::{
+    dice::Dice,
+    model::SITES,
+    process::{Ended, Process},
+    world::{CLIENTS, World},
+};
+use gnomon_broker::StartError;
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, sleep_until, timeout_at},
+};
+
+/// Operations of a disk after which the power may go.
+const OPERATIONS: std::ops::Range<u64> = 1..1_500;
+
+/// A site's keeper: starts it, ends it in every way, and starts it again.
+pub struct Keeper {
+    world: Arc<World>,
+    dice: Dice,
+    site: usize,
+    process: Process,
+    /// The power is to go in the middle of something.
+    armed: bool,
+}
+
+impl Keeper {
+    /// The process is not started yet.
+    pub fn new(world: &Arc<World>, dice: Dice, site: usize, process: Process) -> Keeper {
+        Keeper { world: world.clone(), dice, site, process, armed: false }
+    }
+
+    fn who(&self) -> String {
+        format!("keeper {}", SITES[self.site])
+    }
+
+    /// Makes trouble until `until`.
+    pub async fn run(mut self, until: Instant) -> Keeper {
+        while super::goes_on(&self.world, until) {
+            let next = (Instant::now() + self.dice.millis(2_000..25_000)).min(until);
+            if let Ok(ended) = timeout_at(next, self.process.ended()).await {
+                self.after(ended).await;
+                self.down_for_a_while(until).await;
+            } else if Instant::now() < until {
+                self.trouble(until).await;
+            }
+        }
+        self
+    }
+
+    /// Runs without trouble from now on.
+    pub async fn settle(&mut self) {
+        if self.armed {
+            self.lose_power().await;
+        }
+        while !self.process.is_up() && !self.world.is_over() {
+            self.start(None).await;
+        }
+    }
+
+    /// Watches until the calm is over: nothing should happen.
+    pub async fn watch(mut self, mut over: oneshot::Receiver<()>) -> Keeper {
+        let ended = tokio::select! {
+            biased;
+            _ = &mut over => return self,
+            ended = self.process.ended() => ended,
+        };
+        self.world.broken(&self.who(), "L5", format!("the site ended by itself: {ended:?}"));
+        self
+    }
+
+    async fn trouble(&mut self, until: Instant) {
+        match self.dice.within(0..10) {
+            0..=2 => {
+                self.world.tell(&self.who(), "kill");
+                self.process.kill().await;
+            }
+            3..=5 => self.lose_power().await,
+            6..=7 => {
+                let operations = self.dice.within(OPERATIONS);
+                self.world.tell(&self.who(), format!("the power is to go after {operations} operations"));
+                self.process.power_off_after(operations);
+                self.armed = true;
+                return;
+            }
+            8 => {
+                self.world.tell(&self.who(), "clean stop");
+                self.process.stop().await;
+            }
+            _ => return,
+        }
+        self.down_for_a_while(until).await;
+    }
+
+    async fn lose_power(&mut self) {
+        self.world.tell(&self.who(), "power loss");
+        self.armed = false;
+        self.process.lose_power().await;
+        self.world.model.lock().lost_power(self.site);
+    }
+
+    async fn after(&mut self, ended: Ended) {
+        self.world.tell(&self.who(), format!("ended: {ended:?}"));
+        match ended {
+            Ended::Dark => {
+                self.armed = false;
+                self.world.model.lock().lost_power(self.site);
+            }
+            Ended::Failed(why) if self.armed => self.world.tell(&self.who(), why),
+            Ended::Failed(why) => self.world.broken(&self.who(), "L5", format!("the site ended without a fault of its disk: {why}")),
+        }
+    }
+
+    async fn down_for_a_while(&mut self, until: Instant) {
+        let down = if self.dice.once_in(3) { Duration::ZERO } else { self.dice.millis(0..8_000) };
+        sleep_until((Instant::now() + down).min(until)).await;
+        while !self.process.is_up() && super::goes_on(&self.world, until) {
+            // Now and then the power goes again while the site recovers.
+            let operations = self.dice.once_in(6).then(|| self.dice.within(1..400));
+            self.start(operations).await;
+        }
+    }
+
+    async fn start(&mut self, operations: Option<u64>) {
+        self.world.model.lock().lives[self.site] += 1;
+        let started = match operations {
+            Some(operations) => self.process.start_until(operations).await,
+            None => self.process.start().await,
+        };
+        match (started, operations) {
+            (Ok(()), _) => {
+                self.armed = operations.is_some();
+                self.world.tell(&self.who(), "up");
+            }
+            (Err(error), Some(operations)) => {
+                self.world.tell(&self.who(), format!("the power went after {operations} operations of the start: {error}"));
+                self.world.model.lock().lost_power(self.site);
+                sleep(Duration::from_millis(100)).await;
+            }
+            (Err(error), None) => self.cannot_start(&error).await,
+        }
+    }
+
+    async fn cannot_start(&mut self, error: &StartError) {
+        self.world.broken(&self.who(), "L1", format!("the site does not start: {error}"));
+    }
+}
+
+/// Troubles the network until `until`, and heals it then.
+pub async fn trouble_network(world: Arc<World>, mut dice: Dice, until: Instant) {
+    while super::goes_on(&world, until) {
+        sleep_until((Instant::now() + dice.millis(500..15_000)).min(until)).await;
+        if Instant::now() >= until {
+            break;
+        }
+        let site = SITES[dice.index(SITES.len())];
+        let peer = if dice.once_in(3) { CLIENTS } else { SITES[1 - SITES.iter().position(|name| *name == site).unwrap_or(0)] };
+        let net = &world.net;
+        let what = match dice.within(0..7) {
+            0 => {
+                net.cut(site, peer);
+                net.cut(peer, site);
+                "cut"
+            }
+            1 => {
+                net.cut(site, peer);
+                "one way cut"
+            }
+            2 => {
+                net.cut(peer, site);
+                "other way cut"
+            }
+            3 => {
+                let longest = dice.within(5..800);
+                net.delay(site, peer, 1..longest + 1);
+                net.delay(peer, site, 1..longest + 1);
+                "delay"
+            }
+            4 => {
+                net.freeze(site, peer);
+                "freeze"
+            }
+            5 => {
+                net.reset(site, peer);
+                "reset"
+            }
+            _ => {
+                // Flapping.
+                for _ in 0..dice.within(2..6) {
+                    net.cut(site, peer);
+                    sleep(dice.millis(10..500)).await;
+                    net.heal();
+                    sleep(dice.millis(10..500)).await;
+                }
+                "flapping"
+            }
+        };
+        world.tell("network", format!("{what} {site} {peer}"));
+        sleep_until((Instant::now() + dice.millis(200..20_000)).min(until)).await;
+        net.heal();
+        world.tell("network", "healed");
+    }
+    world.net.heal();
+}

@@ -1,0 +1,26 @@
+//! Simulation: the broker's own code, two sites and their links, on one thread with paused time, an in-memory disk and network, all by one seed.
+//!
+//! [`simulate`] runs rounds of trouble and calm and holds every answer that a client gets against the invariants of the design ([`check`]). The same seed
+//! gives the same story, line by line; a seed that fails is its own reproduction. Not here: what a fault means (`faults.rs`, `net`, `mount.rs`), who
+//! works (`work`), what is known (`model.rs`).
+
+mod admin;
+mod calm;
+pub mod check;
+mod dice;
+mod faults;
+pub mod log;
+pub mod model;
+mod mount;
+pub mod net;
+mod process;
+mod run;
+mod trace;
+mod wire;
+mod work;
+mod world;
+
+pub use dice::Dice;
+pub use run::{Outcome, Plan, simulate};
+
+use work::goes_on;

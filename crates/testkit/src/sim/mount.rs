@@ -1,0 +1,209 @@
+//! A simulated disk as one life of a process has it: everything fails once that life is over, and the power may go in the middle of an operation.
+//!
+//! Invariant: after the life's end, not a byte and not a name changes on the disk by it. What a power loss leaves is `MemDisk`'s.
+
+use gnomon_storage::{Boot, Disk, DiskFile, LockGuard, Mapped, MemDisk, OpenMode};
+use parking_lot::Mutex;
+use std::{
+    io::{self, IoSlice},
+    os::fd::RawFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// One life's disk. Clones are the same.
+#[derive(Clone)]
+pub struct Mount(Arc<Shared>);
+
+struct Shared {
+    disk: MemDisk,
+    state: Mutex<State>,
+}
+
+struct State {
+    alive: bool,
+    /// Operations left until the power goes.
+    fuse: Option<u64>,
+    /// What is to happen then, besides.
+    blown: Option<Box<dyn FnOnce() + Send>>,
+    /// The lock that is held, so that death frees it.
+    lock: Option<Box<dyn LockGuard>>,
+}
+
+impl Mount {
+    /// The disk for a new life.
+    pub fn new(disk: MemDisk) -> Mount {
+        Mount(Arc::new(Shared { disk, state: Mutex::new(State { alive: true, fuse: None, blown: None, lock: None }) }))
+    }
+
+    /// The life is over.
+    pub fn end(&self) {
+        let mut state = self.0.state.lock();
+        (state.alive, state.lock, state.fuse) = (false, None, None);
+    }
+
+    /// The power goes right before the operation that comes `after` that many others; then `blown` is called, once.
+    pub fn power_off_after(&self, after: u64, blown: impl FnOnce() + Send + 'static) {
+        let mut state = self.0.state.lock();
+        if state.alive {
+            state.fuse = Some(after);
+            state.blown = Some(Box::new(blown));
+        }
+    }
+
+    /// The disk, if the life goes on.
+    fn disk(&self) -> io::Result<&MemDisk> {
+        let mut state = self.0.state.lock();
+        match &mut state.fuse {
+            Some(0) => {
+                (state.alive, state.lock, state.fuse) = (false, None, None);
+                let blown = state.blown.take();
+                drop(state);
+                if let Some(blown) = blown {
+                    blown();
+                }
+                return Err(dead());
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        if state.alive { Ok(&self.0.disk) } else { Err(dead()) }
+    }
+}
+
+fn dead() -> io::Error {
+    io::Error::other("the process that had this disk is dead")
+}
+
+impl Disk for Mount {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(File { mount: self.clone(), file: self.disk()?.open(path, mode)? }))
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.disk()?.create_dir_all(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.disk()?.list(dir)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk()?.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.disk()?.remove_file(path)
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.disk()?.remove_dir_all(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk()?.sync_dir(dir)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.disk()?.exists(path)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.disk()?.read(path)
+    }
+
+    /// In the steps that a file system has for it, so that the power may go between any two.
+    fn write_atomic(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".tmp");
+        let temporary = PathBuf::from(temporary);
+        let file = self.open(&temporary, OpenMode::Create)?;
+        file.write_all_at(&mut [IoSlice::new(content)], 0)?;
+        file.sync_data()?;
+        self.rename(&temporary, path)?;
+        self.sync_dir(path.parent().unwrap_or(Path::new("")))
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        self.0.disk.boot_id()
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {
+        let guard = self.disk()?.lock(path)?;
+        let boot = guard.boot();
+        self.0.state.lock().lock = Some(guard);
+        Ok(Box::new(Held { mount: self.clone(), boot }))
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        self.disk()?.free_bytes(path)
+    }
+}
+
+/// The process's lock: it has one, on its data directory.
+struct Held {
+    mount: Mount,
+    boot: Boot,
+}
+
+impl LockGuard for Held {
+    fn boot(&self) -> Boot {
+        self.boot
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.mount.0.state.lock().lock = None;
+    }
+}
+
+struct File {
+    mount: Mount,
+    file: Arc<dyn DiskFile>,
+}
+
+impl File {
+    fn file(&self) -> io::Result<&dyn DiskFile> {
+        self.mount.disk()?;
+        Ok(&*self.file)
+    }
+}
+
+impl DiskFile for File {
+    fn len(&self) -> io::Result<u64> {
+        self.file()?.len()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file()?.read_at(buf, offset)
+    }
+
+    fn write_all_at(&self, bufs: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        self.file()?.write_all_at(bufs, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file()?.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file()?.sync_data()
+    }
+
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.file()?.allocate(offset, len)
+    }
+
+    fn try_read_resident(&self, offset: u64) -> bool {
+        self.file.try_read_resident(offset)
+    }
+
+    fn raw_fd(&self) -> Option<RawFd> {
+        None
+    }
+
+    fn map(&self, len: usize) -> io::Result<Mapped> {
+        self.file()?.map(len)
+    }
+}

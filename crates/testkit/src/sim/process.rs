@@ -1,0 +1,223 @@
+//! A site of a simulation through all its lives: the broker's own code on a simulated disk and network, started, stopped, killed, without power.
+//!
+//! Invariant: when a life has ended, nothing of it reaches disk or network any more.
+
+use super::{
+    dice::Dice,
+    mount::Mount,
+    net::{Death, Net},
+};
+use gnomon_broker::{Broker, Chance, RawConfig, StartError, WallClock, World};
+use gnomon_partition::Blocking;
+use gnomon_storage::MemDisk;
+use std::{path::PathBuf, sync::Arc};
+use tokio::{sync::Notify, task::JoinHandle, time::Instant};
+
+/// The simulated day begins here: 2025-01-01.
+pub const FIRST_MORNING_MS: i64 = 1_735_689_600_000;
+
+/// Every site listens here for Kafka clients.
+pub const KAFKA_PORT: u16 = 9092;
+
+/// Every site listens here for operators.
+pub const ADMIN_PORT: u16 = 9644;
+
+/// One site.
+pub struct Process {
+    name: &'static str,
+    ip: String,
+    producer_tag: u16,
+    net: Net,
+    disk: MemDisk,
+    dice: Dice,
+    /// How wrong the site's wall clock is.
+    skew_ms: i64,
+    began: Instant,
+    life: Option<Life>,
+    /// Told when the power went in the middle of an operation.
+    darkened: Arc<Notify>,
+}
+
+struct Life {
+    broker: Broker,
+    mount: Mount,
+}
+
+/// What ended a life without being asked to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The power went where [`Process::power_off_after`] wanted it.
+    Dark,
+    /// The site said that it can go on no longer.
+    Failed(String),
+}
+
+impl Process {
+    /// A site that has not been started yet, on an empty disk. Its address in the network is `ip`.
+    pub fn new(name: &'static str, ip: &str, producer_tag: u16, net: &Net, mut dice: Dice) -> Process {
+        let skew_ms = dice.within(0..4_000) as i64 - 2_000;
+        Process {
+            name,
+            ip: ip.to_owned(),
+            producer_tag,
+            net: net.clone(),
+            disk: MemDisk::new(),
+            dice,
+            skew_ms,
+            began: Instant::now(),
+            life: None,
+            darkened: Arc::default(),
+        }
+    }
+
+    /// Whether a process runs.
+    pub fn is_up(&self) -> bool {
+        self.life.is_some()
+    }
+
+    /// Wall time as this site has it, milliseconds.
+    pub fn wall_ms(&self) -> i64 {
+        FIRST_MORNING_MS + self.skew_ms + self.began.elapsed().as_millis() as i64
+    }
+
+    /// Starts it. The power may go before it is up: then this is an error like any other.
+    pub async fn start(&mut self) -> Result<(), StartError> {
+        self.start_on(None).await
+    }
+
+    /// As [`Process::start`], with the power going after so many operations of the disk, whether the site is up by then or not.
+    pub async fn start_until(&mut self, operations: u64) -> Result<(), StartError> {
+        self.start_on(Some(operations)).await
+    }
+
+    async fn start_on(&mut self, operations: Option<u64>) -> Result<(), StartError> {
+        self.net.boot(self.name);
+        self.darkened = Arc::default();
+        let mount = Mount::new(self.disk.clone());
+        let world = World {
+            disk: Arc::new(mount.clone()),
+            network: Arc::new(self.net.host(self.name)),
+            blocking: Blocking::Inline,
+            wall: WallClock::At(self.wall_ms()),
+            chance: Chance::seeded(self.dice.next()),
+        };
+        let raw = RawConfig {
+            data: Some(PathBuf::from("/data")),
+            listen: Some(format!("{}:{KAFKA_PORT}", self.ip)),
+            advertise: Some(format!("{}:{KAFKA_PORT}", self.name)),
+            admin: Some(format!("{}:{ADMIN_PORT}", self.ip)),
+            site_name: Some(self.name.to_owned()),
+            owns: vec![format!("{}_", self.name)],
+            producer_tag: Some(self.producer_tag),
+            auto_create_topics: Some(false),
+            group_initial_rebalance_delay_ms: Some(0),
+            ..RawConfig::default()
+        };
+        let config = raw.check().expect("settings of a simulation are valid");
+        if let Some(operations) = operations {
+            self.arm(&mount, operations);
+        }
+        match Broker::start(config, world).await {
+            Ok(broker) => {
+                self.life = Some(Life { broker, mount });
+                Ok(())
+            }
+            Err(error) => {
+                // What the start had begun ends with its disk and its network.
+                mount.end();
+                self.net.crash(self.name, Death::Process);
+                Err(error)
+            }
+        }
+    }
+
+    /// The process dies; the disk keeps what was written, synced or not.
+    pub async fn kill(&mut self) {
+        self.die(Death::Process).await;
+    }
+
+    /// The power goes at once: what was not synced is kept, lost or torn. The host answers nobody until the next start.
+    pub async fn lose_power(&mut self) {
+        if let Some(life) = &self.life {
+            life.mount.end();
+        }
+        self.disk.power_loss(self.dice.next());
+        self.die(Death::Power).await;
+    }
+
+    /// The power goes in the middle of what the site does, after so many operations of its disk; [`Process::ended`] tells when.
+    pub fn power_off_after(&mut self, operations: u64) {
+        if let Some(life) = &self.life {
+            let mount = life.mount.clone();
+            self.arm(&mount, operations);
+        }
+    }
+
+    fn arm(&mut self, mount: &Mount, operations: u64) {
+        let (disk, net, name, seed) = (self.disk.clone(), self.net.clone(), self.name, self.dice.next());
+        let darkened = self.darkened.clone();
+        mount.power_off_after(operations, move || {
+            disk.power_loss(seed);
+            net.crash(name, Death::Power);
+            darkened.notify_one();
+        });
+    }
+
+    /// A clean stop.
+    pub async fn stop(&mut self) {
+        if let Some(Life { broker, mount }) = self.life.take() {
+            broker.stop().await;
+            mount.end();
+            self.net.crash(self.name, Death::Process);
+        }
+    }
+
+    /// Waits until the present life ends by itself, and takes it away. Cancel safe.
+    pub async fn ended(&mut self) -> Ended {
+        let ended = match &self.life {
+            Some(life) => tokio::select! {
+                biased;
+                () = self.darkened.notified() => Ended::Dark,
+                why = life.broker.failed() => Ended::Failed(why),
+            },
+            None => std::future::pending().await,
+        };
+        self.die(if ended == Ended::Dark { Death::Power } else { Death::Process }).await;
+        ended
+    }
+
+    async fn die(&mut self, death: Death) {
+        if let Some(Life { broker, mount }) = self.life.take() {
+            mount.end();
+            self.net.crash(self.name, death);
+            broker.kill().await;
+        }
+    }
+}
+
+/// A task that ends with its handle.
+pub struct Task<T>(JoinHandle<T>);
+
+impl<T: Send + 'static> Task<T> {
+    /// Starts it.
+    pub fn spawn(task: impl Future<Output = T> + Send + 'static) -> Task<T> {
+        Task(tokio::spawn(task))
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// If it did.
+    pub async fn join(mut self) -> T {
+        match (&mut self.0).await {
+            Ok(result) => result,
+            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+        }
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,165 @@
+//! Operators: they make the links, fail topics over, and try what must be refused.
+
+use super::{goes_on, producer::poach};
+use crate::sim::{
+    admin::{self, Failed},
+    check::links,
+    dice::Dice,
+    model::{SITES, Topic},
+    world::World,
+};
+use gnomon_client::admin::NewTopic;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep};
+
+/// Numbers of poachers begin here: no producer has one.
+const FIRST_POACHER: u32 = 1_000_000;
+
+/// How the present link of a site stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    None,
+    Runs,
+    Ended,
+}
+
+/// A failover that was asked for.
+#[derive(Clone, Debug)]
+struct Asked {
+    topics: Vec<String>,
+    /// Every topic, and the link itself.
+    all: bool,
+}
+
+/// One operator for both sites.
+pub struct Operator {
+    world: Arc<World>,
+    dice: Dice,
+    /// By site: how many links it has had.
+    made: [u32; 2],
+    links: [Link; 2],
+    /// By site: not answered yet.
+    unanswered: [Option<Asked>; 2],
+    poached: [u64; 2],
+}
+
+impl Operator {
+    /// No link yet.
+    pub fn new(world: &Arc<World>, dice: Dice) -> Operator {
+        Operator { world: world.clone(), dice, made: [0; 2], links: [Link::None; 2], unanswered: [None, None], poached: [0; 2] }
+    }
+
+    /// Every failover that was asked for is through, and both sites have a link that runs.
+    pub async fn settle(&mut self, until: Instant) {
+        for site in 0..SITES.len() {
+            self.finish_failover(site, until).await;
+            while self.links[site] != Link::Runs && goes_on(&self.world, until) {
+                self.make_link(site).await;
+                sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+
+    /// Does what operators do until `until`.
+    pub async fn run(mut self, until: Instant) -> Operator {
+        while goes_on(&self.world, until) {
+            sleep(self.dice.millis(500..6_000)).await;
+            let site = self.dice.index(SITES.len());
+            match self.dice.within(0..12) {
+                0 => self.fail_over(site, until).await,
+                1..=2 => self.intrude(site).await,
+                _ => {
+                    let poacher = FIRST_POACHER + site as u32;
+                    poach(&self.world, &mut self.dice, poacher, &mut self.poached[site], site).await;
+                }
+            }
+        }
+        self
+    }
+
+    fn link_name(&self, site: usize) -> String {
+        format!("from-{}-{}", SITES[1 - site], self.made[site])
+    }
+
+    async fn make_link(&mut self, site: usize) {
+        let source = SITES[1 - site];
+        self.made[site] += 1;
+        let filter = format!("[{{ pattern_type: PREFIX, filter_type: INCLUDE, name: {source}_ }}]");
+        let file = format!(
+            "name: {}\nclient_options:\n  bootstrap_servers: [\"{source}:9092\"]\ntopic_metadata_sync_options:\n  auto_create_shadow_topic_filters: {filter}\nconsumer_offset_sync_options:\n  group_filters: {filter}\n",
+            self.link_name(site)
+        );
+        let made = admin::create_link(&self.world.net, SITES[site], &file).await;
+        self.world.tell("operator", format!("link {} at {}: {made:?}", self.link_name(site), SITES[site]));
+        // A name that a link here ever had is not used again.
+        self.links[site] = if made.is_ok() { Link::Runs } else { Link::None };
+    }
+
+    /// Some shadows of a site, or its whole link.
+    async fn fail_over(&mut self, site: usize, until: Instant) {
+        let shadows: Vec<Topic> = {
+            let model = self.world.model.lock();
+            let of = |topic: &&Topic| topic.owner != site && !topic.retired;
+            model.topics.values().filter(of).cloned().collect()
+        };
+        let all = self.dice.once_in(5);
+        let mut chosen: Vec<String> =
+            shadows.iter().filter(|topic| topic.ids[site].is_some() && topic.stale.is_none()).map(|topic| topic.name.clone()).collect();
+        if !all {
+            chosen.retain(|_| self.dice.once_in(3));
+        }
+        if self.links[site] != Link::Runs || chosen.is_empty() {
+            return;
+        }
+        // What has not been discovered yet may be when the command comes.
+        let topics = if all { shadows.iter().map(|topic| topic.name.clone()).collect() } else { chosen };
+        self.unanswered[site] = Some(Asked { topics, all });
+        self.finish_failover(site, until).await;
+    }
+
+    /// Asks until there is an answer.
+    async fn finish_failover(&mut self, site: usize, until: Instant) {
+        let link = self.link_name(site);
+        while let Some(Asked { topics, all }) = self.unanswered[site].clone().filter(|_| goes_on(&self.world, until)) {
+            topics.iter().for_each(|name| self.world.model.lock().failover_asked(name));
+            self.world.tell("operator", format!("failover of {topics:?} (all: {all}) asked of {}", SITES[site]));
+            match admin::fail_over(&self.world.net, SITES[site], &link, (!all).then_some(&topics[..])).await {
+                Ok(done) => {
+                    self.unanswered[site] = None;
+                    if all {
+                        self.links[site] = Link::Ended;
+                    }
+                    for topic in done {
+                        self.world.tell("operator", format!("{topic:?}"));
+                        if topic.stuck.is_none() {
+                            self.world.hold("operator", |model| model.failed_over(&topic.topic, &topic.cuts));
+                        }
+                    }
+                }
+                Err(Failed::Refused(status, why)) if status < 500 => {
+                    self.world.tell("operator", format!("failover refused with {status}: {why}"));
+                    self.unanswered[site] = None;
+                }
+                Err(failed) => {
+                    self.world.tell("operator", format!("failover not answered: {failed}"));
+                    sleep(self.dice.millis(200..2_000)).await;
+                }
+            }
+        }
+    }
+
+    /// R8: a name that another site owns, or that a link claims, is not made here.
+    async fn intrude(&mut self, site: usize) {
+        let name = format!("{}_intruder", SITES[1 - site]);
+        let new = NewTopic { name: name.clone(), partitions: 1, replication_factor: -1, configs: BTreeMap::new() };
+        let client = self.world.client(SITES[site], "intruder");
+        if let Ok(outcomes) = client.create_topics(&[new], false).await {
+            for outcome in outcomes {
+                self.world.tell("operator", format!("{name} at {}: {:?}", SITES[site], outcome.error));
+                if self.links[site] == Link::Runs && self.unanswered[site].is_none() {
+                    self.world.hold("operator", |_| links::r8_one_owner(&name, SITES[site], outcome.error.is_some()));
+                }
+            }
+        }
+    }
+}
