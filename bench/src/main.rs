@@ -1,44 +1,89 @@
-//! How fast Gnomon is: scenarios that start brokers fresh, put load on them over the wire, and print a table.
+//! How fast Gnomon is: scenarios that start brokers fresh, put load on them over the wire, and leave tables and plots.
 //!
 //! Invariant: no crate of Gnomon is linked here. The binary under test is built and started as a user would, and every figure
 //! is taken from outside: by clients, and from /proc.
 //!
-//! Not here: whether Gnomon is *right* (that is `proto-tests`), and goals that fail a build: a bench prints figures beside the
-//! conditions they were taken under, and people judge them.
+//! Not here: whether Gnomon is *right* (that is `proto-tests`), and goals that fail a build: a bench prints figures and goals
+//! beside the conditions they were taken under, and people judge them.
 
 mod args;
+mod birds;
 mod canary;
-mod client;
+mod case;
+mod figure;
+mod goal;
+mod interrupt;
 mod latency;
-mod load;
-mod outcome;
+mod links;
+mod open_loop;
 mod peers;
-mod perf_tool;
 mod place;
 mod process;
+mod progress;
 mod report;
+mod run;
 mod scenarios;
-mod timeline;
+mod settings;
+mod stage;
+mod stats;
+mod tools;
 mod usage;
 mod warm;
+mod watch;
+mod wire;
 
-use args::{Args, Scenario};
+use args::{Args, Command, Run};
 use clap::Parser;
+use peers::Given;
+use report::{Conditions, Report};
+use scenarios::Scenario;
+use settings::Settings;
 use std::process::ExitCode;
 
-/// Whatever ended a scenario, said as one sentence.
+/// Whatever ended something, said as one sentence.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// Runs of each peer that a median is taken of.
+const ROUNDS: u32 = 3;
+
 fn main() -> ExitCode {
-    let done = match Args::parse().scenario {
-        Scenario::PairLag(args) => scenarios::pair_lag::run(&args),
-        Scenario::Produce(args) => scenarios::produce::run(&args),
-    };
-    match done {
+    let Command::Run(args) = Args::parse().command;
+    match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("gnomon-bench: {failure}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(args: &Run) -> Result<(), Failure> {
+    if args.list {
+        print!("{}", scenarios::list());
+        return Ok(());
+    }
+    interrupt::watch()?;
+    let settings = Settings {
+        quick: args.quick,
+        rounds: args.rounds.unwrap_or(if args.quick { 1 } else { ROUNDS }),
+        keep_moved: args.keep_moved,
+        load: args.load.clone(),
+    };
+    let conditions = Conditions::now(settings.rounds);
+    let given = args.bootstrap.as_ref().map(|address| Given { bootstrap: address.clone(), pid: args.pid, client_options: Vec::new() });
+    let reservation = settings.reservation();
+    let bench = run::Bench::build(&args.peers(), given.as_ref(), settings);
+    let sections = bench.run(&chosen(&args.scenarios))?;
+    let report = Report { conditions, reservation, absent: bench.absent, sections };
+    let folder = match &args.out {
+        Some(folder) => folder.clone(),
+        None => place::bench()?.join("report"),
+    };
+    report::publish(&report, &folder)?;
+    report.trouble().map_or(Ok(()), |trouble| Err(trouble.into()))
+}
+
+/// Those that were named, or all.
+fn chosen(names: &[String]) -> Vec<&'static Scenario> {
+    scenarios::ALL.iter().filter(|scenario| names.is_empty() || names.iter().any(|name| name == scenario.name)).collect()
 }

@@ -4,13 +4,19 @@
 //! client queue that fills, shows as latency and is not hidden by sending later (coordinated omission).
 //!
 //! All times are of this process's one monotonic clock: the producer and the consumers are threads of it.
+//!
+//! Where is what: `timeline` (when a record is due, when it passed), `outcome` (from stamps to latencies), `client` (librdkafka).
 
-use crate::{
-    Failure,
-    client::{self, Quiet},
-    outcome::{Outcome, Stamped},
-    timeline::{Plan, Stamps},
-};
+mod client;
+mod outcome;
+mod timeline;
+
+pub use outcome::Outcome;
+pub use timeline::Plan;
+
+use crate::Failure;
+use client::Quiet;
+use outcome::Stamped;
 use rdkafka::{
     ClientContext, Message,
     config::{FromClientConfigAndContext, RDKafkaLogLevel},
@@ -27,9 +33,13 @@ use std::{
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+use timeline::Stamps;
 
-/// What every run here asks of a producer, beside the library's defaults: acks=all is one of those.
-pub const PRODUCER: &str = "acks=all, linger 0, no compression, not idempotent";
+/// As tables call it.
+pub const NAME: &str = "open-loop generator";
+
+/// What every run here asks of a producer; the library's other defaults stand.
+pub const OPTIONS: &[&str] = &["linger.ms=0", "enable.idempotence=false"];
 
 /// After the last record was sent: how long stragglers are waited for.
 const STRAGGLERS_MAX: Duration = Duration::from_secs(20);
@@ -90,8 +100,8 @@ pub fn run(plan: &Plan, places: &[&str]) -> Result<Outcome, Failure> {
 
 /// Sends each record when it is due, and returns when all are answered.
 fn produce(plan: &Plan, run: Run, stamped: &Arc<Stamped>) -> Result<(), Failure> {
-    let mut config = client::base(&plan.bootstrap);
-    config.set("acks", "all").set("linger.ms", "0").set("compression.codec", "none").set("enable.idempotence", "false");
+    let mut config = client::base(&plan.bootstrap, &plan.options)?;
+    config.set("acks", "all").set("compression.codec", &plan.codec);
     let producer = ThreadedProducer::<Reports>::from_config_and_context(&config, Reports { run, stamped: stamped.clone() })?;
     for record in 0..plan.records() {
         let due = run.start + Duration::from_nanos(plan.due(record));

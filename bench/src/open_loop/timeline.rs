@@ -21,6 +21,18 @@ pub struct Plan {
     pub measured: Duration,
     /// Of the value; at least 16.
     pub record_bytes: usize,
+    pub codec: String,
+    /// Of the producer, `KEY=VALUE`.
+    pub options: Vec<String>,
+}
+
+#[cfg(test)]
+impl Plan {
+    /// For tests of what comes after it.
+    pub fn of(rate: u32, warm_up: Duration, measured: Duration) -> Plan {
+        let (bootstrap, topic, codec) = (String::new(), String::new(), "none".to_owned());
+        Plan { bootstrap, topic, partitions: 1, rate, warm_up, measured, record_bytes: 16, codec, options: vec![] }
+    }
 }
 
 impl Plan {
@@ -87,15 +99,7 @@ mod tests {
     use super::*;
 
     fn plan(rate: u32) -> Plan {
-        Plan {
-            bootstrap: String::new(),
-            topic: String::new(),
-            partitions: 1,
-            rate,
-            warm_up: Duration::from_secs(3),
-            measured: Duration::from_secs(30),
-            record_bytes: 16,
-        }
+        Plan::of(rate, Duration::from_secs(3), Duration::from_secs(30))
     }
 
     #[test]

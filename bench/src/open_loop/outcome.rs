@@ -1,31 +1,26 @@
 //! How one run of a load went: from stamps to latencies and errors.
 
-use crate::{
-    latency::Summary,
-    timeline::{Plan, Stamps},
-};
-use serde::Serialize;
+use super::timeline::{Plan, Stamps};
+use crate::latency::Latencies;
 use std::sync::{Mutex, PoisonError};
 
 /// How one run went. Latencies count from when a record was due.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Outcome {
-    pub asked_rate: u32,
     /// Of the counted records, by the times at which they were handed to the client.
     pub achieved_rate: f64,
-    pub counted_records: u64,
     /// Until a record was handed to the client: how far the generator itself was behind.
-    pub generator: Summary,
-    pub acknowledged: Summary,
+    pub generator: Latencies,
+    pub acknowledged: Latencies,
     /// At each place.
-    pub consumed: Vec<Summary>,
+    pub consumed: Vec<Latencies>,
     /// Of each record, the last place after the first: what the way between them costs. Where the later one was faster it is 0.
-    pub hop: Summary,
+    pub hop: Latencies,
     pub errors: Errors,
 }
 
 /// What went wrong; warm-up included.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Errors {
     /// Refused by the client, or reported as not delivered.
     pub failed: u64,
@@ -74,21 +69,20 @@ impl Stamped {
     pub fn outcome(&self, plan: &Plan) -> Outcome {
         let (failed, first_failure) = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let counted = plan.counted();
-        let since_due =
-            |stamps: &Stamps| Summary::of(counted.clone().filter_map(|record| Some(stamps.get(record)?.saturating_sub(plan.due(record)))));
+        let since_due = |stamps: &Stamps| {
+            Latencies::of(counted.clone().filter_map(|record| Some(stamps.get(record)?.saturating_sub(plan.due(record)))))
+        };
         let (first, last) = (&self.seen[0], &self.seen[self.seen.len() - 1]);
         let handed_over = counted.clone().filter_map(|record| self.sent.get(record));
         let took = handed_over.clone().max().unwrap_or(0).saturating_sub(handed_over.clone().min().unwrap_or(0));
         let handed_over = handed_over.count() as u64;
         Outcome {
-            asked_rate: plan.rate,
             // Between n records there are n - 1 intervals.
             achieved_rate: if took == 0 { 0.0 } else { (handed_over - 1) as f64 * 1e9 / took as f64 },
-            counted_records: handed_over,
             generator: since_due(&self.sent),
             acknowledged: since_due(&self.acknowledged),
             consumed: self.seen.iter().map(since_due).collect(),
-            hop: Summary::of(counted.clone().filter_map(|record| Some(last.get(record)?.saturating_sub(first.get(record)?)))),
+            hop: Latencies::of(counted.clone().filter_map(|record| Some(last.get(record)?.saturating_sub(first.get(record)?)))),
             errors: Errors {
                 failed,
                 first_failure,
@@ -110,15 +104,7 @@ mod tests {
     #[test]
     fn latency_counts_from_when_a_record_was_due_and_the_hop_from_the_first_place() {
         let second = Duration::from_secs(1);
-        let plan = Plan {
-            bootstrap: String::new(),
-            topic: String::new(),
-            partitions: 1,
-            rate: 10,
-            warm_up: second,
-            measured: second,
-            record_bytes: 16,
-        };
+        let plan = Plan::of(10, second, second);
         let stamped = Stamped::new(plan.records(), 2);
         for record in 0..plan.records() {
             // The warm-up is a hundred times as slow.
@@ -135,9 +121,9 @@ mod tests {
         let outcome = stamped.outcome(&plan);
         let near = |found: f64, wanted: f64| (found - wanted).abs() < 0.01;
         assert!(near(outcome.achieved_rate, 10.0), "{outcome:?}");
-        assert!(near(outcome.generator.max_ms, 1.0) && near(outcome.acknowledged.max_ms, 2.0), "{outcome:?}");
-        assert!(near(outcome.consumed[0].max_ms, 3.0) && near(outcome.consumed[1].max_ms, 5.0), "{outcome:?}");
-        assert!(near(outcome.hop.p50_ms, 2.0) && outcome.hop.count == 9, "{outcome:?}");
+        assert!(near(outcome.generator.max_ms(), 1.0) && near(outcome.acknowledged.max_ms(), 2.0), "{outcome:?}");
+        assert!(near(outcome.consumed[0].max_ms(), 3.0) && near(outcome.consumed[1].max_ms(), 5.0), "{outcome:?}");
+        assert!(near(outcome.hop.ms(0.5), 2.0) && outcome.hop.count() == 9, "{outcome:?}");
         assert_eq!(outcome.errors, Errors { missing: vec![0, 1], twice: vec![0, 1], ..Errors::default() });
         assert_eq!(outcome.errors.count(), 2);
     }
@@ -145,16 +131,8 @@ mod tests {
     #[test]
     fn a_run_without_an_answer_has_no_latencies() {
         let second = Duration::from_secs(1);
-        let plan = Plan {
-            bootstrap: String::new(),
-            topic: String::new(),
-            partitions: 1,
-            rate: 5,
-            warm_up: second,
-            measured: second,
-            record_bytes: 16,
-        };
+        let plan = Plan::of(5, second, second);
         let outcome = Stamped::new(plan.records(), 1).outcome(&plan);
-        assert_eq!((outcome.acknowledged.count, outcome.achieved_rate, outcome.errors.unanswered), (0, 0.0, 10));
+        assert_eq!((outcome.acknowledged.count(), outcome.achieved_rate, outcome.errors.unanswered), (0, 0.0, 10));
     }
 }
