@@ -83,7 +83,10 @@ fn run(args: &Run) -> Result<(), Failure> {
     report.trouble().map_or(Ok(()), |trouble| Err(trouble.into()))
 }
 
-/// Those that were named, or all.
+/// Those that were named, in that order, or all.
 fn chosen(names: &[String]) -> Vec<&'static Scenario> {
-    scenarios::ALL.iter().filter(|scenario| names.is_empty() || names.iter().any(|name| name == scenario.name)).collect()
+    if names.is_empty() {
+        return scenarios::ALL.iter().collect();
+    }
+    names.iter().filter_map(|name| scenarios::ALL.iter().find(|scenario| scenario.name == name)).collect()
 }

@@ -1,5 +1,8 @@
 //! One file a kind of scenario: what is asked of each peer, and the figures to reach.
 
+mod end_to_end;
+mod fetch;
+mod latency;
 mod produce;
 
 use crate::{case::Case, settings::Settings};
@@ -13,7 +16,7 @@ pub struct Scenario {
     pub cases: fn(&Settings) -> Vec<Case>,
 }
 
-/// All of them, in the order in which they are run.
+/// All of them, in the order in which they are run when none is named.
 pub const ALL: &[Scenario] = &[
     Scenario {
         name: "produce",
@@ -39,6 +42,20 @@ pub const ALL: &[Scenario] = &[
         about: "latency of an acknowledgement after fsync, one in flight",
         cases: produce::durable_ack,
     },
+    Scenario {
+        name: "fetch",
+        rows: "P8",
+        about: "throughput and CPU of fetching from the page cache, by rdkafka_performance",
+        cases: fetch::by_rdkafka,
+    },
+    Scenario { name: "fetch-java", rows: "P8", about: "the same by Apache Kafka's ConsumerPerformance", cases: fetch::by_java },
+    Scenario {
+        name: "end-to-end",
+        rows: "P6",
+        about: "latency from producing to consuming at fixed rates, by rdkafka_performance",
+        cases: end_to_end::by_rdkafka,
+    },
+    Scenario { name: "end-to-end-open", rows: "P6", about: "the same by an open-loop generator", cases: end_to_end::by_open_loop },
 ];
 
 /// What `--list` prints.

@@ -34,11 +34,8 @@ pub fn throughput(settings: &Settings) -> Vec<Case> {
             goals,
             seconds: settings.length(15.0, 4.0),
             disk_bytes: 3 * load.bytes(),
-            measure: {
-                let load = load.clone();
-                Box::new(move |stage| by_rdkafka(stage, &load))
-            },
-            load: Some(load),
+            load: Some(load.clone()),
+            measure: Box::new(move |stage| by_rdkafka(stage, &load)),
         }
     };
     vec![
@@ -59,11 +56,8 @@ pub fn throughput_java(settings: &Settings) -> Vec<Case> {
             goals,
             seconds: settings.length(20.0, 6.0),
             disk_bytes: 3 * load.bytes(),
-            measure: {
-                let load = load.clone();
-                Box::new(move |stage| by_java(stage, &load))
-            },
-            load: Some(load),
+            load: Some(load.clone()),
+            measure: Box::new(move |stage| by_java(stage, &load)),
         }
     };
     vec![case("1", Durability::PageCache, vec![p1()]), case("all", Durability::PageCache, vec![p1()]), case("all", Durability::Fsync, p2())]
@@ -79,11 +73,8 @@ pub fn one_record_batches(settings: &Settings) -> Vec<Case> {
         goals: vec![Goal::new("P4", Figure::Rate, Limit::of(0.8, PeerName::Mock)).provisional()],
         seconds: settings.length(15.0, 4.0),
         disk_bytes: 4 * load.bytes(),
-        measure: {
-            let load = load.clone();
-            Box::new(move |stage| by_rdkafka(stage, &load))
-        },
-        load: Some(load),
+        load: Some(load.clone()),
+        measure: Box::new(move |stage| by_rdkafka(stage, &load)),
     }]
 }
 
@@ -102,11 +93,8 @@ pub fn durable_ack(settings: &Settings) -> Vec<Case> {
         goals: vec![Goal::new("P3", Figure::P50, Limit::Sum(limit.to_vec()))],
         seconds: f64::from(seconds) + 6.0,
         disk_bytes: 4 * load.bytes(),
-        measure: {
-            let load = load.clone();
-            Box::new(move |stage| acknowledged(stage, &load))
-        },
-        load: Some(load),
+        load: Some(load.clone()),
+        measure: Box::new(move |stage| acknowledged(stage, &load)),
     }]
 }
 
