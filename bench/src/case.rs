@@ -7,10 +7,11 @@ use crate::{
     latency::Latencies,
     peers::{Durability, PeerName},
     stage::Stage,
+    usage::Usage,
     watch::Memory,
 };
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// A question. Scenarios are lists of these.
 pub struct Case {
@@ -118,6 +119,13 @@ impl Sample {
             Some(value) => self.with(figure, value),
             None => self,
         }
+    }
+
+    /// With what processes used in between, and hold now; nothing where that could not be read.
+    pub fn with_cost(self, before: Option<Usage>, after: Option<Usage>, took: Duration) -> Sample {
+        let Some((before, after)) = before.zip(after) else { return self };
+        let percent = after.cpu_since(&before) / took.as_secs_f64() * 100.0;
+        self.with(Figure::CpuPercent, percent).with(Figure::Resident, after.resident_mib())
     }
 
     pub fn with_errors(mut self, errors: u64, first: Option<String>) -> Sample {

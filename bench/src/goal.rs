@@ -23,7 +23,7 @@ pub struct Goal {
 /// A number that others decide.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Limit {
-    /// Holds only where the canaries stand in their ranges.
+    /// Of a figure that depends on the machine's speed it holds only where the canaries stand in their ranges.
     Fixed(f64),
     Times(f64, Reference),
     Sum(Vec<Limit>),
@@ -135,7 +135,7 @@ impl Goal {
             reservations.push("the row is provisional".to_owned());
         }
         let strange = evidence.strange_machine();
-        if self.limit.is_absolute() && !strange.is_empty() {
+        if self.figure.is_of_speed() && self.limit.is_absolute() && !strange.is_empty() {
             reservations.push(strange);
         }
         match (reservations.is_empty(), met) {
@@ -284,6 +284,27 @@ mod tests {
             goal.judge(Gnomon, &evidence(0.9, "memcpy is odd")).verdict,
             Verdict::Provisional { met: false, why: "memcpy is odd".into() }
         );
+    }
+
+    #[test]
+    fn what_memory_holds_does_not_mind_a_strange_machine() {
+        struct Holds;
+        impl Evidence for Holds {
+            fn figure(&self, _: PeerName, _: &str, _: Figure) -> Option<f64> {
+                Some(5.0)
+            }
+            fn canary(&self, _: Bird) -> Option<f64> {
+                None
+            }
+            fn strange_machine(&self) -> String {
+                "odd".to_owned()
+            }
+            fn reservation(&self) -> Option<&'static str> {
+                None
+            }
+        }
+        let verdict = |figure| Goal::new("P11", figure, Limit::Fixed(6.0)).judge(Gnomon, &Holds).verdict.text();
+        assert_eq!((verdict(Figure::Anonymous), verdict(Figure::Accept)), ("met".to_owned(), "provisional: met (odd)".to_owned()));
     }
 
     #[test]

@@ -14,7 +14,7 @@ const SIGNALLED: i32 = 128;
 pub fn watch() -> Result<(), Failure> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| format!("cannot wait for signals: {error}"))?;
     thread::spawn(move || {
-        for signal in signals.forever() {
+        if let Some(signal) = signals.forever().next() {
             eprintln!("\ngnomon-bench: stopped by a signal; ending what was started");
             process::kill_all();
             place::remove_run_folders();

@@ -63,6 +63,7 @@ fn run(args: &Run) -> Result<(), Failure> {
         return Ok(());
     }
     interrupt::watch()?;
+    process::raise_file_limit()?;
     let settings = Settings {
         quick: args.quick,
         rounds: args.rounds.unwrap_or(if args.quick { 1 } else { ROUNDS }),

@@ -4,8 +4,10 @@
 //! Not here: what runs in them. All are started from the main thread, because the kernel ties the death signal to the thread
 //! that made the child.
 
-use crate::{Failure, usage::Usage};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group, set_parent_process_death_signal};
+use crate::Failure;
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getrlimit, kill_process, kill_process_group, set_parent_process_death_signal, setrlimit,
+};
 use std::{
     collections::BTreeSet,
     fs::File,
@@ -68,12 +70,6 @@ impl Process {
         }
     }
 
-    /// CPU and memory up to now. An error when it has ended: then its figures mean nothing.
-    pub fn usage(&mut self) -> Result<Usage, Failure> {
-        self.must_run()?;
-        Usage::of(self.pid())
-    }
-
     /// SIGTERM, and waits for a clean end.
     pub fn stop(mut self) -> Result<(), Failure> {
         self.signal(Signal::TERM)?;
@@ -83,11 +79,6 @@ impl Process {
             Some(status) => Err(format!("{} stopped with {status}:\n{}", self.name, self.last_lines()).into()),
             None => Err(format!("{} did not stop within {STOP_MAX:?} of SIGTERM and was killed", self.name).into()),
         }
-    }
-
-    /// `kill -9`, and waits for its end.
-    pub fn kill(self) {
-        drop(self);
     }
 
     /// SIGINT: the load tools then end with a summary.
@@ -147,6 +138,14 @@ impl Drop for Process {
     }
 }
 
+/// As many open files as this user may have, for this process and all that it starts: thousands of connections, or of
+/// partitions, need them.
+pub fn raise_file_limit() -> Result<(), Failure> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+        .map_err(|error| format!("cannot raise the limit of open files to {:?}: {error}", limit.maximum).into())
+}
+
 /// Runs a command to its end and returns what it printed; `what` names it in the error.
 pub fn output(what: &str, command: Command) -> Result<String, Failure> {
     let log = tempfile::NamedTempFile::new()?;
@@ -199,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_is_measured_and_stopped_with_its_group() {
+    fn a_child_runs_until_it_is_stopped() {
         let folder = tempfile::tempdir().expect("a folder");
         let log = folder.path().join("log");
         let script = "trap 'exit 0' TERM; echo ready now; while :; do sleep 0.01; done";
@@ -208,7 +207,7 @@ mod tests {
         while !child.printed().contains("ready") && start.elapsed() < Duration::from_secs(20) {
             thread::sleep(LOOK_EVERY);
         }
-        assert!(child.usage().expect("it runs").resident_bytes > 0);
+        child.must_run().expect("it runs");
         child.stop().expect("it traps the signal");
     }
 
@@ -235,7 +234,7 @@ mod tests {
             thread::sleep(LOOK_EVERY);
         };
         assert!(is_alive(grandchild));
-        child.kill();
+        drop(child);
         while is_alive(grandchild) {
             thread::sleep(LOOK_EVERY);
         }

@@ -36,12 +36,6 @@ impl Progress {
         self.steps += steps;
         self.guessed += seconds;
     }
-
-    /// Steps that will not be taken.
-    pub fn fewer(&mut self, steps: usize, seconds: f64) {
-        self.steps = self.steps.saturating_sub(steps);
-        self.guessed -= seconds;
-    }
 }
 
 /// The rest of the guess, as wrong as the guess has been so far.

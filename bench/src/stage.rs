@@ -5,14 +5,20 @@ use crate::{
     links::Linker,
     peers::{Durability, Installed, Peer, PeerName, Running, kafka::Kafka},
     settings::Settings,
-    tools::rdkafka::Tool,
+    tools::rdkafka::{Consume, Produce, Tool},
     warm,
 };
 use std::{
     cell::OnceCell,
     path::Path,
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
+
+/// Before a broker is measured.
+const EXERCISE_RECORDS: u64 = 100_000;
+const EXERCISE_BYTES: u32 = 1024;
+const EXERCISE_MAX: Duration = Duration::from_secs(60);
 
 /// One run's surroundings.
 pub struct Stage<'a> {
@@ -55,11 +61,54 @@ impl Stage<'_> {
         self.broker.install(self.folder, self.durability)
     }
 
-    /// Sets it up, starts it, and makes the topic.
+    /// Sets it up, starts it, exercises it, and makes the topic.
     pub fn start_with_topic(&self, topic: &str, partitions: i32) -> Result<Running, Failure> {
         let mut running = self.install()?.start()?;
+        let exercise = self.exercise_records();
+        if exercise > 0 && !running.installed.is_inside_the_client() {
+            let topic = self.topic();
+            running.create_topic(&topic, 1)?;
+            self.exercise(&running, &topic, exercise)?;
+            self.consume_exercise(&running, &topic, exercise)?;
+        }
         running.create_topic(topic, partitions)?;
         Ok(running)
+    }
+
+    /// Records that every broker gets before it is measured, so that one which compiles while it runs has done so. None in a
+    /// quick run.
+    pub fn exercise_records(&self) -> u64 {
+        self.settings.length(EXERCISE_RECORDS, 0)
+    }
+
+    /// Writes them.
+    pub fn exercise(&self, running: &Running, topic: &str, records: u64) -> Result<(), Failure> {
+        let produce = Produce {
+            bootstrap: running.bootstrap(),
+            topic,
+            records,
+            record_bytes: EXERCISE_BYTES,
+            acks: "all",
+            codec: "none",
+            rate: None,
+            options: &running.installed.client_options,
+            latencies: None,
+        };
+        let summary = self.tools.rdkafka()?.produce(&produce, &self.folder.join("exercise.log"))?;
+        if summary.records < records {
+            return Err(format!("{} of {records} records were delivered before anything was measured", summary.records).into());
+        }
+        Ok(())
+    }
+
+    fn consume_exercise(&self, running: &Running, topic: &str, records: u64) -> Result<(), Failure> {
+        let options = &running.installed.client_options;
+        let consume = Consume { bootstrap: running.bootstrap(), topic, partitions: 1, records, options, latencies: None };
+        let summary = self.tools.rdkafka()?.consume(&consume, &self.folder.join("exercise.log"))?.finish(EXERCISE_MAX)?;
+        if summary.records < records {
+            return Err(format!("{} of {records} records were consumed before anything was measured", summary.records).into());
+        }
+        Ok(())
     }
 
     /// A topic's name that no other run uses: brokers that are not ours keep other topics.

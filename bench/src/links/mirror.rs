@@ -1,7 +1,7 @@
 //! MirrorMaker 2 between two Apache Kafkas: its connectors in a process of their own, topic names kept, nothing tuned but how
 //! soon it looks for new topics.
 
-use super::{Carrier, Linked, Linker};
+use super::{CARRIED, Carrier, Linked, Linker};
 use crate::{
     Failure,
     peers::{Durability, Installed, PeerName, Running, kafka::Kafka},
@@ -10,6 +10,7 @@ use crate::{
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 /// As `connect-mirror-maker.sh` has it.
@@ -37,13 +38,15 @@ impl Linked for Clusters {
     }
 
     fn start_link(&self) -> Result<Carrier, Failure> {
-        let target = self.b.start()?;
+        let mut target = self.b.start()?;
         let settings = self.folder.join("mirror.properties");
         fs::write(&settings, settings_of(&self.a.bootstrap, &self.b.bootstrap))
             .map_err(|error| format!("cannot write {}: {error}", settings.display()))?;
         let program = self.kafka.class(HEAP, "org.apache.kafka.connect.mirror.MirrorMaker").args([&settings]);
+        let cpu_seconds_before = target.usage()?.map_or(0.0, |usage| usage.cpu_seconds);
+        let since = Instant::now();
         let link = Installed::new(PeerName::Kafka, self.b.durability, program, self.b.bootstrap.clone(), &self.folder).exec()?;
-        Ok(Carrier { target, link: Some(link) })
+        Ok(Carrier { target, link: Some(link), since, cpu_seconds_before })
     }
 }
 
@@ -54,7 +57,7 @@ fn settings_of(a: &str, b: &str) -> String {
         &format!("b.bootstrap.servers={b}"),
         "a->b.enabled=true",
         "b->a.enabled=false",
-        "a->b.topics=a_.*",
+        &format!("a->b.topics={CARRIED}.*"),
         "replication.policy.class=org.apache.kafka.connect.mirror.IdentityReplicationPolicy",
         "replication.factor=1",
         "checkpoints.topic.replication.factor=1",

@@ -1,6 +1,6 @@
 //! Gnomon's shadow links: site b, started with a link file, pulls what site a owns.
 
-use super::{Carrier, Linked, Linker};
+use super::{CARRIED, Carrier, Linked, Linker};
 use crate::{
     Failure,
     peers::{
@@ -9,7 +9,7 @@ use crate::{
     },
     place,
 };
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Instant};
 
 pub struct Shadow(pub Gnomon);
 
@@ -25,11 +25,11 @@ impl Linker for Shadow {
         let text = format!(
             "name: from-a\n\
              client_options:\n  bootstrap_servers: [\"{a_kafka}\"]\n\
-             topic_metadata_sync_options:\n  auto_create_shadow_topic_filters:\n    - {{ pattern_type: PREFIX, filter_type: INCLUDE, name: a_ }}\n"
+             topic_metadata_sync_options:\n  auto_create_shadow_topic_filters:\n    - {{ pattern_type: PREFIX, filter_type: INCLUDE, name: {CARRIED} }}\n"
         );
         fs::write(&link, text).map_err(|error| format!("cannot write {}: {error}", link.display()))?;
         let site = |name, kafka, owns, links, producer_tag| Site { name, kafka, owns, links, producer_tag, durability };
-        let a = self.0.site(&place::folder(folder, "a")?, &site("a", a_kafka, &["a_"], &[], 1))?;
+        let a = self.0.site(&place::folder(folder, "a")?, &site("a", a_kafka, &[CARRIED], &[], 1))?;
         let b = self.0.site(&place::folder(folder, "b")?, &site("b", b_kafka, &["b_"], &[link], 2))?;
         Ok(Box::new(Sites { a, b }))
     }
@@ -41,6 +41,7 @@ impl Linked for Sites {
     }
 
     fn start_link(&self) -> Result<Carrier, Failure> {
-        Ok(Carrier { target: self.b.start()?, link: None })
+        let since = Instant::now();
+        Ok(Carrier { target: self.b.start()?, link: None, since, cpu_seconds_before: 0.0 })
     }
 }

@@ -34,13 +34,6 @@ pub struct Errors {
     pub twice: Vec<u64>,
 }
 
-impl Errors {
-    /// Of all kinds.
-    pub fn count(&self) -> u64 {
-        self.failed + self.unanswered + self.missing.iter().chain(&self.twice).sum::<u64>()
-    }
-}
-
 /// What was stamped in one run.
 pub struct Stamped {
     /// Handed to the client.
@@ -125,7 +118,6 @@ mod tests {
         assert!(near(outcome.consumed[0].max_ms(), 3.0) && near(outcome.consumed[1].max_ms(), 5.0), "{outcome:?}");
         assert!(near(outcome.hop.ms(0.5), 2.0) && outcome.hop.count() == 9, "{outcome:?}");
         assert_eq!(outcome.errors, Errors { missing: vec![0, 1], twice: vec![0, 1], ..Errors::default() });
-        assert_eq!(outcome.errors.count(), 2);
     }
 
     #[test]

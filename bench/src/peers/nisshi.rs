@@ -23,7 +23,7 @@ impl Nisshi {
             eprintln!("building nisshi {VERSION}, which takes about half an hour");
             let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
             cargo.args(["install", "nisshi", "--version", VERSION, "--locked", "--no-default-features", "--features", "libsql", "--root"]);
-            cargo.arg(&root).env("RUSTFLAGS", "-C target-cpu=native").current_dir(&root.parent().unwrap_or(&root));
+            cargo.arg(&root).env("RUSTFLAGS", "-C target-cpu=native").current_dir(root.parent().unwrap_or(&root));
             output("cargo install nisshi", cargo)?;
         }
         Ok(Nisshi { program })

@@ -172,6 +172,13 @@ impl Running {
         })
     }
 
+    /// Writes a record to each partition of a topic; a leader that does not know yet that it is one is asked again.
+    pub fn write_to_each(&mut self, topic: &str, partitions: i32) -> Result<(), Failure> {
+        let mut wire = Wire::connect(self.bootstrap())?;
+        (0..partitions)
+            .try_for_each(|partition| self.wait_until("a record is acknowledged", || wire.produce(topic, partition, b"first")).map(drop))
+    }
+
     /// Stops it cleanly, if it is ours.
     pub fn stop(mut self) -> Result<(), Failure> {
         self.process.take().map_or(Ok(()), Process::stop)

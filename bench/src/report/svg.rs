@@ -53,7 +53,15 @@ pub fn bars(title: &str, unit: &str, bars: &[Bar]) -> Result<String, Failure> {
             .y_label_area_size(130)
             .build_cartesian_2d(0.0..longest, 0.0..bars.len() as f64)
             .map_err(failed)?;
-        chart.configure_mesh().disable_y_mesh().disable_y_axis().y_labels(0).light_line_style(WHITE).draw().map_err(failed)?;
+        chart
+            .configure_mesh()
+            .disable_y_mesh()
+            .disable_y_axis()
+            .y_labels(0)
+            .light_line_style(WHITE)
+            .x_label_formatter(&|value| value.to_string())
+            .draw()
+            .map_err(failed)?;
         for (place, bar) in bars.iter().enumerate() {
             // The first on top.
             let base = (bars.len() - 1 - place) as f64;
@@ -84,7 +92,7 @@ pub fn lines(title: &str, x: &str, y: &str, series: &[Series<'_>]) -> Result<Str
             .y_label_area_size(60)
             .build_cartesian_2d(0.0..right, 0.0..top)
             .map_err(failed)?;
-        chart.configure_mesh().x_desc(x).y_desc(y).draw().map_err(failed)?;
+        chart.configure_mesh().light_line_style(WHITE).x_desc(x).y_desc(y).draw().map_err(failed)?;
         draw(&mut chart, series.iter().map(|line| (line.name.clone(), line.points.to_vec())))?;
         root.present().map_err(failed)?;
     }
@@ -119,6 +127,7 @@ pub fn distributions(title: &str, series: &[Series<'_>]) -> Result<String, Failu
             .map_err(failed)?;
         chart
             .configure_mesh()
+            .light_line_style(WHITE)
             .x_desc("percentile")
             .y_desc("ms")
             .x_labels(right as usize + 1)

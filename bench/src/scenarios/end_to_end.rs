@@ -13,6 +13,7 @@ use crate::{
     stage::Stage,
     tools::rdkafka,
 };
+use std::time::Instant;
 
 /// Records a second.
 const RATES: &[u32] = &[1_000, 10_000];
@@ -86,11 +87,13 @@ fn run(
     measure: impl FnOnce(&Running, &str) -> Result<Vec<Sample>, Failure>,
 ) -> Result<Vec<Sample>, Failure> {
     let topic = stage.topic();
-    let running = stage.start_with_topic(&topic, load.partitions)?;
+    let mut running = stage.start_with_topic(&topic, load.partitions)?;
     stage.warm(load.bytes())?;
+    let (since, before) = (Instant::now(), running.usage()?);
     let samples = measure(&running, &topic)?;
+    let (took, after) = (since.elapsed(), running.usage()?);
     running.stop()?;
-    Ok(samples)
+    Ok(samples.into_iter().map(|sample| sample.with_cost(before, after, took)).collect())
 }
 
 fn route<'a>(running: &'a Running, topic: &'a str) -> Route<'a> {

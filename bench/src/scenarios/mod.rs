@@ -3,7 +3,10 @@
 mod end_to_end;
 mod fetch;
 mod latency;
+mod link;
+mod memory;
 mod produce;
+mod start;
 
 use crate::{case::Case, settings::Settings};
 
@@ -56,6 +59,35 @@ pub const ALL: &[Scenario] = &[
         cases: end_to_end::by_rdkafka,
     },
     Scenario { name: "end-to-end-open", rows: "P6", about: "the same by an open-loop generator", cases: end_to_end::by_open_loop },
+    Scenario { name: "memory", rows: "P11", about: "anonymous memory of a broker, idle and after a load", cases: memory::memory },
+    Scenario { name: "idle-connections", rows: "P15", about: "memory for each of 5,000 idle connections", cases: memory::connections },
+    Scenario { name: "disk", rows: "P23", about: "what files occupy for each byte of payload", cases: memory::disk },
+    Scenario { name: "start", rows: "P12", about: "from exec on a fresh directory to the first acknowledgement", cases: start::fresh },
+    Scenario {
+        name: "partitions",
+        rows: "P14 P23",
+        about: "10,000 partitions: creating them, memory and disk for each, a restart",
+        cases: start::partitions,
+    },
+    Scenario { name: "kill", rows: "P22", about: "from exec after kill -9 to the first fetch and produce", cases: start::killed },
+    Scenario {
+        name: "link-catch-up",
+        rows: "P17",
+        about: "a link copies what its source has; beside MirrorMaker 2",
+        cases: link::catch_up,
+    },
+    Scenario {
+        name: "link-lag",
+        rows: "P18",
+        about: "latency from producing at the source to consuming at the target, by rdkafka_performance; beside MirrorMaker 2",
+        cases: link::lag,
+    },
+    Scenario {
+        name: "link-lag-open",
+        rows: "P18",
+        about: "the same by an open-loop generator, with what the hop adds",
+        cases: link::lag_open,
+    },
 ];
 
 /// What `--list` prints.
