@@ -86,11 +86,15 @@ impl Figure {
 
     /// Whether it depends on how fast the machine is; what memory and files hold does not.
     pub fn is_of_speed(self) -> bool {
-        match self {
-            Figure::Resident | Figure::Anonymous | Figure::AnonymousEach => false,
-            Figure::DiskPerByte | Figure::DiskPerByteStopped | Figure::DiskEach => false,
-            _ => true,
-        }
+        let space = [
+            Figure::Resident,
+            Figure::Anonymous,
+            Figure::AnonymousEach,
+            Figure::DiskPerByte,
+            Figure::DiskPerByteStopped,
+            Figure::DiskEach,
+        ];
+        !space.contains(&self)
     }
 
     /// With as many digits as it can bear.
