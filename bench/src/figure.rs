@@ -86,14 +86,8 @@ impl Figure {
 
     /// Whether it depends on how fast the machine is; what memory and files hold does not.
     pub fn is_of_speed(self) -> bool {
-        let space = [
-            Figure::Resident,
-            Figure::Anonymous,
-            Figure::AnonymousEach,
-            Figure::DiskPerByte,
-            Figure::DiskPerByteStopped,
-            Figure::DiskEach,
-        ];
+        let space =
+            [Figure::Resident, Figure::Anonymous, Figure::AnonymousEach, Figure::DiskPerByte, Figure::DiskPerByteStopped, Figure::DiskEach];
         !space.contains(&self)
     }
 

@@ -74,8 +74,9 @@ fn run(args: &Run) -> Result<(), Failure> {
     let given = args.bootstrap.as_ref().map(|address| Given { bootstrap: address.clone(), pid: args.pid, client_options: Vec::new() });
     let reservation = settings.reservation();
     let bench = run::Bench::build(&args.peers(), given.as_ref(), settings);
-    let sections = bench.run(&chosen(&args.scenarios))?;
-    let report = Report { conditions, reservation, absent: bench.absent, sections };
+    let scenarios = chosen(&args.scenarios);
+    let (not_asked, sections) = (bench.not_asked(&scenarios), bench.run(&scenarios)?);
+    let report = Report { conditions, reservation, absent: bench.absent, not_asked, sections };
     let folder = match &args.out {
         Some(folder) => folder.clone(),
         None => place::bench()?.join("report"),

@@ -66,6 +66,12 @@ impl Bench {
         bench
     }
 
+    /// Scenarios that none of the peers here can be asked, as sentences.
+    pub fn not_asked(&self, scenarios: &[&Scenario]) -> Vec<String> {
+        let not_asked = scenarios.iter().filter(|scenario| self.cases(scenario).is_empty());
+        not_asked.map(|scenario| format!("{}: no peer of this run can be asked", scenario.name)).collect()
+    }
+
     /// Runs scenarios one after another.
     pub fn run(&self, scenarios: &[&Scenario]) -> Result<Vec<Section>, Failure> {
         let cases: Vec<(&Scenario, Case)> =
@@ -188,6 +194,8 @@ impl Bench {
     }
 
     fn section(&self, scenario: &Scenario, case: &Case, contenders: Vec<Contender<'_>>, blocks: Vec<Block>) -> Section {
+        let as_it_is = contenders.iter().any(|contender| contender.durability == Durability::ItsOwn)
+            && !contenders.iter().any(|contender| contender.durability == case.durability);
         let rows = contenders.into_iter().flat_map(|contender| {
             let Contender { peer, durability, runs, failure } = contender;
             report::rows(peer.name, durability, &runs, failure)
@@ -195,7 +203,7 @@ impl Bench {
         let mut section = Section {
             scenario: scenario.name,
             title: case.title.clone(),
-            durability: case.durability,
+            durability: if as_it_is { Durability::ItsOwn } else { case.durability },
             load: case.load.clone(),
             rows: rows.collect(),
             blocks,
@@ -232,8 +240,8 @@ impl Evidence for Found<'_> {
         self.canaries.get(bird)
     }
 
-    fn strange_machine(&self) -> String {
-        self.canaries.out_of_range()
+    fn strange_machine(&self) -> bool {
+        self.canaries.is_strange()
     }
 
     fn reservation(&self) -> Option<&'static str> {

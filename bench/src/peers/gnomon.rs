@@ -3,6 +3,7 @@
 use super::{Durability, Installed, Peer, PeerName, Program};
 use crate::{Failure, place, process::output};
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -30,10 +31,8 @@ impl Gnomon {
     /// `cargo build --release -p gnomon` in the target folder of this program.
     pub fn build() -> Result<Gnomon, Failure> {
         if let Some(given) = std::env::var_os("GNOMON_BIN") {
-            let program = PathBuf::from(given);
-            if !program.is_file() {
-                return Err(format!("GNOMON_BIN names {}, which is no file", program.display()).into());
-            }
+            // Brokers are started in folders of their own.
+            let program = fs::canonicalize(&given).map_err(|error| format!("GNOMON_BIN names {}: {error}", given.display()))?;
             return Ok(Gnomon { program });
         }
         eprintln!("building gnomon");

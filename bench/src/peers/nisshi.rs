@@ -8,7 +8,8 @@ use std::{
     process::Command,
 };
 
-const VERSION: &str = "0.8.1";
+/// The newest whose dependencies build with Rust 1.95: those of 0.7 and later ask for 1.96.
+const VERSION: &str = "0.6.0";
 
 pub struct Nisshi {
     program: PathBuf,
@@ -42,7 +43,8 @@ impl Peer for Nisshi {
         let program = Program::new(&self.program)
             .args(["broker", "--silent", "--listener-url", &format!("tcp://{bootstrap}")])
             .args(["--advertised-listener-url", &format!("tcp://{bootstrap}")])
-            .args(["--storage-engine", &format!("sqlite://{}", folder.join("nisshi.db").display())]);
+            // Below the folder that it is started in.
+            .args(["--storage-engine", "sqlite://nisshi.db"]);
         Ok(Installed::new(PeerName::Nisshi, durability, program, bootstrap, folder))
     }
 }

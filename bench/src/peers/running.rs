@@ -78,7 +78,9 @@ impl Installed {
         let process = match &self.program {
             Some(program) => {
                 let log = self.folder.join(format!("{}.log", self.peer.name()));
-                Some(Process::start(self.peer.name(), program.command(), &log)?)
+                let mut command = program.command();
+                command.current_dir(&self.folder);
+                Some(Process::start(self.peer.name(), command, &log)?)
             }
             None => None,
         };

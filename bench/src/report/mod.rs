@@ -34,6 +34,8 @@ pub struct Report {
     /// Why no goal is settled by it.
     pub reservation: Option<&'static str>,
     pub absent: Vec<Absent>,
+    /// Scenarios that nobody could be asked, as sentences.
+    pub not_asked: Vec<String>,
     pub sections: Vec<Section>,
 }
 

@@ -36,9 +36,7 @@ pub fn plots(report: &Report) -> Result<Vec<Plot>, Failure> {
         };
         for figure in BARS {
             let bars: Vec<svg::Bar> = section.rows.iter().filter_map(|row| bar(row, figure)).collect();
-            // Where both are there they look the same.
-            let said = figure == Figure::Megabytes && section.rows.iter().any(|row| row.figures.contains_key(&Figure::Rate));
-            if !bars.is_empty() && !said {
+            if !bars.is_empty() && !says_nothing(section, figure) {
                 add(&slug(figure.head()), svg::bars(&heading, figure.head(), &bars)?);
             }
         }
@@ -52,6 +50,15 @@ pub fn plots(report: &Report) -> Result<Vec<Plot>, Failure> {
         }
     }
     Ok(plots)
+}
+
+/// A rate that was asked for, and megabytes beside records: they look the same.
+fn says_nothing(section: &Section, figure: Figure) -> bool {
+    match figure {
+        Figure::Rate => section.load.as_ref().is_some_and(|load| load.rate.is_some()),
+        Figure::Megabytes => section.rows.iter().any(|row| row.figures.contains_key(&Figure::Rate)),
+        _ => false,
+    }
 }
 
 fn bar(row: &Row, figure: Figure) -> Option<svg::Bar> {
@@ -99,7 +106,8 @@ mod tests {
             goals: vec![],
             blocks: vec![],
         };
-        let report = Report { conditions: Conditions::now(1), reservation: None, absent: vec![], sections: vec![section] };
+        let report =
+            Report { conditions: Conditions::now(1), reservation: None, absent: vec![], not_asked: vec![], sections: vec![section] };
         let plots = plots(&report).expect("they can be drawn");
         let files: Vec<&str> = plots.iter().map(|plot| plot.file.as_str()).collect();
         assert_eq!(files, ["01-e2e-fsync-records-s.svg", "01-e2e-fsync-latency.svg", "01-e2e-fsync-memory.svg"]);

@@ -44,6 +44,7 @@ fn document(report: &Report, plots: &[Plot]) -> Vec<Piece> {
     for absent in &report.absent {
         pieces.push(Piece::Line(format!("skipped: {}: {}", absent.peer.name(), one_line(&absent.why))));
     }
+    pieces.extend(report.not_asked.iter().map(|scenario| Piece::Line(format!("skipped: {scenario}"))));
     for (number, section) in report.sections.iter().enumerate() {
         add_section(&mut pieces, report, section);
         pieces.extend(plots.iter().filter(|plot| plot.section == number).map(|plot| Piece::Plot(plot.file.clone())));
@@ -73,13 +74,14 @@ fn add_section(pieces: &mut Vec<Piece>, report: &Report, section: &Section) {
     }
 }
 
-/// A row for each peer: its conditions, the figures that any of them has, the spread of the first one, errors.
+/// A row for each peer: its conditions, the figures that any of them has, the spread of the leading one, errors.
 fn rows_of(report: &Report, section: &Section) -> Table {
     let mut figures: Vec<Figure> = section.rows.iter().flat_map(|row| row.figures.keys().copied()).collect();
     figures.sort();
     figures.dedup();
     let heads = ["peer", "acknowledged", "codec", "bytes"].into_iter().chain(figures.iter().map(|figure| figure.head()));
-    let spread = figures.first().map(|figure| format!("{}, lowest-highest", figure.head()));
+    let leading = leading(&figures);
+    let spread = leading.map(|figure| format!("{}, lowest-highest", figure.head()));
     let heads = heads.map(str::to_owned).chain(spread).chain(["runs".to_owned(), "errors".to_owned()]);
     let mut table = Table::new(3, heads.collect());
     let (codec, bytes) =
@@ -87,10 +89,9 @@ fn rows_of(report: &Report, section: &Section) -> Table {
     for row in &section.rows {
         let mut cells = vec![row.name(), row.durability.name().to_owned(), codec.clone(), bytes.clone()];
         cells.extend(figures.iter().map(|&figure| row.median(figure).map_or("-".to_owned(), |value| figure.text(value))));
-        cells.extend(figures.first().map(|figure| {
-            row.figures
-                .get(figure)
-                .map_or("-".to_owned(), |spread| format!("{}-{}", figure.text(spread.lowest), figure.text(spread.highest)))
+        cells.extend(leading.map(|figure| {
+            let spread = row.figures.get(&figure);
+            spread.map_or("-".to_owned(), |spread| format!("{}-{}", figure.text(spread.lowest), figure.text(spread.highest)))
         }));
         cells.extend([row.runs.to_string(), row.errors.to_string()]);
         table.row(cells);
@@ -103,7 +104,12 @@ fn rows_of(report: &Report, section: &Section) -> Table {
     table
 }
 
-/// Four of conditions, the figures with the spread of the first, two of counts.
+/// What a section is about: a latency's tail, or what stands first.
+fn leading(figures: &[Figure]) -> Option<Figure> {
+    if figures.contains(&Figure::P99) { Some(Figure::P99) } else { figures.first().copied() }
+}
+
+/// Four of conditions, the figures with the spread of one, two of counts.
 fn table_width(figures: &[Figure]) -> usize {
     4 + figures.len() + usize::from(!figures.is_empty()) + 2
 }
@@ -209,7 +215,13 @@ mod tests {
             blocks: vec![block(None), block(Some("fdatasync p50 ms 0.3 -> 3".into()))],
         };
         let absent = vec![Absent { peer: PeerName::Kafka, why: "no Java".into() }];
-        Report { conditions: Conditions::now(3), reservation: Some("a quick run"), absent, sections: vec![section] }
+        Report {
+            conditions: Conditions::now(3),
+            reservation: Some("a quick run"),
+            absent,
+            not_asked: vec!["kill: no".into()],
+            sections: vec![section],
+        }
     }
 
     #[test]
@@ -218,6 +230,7 @@ mod tests {
         for part in [
             "NOT TO BE QUOTED: a quick run\n",
             "skipped: kafka: no Java\n",
+            "skipped: kill: no\n",
             "produce, acks=all, fsync\n=======",
             "rdkafka_performance: 1000 records of 100 bytes, 4 partition(s), as fast as it goes, acks=all, no compression, linger.ms=5\n",
             "canaries: fdatasync p50 ms 0.30\n",
