@@ -10,7 +10,7 @@ const DIGITS: u8 = 3;
 const HIGHEST: u64 = 3_600_000_000_000;
 
 /// Where a distribution is drawn: as fine towards the end as the values allow.
-const DRAWN: [f64; 16] = [0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999, 0.99995, 0.99999, 1.0];
+const DRAWN: [f64; 16] = [0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999, 0.99995, 0.99999, 1.0];
 
 /// Latencies of one run, or of several.
 #[derive(Clone, Debug)]
@@ -90,6 +90,6 @@ mod tests {
         latencies.merge(&Latencies::of([2_000_000; 40]));
         assert_eq!(latencies.count(), 100);
         let quantiles: Vec<f64> = latencies.distribution().iter().map(|point| point.0).collect();
-        assert_eq!(quantiles, [0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 1.0]);
+        assert_eq!(quantiles, [0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 1.0]);
     }
 }

@@ -109,22 +109,49 @@ impl Row {
 }
 
 impl Report {
-    /// What makes the process end with an error: peers of ours that failed, and records that were lost, failed or seen twice.
+    /// What makes the process end with an error: a peer that failed, Gnomon not there at all, and records of the measured broker
+    /// that were lost, failed or seen twice.
     pub fn trouble(&self) -> Option<String> {
         let rows = || self.sections.iter().flat_map(|section| section.rows.iter().map(move |row| (section, row)));
-        let errors: u64 =
-            rows().filter(|(_, row)| row.peer == PeerName::Gnomon || row.peer == PeerName::Given).map(|(_, row)| row.errors).sum();
-        let failed: Vec<String> = rows()
-            .filter(|(_, row)| row.failure.is_some())
-            .map(|(section, row)| format!("{} in {}", row.peer.name(), section.heading()))
-            .collect();
-        let mut trouble = Vec::new();
+        let ours = |peer| peer == PeerName::Gnomon || peer == PeerName::Given;
+        let mut trouble: Vec<String> = Vec::new();
+        trouble.extend(self.absent.iter().filter(|absent| ours(absent.peer)).map(|absent| format!("without {}", absent.peer.name())));
+        let failed = rows().filter(|(_, row)| row.failure.is_some());
+        trouble.extend(failed.map(|(section, row)| format!("{} was not measured to the end in {}", row.peer.name(), section.heading())));
+        let errors: u64 = rows().filter(|(_, row)| ours(row.peer)).map(|(_, row)| row.errors).sum();
         if errors > 0 {
-            trouble.push(format!("{errors} records of gnomon were lost, failed or seen twice"));
-        }
-        if !failed.is_empty() {
-            trouble.push(format!("not measured to the end: {}", failed.join("; ")));
+            trouble.push(format!("{errors} records were lost, failed or seen twice"));
         }
         (!trouble.is_empty()).then(|| trouble.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::Sample;
+
+    fn trouble(rows: Vec<Row>, absent: Option<PeerName>) -> Option<String> {
+        let section = Section {
+            scenario: "disk",
+            title: String::new(),
+            durability: Durability::Fsync,
+            load: None,
+            rows,
+            goals: vec![],
+            blocks: vec![],
+        };
+        let absent = absent.into_iter().map(|peer| Absent { peer, why: "no tool".into() }).collect();
+        Report { conditions: Conditions::now(1), reservation: None, absent, not_asked: vec![], sections: vec![section] }.trouble()
+    }
+
+    #[test]
+    fn lost_records_and_failed_peers_are_trouble_and_a_missing_toolchain_is_not() {
+        let lost = |peer| rows(peer, Durability::Fsync, &[vec![Sample::default().with_errors(2, None)]], None);
+        let failed = rows(PeerName::Kafka, Durability::Fsync, &[], Some("no room".into()));
+        assert_eq!(trouble(lost(PeerName::Gnomon), None).as_deref(), Some("2 records were lost, failed or seen twice"));
+        assert_eq!(trouble(lost(PeerName::Kfake), Some(PeerName::Kafka)), None);
+        assert_eq!(trouble(failed, None).as_deref(), Some("kafka was not measured to the end in disk, fsync"));
+        assert_eq!(trouble(vec![], Some(PeerName::Gnomon)).as_deref(), Some("without gnomon"));
     }
 }

@@ -93,7 +93,7 @@ pub fn lines(title: &str, x: &str, y: &str, series: &[Series<'_>]) -> Result<Str
             .build_cartesian_2d(0.0..right, 0.0..top)
             .map_err(failed)?;
         chart.configure_mesh().light_line_style(WHITE).x_desc(x).y_desc(y).draw().map_err(failed)?;
-        draw(&mut chart, series.iter().map(|line| (line.name.clone(), line.points.to_vec())))?;
+        draw(&mut chart, series.iter().map(|line| (line.name.clone(), line.points.to_vec())), SeriesLabelPosition::UpperLeft)?;
         root.present().map_err(failed)?;
     }
     Ok(svg)
@@ -123,7 +123,7 @@ pub fn distributions(title: &str, series: &[Series<'_>]) -> Result<String, Failu
             .margin(10)
             .x_label_area_size(40)
             .y_label_area_size(60)
-            .build_cartesian_2d(0.0..right, (low * 0.8..high * 1.3).log_scale())
+            .build_cartesian_2d(0.0..right * 1.02, (low * 0.5..high * 2.0).log_scale())
             .map_err(failed)?;
         chart
             .configure_mesh()
@@ -135,7 +135,8 @@ pub fn distributions(title: &str, series: &[Series<'_>]) -> Result<String, Failu
             .y_label_formatter(&|ms| format!("{ms}"))
             .draw()
             .map_err(failed)?;
-        draw(&mut chart, drawn.into_iter())?;
+        // Where the lines are not: they rise to the right.
+        draw(&mut chart, drawn.into_iter(), SeriesLabelPosition::LowerRight)?;
         root.present().map_err(failed)?;
     }
     Ok(svg)
@@ -144,7 +145,11 @@ pub fn distributions(title: &str, series: &[Series<'_>]) -> Result<String, Failu
 type Chart<'a, 'b, X, Y> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, Y>>;
 
 /// Each line in its colour, and what it is called.
-fn draw<'a, 'b: 'a, X, Y>(chart: &mut Chart<'a, 'b, X, Y>, series: impl Iterator<Item = (String, Vec<(f64, f64)>)>) -> Result<(), Failure>
+fn draw<'a, 'b: 'a, X, Y>(
+    chart: &mut Chart<'a, 'b, X, Y>,
+    series: impl Iterator<Item = (String, Vec<(f64, f64)>)>,
+    names_at: SeriesLabelPosition,
+) -> Result<(), Failure>
 where
     X: plotters::coord::ranged1d::Ranged<ValueType = f64>,
     Y: plotters::coord::ranged1d::Ranged<ValueType = f64>,
@@ -159,7 +164,7 @@ where
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(names_at)
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK.mix(0.3))
         .label_font((FONT, 12))
