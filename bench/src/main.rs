@@ -38,7 +38,11 @@ use peers::Given;
 use report::{Conditions, Report};
 use scenarios::Scenario;
 use settings::Settings;
-use std::process::ExitCode;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 /// Whatever ended something, said as one sentence.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -75,14 +79,29 @@ fn run(args: &Run) -> Result<(), Failure> {
     let reservation = settings.reservation();
     let bench = run::Bench::build(&args.peers(), given.as_ref(), settings);
     let scenarios = chosen(&args.scenarios);
-    let (not_asked, sections) = (bench.not_asked(&scenarios), bench.run(&scenarios)?);
-    let report = Report { conditions, reservation, absent: bench.absent, not_asked, sections };
-    let folder = match &args.out {
-        Some(folder) => folder.clone(),
-        None => place::bench()?.join("report"),
-    };
-    report::publish(&report, &folder)?;
+    let folder = report_folder(args.out.as_deref())?;
+    let (absent, not_asked) = (bench.absent.clone(), bench.not_asked(&scenarios));
+    let mut report = Report { conditions, reservation, absent, not_asked, sections: Vec::new() };
+    report::save(&report, &folder)?;
+    bench.run(&scenarios, |section| {
+        report.sections.push(section);
+        report::save(&report, &folder)
+    })?;
+    print!("{}", report::text(&report));
+    println!("\nalso in {}: report.txt, report.md with plots, report.json", folder.display());
     report.trouble().map_or(Ok(()), |trouble| Err(trouble.into()))
+}
+
+/// The one that was asked for, or our own, emptied.
+fn report_folder(asked: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let Some(folder) = asked {
+        return Ok(folder.to_path_buf());
+    }
+    let folder = place::bench()?.join("report");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).map_err(|error| format!("cannot empty {}: {error}", folder.display()))?;
+    }
+    Ok(folder)
 }
 
 /// Those that were named, in that order, or all.

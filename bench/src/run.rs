@@ -10,7 +10,7 @@ use crate::{
     case::{Case, Sample},
     figure::Figure,
     goal::{Evidence, Judgement},
-    links::{self, Linker},
+    links::Linker,
     peers::{self, Durability, Given, Peer, PeerName},
     place::{self, RunFolder},
     progress::Progress,
@@ -55,8 +55,8 @@ impl Bench {
     pub fn build(names: &[PeerName], given: Option<&Given>, settings: Settings) -> Bench {
         let mut bench = Bench { built: Vec::new(), absent: Vec::new(), settings, tools: Tools::default() };
         for &name in names {
-            match peers::build(name, given).and_then(|broker| Ok(Built { name, broker, linker: links::build(name)? })) {
-                Ok(built) => bench.built.push(built),
+            match peers::build(name, given) {
+                Ok(broker) => bench.built.push(Built { name, linker: broker.linker(), broker }),
                 Err(failure) => {
                     eprintln!("gnomon-bench: {} is not measured: {failure}", name.name());
                     bench.absent.push(Absent { peer: name, why: failure.to_string() });
@@ -72,16 +72,15 @@ impl Bench {
         not_asked.map(|scenario| format!("{}: no peer of this run can be asked", scenario.name)).collect()
     }
 
-    /// Runs scenarios one after another.
-    pub fn run(&self, scenarios: &[&Scenario]) -> Result<Vec<Section>, Failure> {
+    /// Runs scenarios one after another and hands over each case as it is done: hours of others are not to be lost with it.
+    pub fn run(&self, scenarios: &[&Scenario], mut done: impl FnMut(Section) -> Result<(), Failure>) -> Result<(), Failure> {
         let cases: Vec<(&Scenario, Case)> =
             scenarios.iter().flat_map(|&scenario| self.cases(scenario).into_iter().map(move |case| (scenario, case))).collect();
-        let seconds = |case: &Case| self.contenders(case).len() as f64 * case.seconds;
-        let steps: usize = cases.iter().map(|(_, case)| self.contenders(case).len()).sum();
         let rounds = self.settings.rounds;
-        let mut progress =
-            Progress::new(steps * rounds as usize, cases.iter().map(|(_, case)| seconds(case)).sum::<f64>() * f64::from(rounds));
-        cases.iter().map(|(scenario, case)| self.run_case(scenario, case, &mut progress)).collect()
+        let steps = |case: &Case| self.contenders(case).len() * rounds as usize;
+        let seconds: f64 = cases.iter().map(|(_, case)| steps(case) as f64 * case.seconds).sum();
+        let mut progress = Progress::new(cases.iter().map(|(_, case)| steps(case)).sum(), seconds);
+        cases.iter().try_for_each(|(scenario, case)| done(self.run_case(scenario, case, &mut progress)?))
     }
 
     /// Those of a scenario that somebody here can be asked. A broker that is as it is cannot be asked for one durability and

@@ -5,9 +5,12 @@
 mod mirror;
 mod shadow;
 
+pub use mirror::Mirror;
+pub use shadow::Shadow;
+
 use crate::{
     Failure,
-    peers::{Durability, PeerName, Running, gnomon::Gnomon, kafka::Kafka},
+    peers::{Durability, Running},
     wire::Wire,
 };
 use std::{path::Path, thread, time::Duration, time::Instant};
@@ -102,15 +105,6 @@ impl Progress {
             if self.all.1 > self.first.1 { (self.all.0 - self.first.0, self.all.1 - self.first.1) } else { (self.all.0, self.all.1) };
         records as f64 / since.as_secs_f64()
     }
-}
-
-/// Builds what links a peer's sites, or finds it built; `None`: it has no links.
-pub fn build(name: PeerName) -> Result<Option<Box<dyn Linker>>, Failure> {
-    Ok(match name {
-        PeerName::Gnomon => Some(Box::new(shadow::Shadow(Gnomon::build()?))),
-        PeerName::Kafka => Some(Box::new(mirror::Mirror(Kafka::build()?))),
-        PeerName::Kfake | PeerName::Nisshi | PeerName::Mock | PeerName::Given => None,
-    })
 }
 
 #[cfg(test)]

@@ -3,10 +3,7 @@
 use super::{CARRIED, Carrier, Linked, Linker};
 use crate::{
     Failure,
-    peers::{
-        Durability, Installed, Running,
-        gnomon::{Gnomon, Site},
-    },
+    peers::{Durability, Gnomon, Installed, Running, Site},
     place,
 };
 use std::{fs, path::Path, time::Instant};

@@ -1,7 +1,12 @@
 //! Gnomon: the workspace's release binary, built here as a user would, or the one that `GNOMON_BIN` names.
 
 use super::{Durability, Installed, Peer, PeerName, Program};
-use crate::{Failure, place, process::output};
+use crate::{
+    Failure,
+    links::{Linker, Shadow},
+    place,
+    process::output,
+};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -73,5 +78,9 @@ impl Peer for Gnomon {
         let [kafka] = place::free_ports()?;
         let site = Site { name: "bench", kafka: format!("127.0.0.1:{kafka}"), owns: &[], links: &[], producer_tag: 1, durability };
         self.site(folder, &site)
+    }
+
+    fn linker(&self) -> Option<Box<dyn Linker>> {
+        Some(Box::new(Shadow(self.clone())))
     }
 }

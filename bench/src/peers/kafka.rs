@@ -2,7 +2,12 @@
 //! its own scripts do (G1, a heap of 1 GiB), with its defaults; where acknowledged is to mean on the disk, with flush.messages=1.
 
 use super::{Durability, Installed, Peer, PeerName, Program};
-use crate::{Failure, place, process::output};
+use crate::{
+    Failure,
+    links::{Linker, Mirror},
+    place,
+    process::output,
+};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -99,6 +104,10 @@ impl Peer for Kafka {
 
     fn install(&self, folder: &Path, durability: Durability) -> Result<Installed, Failure> {
         self.node(folder, durability)
+    }
+
+    fn linker(&self) -> Option<Box<dyn Linker>> {
+        Some(Box::new(Mirror(self.clone())))
     }
 }
 

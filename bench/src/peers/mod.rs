@@ -5,7 +5,7 @@
 //! (inside librdkafka, the client's ceiling), `given` (whatever is at an address).
 
 mod given;
-pub mod gnomon;
+mod gnomon;
 pub mod kafka;
 mod kfake;
 mod mock;
@@ -13,9 +13,10 @@ mod nisshi;
 mod running;
 
 pub use given::Given;
+pub use gnomon::{Gnomon, Site};
 pub use running::{Installed, Program, Running};
 
-use crate::Failure;
+use crate::{Failure, links::Linker};
 use clap::ValueEnum;
 use serde::Serialize;
 use std::path::Path;
@@ -84,6 +85,11 @@ pub trait Peer {
 
     /// Sets it up on an empty folder, without starting it.
     fn install(&self, folder: &Path, durability: Durability) -> Result<Installed, Failure>;
+
+    /// How it links two sites; `None`: it has no links.
+    fn linker(&self) -> Option<Box<dyn Linker>> {
+        None
+    }
 }
 
 /// Both, for those that offer what is asked and nothing else.

@@ -12,7 +12,8 @@ mod svg;
 mod table;
 
 pub use conditions::Conditions;
-pub use publish::publish;
+pub use publish::save;
+pub use render::text;
 pub use rows::{in_short, rows};
 
 use crate::{
@@ -40,7 +41,7 @@ pub struct Report {
 }
 
 /// A peer that could not be measured.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Absent {
     pub peer: PeerName,
     pub why: String,
