@@ -4,7 +4,7 @@
 //! Not here: what runs in them. All are started from the main thread, because the kernel ties the death signal to the thread
 //! that made the child.
 
-use crate::Failure;
+use crate::{Failure, place::RunFolder};
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, getrlimit, kill_process, kill_process_group, set_parent_process_death_signal, setrlimit,
 };
@@ -148,8 +148,8 @@ pub fn raise_file_limit() -> Result<(), Failure> {
 
 /// Runs a command to its end and returns what it printed; `what` names it in the error.
 pub fn output(what: &str, command: Command) -> Result<String, Failure> {
-    let log = tempfile::NamedTempFile::new()?;
-    let mut process = Process::start(what, command, log.path())?;
+    let folder = RunFolder::new()?;
+    let mut process = Process::start(what, command, &folder.path().join("output.log"))?;
     match process.wait(Duration::MAX)? {
         Some(status) if status.success() => Ok(process.printed()),
         _ => process.must_run().map(|()| String::new()),

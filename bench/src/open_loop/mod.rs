@@ -38,8 +38,10 @@ use timeline::Stamps;
 /// As tables call it.
 pub const NAME: &str = "open-loop generator";
 
-/// What every run here asks of a producer; the library's other defaults stand.
-pub const OPTIONS: &[&str] = &["linger.ms=0", "enable.idempotence=false"];
+/// What every run here asks of a producer; the library's other defaults stand. Its queue is as good as endless: a record that finds
+/// it full would be refused, where an open loop has it wait.
+pub const OPTIONS: &[&str] =
+    &["linger.ms=0", "enable.idempotence=false", "queue.buffering.max.messages=0", "queue.buffering.max.kbytes=2097151"];
 
 /// After the last record was sent: how long stragglers are waited for.
 const STRAGGLERS_MAX: Duration = Duration::from_secs(20);

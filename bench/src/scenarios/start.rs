@@ -74,7 +74,7 @@ pub fn killed(settings: &Settings) -> Vec<Case> {
         let more = if partitions == 0 { String::new() } else { format!(" and {partitions} partitions") };
         let goal = |figure| Goal::new("P22", figure, Limit::Fixed(ms));
         Case {
-            title: format!("{:.1} GB{more}", load.bytes() as f64 / 1e9),
+            title: format!("{:.2} GB{more}", load.bytes() as f64 / 1e9),
             durability: Durability::PageCache,
             peers: OWN_BROKERS,
             goals: vec![goal(Figure::FirstFetch), goal(Figure::FirstAck)],
