@@ -27,6 +27,10 @@ const FAULTS: &[Fault] = &[
     fault("torn-tails", "gnomon-storage", "torn", "", 60),
     fault("power-loss", "gnomon-testkit", "power_loss", "", 120),
     fault("clock-jumps", "gnomon-testkit", "clock_jumps", "", 60),
+    fault("clock-partition", "gnomon-partition", "clock", "", 60),
+    fault("disk-log", "gnomon-storage", "faults", "", 60),
+    fault("disk-partition", "gnomon-partition", "faults", "", 60),
+    fault("disk-site", "gnomon-testkit", "disk_errors", "", 180),
     fault("file-handles", "proto-tests", "starved", "starved_of_file_handles", 30),
     fault("pauses", "proto-tests", "starved", "starved_of_time_by_pauses", 180),
     fault("kill-9", "proto-tests", "story_kill", "", 120),
@@ -43,7 +47,7 @@ pub fn run(chosen: &[String]) -> Result<bool, String> {
     }
     let faults: Vec<&Fault> = FAULTS.iter().filter(|fault| chosen.is_empty() || chosen.iter().any(|name| name == fault.name)).collect();
     let tests: Vec<Test> = faults.iter().map(|fault| fault.test).collect();
-    let programs = build(&tests, &[])?;
+    let programs = build(&tests, None)?;
     println!("{:16} {:>8}  {:10} what was done", "fault", "seconds", "result");
     let mut all_survived = true;
     for fault in faults {

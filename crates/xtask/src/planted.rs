@@ -64,20 +64,19 @@ const BUGS: &[Planted] = &[
     bug("same_epoch_after_restart", "a restart uses its epoch again", site("power_loss", "takes_nothing_that_was_promised")),
 ];
 
-const FEATURES: &[&str] =
-    &["gnomon-storage/failpoints", "gnomon-partition/failpoints", "gnomon-broker/failpoints", "gnomon-testkit/failpoints"];
-
 /// A test that takes longer than this hangs: for a lost wake-up that is how it fails.
 const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Whether every chosen bug was caught.
 pub fn run(chosen: &[String]) -> Result<bool, String> {
     if let Some(unknown) = chosen.iter().find(|name| !BUGS.iter().any(|bug| bug.name == name.as_str())) {
-        return Err(format!("no bug is called {unknown}; there are {}", BUGS.iter().map(|bug| bug.name).collect::<Vec<_>>().join(", ")));
+        let mut names: Vec<&str> = BUGS.iter().map(|bug| bug.name).collect();
+        names.dedup();
+        return Err(format!("no bug is called {unknown}; there are {}", names.join(", ")));
     }
     let bugs: Vec<&Planted> = BUGS.iter().filter(|bug| chosen.is_empty() || chosen.iter().any(|name| name == bug.name)).collect();
     let tests: Vec<Test> = bugs.iter().map(|bug| bug.test).collect();
-    let programs = build(&tests, FEATURES)?;
+    let programs = build(&tests, Some("failpoints"))?;
     let began = Instant::now();
     let mut sound: Vec<(Test, bool)> = Vec::new();
     let mut survived = 0;

@@ -38,8 +38,8 @@ pub enum Outcome {
 /// The built programs: by package and program, the file and the folder to run it in.
 pub struct Programs(BTreeMap<(String, String), (PathBuf, PathBuf)>);
 
-/// Builds what these tests need, with these features.
-pub fn build(tests: &[Test], features: &[&str]) -> Result<Programs, String> {
+/// Builds what these tests need, with this feature of each package where there is one.
+pub fn build(tests: &[Test], feature: Option<&str>) -> Result<Programs, String> {
     let mut packages: Vec<&str> = tests.iter().map(|test| test.package).collect();
     packages.sort_unstable();
     packages.dedup();
@@ -48,8 +48,8 @@ pub fn build(tests: &[Test], features: &[&str]) -> Result<Programs, String> {
     for package in &packages {
         cargo.args(["--package", package]);
     }
-    if !features.is_empty() {
-        cargo.arg("--features").arg(features.join(","));
+    if let Some(feature) = feature {
+        cargo.arg("--features").arg(packages.iter().map(|package| format!("{package}/{feature}")).collect::<Vec<_>>().join(","));
     }
     let output = cargo.stderr(Stdio::inherit()).output().map_err(|error| format!("run cargo: {error}"))?;
     if !output.status.success() {
@@ -82,7 +82,7 @@ impl Programs {
     /// Runs a test, with these variables in its environment.
     pub fn run(&self, test: &Test, environment: &[(&str, &str)], deadline: Duration) -> Result<Outcome, String> {
         let key = (test.package.to_owned(), test.program.to_owned());
-        let (program, folder) = self.0.get(&key).ok_or_else(|| format!("package {} has no test program {}", test.package, test.program))?;
+        let Some((program, folder)) = self.0.get(&key) else { return Ok(Outcome::NotFound) };
         let mut command = Command::new(program);
         command.args([test.filter, "--nocapture", "--test-threads=1"]).current_dir(folder).env("CARGO", env!("CARGO"));
         command.env_remove("FAILPOINTS").envs(environment.iter().copied());
