@@ -1,6 +1,7 @@
 //! Links against a scripted source, with the real metadata machine, real partitions on a disk in memory, and paused time.
 
 mod catch_up;
+mod disk;
 mod divergence;
 mod failover;
 mod gap;
