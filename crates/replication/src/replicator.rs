@@ -37,6 +37,9 @@ use uuid::Uuid;
 /// A long poll may go on for so long when a new partition wants to join; then the connection is given up for a new one.
 const JOIN_GRACE: Duration = Duration::from_millis(20);
 
+/// How often is looked for partitions whose disk failed while nothing came for them: what they had may be gone with their old log.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Where a partition stands on its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -97,6 +100,8 @@ struct Replicator {
     sent: Option<Sent>,
     size: FetchSize,
     backoff: Backoff,
+    /// When handles were last looked at.
+    looked_at: Instant,
     /// A new partition waits to be read.
     joined: bool,
     troubled: bool,
@@ -125,6 +130,7 @@ pub(crate) async fn run(link: Arc<LinkShared>, id: LineId, share: watch::Receive
         connect_at: Instant::now(),
         sent: None,
         backoff: Backoff::default(),
+        looked_at: Instant::now(),
         joined: false,
         troubled: false,
         session_refused: false,
@@ -284,12 +290,28 @@ impl Replicator {
                     self.parts.values().for_each(|part| part.progress.recovered());
                 }
                 self.take_in(sent, answer).await;
+                self.look_at_handles();
             }
             // Once: a source that refuses the new session as well is in trouble like any other, and is not asked again at once for ever.
             Err(error) if is_session_error(&error) && !std::mem::replace(&mut self.session_refused, true) => {
                 tracing::debug!(line = ?self.id, %error, "the fetch session begins anew");
             }
             Err(error) => self.lost(&error),
+        }
+    }
+
+    /// A partition that was closed is begun again from what its log has once it is open: nothing may come that would show it.
+    fn look_at_handles(&mut self) {
+        if self.looked_at.elapsed() < LOOK {
+            return;
+        }
+        self.looked_at = Instant::now();
+        for part in self.parts.values_mut().filter(|part| part.phase == Phase::Reading) {
+            if let Some(why) = part.handle.as_ref().and_then(Handle::closed) {
+                part.progress.failed(&*why);
+                part.handle = None;
+                part.again_in(LOOK, false);
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use gnomon_client::{Client, Config, Tcp};
 use gnomon_storage::{Disk, MemDisk};
 use std::{
     future::Future,
+    net::SocketAddr,
     path::PathBuf,
     pin::pin,
     sync::{Arc, Mutex},
@@ -22,6 +23,7 @@ pub struct Site {
     broker: Option<Broker>,
     runtime: Option<Runtime>,
     kafka: String,
+    admin: SocketAddr,
     disk: MemDisk,
     /// What the broker said when it could go on no longer.
     failure: Mutex<Option<String>>,
@@ -46,13 +48,18 @@ impl Site {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let broker = runtime.block_on(Broker::start(config, World::real(shared)))?;
-        let kafka = broker.info().kafka.clone();
-        Ok(Site { broker: Some(broker), runtime: Some(runtime), kafka, disk: disk.clone(), failure: Mutex::default() })
+        let (kafka, admin) = (broker.info().kafka.clone(), broker.info().admin);
+        Ok(Site { broker: Some(broker), runtime: Some(runtime), kafka, admin, disk: disk.clone(), failure: Mutex::default() })
     }
 
     /// Where Kafka clients connect.
     pub fn kafka(&self) -> &str {
         &self.kafka
+    }
+
+    /// Where operators connect.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
     }
 
     /// A client of ours for this site.

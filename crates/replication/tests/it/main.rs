@@ -2,6 +2,7 @@
 
 mod asked;
 mod catch_up;
+mod disk;
 mod divergence;
 mod failover;
 mod gap;

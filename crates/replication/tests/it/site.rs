@@ -32,6 +32,7 @@ pub struct TestSite {
     published: Mutex<Arc<Image>>,
     handles: Mutex<BTreeMap<(TopicId, i32), Handle>>,
     env: Env,
+    pub disk: MemDisk,
     began: Instant,
     ids: AtomicU64,
     service: OnceLock<Arc<LinkService>>,
@@ -117,6 +118,15 @@ impl World {
         self.site.handle(topic.id, partition).expect("a partition that opens")
     }
 
+    /// Opens a partition again that a disk error closed, as the broker does.
+    pub fn reopen(&self, name: &str, partition: i32) {
+        let failed = self.handle(name, partition);
+        let successor = failed.reopen(failed.role(), (*failed.settings()).clone()).expect("the disk works");
+        let topic = self.topic(name).expect("a topic that is here");
+        self.site.handles.lock().unwrap().insert((topic.id, partition), successor.clone());
+        failed.succeeded_by(&successor);
+    }
+
     /// All bytes of a partition here.
     pub fn bytes(&self, name: &str, partition: i32) -> Vec<u8> {
         let handle = self.handle(name, partition);
@@ -168,7 +178,8 @@ impl TestSite {
             machine: Mutex::default(),
             published: Mutex::default(),
             handles: Mutex::default(),
-            env: Env { disk: Arc::new(disk), flusher: Flusher::start(Blocking::Inline).expect("inside a runtime"), boot: Boot::Same },
+            env: Env { disk: Arc::new(disk.clone()), flusher: Flusher::start(Blocking::Inline).expect("inside a runtime"), boot: Boot::Same },
+            disk,
             began: Instant::now(),
             ids: AtomicU64::new(1_000),
             service: OnceLock::new(),

@@ -246,9 +246,11 @@ impl Inode {
         for page in std::mem::take(&mut self.dirty) {
             if forgetful {
                 let page = (page * PAGE).min(self.live.len())..((page + 1) * PAGE).min(self.live.len());
-                let known = page.end.min(self.durable.len()).max(page.start);
-                self.live[page.start..known].copy_from_slice(&self.durable[page.start..known]);
-                self.live[known..page.end].fill(0);
+                self.live[page.clone()].fill(0);
+                let known = page.start..page.end.min(self.durable.len());
+                if !known.is_empty() {
+                    self.live[known.clone()].copy_from_slice(&self.durable[known]);
+                }
             }
         }
     }

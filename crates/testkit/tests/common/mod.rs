@@ -9,9 +9,10 @@ use gnomon_client::{
 };
 use gnomon_protocol::{
     batch::{BatchBuilder, BatchView, records},
+    error_code::ErrorCode,
     ids::{BatchEpoch, LeaderEpoch, Offset},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 use tokio::runtime::Runtime;
 
 pub fn runtime() -> Runtime {
@@ -54,7 +55,7 @@ pub fn batch(values: &[String], producer: Option<(i64, i32)>) -> Bytes {
     builder.build().expect("a batch")
 }
 
-/// Everything in a topic's first partition: offset, epoch of its batch, value.
+/// Everything in a topic's first partition: offset, epoch of its batch, value. Looks again where consumers do.
 pub async fn read(client: &Client, name: &str) -> Vec<(Offset, i32, String)> {
     let metadata = client.metadata(Topics::Names(vec![name.into()]), false).await.expect("metadata");
     let topic = &metadata.topics[name];
@@ -68,6 +69,11 @@ pub async fn read(client: &Client, name: &str) -> Vec<(Offset, i32, String)> {
         let position = FetchPosition { offset: next, current_leader_epoch: LeaderEpoch::NONE, last_fetched_epoch: BatchEpoch::NONE };
         fetcher.send(&BTreeMap::from([(target.clone(), position)])).await.expect("sent");
         let Some(fetched) = fetcher.receive().await.expect("an answer").pop() else { return found };
+        if fetched.error == Some(ErrorCode::KafkaStorageError.code()) {
+            // A partition that is being opened again, its tail perhaps cut under our feet: consumers look again.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            continue;
+        }
         assert_eq!(fetched.error, None, "fetch at {next}");
         let mut bytes = fetched.records;
         while let Some(batch) = BatchView::parse_first(&mut bytes).expect("a batch") {
