@@ -145,7 +145,7 @@ async fn read_ahead(site: &Site, read: &[PartitionRead]) {
         return;
     }
     let ahead = site.partitions.blocking(move || cold.iter().try_for_each(FileRange::read_ahead)).await;
-    if let Err(error) = ahead.flatten() {
+    if let Err(error) = ahead.and_then(|read| read) {
         // Sending meets the same error, and ends the connection.
         debug!("records cannot be read ahead: {error}");
     }
