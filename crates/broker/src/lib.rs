@@ -12,6 +12,7 @@ mod coordinators;
 mod data_dir;
 mod dispatch;
 mod error_code;
+mod essential;
 mod housekeeping;
 pub mod inspect;
 mod journal;

@@ -14,7 +14,7 @@ use crate::{
         producer_ids::ProducerIds,
     },
     data_dir::{DataDir, DataDirError},
-    housekeeping,
+    essential, housekeeping,
     net::listener::{BindError, Listener, bind},
     partitions::Partitions,
     reopen::{self, Reopener},
@@ -144,7 +144,7 @@ impl Broker {
         let published = Arc::new(OnceLock::new());
         let (actions, to_do) = mpsc::unbounded_channel();
         let (fail, mut failed) = mpsc::unbounded_channel();
-        let around = Surroundings { partitions: partitions.clone(), published: published.clone(), actions, failed: fail };
+        let around = Surroundings { partitions: partitions.clone(), published: published.clone(), actions, failed: fail.clone() };
         let (catalog, catalog_task) = catalog::start(around, catalog_settings(&config), clock)?;
         let offsets_topic = begin(&catalog, &config, &listeners, &chance).await.map_err(|error| match failed.try_recv() {
             Ok(why) => StartError::Lost(why),
@@ -179,9 +179,9 @@ impl Broker {
         });
         shadow::start(&site, &published).await?;
         let (stopping, stop) = watch::channel(false);
-        back.push(tokio::spawn(shadow::carry_out(site.clone(), to_do)));
-        back.push(tokio::spawn(housekeeping::run(site.clone(), data_dir.clone(), stop.clone())));
-        back.push(tokio::spawn(reopen::run(site.clone(), reopener, stop.clone())));
+        back.push(essential::spawn("what the metadata ask for", &fail, shadow::carry_out(site.clone(), to_do)));
+        back.push(essential::spawn("housekeeping", &fail, housekeeping::run(site.clone(), data_dir.clone(), stop.clone())));
+        back.push(essential::spawn("opening after disk errors", &fail, reopen::run(site.clone(), reopener, stop.clone())));
         let places = Arc::new(Semaphore::new(connections_max(getrlimit(Resource::Nofile).current)));
         let accept = |listener: Listener| tokio::spawn(listener.accept(site.clone(), places.clone(), stop.clone()));
         let mut front: Vec<_> = listeners.into_iter().map(accept).collect();

@@ -199,9 +199,22 @@ enum Next {
     Stop,
 }
 
+/// On a flushing thread: what it had begun would stay unfinished, and whoever waits for it would wait for ever. A restart recovers.
+struct EndsTheProcess;
+
+impl Drop for EndsTheProcess {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("a thread that makes records durable panicked: the process ends, a restart recovers");
+            std::process::abort();
+        }
+    }
+}
+
 impl Shared {
     /// The threads' loop.
     fn work(&self) {
+        let _ends_the_process = EndsTheProcess;
         let mut queue = self.queue.lock();
         loop {
             match queue.next(self.file_system.is_some()) {

@@ -1,7 +1,7 @@
 //! One link while it runs: what its tasks share, and the one task that gives every partition its line.
 //!
 //! Tasks end by being dropped, at a point where they wait; appends are not such points. What ended leaves nothing behind: the next one begins from
-//! our own log.
+//! our own log. So one that panics, over something odd that a source said perhaps, is begun anew: no link stands still unnoticed.
 
 use crate::{
     assign::{Job, Key, LineId, Share, Topology, assign},
@@ -18,11 +18,15 @@ use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 use tokio::{
     sync::{Notify, watch},
-    task::JoinHandle,
+    task::{JoinError, JoinHandle},
 };
+
+/// How long a task that panicked rests.
+const BEGIN_ANEW_AFTER: Duration = Duration::from_secs(1);
 
 /// A task that ends when its handle is dropped.
 pub(crate) struct Running(JoinHandle<()>);
@@ -30,6 +34,21 @@ pub(crate) struct Running(JoinHandle<()>);
 impl Running {
     pub fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Running {
         Running(tokio::spawn(task))
+    }
+
+    /// Runs what `begin` makes, and makes it again some time after a panic.
+    pub fn keep<F: Future<Output = ()> + Send + 'static>(what: &'static str, begin: impl Fn() -> F + Send + 'static) -> Running {
+        Running::spawn(async move {
+            while let Err(panicked) = Running::spawn(begin()).ended().await {
+                tracing::error!(task = what, "{panicked}: begun anew in {BEGIN_ANEW_AFTER:?}");
+                tokio::time::sleep(BEGIN_ANEW_AFTER).await;
+            }
+        })
+    }
+
+    /// Waits until it has ended; an error is a panic. Ends it when dropped.
+    async fn ended(mut self) -> Result<(), JoinError> {
+        (&mut self.0).await
     }
 
     /// Whether it has ended by itself.
@@ -152,10 +171,10 @@ impl LinkRun {
     /// Starts discovery, group sync, answering readers, and copying.
     pub fn start(shared: Arc<LinkShared>) -> LinkRun {
         let tasks = vec![
-            Running::spawn(tasks::topics::run(shared.clone())),
-            Running::spawn(tasks::groups::run(shared.clone())),
-            Running::spawn(tasks::asked::run(shared.clone())),
-            Running::spawn(keep_lines(shared)),
+            Running::keep("topics", with(&shared, tasks::topics::run)),
+            Running::keep("groups", with(&shared, tasks::groups::run)),
+            Running::keep("asked", with(&shared, tasks::asked::run)),
+            Running::keep("lines", with(&shared, keep_lines)),
         ];
         LinkRun { tasks }
     }
@@ -166,6 +185,15 @@ impl LinkRun {
             task.stop().await;
         }
     }
+}
+
+/// `task` on `shared`, as often as it has to be begun.
+fn with<F>(shared: &Arc<LinkShared>, task: fn(Arc<LinkShared>) -> F) -> impl Fn() -> F + Send + 'static
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let shared = shared.clone();
+    move || task(shared.clone())
 }
 
 /// Deals the jobs out to lines, again and again as jobs or leaders change. Dropping it ends every line.
@@ -188,7 +216,9 @@ async fn keep_lines(shared: Arc<LinkShared>) {
                 }
                 None => {
                     let (sender, receiver) = watch::channel(Arc::new(share));
-                    lines.insert(line, (sender, Running::spawn(replicator::run(shared.clone(), line, receiver))));
+                    let copying = shared.clone();
+                    let line_task = move || replicator::run(copying.clone(), line, receiver.clone());
+                    lines.insert(line, (sender, Running::keep("line", line_task)));
                 }
             }
         }
@@ -199,5 +229,23 @@ async fn keep_lines(shared: Arc<LinkShared>) {
         };
         // The senders live in `shared`, which this task holds.
         changed.expect("the link's own channels are open as long as it runs");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_panics_is_begun_anew_and_one_that_ends_is_not() {
+        let begun = Arc::new(AtomicUsize::new(0));
+        let counted = begun.clone();
+        let running = Running::keep("test", move || {
+            let nth = counted.fetch_add(1, Ordering::SeqCst);
+            async move { assert!(nth >= 2, "as it is meant to") }
+        });
+        running.ended().await.expect("it ends by itself");
+        assert_eq!(begun.load(Ordering::SeqCst), 3);
     }
 }

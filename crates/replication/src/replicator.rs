@@ -317,12 +317,7 @@ impl Replicator {
 
     /// The connection failed, or the source refused the whole request: try again later. Never a fault of a topic.
     fn lost(&mut self, error: &ClientError) {
-        let wait = self.backoff.failed(self.link.site.random());
-        // Planted fault for tests of links: what failed once is not tried again for a day.
-        let wait = (|| {
-            fail::fail_point!("link_gives_up", |_| Duration::from_secs(86_400));
-            wait
-        })();
+        let wait = planted(self.backoff.failed(self.link.site.random()));
         tracing::info!(link = self.link.config.name.as_str(), line = ?self.id, %error, wait_ms = wait.as_millis() as u64, "fetching failed");
         (self.line, self.sent, self.troubled) = (None, None, true);
         self.connect_at = Instant::now() + wait;
@@ -369,4 +364,10 @@ impl Replicator {
             Err(gone) => self.set_aside(key, &gone.to_string()),
         }
     }
+}
+
+/// Planted fault for tests of links: what failed once is not tried again for a day.
+fn planted(wait: Duration) -> Duration {
+    fail::fail_point!("link_gives_up", |_| Duration::from_secs(86_400));
+    wait
 }

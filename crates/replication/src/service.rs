@@ -132,7 +132,8 @@ impl LinkService {
             Action::DropTopic { .. } => return,
         };
         let shared = self.links.lock().get(&link).map(|entry| entry.shared.clone());
-        let work = Running::spawn(failover::carry_out(self.site.clone(), shared, action));
+        let site = self.site.clone();
+        let work = Running::keep("failover", move || failover::carry_out(site.clone(), shared.clone(), action.clone()));
         let mut actions = self.actions.lock();
         actions.retain(|running| !running.is_finished());
         actions.push(work);

@@ -2,6 +2,7 @@
 
 use crate::{
     clock::Clock,
+    essential,
     journal::{JournalError, PartitionJournal},
     partitions::{Partitions, Unavailable, internal_log},
     replicated::{Host, NoReply, RebuildError, Replicated, Submit},
@@ -135,6 +136,7 @@ pub fn start(around: Surroundings, settings: Settings, clock: Clock) -> Result<(
         writers: Writers::Site,
     };
     let handle = partitions.open(METADATA_PARTITION, role(0), log)?;
+    let fail = failed.clone();
     let host = CatalogHost { partitions: partitions.clone(), published, actions, failed, settings };
     // Its own epoch is recorded in itself: a lost one ends the process.
     let journal = PartitionJournal::new(METADATA_TOPIC.into(), handle.clone(), None);
@@ -148,7 +150,7 @@ pub fn start(around: Surroundings, settings: Settings, clock: Clock) -> Result<(
     // Offsets that power loss took back are not used again under the same epoch.
     handle.set_role(role(machine.durable().incarnation + 1));
     let (submit, run) = machine.start();
-    Ok((CatalogHandle { submit, partitions }, tokio::spawn(run)))
+    Ok((CatalogHandle { submit, partitions }, essential::spawn("the metadata machine", &fail, run)))
 }
 
 #[cfg(test)]
