@@ -117,6 +117,10 @@ fn table_width(figures: &[Figure]) -> usize {
 /// What the table cannot say.
 fn remarks(section: &Section) -> Vec<String> {
     let mut remarks: Vec<String> = Vec::new();
+    if !section.blocks.is_empty() && section.blocks.iter().all(|block| !block.kept) {
+        remarks
+            .push("no figures: every block was thrown away; run it on a machine that does nothing else, or with --keep-moved".to_owned());
+    }
     for row in &section.rows {
         remarks.extend(row.failure.as_ref().map(|why| format!("FAILED: {}: {}", row.name(), one_line(why))));
         remarks.extend(row.first_error.as_ref().map(|why| format!("first error of {}: {}", row.name(), one_line(why))));
@@ -251,6 +255,13 @@ mod tests {
         let markdown = markdown(&report(), &plots);
         assert!(markdown.contains("## produce, acks=all, fsync\n") && markdown.contains("![](rate.svg)\n"), "{markdown}");
         assert!(markdown.contains("| gnomon | fsync | none | 100 | 600 | 590-620 | 3 | 0 |\n"), "{markdown}");
+    }
+
+    #[test]
+    fn a_section_without_a_block_that_stood_says_so() {
+        let mut report = report();
+        report.sections[0].blocks.remove(0);
+        assert!(text(&report).contains("no figures: every block was thrown away"), "{}", text(&report));
     }
 
     #[test]
