@@ -60,8 +60,13 @@ fn document(report: &Report, plots: &[Plot]) -> Vec<Piece> {
 fn add_section(pieces: &mut Vec<Piece>, report: &Report, section: &Section) {
     pieces.push(Piece::Heading(section.heading()));
     pieces.extend(section.load.iter().map(|load| Piece::Line(load.line())));
-    let kept: Vec<&Reading> = section.blocks.iter().filter(|block| block.kept).flat_map(|block| [&block.before, &block.after]).collect();
-    pieces.push(Piece::Line(format!("canaries: {}", Reading::mean(&kept).line())));
+    let readings = |all: bool| {
+        let blocks = section.blocks.iter().filter(move |block| all || block.kept);
+        blocks.flat_map(|block| [&block.before, &block.after]).collect::<Vec<&Reading>>()
+    };
+    // Of a section of which nothing stood, those that say why.
+    let shown = if readings(false).is_empty() { readings(true) } else { readings(false) };
+    pieces.push(Piece::Line(format!("canaries: {}", Reading::mean(&shown).line())));
     for block in section.blocks.iter().filter(|block| block.moved.is_some()) {
         let what =
             if block.kept { "NOT TO BE QUOTED: kept though the machine moved" } else { "a block was thrown away, the machine moved" };
@@ -117,6 +122,10 @@ fn table_width(figures: &[Figure]) -> usize {
 /// What the table cannot say.
 fn remarks(section: &Section) -> Vec<String> {
     let mut remarks: Vec<String> = Vec::new();
+    if !section.blocks.is_empty() && section.blocks.iter().all(|block| !block.kept) {
+        remarks
+            .push("no figures: every block was thrown away; run it on a machine that does nothing else, or with --keep-moved".to_owned());
+    }
     for row in &section.rows {
         remarks.extend(row.failure.as_ref().map(|why| format!("FAILED: {}: {}", row.name(), one_line(why))));
         remarks.extend(row.first_error.as_ref().map(|why| format!("first error of {}: {}", row.name(), one_line(why))));
@@ -251,6 +260,14 @@ mod tests {
         let markdown = markdown(&report(), &plots);
         assert!(markdown.contains("## produce, acks=all, fsync\n") && markdown.contains("![](rate.svg)\n"), "{markdown}");
         assert!(markdown.contains("| gnomon | fsync | none | 100 | 600 | 590-620 | 3 | 0 |\n"), "{markdown}");
+    }
+
+    #[test]
+    fn a_section_without_a_block_that_stood_says_so() {
+        let mut report = report();
+        report.sections[0].blocks.remove(0);
+        let text = text(&report);
+        assert!(text.contains("no figures: every block was thrown away") && text.contains("canaries: fdatasync p50 ms 0.30"), "{text}");
     }
 
     #[test]
