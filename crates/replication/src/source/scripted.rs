@@ -46,6 +46,8 @@ pub struct Cluster {
     pub groups: BTreeMap<String, Vec<SourceCommit>>,
     /// Every question about groups is answered with this code.
     pub groups_error: Option<i16>,
+    /// A question about these groups' offsets is answered with this code.
+    pub group_errors: BTreeMap<String, i16>,
     /// Nobody reaches it.
     pub down: bool,
     /// Fetches so far.
@@ -303,8 +305,11 @@ impl Source for Scripted {
     fn group_offsets<'a>(&'a self, groups: &'a [String]) -> BoxFuture<'a, ByName<Vec<SourceCommit>>> {
         Box::pin(async move {
             self.ask(|cluster| {
-                let of = |group: &String| (group.clone(), Ok(cluster.groups.get(group).cloned().unwrap_or_default()));
-                groups.iter().map(of).collect()
+                let of = |group: &String| match cluster.group_errors.get(group) {
+                    Some(code) => Err(refused_with(group, *code)),
+                    None => Ok(cluster.groups.get(group).cloned().unwrap_or_default()),
+                };
+                groups.iter().map(|group| (group.clone(), of(group))).collect()
             })
         })
     }
