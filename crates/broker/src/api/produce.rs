@@ -142,6 +142,7 @@ fn append(site: &Site, name: Option<&StrBytes>, id: Option<Uuid>, partition: Pro
     let batch = match BatchView::parse_first(&mut records) {
         Ok(Some(batch)) if records.is_empty() => batch,
         Ok(Some(_)) => return failed(index, ErrorCode::InvalidRecord, Some("more than one batch for a partition".into())),
+        Ok(None) if records.is_empty() => return failed(index, ErrorCode::InvalidRecord, Some("no batch for a partition".into())),
         Ok(None) => return failed(index, ErrorCode::CorruptMessage, Some("no whole batch for a partition".into())),
         Err(error) => return failed(index, error_code::batch(&error), Some(error.to_string())),
     };
