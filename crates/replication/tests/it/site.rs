@@ -169,7 +169,11 @@ impl TestSite {
             machine: Mutex::default(),
             published: Mutex::default(),
             handles: Mutex::default(),
-            env: Env { disk: Arc::new(disk.clone()), flusher: Flusher::start(Blocking::Inline).expect("inside a runtime"), boot: Boot::Same },
+            env: Env {
+                disk: Arc::new(disk.clone()),
+                flusher: Flusher::start(Blocking::Inline).expect("inside a runtime"),
+                boot: Boot::Same,
+            },
             disk,
             began: Instant::now(),
             ids: AtomicU64::new(1_000),
