@@ -1,6 +1,6 @@
 //! Partitions that a disk error closed are opened again, as soon as the disk lets them.
 //!
-//! One attempt: the catalog raises the partition's epoch, if offsets were handed out under it that may be gone; then a successor is opened from what
+//! One attempt: when the disk takes anything at all, the catalog raises the partition's epoch, if offsets were handed out under it that may be gone; then a successor is opened from what
 //! the disk has and takes the partition's place. Attempts go on, further and further apart, until one succeeds or the partition is closed for good.
 //! The site's own logs are opened again by the drivers of their machines, which rebuild them (`replicated.rs`); all others by [`run`]. Not here: what
 //! is left after a disk error (`gnomon_partition`, `gnomon_storage`).
@@ -83,6 +83,8 @@ impl Reopener {
         if failed.failed().is_none() {
             return if failed.closed().is_none() { Ok(failed.clone()) } else { Err(ClosedForGood.into()) };
         }
+        // A disk that takes nothing must not cost the metadata log, too.
+        failed.blocking(|failed| failed.try_disk()).await.ok_or(ClosedForGood)?.map_err(NotReopened::from)?;
         let used = failed.latest_epoch();
         if failed.role().own_batch_epoch().is_some_and(|own| own <= used) {
             let PartitionId { topic_id, index } = failed.id();

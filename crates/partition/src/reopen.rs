@@ -6,6 +6,7 @@
 //! changes the disk again. Not here: who tries when, and who raises the epoch (the broker).
 
 use crate::{error::ReopenError, handle::Handle, rebuild::LogFrom, role::Role, settings::Settings, state::Cause};
+use gnomon_storage::Log;
 use std::sync::Arc;
 use tracing::{info, warn};
 
@@ -14,6 +15,13 @@ impl Handle {
     pub fn failed(&self) -> Option<Arc<str>> {
         let view = self.0.view.read();
         view.closed.as_ref().filter(|closed| closed.cause == Cause::Disk).map(|closed| closed.why.clone())
+    }
+
+    /// Whether the disk takes anything: leaves a note in the partition's folder that its log is not to be believed. Before more is done about it, and
+    /// other logs are written to for its sake. Blocking.
+    pub fn try_disk(&self) -> Result<(), ReopenError> {
+        let reopening = self.0.writer.lock().log.as_ref().map(Log::reopening);
+        reopening.map_or(Ok(()), |reopening| reopening.mark()).map_err(|error| ReopenError::Open(error.into()))
     }
 
     /// Opens the successor of a partition that a disk error closed. Until it is put in this one's place ([`Handle::succeeded_by`]) this one goes on
@@ -30,7 +38,7 @@ impl Handle {
             if self.failed().is_none() {
                 return Err(ReopenError::NotFailed);
             }
-            writer.log.as_ref().map(|log| log.reopening())
+            writer.log.as_ref().map(Log::reopening)
         };
         let used = self.latest_epoch();
         if let Some(own) = role.own_batch_epoch().filter(|own| *own <= used) {

@@ -5,7 +5,7 @@
 //! and a second sync would not say so.
 
 use crate::{
-    disk::{FileSystem, OpenMode},
+    disk::{Disk, FileSystem, OpenMode},
     error::LogError,
     segment::{Segment, Synced},
     shared::Shared,
@@ -14,6 +14,7 @@ use gnomon_protocol::ids::Offset;
 use std::{
     fmt,
     io::IoSlice,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -110,7 +111,10 @@ impl FlushPoint {
         }
         if let Err(failure) = self.sync_all() {
             self.shared.sync_failed.store(true, Ordering::Release);
-            self.leave_mark();
+            // Best effort: the disk just failed.
+            if let Err(error) = leave_mark(&*self.shared.disk, &self.shared.dir) {
+                tracing::error!(%error, "cannot note that a sync failed");
+            }
             return Err(failure);
         }
         self.done.store(true, Ordering::Release);
@@ -140,19 +144,17 @@ impl FlushPoint {
         }
         Ok(())
     }
+}
 
-    /// Best effort: the disk just failed.
-    fn leave_mark(&self) {
-        let path = self.shared.dir.join(SYNC_FAILED_FILE);
-        let marked = self.shared.disk.open(&path, OpenMode::Create).and_then(|file| {
-            file.write_all_at(&mut [IoSlice::new(b"a sync failed; the next start rewrites what it did not cover\n")], 0)?;
-            file.sync_data()?;
-            self.shared.disk.sync_dir(&self.shared.dir)
-        });
-        if let Err(error) = marked {
-            tracing::error!(path = %path.display(), %error, "cannot note that a sync failed");
-        }
-    }
+/// Notes, durably, that whoever opens the log next must not believe the page cache.
+pub(crate) fn leave_mark(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
+    let path = dir.join(SYNC_FAILED_FILE);
+    let marked = disk.open(&path, OpenMode::Create).and_then(|file| {
+        file.write_all_at(&mut [IoSlice::new(b"a sync failed; the next start rewrites what it did not cover\n")], 0)?;
+        file.sync_data()?;
+        disk.sync_dir(dir)
+    });
+    marked.map_err(LogError::io("write", path))
 }
 
 impl fmt::Debug for FlushPoint {

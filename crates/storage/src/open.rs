@@ -7,7 +7,7 @@ use crate::{
     checkpoint::{self, Checkpoint, CheckpointExtra, OnDisk, Summary},
     disk::{Boot, Disk, DiskFile, OpenMode},
     error::LogError,
-    flush::SYNC_FAILED_FILE,
+    flush::{SYNC_FAILED_FILE, leave_mark},
     log::{Log, RESERVE_STEP},
     options::LogOptions,
     recover::{Action, Found, Place, action},
@@ -47,6 +47,11 @@ pub struct Reopening {
 }
 
 impl Reopening {
+    /// Notes in the log's folder that it is not to be believed, for a start that may come first. While this fails the disk does not work.
+    pub fn mark(&self) -> Result<(), LogError> {
+        leave_mark(&*self.disk, &self.dir)
+    }
+
     /// Opens the log from what the disk has, as after a power loss: what was durable stays, damaged or not; what lies behind it and is whole is
     /// written again and synced, because the kernel may show bytes that the disk never got; the rest is cut off. Blocks.
     pub fn open(&self) -> Result<Opened, LogError> {
