@@ -159,7 +159,11 @@ impl TestSite {
             machine: Mutex::default(),
             published: Mutex::default(),
             handles: Mutex::default(),
-            env: Env { disk: Arc::new(disk), flusher: Flusher::start(Blocking::Inline).expect("inside a runtime"), boot: Boot::Same },
+            env: Env {
+                disk: Arc::new(disk),
+                flusher: Flusher::start(Blocking::Inline { flush: Duration::ZERO }).expect("inside a runtime"),
+                boot: Boot::Same,
+            },
             began: Instant::now(),
             ids: AtomicU64::new(1_000),
             service: OnceLock::new(),
