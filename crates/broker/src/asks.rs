@@ -156,7 +156,7 @@ mod tests {
 
     /// A shadow to which nothing came yet.
     fn shadow() -> Handle {
-        let flusher = Flusher::start(Blocking::Inline).expect("inside a runtime");
+        let flusher = Flusher::start(Blocking::Inline { flush: std::time::Duration::ZERO }).expect("inside a runtime");
         let env = Env { disk: Arc::new(MemDisk::new()), flusher, boot: Boot::Same };
         let link = LinkLabel { name: "from-a".into(), source: "site a".into(), advice: String::new() };
         let role = Role { replica: Replica::Leader(LeaderEpoch(0)), writers: Writers::Link { link: Arc::new(link), fence: Fence(1) } };

@@ -39,7 +39,10 @@ pub enum Blocking {
         threads: usize,
     },
     /// Where it is called, on the runtime's own thread: for simulations on one thread. Needs a tokio runtime from the start.
-    Inline,
+    Inline {
+        /// How long each flush waits for its turn at a slow disk; what is appended meanwhile is covered by it.
+        flush: Duration,
+    },
 }
 
 /// What the flusher flushes. Failures are the partition's own matter.
@@ -143,9 +146,9 @@ impl Flusher {
                     thread::Builder::new().name(format!("flush-{number}")).spawn(move || shared.work())?;
                 }
             }
-            Blocking::Inline => {
+            Blocking::Inline { flush } => {
                 let shared = shared.clone();
-                drop(tokio::spawn(async move { shared.work_inline().await }));
+                drop(tokio::spawn(async move { shared.work_inline(flush).await }));
             }
         }
         Ok(Flusher(Arc::new(Owner { shared, blocking })))
@@ -158,7 +161,7 @@ impl Flusher {
     pub async fn run<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> io::Result<R> {
         match self.0.blocking {
             Blocking::Pool { .. } => tokio::task::spawn_blocking(work).await.map_err(io::Error::other),
-            Blocking::Inline => Ok(work()),
+            Blocking::Inline { .. } => Ok(work()),
         }
     }
 
@@ -235,11 +238,14 @@ impl Shared {
     }
 
     /// The same as a task, for simulations.
-    async fn work_inline(&self) {
+    async fn work_inline(&self, flush: Duration) {
         loop {
             let next = self.queue.lock().next(self.file_system.is_some());
             match next {
                 Next::Flush(due) => {
+                    if !flush.is_zero() {
+                        tokio::time::sleep(flush).await;
+                    }
                     self.cycle(&due);
                     tokio::task::yield_now().await;
                 }
@@ -364,7 +370,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn inline_the_same() {
-        let flusher = Flusher::start(Blocking::Inline).unwrap();
+        let flusher = Flusher::start(Blocking::Inline { flush: Duration::ZERO }).unwrap();
         let slow = Arc::new(Slow::default());
         for wanted in 1..=10 {
             slow.wanted.store(wanted, Ordering::SeqCst);

@@ -195,7 +195,11 @@ async fn a_clean_stop_leaves_nothing_to_read_back() {
 /// Enough partitions of one disk to be synced together.
 fn many(disk: &MemDisk) -> Vec<Handle> {
     let file_system = disk.file_system(&dir()).unwrap();
-    let env = Env { disk: Arc::new(disk.clone()), flusher: Flusher::over(file_system, Blocking::Inline).unwrap(), boot: Boot::Other };
+    let env = Env {
+        disk: Arc::new(disk.clone()),
+        flusher: Flusher::over(file_system, Blocking::Inline { flush: Duration::ZERO }).unwrap(),
+        boot: Boot::Other,
+    };
     let open = |index| {
         let id = gnomon_partition::PartitionId { index, ..id() };
         Handle::open(&env, format!("/data/topics/t-{index}").into(), id, Role::leader(1), settings()).unwrap()

@@ -14,6 +14,7 @@ use gnomon_storage::{Boot, Disk, LogOptions, MemDisk};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 pub const NOW: i64 = 1_700_000_000_000;
@@ -45,7 +46,7 @@ pub fn settings() -> Settings {
 
 /// Flushes on the test's own runtime, when the test awaits.
 pub fn env(disk: &MemDisk) -> Env {
-    Env { disk: Arc::new(disk.clone()), flusher: Flusher::start(Blocking::Inline).unwrap(), boot: Boot::Same }
+    Env { disk: Arc::new(disk.clone()), flusher: Flusher::start(Blocking::Inline { flush: Duration::ZERO }).unwrap(), boot: Boot::Same }
 }
 
 pub fn open(disk: &MemDisk, role: Role, settings: Settings) -> Handle {

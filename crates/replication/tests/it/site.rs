@@ -180,7 +180,7 @@ impl TestSite {
             handles: Mutex::default(),
             env: Env {
                 disk: Arc::new(disk.clone()),
-                flusher: Flusher::start(Blocking::Inline).expect("inside a runtime"),
+                flusher: Flusher::start(Blocking::Inline { flush: Duration::ZERO }).expect("inside a runtime"),
                 boot: Boot::Same,
             },
             disk,

@@ -16,12 +16,12 @@ impl Dice {
 
     /// Dice for another part, by its name.
     pub fn fork(&mut self, name: &str) -> Dice {
-        let own = self.next();
+        let own = self.draw();
         Dice(name.bytes().fold(own ^ 0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)))
     }
 
     /// A uniformly drawn number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -31,7 +31,7 @@ impl Dice {
 
     /// A number of the range, which MUST NOT be empty.
     pub fn within(&mut self, range: Range<u64>) -> u64 {
-        range.start + self.next() % (range.end - range.start)
+        range.start + self.draw() % (range.end - range.start)
     }
 
     /// An index below `len`.
@@ -63,12 +63,12 @@ mod tests {
     fn forks_do_not_depend_on_what_is_drawn_from_each_other() {
         let (mut one, mut two) = (Dice::new(7), Dice::new(7));
         let mut net = one.fork("net");
-        net.next();
+        net.draw();
         let (mut disk, mut same) = (one.fork("disk"), {
             let _ = two.fork("net");
             two.fork("disk")
         });
-        assert_eq!(disk.next(), same.next());
-        assert_ne!(Dice::new(7).fork("a").next(), Dice::new(7).fork("b").next());
+        assert_eq!(disk.draw(), same.draw());
+        assert_ne!(Dice::new(7).fork("a").draw(), Dice::new(7).fork("b").draw());
     }
 }

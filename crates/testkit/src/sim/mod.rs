@@ -5,6 +5,7 @@
 //! works (`work`), what is known (`model.rs`).
 
 mod admin;
+mod batch;
 mod calm;
 pub mod check;
 mod dice;
@@ -20,6 +21,7 @@ mod wire;
 mod work;
 mod world;
 
+pub use batch::simulate_many;
 pub use dice::Dice;
 pub use run::{Outcome, Plan, simulate};
 

@@ -5,7 +5,7 @@
 use super::{
     check::{
         Check, Violation,
-        groups::{self, Commits},
+        groups::{self, Attempt, Commits},
         records::{self, Ack},
         shadows::{self, Cut},
     },
@@ -117,6 +117,8 @@ pub struct Model {
     pub logs: BTreeMap<LogId, PartitionLog>,
     /// By site, group and partition.
     pub commits: BTreeMap<(usize, String, (String, i32)), Commits>,
+    /// Commits tried.
+    pub attempts: u64,
     /// By producer: records it has sent, whatever came of them.
     pub sent: BTreeMap<u32, u64>,
     /// Producers whose records lie in the order in which they were sent: idempotent, and never without their sequence.
@@ -290,39 +292,41 @@ impl Model {
         self.topics.get(topic).is_some_and(|topic| !topic.retired && !topic.made_again && topic.ids[site].is_some())
     }
 
-    /// A group is about to commit.
-    pub fn commits(&mut self, site: usize, group: &str, place: &(String, i32), generation: i32, offset: Offset) {
+    /// A group is about to commit; the number of the attempt.
+    pub fn commits(&mut self, site: usize, group: &str, place: &(String, i32), generation: i32, offset: Offset) -> u64 {
+        self.attempts += 1;
         let commits = self.commits.entry((site, group.to_owned(), place.clone())).or_default();
-        commits.maybe.push((generation, offset));
+        commits.maybe.push(Attempt { number: self.attempts, generation, offset });
         commits.highest = commits.highest.max(offset);
+        self.attempts
     }
 
     /// A commit is answered well.
-    pub fn commit_acked(&mut self, site: usize, group: &str, place: &(String, i32), generation: i32, offset: Offset) {
-        let commits = self.commits.entry((site, group.to_owned(), place.clone())).or_default();
-        if let Some(at) = commits.maybe.iter().rposition(|maybe| *maybe == (generation, offset)) {
-            commits.maybe.remove(at);
-        }
-        // What was sent before on a connection that is given up may still be read by the site, and is refused once the generation is over.
-        commits.maybe.retain(|(sent_in, _)| *sent_in >= generation);
-        commits.acked = Some(offset);
+    pub fn commit_acked(&mut self, site: usize, group: &str, place: &(String, i32), number: u64) {
+        self.commits.entry((site, group.to_owned(), place.clone())).or_default().acked(number);
     }
 
     /// A group is told what it has committed on a partition.
     pub fn committed(&mut self, site: usize, group: &str, place: &(String, i32), found: Option<Offset>) -> Check {
         let Some(topic) = self.topics.get(&place.0).filter(|topic| !topic.retired && !topic.made_again) else { return Ok(()) };
-        let owner = topic.owner;
-        let key = |site: usize| (site, group.to_owned(), place.clone());
-        let here = self.commits.get(&key(site)).cloned().unwrap_or_default();
-        let brought = site != owner && here.acked.is_none() && found.is_none_or(|found| !here.may_be(found));
-        if !brought {
+        let key = (site, group.to_owned(), place.clone());
+        let here = self.commits.get(&key).cloned().unwrap_or_default();
+        if site == topic.owner || here.acked.is_some() || found.is_some_and(|found| here.may_be(found)) {
             groups::l7_commit_stands(&here, found)?;
-            self.commits.entry(key(site)).or_default().acked = found;
+            self.commits.entry(key).or_default().found(found);
             return Ok(());
         }
-        let Some(found) = found else { return Ok(()) };
-        let there = self.commits.get(&key(owner)).cloned().unwrap_or_default();
-        groups::r12_nothing_is_skipped(&there, found)?;
+        found.map_or(Ok(()), |found| self.brought(site, group, place, found))
+    }
+
+    /// A position is found at a site; a link brought it, unless the group worked there.
+    pub fn brought(&self, site: usize, group: &str, place: &(String, i32), found: Offset) -> Check {
+        let Some(topic) = self.topics.get(&place.0) else { return Ok(()) };
+        let at = |site: usize| self.commits.get(&(site, group.to_owned(), place.clone()));
+        if site == topic.owner || at(site).is_some() {
+            return Ok(());
+        }
+        groups::r12_nothing_is_skipped(at(topic.owner).map_or(0, |commits| commits.highest), found)?;
         match topic.failover.as_ref().and_then(|failover| failover.cuts.get(&place.1)) {
             Some(cut) => groups::r12_not_behind_the_cut(found, cut.end),
             None => Ok(()),

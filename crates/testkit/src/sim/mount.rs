@@ -227,3 +227,49 @@ impl DiskFile for File {
         self.file()?.map(len)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn after_the_end_nothing_changes_and_the_lock_is_free() {
+        let disk = MemDisk::new();
+        let mount = Mount::new(disk.clone());
+        mount.create_dir_all(Path::new("/data")).unwrap();
+        let held = mount.lock(Path::new("/data/lock")).unwrap();
+        let file = mount.open(Path::new("/data/file"), OpenMode::Create).unwrap();
+        mount.end();
+        assert!(file.write_all_at(&mut [IoSlice::new(b"late")], 0).is_err() && mount.remove_file(Path::new("/data/file")).is_err());
+        assert_eq!(disk.read(Path::new("/data/file")).unwrap(), b"");
+        let next = Mount::new(disk);
+        let again = next.lock(Path::new("/data/lock")).unwrap();
+        drop(held);
+        assert!(next.lock(Path::new("/data/lock")).is_err(), "the former life's guard frees nothing of the next one");
+        drop(again);
+    }
+
+    #[test]
+    fn the_power_goes_between_two_steps_of_an_operation() {
+        let path = Path::new("/state");
+        let mut found = std::collections::BTreeSet::new();
+        for after in 0..6 {
+            let disk = MemDisk::new();
+            disk.write_atomic(path, b"old").unwrap();
+            let mount = Mount::new(disk.clone());
+            let dark = Arc::new(AtomicBool::new(false));
+            let (told, power) = (dark.clone(), disk.clone());
+            mount.power_off_after(after, move || {
+                power.power_loss(after);
+                told.store(true, Ordering::SeqCst);
+            });
+            let written = mount.write_atomic(path, b"new");
+            assert_eq!(written.is_err(), dark.load(Ordering::SeqCst));
+            let there = disk.read(path).unwrap();
+            assert!(there == b"old" || there == b"new" && (written.is_ok() || after >= 4), "{after}: {there:?}");
+            found.insert((written.is_ok(), there));
+        }
+        assert!(found.len() >= 2, "{found:?}");
+    }
+}

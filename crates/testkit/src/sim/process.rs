@@ -10,7 +10,7 @@ use super::{
 use gnomon_broker::{Broker, Chance, RawConfig, StartError, WallClock, World};
 use gnomon_partition::Blocking;
 use gnomon_storage::MemDisk;
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{sync::Notify, task::JoinHandle, time::Instant};
 
 /// The simulated day begins here: 2025-01-01.
@@ -94,12 +94,13 @@ impl Process {
         self.net.boot(self.name);
         self.darkened = Arc::default();
         let mount = Mount::new(self.disk.clone());
+        let flush = if self.dice.once_in(2) { Duration::ZERO } else { self.dice.millis(1..15) };
         let world = World {
             disk: Arc::new(mount.clone()),
             network: Arc::new(self.net.host(self.name)),
-            blocking: Blocking::Inline,
+            blocking: Blocking::Inline { flush },
             wall: WallClock::At(self.wall_ms()),
-            chance: Chance::seeded(self.dice.next()),
+            chance: Chance::seeded(self.dice.draw()),
         };
         let raw = RawConfig {
             data: Some(PathBuf::from("/data")),
@@ -141,7 +142,7 @@ impl Process {
         if let Some(life) = &self.life {
             life.mount.end();
         }
-        self.disk.power_loss(self.dice.next());
+        self.disk.power_loss(self.dice.draw());
         self.die(Death::Power).await;
     }
 
@@ -154,7 +155,7 @@ impl Process {
     }
 
     fn arm(&mut self, mount: &Mount, operations: u64) {
-        let (disk, net, name, seed) = (self.disk.clone(), self.net.clone(), self.name, self.dice.next());
+        let (disk, net, name, seed) = (self.disk.clone(), self.net.clone(), self.name, self.dice.draw());
         let darkened = self.darkened.clone();
         mount.power_off_after(operations, move || {
             disk.power_loss(seed);

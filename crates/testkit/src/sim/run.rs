@@ -8,10 +8,10 @@ use super::{
     model::{SITES, Topic},
     net::Net,
     process::{Process, Task},
-    work::{landlord::Landlord, member::Member, operator::Operator, producer::Producer, reader},
+    work::{landlord::Landlord, member::Member, operator::Operator, producer::Producer, reader, watcher::watch},
     world::{CLIENTS, World},
 };
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{fmt, ops::Range, sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
 
 /// How long a simulation goes on, and how.
@@ -44,6 +44,17 @@ pub struct Outcome {
     pub broken: Option<Violation>,
     /// The last lines of the story.
     pub last: Vec<String>,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Outcome { seed, simulated, lines, sum, .. } = self;
+        write!(f, "seed {seed}: {:.0} s, {lines} lines, sum {sum:016x}", simulated.as_secs_f64())?;
+        match &self.broken {
+            Some(violation) => write!(f, ", BROKEN {violation}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// How long a round's trouble lasts, milliseconds.
@@ -126,7 +137,9 @@ impl Simulation {
         let landlord = self.landlord.take().map(|landlord| Task::spawn(landlord.run(until)));
         let operator = self.operator.take().map(|operator| Task::spawn(operator.run(until)));
         let members: Vec<_> = self.members().into_iter().map(|member| Task::spawn(member.run(until))).collect();
+        let watcher = Task::spawn(watch(self.world.clone(), self.dice.fork("watcher"), until));
         network.join().await;
+        watcher.join().await;
         for keeper in keepers {
             self.keepers.push(keeper.join().await);
         }
@@ -150,10 +163,10 @@ impl Simulation {
     /// Members of two groups of each site; they work together, mostly at home. Some groups are new.
     fn members(&mut self) -> Vec<Member> {
         let mut members = Vec::new();
-        for home in 0..SITES.len() {
+        for (home, owner) in SITES.iter().enumerate() {
             for group in 0..2 {
                 self.groups[home] += self.dice.within(0..2);
-                let name = format!("{}_group_{}_{group}", SITES[home], self.groups[home]);
+                let name = format!("{owner}_group_{}_{group}", self.groups[home]);
                 let site = if self.dice.once_in(4) { 1 - home } else { home };
                 for number in 0..self.dice.within(1..4) as u32 {
                     members.push(Member::new(&self.world, self.dice.fork("member"), &name, number, site));

@@ -3,13 +3,24 @@
 use super::{Check, unless};
 use gnomon_protocol::ids::Offset;
 
+/// A commit that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Of all commits of a simulation, in the order in which they were sent.
+    pub number: u64,
+    /// The generation that it was sent in.
+    pub generation: i32,
+    /// The position.
+    pub offset: Offset,
+}
+
 /// A group's commits on one partition at one site.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Commits {
-    /// The last one that was answered.
-    pub acked: Option<Offset>,
-    /// Those that were not, with their generation: any may have been written, or may still be.
-    pub maybe: Vec<(i32, Offset)>,
+    /// The last one that was answered, or found written.
+    pub acked: Option<Attempt>,
+    /// Those that were not answered: any may have been written, or may still be.
+    pub maybe: Vec<Attempt>,
     /// The highest that was ever tried.
     pub highest: Offset,
 }
@@ -17,14 +28,35 @@ pub struct Commits {
 impl Commits {
     /// Whether an unanswered commit of this offset is under way or written.
     pub fn may_be(&self, offset: Offset) -> bool {
-        self.maybe.iter().any(|(_, maybe)| *maybe == offset)
+        self.maybe.iter().any(|attempt| attempt.offset == offset)
+    }
+
+    /// An attempt is answered well; perhaps later than a newer one.
+    pub fn acked(&mut self, number: u64) {
+        let Some(at) = self.maybe.iter().position(|attempt| attempt.number == number) else { return };
+        let attempt = self.maybe.remove(at);
+        if self.acked.is_none_or(|acked| acked.number < number) {
+            self.acked = Some(attempt);
+            // What was sent before on a connection that is given up may still be read by the site; it is refused once its generation is over.
+            self.maybe.retain(|other| other.generation >= attempt.generation || other.number > number);
+        }
+    }
+
+    /// It was found written.
+    pub fn found(&mut self, found: Option<Offset>) {
+        if let Some(attempt) = self.maybe.iter().rfind(|attempt| Some(attempt.offset) == found)
+            && self.acked.map(|acked| acked.offset) != found
+        {
+            self.acked = Some(*attempt);
+        }
     }
 }
 
-/// L7: a fetched offset is the last acknowledged commit, or one behind it that was not answered.
+/// L7: a fetched offset is the last acknowledged commit, or one that was not answered.
 pub fn l7_commit_stands(commits: &Commits, found: Option<Offset>) -> Check {
-    let known = found == commits.acked || found.is_some_and(|found| commits.may_be(found));
-    unless(known, "L7", || format!("{found:?} is fetched, {:?} was committed last, {:?} may have been", commits.acked, commits.maybe))
+    let acked = commits.acked.map(|acked| acked.offset);
+    let known = found == acked || found.is_some_and(|found| commits.may_be(found));
+    unless(known, "L7", || format!("{found:?} is fetched, {acked:?} was committed last, {:?} may have been", commits.maybe))
 }
 
 /// R9: a position that a link brought is within the log that it stands for.
@@ -33,9 +65,9 @@ pub fn r9_within_the_data(found: Offset, high_watermark: Offset) -> Check {
 }
 
 /// R12: a group that moves to the other site begins where it had come to there, or before; never behind it.
-pub fn r12_nothing_is_skipped(at_source: &Commits, found: Offset) -> Check {
-    unless(found <= at_source.highest, "R12", || {
-        format!("offset {found} came along, and the group had committed {} at most", at_source.highest)
+pub fn r12_nothing_is_skipped(highest_at_source: Offset, found: Offset) -> Check {
+    unless(found <= highest_at_source, "R12", || {
+        format!("offset {found} came along, and the group had committed {highest_at_source} at most")
     })
 }
 

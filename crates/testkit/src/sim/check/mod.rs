@@ -6,6 +6,8 @@ pub mod groups;
 pub mod links;
 pub mod records;
 pub mod shadows;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

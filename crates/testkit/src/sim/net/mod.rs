@@ -9,6 +9,8 @@
 mod conn;
 mod host;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use super::dice::Dice;
 use conn::{Conn, Side};

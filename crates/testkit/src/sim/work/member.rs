@@ -320,13 +320,15 @@ impl Member {
 
     async fn commit(&mut self) -> Result<(), Trouble> {
         let mut topics: BTreeMap<String, Vec<OffsetCommitRequestPartition>> = BTreeMap::new();
+        let mut attempts = BTreeMap::new();
         {
             let mut model = self.world.model.lock();
             for (place, offset) in &self.positions {
                 if !model.may_commit(self.site, place) {
                     continue;
                 }
-                model.commits(self.site, &self.group, place, self.generation, *offset);
+                let number = model.commits(self.site, &self.group, place, self.generation, *offset);
+                attempts.insert(place.clone(), (number, *offset));
                 let partition = OffsetCommitRequestPartition::default()
                     .with_partition_index(place.1)
                     .with_committed_offset(*offset)
@@ -353,10 +355,10 @@ impl Member {
         for topic in response.topics {
             for partition in topic.partitions {
                 let place = (topic.name.0.to_string(), partition.partition_index);
-                let Some(offset) = self.positions.get(&place).copied() else { continue };
+                let Some((number, offset)) = attempts.get(&place).copied() else { continue };
                 self.world.tell(&self.who, format!("{}-{} committed at {offset}: {}", place.0, place.1, partition.error_code));
                 if partition.error_code == 0 {
-                    self.world.model.lock().commit_acked(self.site, &self.group, &place, self.generation, offset);
+                    self.world.model.lock().commit_acked(self.site, &self.group, &place, number);
                 } else if ErrorCode::from_code(partition.error_code) != Some(ErrorCode::UnknownTopicOrPartition) {
                     return Err(Trouble::Refused(partition.error_code));
                 }

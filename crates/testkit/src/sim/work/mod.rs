@@ -7,6 +7,7 @@ pub mod member;
 pub mod operator;
 pub mod producer;
 pub mod reader;
+pub mod watcher;
 
 use super::world::World;
 use tokio::time::Instant;
