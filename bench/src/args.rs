@@ -1,88 +1,79 @@
-//! What can be typed behind `gnomon-bench`: every scenario, its flags and their help.
+//! What can be typed behind `gnomon-bench`.
 
-use crate::peers::Durability;
-use clap::{Parser, Subcommand, ValueEnum};
+use crate::{peers::PeerName, scenarios, settings::LoadChanges};
+use clap::{Parser, Subcommand, builder::PossibleValuesParser};
+use std::path::PathBuf;
 
-/// Measures Gnomon over the wire, beside other brokers. Tables go to standard output and, with JSON, to target/bench/.
+/// Measures Gnomon over the wire, beside other brokers, or any broker at an address.
 #[derive(Parser)]
 #[command(name = "gnomon-bench", version, about, max_term_width = 100)]
 pub struct Args {
-    /// What to measure.
+    /// What to do.
     #[command(subcommand)]
-    pub scenario: Scenario,
+    pub command: Command,
 }
 
-/// The scenarios.
+/// The commands.
 #[derive(Subcommand)]
-pub enum Scenario {
-    /// Latency from producing on site a to consuming the shadow on site b, and of the direct path, at fixed rates.
-    PairLag(PairLag),
-    /// Produce throughput by librdkafka's own rdkafka_performance, beside kfake.
-    Produce(Produce),
+pub enum Command {
+    /// Run scenarios and write tables, JSON and plots.
+    Run(Box<Run>),
 }
 
-/// Starts a reciprocal pair and produces to site a at a fixed rate, open loop: a record is due at its time, whether or not the
-/// ones before it have been answered, and its latency counts from that time.
+/// Each run of a peer has a fresh broker on an empty folder of the same file system and memory that was just touched; peers take
+/// turns within a round and rounds differ in who is first; figures are medians over rounds. The machine's own speed is read
+/// before and after each round of a case, and a round in which it moved is thrown away.
 #[derive(clap::Args)]
-pub struct PairLag {
-    /// Records a second, one run after another.
-    #[arg(long, value_name = "RATE,...", value_delimiter = ',', num_args = 1, default_value = "10,1000,10000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub rates: Vec<u32>,
-    /// Measured seconds of each rate.
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
-    pub seconds: u32,
-    /// Seconds at the same rate before them that do not count.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=600))]
-    pub warm_up: u32,
-    /// Bytes of a record's value; there is no key.
-    #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(16..=1_000_000))]
-    pub size: u32,
-    /// Partitions of the topic.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=1000))]
-    pub partitions: i32,
-    /// Both sites show and acknowledge records before they are fsynced. Without it: the default, after.
+pub struct Run {
+    /// Scenarios; without any: all of them, which takes hours.
+    #[arg(value_name = "SCENARIO", value_parser = PossibleValuesParser::new(scenarios::ALL.iter().map(|scenario| scenario.name)))]
+    pub scenarios: Vec<String>,
+    /// Say which scenarios there are, and stop.
     #[arg(long)]
-    pub write_caching: bool,
-}
-
-/// A broker to measure, or what stands in for one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PeerName {
-    /// The release build of this workspace.
-    Gnomon,
-    /// franz-go's Kafka in one Go process, with a data directory; needs Go.
-    Kfake,
-    /// librdkafka's broker inside the client's own process, which keeps nothing: the client's ceiling.
-    Mock,
-}
-
-/// Starts each peer fresh on the same file system, interleaved over rounds, each run on warmed memory; prints medians.
-#[derive(clap::Args)]
-pub struct Produce {
-    /// Records of one run.
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
-    pub records: u32,
-    /// Bytes of a record's value; there is no key.
-    #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=900_000))]
-    pub size: u32,
-    /// Partitions of the topic.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..=1000))]
-    pub partitions: i32,
-    /// Runs of each peer.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub rounds: u32,
-    /// Acknowledgements that the producer waits for: all, 1 or 0.
-    #[arg(long, value_name = "ACKS", default_value = "all", value_parser = ["all", "1", "0"])]
-    pub acks: String,
-    /// Who is measured.
-    #[arg(long, value_name = "PEER,...", value_delimiter = ',', num_args = 1, value_enum, default_value = "gnomon,kfake,mock")]
+    pub list: bool,
+    /// Seconds instead of trustworthy lengths: to see that a scenario works. Settles no goal.
+    #[arg(long)]
+    pub quick: bool,
+    /// Runs of each peer [default: 3, with --quick 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub rounds: Option<u32>,
+    /// Who is measured [default: gnomon,kafka,kfake,mock; with --bootstrap what is there, and mock].
+    #[arg(long, value_name = "PEER,...", value_delimiter = ',', num_args = 1, value_enum)]
     pub peers: Vec<PeerName>,
-    /// What an acknowledgement means, fsync against fsync and page cache against page cache.
-    #[arg(long, value_name = "KIND,...", value_delimiter = ',', num_args = 1, value_enum, default_value = "fsync,page-cache")]
-    pub durability: Vec<Durability>,
-    /// A librdkafka option for rdkafka_performance, such as batch.num.messages=1; may be given several times.
-    #[arg(short = 'X', value_name = "KEY=VALUE")]
-    pub options: Vec<String>,
+    /// Measure the broker at this address as it is. Topics named gnomon-bench-* are made there and deleted again.
+    #[arg(long, value_name = "ADDR")]
+    pub bootstrap: Option<String>,
+    /// Its process, when it runs on this machine: for CPU and memory.
+    #[arg(long, value_name = "PID", requires = "bootstrap")]
+    pub pid: Option<u32>,
+    /// Folder for the report [default: target/bench/report].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Count rounds during which the machine moved too; for machines that are never quiet. Settles no goal.
+    #[arg(long)]
+    pub keep_moved: bool,
+    /// The load.
+    #[command(flatten)]
+    pub load: LoadChanges,
+}
+
+impl Run {
+    /// Each once, in the order given.
+    pub fn peers(&self) -> Vec<PeerName> {
+        let given = self.bootstrap.as_ref().map(|_| PeerName::Given);
+        let asked = match (&self.peers[..], given) {
+            ([], None) => vec![PeerName::Gnomon, PeerName::Kafka, PeerName::Kfake, PeerName::Mock],
+            ([], Some(_)) => vec![PeerName::Mock],
+            (asked, _) => asked.to_vec(),
+        };
+        let mut peers = Vec::new();
+        for peer in given.into_iter().chain(asked) {
+            if !peers.contains(&peer) {
+                peers.push(peer);
+            }
+        }
+        peers
+    }
 }
 
 #[cfg(test)]
@@ -90,15 +81,25 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
+    fn run(arguments: &[&str]) -> Run {
+        let Command::Run(run) = Args::try_parse_from([&["gnomon-bench", "run"], arguments].concat()).expect("it parses").command;
+        *run
+    }
+
     #[test]
-    fn the_commands_are_well_formed_and_their_defaults_parse() {
+    fn the_commands_are_well_formed() {
         Args::command().debug_assert();
-        let Scenario::PairLag(lag) = Args::parse_from(["gnomon-bench", "pair-lag", "--rates", "10,20"]).scenario else {
-            panic!("pair-lag")
-        };
-        assert_eq!(lag.rates, [10, 20]);
-        let Scenario::Produce(produce) = Args::parse_from(["gnomon-bench", "produce"]).scenario else { panic!("produce") };
-        assert_eq!(produce.peers, [PeerName::Gnomon, PeerName::Kfake, PeerName::Mock]);
-        assert_eq!(produce.durability, [Durability::Fsync, Durability::PageCache]);
+        let asked = run(&["produce", "--rates", "10,20", "--quick", "-X", "linger.ms=0", "-X", "acks=1"]);
+        assert_eq!((asked.scenarios, asked.load.rates, asked.load.options.len()), (vec!["produce".to_owned()], vec![10, 20], 2));
+        assert!(Args::try_parse_from(["gnomon-bench", "run", "prodcue"]).is_err());
+        assert!(Args::try_parse_from(["gnomon-bench", "run", "--pid", "1"]).is_err());
+    }
+
+    #[test]
+    fn a_given_broker_is_measured_alone_beside_the_ceiling() {
+        use PeerName::{Given, Gnomon, Kafka, Kfake, Mock};
+        assert_eq!(run(&[]).peers(), [Gnomon, Kafka, Kfake, Mock]);
+        assert_eq!(run(&["--bootstrap", "h:1"]).peers(), [Given, Mock]);
+        assert_eq!(run(&["--bootstrap", "h:1", "--peers", "kafka,kafka"]).peers(), [Given, Kafka]);
     }
 }

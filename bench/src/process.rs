@@ -1,145 +1,190 @@
-//! Children of a scenario: their output in a file, killed when dropped, and killed by the kernel when this process ends.
+//! Children: each in a process group of its own, output in a file, ended when dropped, when a signal ends this process
+//! (`interrupt`), and by the kernel when it is killed.
 //!
 //! Not here: what runs in them. All are started from the main thread, because the kernel ties the death signal to the thread
 //! that made the child.
 
-use crate::{Failure, usage::Usage};
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use crate::{Failure, place::RunFolder};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getrlimit, kill_process, kill_process_group, set_parent_process_death_signal, setrlimit,
+};
 use std::{
+    collections::BTreeSet,
     fs::File,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 /// How often a child is looked at while waiting for it.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// A clean stop takes at most this long; then the child is killed, and that is said.
-const STOP_MAX: Duration = Duration::from_secs(30);
+const STOP_MAX: Duration = Duration::from_secs(120);
+
+/// After SIGKILL a child is gone within this, or is the kernel's affair.
+const KILL_MAX: Duration = Duration::from_secs(5);
 
 /// Lines of a child's output that an error quotes.
 const QUOTED_LINES: usize = 20;
+
+/// Process ids of children that have not been waited for; each leads its group.
+static CHILDREN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
 /// A running child.
 pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    ended: Option<ExitStatus>,
 }
 
 impl Process {
-    /// Starts it, standard output and error into the new file `log`.
-    pub fn start(name: &str, mut command: Command, log: PathBuf) -> Result<Process, Failure> {
-        let file = File::create(&log).map_err(|error| format!("cannot make {}: {error}", log.display()))?;
+    /// Starts it, standard output and error at the end of the file `log`.
+    pub fn start(name: &str, mut command: Command, log: &Path) -> Result<Process, Failure> {
+        let file =
+            File::options().append(true).create(true).open(log).map_err(|error| format!("cannot make {}: {error}", log.display()))?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-        die_with_us(&mut command);
+        // SAFETY: between fork and exec only this one system call is made.
+        unsafe { command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?)) };
+        command.process_group(0);
+        // Held over the spawn, so that a signal between the two does not miss it.
+        let mut children = children();
         let child = command.spawn().map_err(|error| format!("cannot start {name} ({}): {error}", command.get_program().display()))?;
-        Ok(Process { name: name.to_owned(), child, log })
+        children.insert(child.id() as i32);
+        Ok(Process { name: name.to_owned(), child, log: log.to_path_buf(), ended: None })
     }
 
-    /// Waits until it prints a line with this beginning.
-    pub fn wait_for_line(&mut self, beginning: &str, patience: Duration) -> Result<(), Failure> {
-        let start = Instant::now();
-        loop {
-            // A last line without its end may still be growing.
-            let printed = self.printed();
-            if printed.split_inclusive('\n').any(|line| line.ends_with('\n') && line.starts_with(beginning)) {
-                return Ok(());
-            }
-            if let Some(status) = self.child.try_wait()? {
-                return Err(format!("{} ended with {status} before it was ready:\n{}", self.name, self.last_lines()).into());
-            }
-            if start.elapsed() > patience {
-                return Err(format!("{} was not ready within {patience:?}:\n{}", self.name, self.last_lines()).into());
-            }
-            thread::sleep(LOOK_EVERY);
-        }
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
-    /// CPU and memory up to now. An error when it has ended: then its figures mean nothing.
-    pub fn usage(&mut self) -> Result<Usage, Failure> {
-        if let Some(status) = self.child.try_wait()? {
-            return Err(format!("{} ended with {status} under load:\n{}", self.name, self.last_lines()).into());
+    /// An error that quotes its output when it has ended.
+    pub fn must_run(&mut self) -> Result<(), Failure> {
+        match self.try_wait()? {
+            None => Ok(()),
+            Some(status) => Err(format!("{} ended with {status}:\n{}", self.name, self.last_lines()).into()),
         }
-        Usage::of(self.child.id())
     }
 
     /// SIGTERM, and waits for a clean end.
     pub fn stop(mut self) -> Result<(), Failure> {
-        if self.child.try_wait()?.is_none() {
-            kill_process(Pid::from_child(&self.child), Signal::TERM)?;
-        }
+        self.signal(Signal::TERM)?;
         match self.wait(STOP_MAX)? {
-            Some(status) if status.success() => Ok(()),
+            // 143 is how a JVM says that SIGTERM ended it, after it has shut down.
+            Some(status) if status.success() || status.code() == Some(143) => Ok(()),
             Some(status) => Err(format!("{} stopped with {status}:\n{}", self.name, self.last_lines()).into()),
             None => Err(format!("{} did not stop within {STOP_MAX:?} of SIGTERM and was killed", self.name).into()),
         }
     }
 
-    fn wait(&mut self, patience: Duration) -> Result<Option<ExitStatus>, Failure> {
+    /// SIGINT: the load tools then end with a summary.
+    pub fn interrupt(&mut self) -> Result<(), Failure> {
+        self.signal(Signal::INT)
+    }
+
+    fn signal(&mut self, signal: Signal) -> Result<(), Failure> {
+        if self.try_wait()?.is_none() {
+            kill_process(Pid::from_child(&self.child), signal)?;
+        }
+        Ok(())
+    }
+
+    /// How it ended, or `None` when it still runs.
+    pub fn wait(&mut self, patience: Duration) -> Result<Option<ExitStatus>, Failure> {
         let start = Instant::now();
-        while start.elapsed() < patience {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(Some(status));
+        loop {
+            let ended = self.try_wait()?;
+            if ended.is_some() || start.elapsed() >= patience {
+                return Ok(ended);
             }
             thread::sleep(LOOK_EVERY);
         }
-        Ok(None)
     }
 
-    fn printed(&self) -> String {
+    fn try_wait(&mut self) -> Result<Option<ExitStatus>, Failure> {
+        if self.ended.is_none() {
+            let mut children = children();
+            self.ended = self.child.try_wait()?;
+            if self.ended.is_some() {
+                children.remove(&(self.child.id() as i32));
+            }
+        }
+        Ok(self.ended)
+    }
+
+    /// All that it has printed.
+    pub fn printed(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    fn last_lines(&self) -> String {
+    /// The end of it, for an error.
+    pub fn last_lines(&self) -> String {
         last_lines(&self.printed())
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail only for a child that has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if self.ended.is_none() {
+            // Both fail only for a child that has ended.
+            let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+            let _ = self.child.wait();
+            children().remove(&(self.child.id() as i32));
+        }
     }
+}
+
+/// As many open files as this user may have, for this process and all that it starts: thousands of connections, or of
+/// partitions, need them.
+pub fn raise_file_limit() -> Result<(), Failure> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+        .map_err(|error| format!("cannot raise the limit of open files to {:?}: {error}", limit.maximum).into())
 }
 
 /// Runs a command to its end and returns what it printed; `what` names it in the error.
-pub fn output(what: &str, command: &mut Command) -> Result<String, Failure> {
-    die_with_us(command);
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("cannot run {what} ({}): {error}", command.get_program().display()))?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if !output.status.success() {
-        return Err(format!(
-            "{what} ended with {}:\n{}{}",
-            output.status,
-            last_lines(&text(&output.stdout)),
-            last_lines(&text(&output.stderr))
-        )
-        .into());
+pub fn output(what: &str, command: Command) -> Result<String, Failure> {
+    let folder = RunFolder::new()?;
+    let mut process = Process::start(what, command, &folder.path().join("output.log"))?;
+    match process.wait(Duration::MAX)? {
+        Some(status) if status.success() => Ok(process.printed()),
+        _ => process.must_run().map(|()| String::new()),
     }
-    Ok(text(&output.stdout))
 }
 
-fn die_with_us(command: &mut Command) {
-    // SAFETY: between fork and exec only this one system call is made.
-    unsafe { command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?)) };
+/// Ends all children and what they have started: for when a signal ends this process. No further child can be started.
+pub fn kill_all() {
+    let children = children();
+    let each = || children.iter().filter_map(|&pid| Pid::from_raw(pid));
+    for pid in each() {
+        // It fails only for a group that is gone.
+        let _ = kill_process_group(pid, Signal::KILL);
+    }
+    let start = Instant::now();
+    while each().any(is_alive) && start.elapsed() < KILL_MAX {
+        thread::sleep(LOOK_EVERY);
+    }
+    // Whoever would start another one waits for a lock that nobody gives back.
+    std::mem::forget(children);
+}
+
+fn children() -> std::sync::MutexGuard<'static, BTreeSet<i32>> {
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A zombie has written its last byte.
+fn is_alive(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    stat.rfind(") ").is_some_and(|end| !stat[end + 2..].starts_with('Z'))
 }
 
 fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(QUOTED_LINES)..].iter().map(|line| format!("  {line}\n")).collect()
-}
-
-/// Where the data and the log of a child named `name` are, below the folder of a run.
-pub fn log_file(folder: &Path, name: &str) -> PathBuf {
-    folder.join(format!("{name}.log"))
 }
 
 #[cfg(test)]
@@ -153,20 +198,45 @@ mod tests {
     }
 
     #[test]
-    fn a_child_is_awaited_measured_and_stopped() {
+    fn a_child_runs_until_it_is_stopped() {
         let folder = tempfile::tempdir().expect("a folder");
+        let log = folder.path().join("log");
         let script = "trap 'exit 0' TERM; echo ready now; while :; do sleep 0.01; done";
-        let mut child = Process::start("loop", shell(script), log_file(folder.path(), "loop")).expect("sh starts");
-        child.wait_for_line("ready", Duration::from_secs(10)).expect("it prints");
-        assert!(child.usage().expect("it runs").resident_bytes > 0);
+        let mut child = Process::start("loop", shell(script), &log).expect("sh starts");
+        let start = Instant::now();
+        while !child.printed().contains("ready") && start.elapsed() < Duration::from_secs(20) {
+            thread::sleep(LOOK_EVERY);
+        }
+        child.must_run().expect("it runs");
         child.stop().expect("it traps the signal");
     }
 
     #[test]
     fn a_child_that_ends_early_is_quoted() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut child = Process::start("liar", shell("echo no room >&2; exit 3"), log_file(folder.path(), "liar")).expect("sh starts");
-        let failure = child.wait_for_line("ready", Duration::from_secs(10)).expect_err("it is never ready").to_string();
+        let mut child = Process::start("liar", shell("echo no room >&2; exit 3"), &folder.path().join("log")).expect("sh starts");
+        child.wait(Duration::from_secs(20)).expect("it can be waited for");
+        let failure = child.must_run().expect_err("it has ended").to_string();
         assert!(failure.contains("liar") && failure.contains("exit status: 3") && failure.contains("no room"), "{failure}");
+        let failure = output("liar", shell("echo full; exit 4")).expect_err("it fails").to_string();
+        assert!(failure.contains("exit status: 4") && failure.contains("full"), "{failure}");
+        assert_eq!(output("sayer", shell("echo yes")).expect("it runs"), "yes\n");
+    }
+
+    #[test]
+    fn what_a_child_has_started_goes_with_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let child = Process::start("parent", shell("sleep 600 & echo $!; wait"), &folder.path().join("log")).expect("sh starts");
+        let grandchild = loop {
+            if let Some(pid) = child.printed().lines().next().and_then(|line| line.parse().ok()).and_then(Pid::from_raw) {
+                break pid;
+            }
+            thread::sleep(LOOK_EVERY);
+        };
+        assert!(is_alive(grandchild));
+        drop(child);
+        while is_alive(grandchild) {
+            thread::sleep(LOOK_EVERY);
+        }
     }
 }

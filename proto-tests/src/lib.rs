@@ -19,6 +19,7 @@ pub mod pair;
 pub mod place;
 pub mod process;
 pub mod proxy;
+pub mod shim;
 pub mod site;
 pub mod status;
 pub mod toolchain;

@@ -66,6 +66,9 @@ pub struct Site {
     owns: Vec<String>,
     links: Vec<PathBuf>,
     producer_tag: u16,
+    environment: Vec<(String, String)>,
+    /// Bytes of a file system of its own.
+    disk: Option<u64>,
     log: PathBuf,
     process: Option<Process>,
 }
@@ -82,6 +85,8 @@ impl Site {
             owns: Vec::new(),
             links: Vec::new(),
             producer_tag,
+            environment: Vec::new(),
+            disk: None,
             log: root.join(format!("{name}.log")),
             process: None,
         }
@@ -98,8 +103,29 @@ impl Site {
         self.links.push(file);
     }
 
+    /// More for the environment of its processes, from the next start on.
+    pub fn environment(&mut self, variables: Vec<(String, String)>) {
+        self.environment.extend(variables);
+    }
+
+    /// Its data directory is a file system of so many bytes that goes with the process. Only root may ask for it.
+    pub fn on_a_disk_of(&mut self, bytes: u64) {
+        self.disk = Some(bytes);
+    }
+
+    /// The binary, on a file system of its own if it is to have one: mounted where only this process and its children see it.
+    fn binary(&self) -> Command {
+        let Some(bytes) = self.disk else { return Command::new(gnomon()) };
+        std::fs::create_dir_all(&self.data).expect("a place to mount on");
+        let mut command = Command::new("unshare");
+        let script = r#"mount -t tmpfs -o size="$1" gnomon "$2" && shift 2 && exec "$@""#;
+        command.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]);
+        command.arg(bytes.to_string()).arg(&self.data).arg(gnomon());
+        command
+    }
+
     fn serve(&self) -> Command {
-        let mut command = Command::new(gnomon());
+        let mut command = self.binary();
         command.arg("serve").arg("--data").arg(&self.data);
         command.args(["--listen", &self.kafka, "--advertise", &self.kafka, "--admin", &self.admin, "--site-name", &self.name]);
         command.args(["--producer-tag", &self.producer_tag.to_string()]);
@@ -112,7 +138,8 @@ impl Site {
         command
             .env("GNOMON_LOG", std::env::var("GNOMON_LOG").unwrap_or_else(|_| "info".into()))
             .env("RUST_BACKTRACE", "1")
-            .env_remove("FAILPOINTS");
+            .env_remove("FAILPOINTS")
+            .envs(self.environment.iter().cloned());
         command
     }
 
@@ -183,6 +210,8 @@ impl Site {
             admin: format!("{host}:9644"),
             links: Vec::new(),
             owns: self.owns.clone(),
+            environment: Vec::new(),
+            disk: None,
             ..Site::new(&self.data, "twin", self.producer_tag)
         };
         process::run(Site { data: self.data.clone(), name: self.name.clone(), ..twin }.serve(), None, START)

@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(40);
 const NONE: BTreeMap<&str, &str> = BTreeMap::new();
 
+/// A topic that keeps everything: what is written here has timestamps of years ago, and retention looks at every topic while the tests run.
 fn create(client: &dyn Client, topic: &str, partitions: i32) {
-    client.create_topic(&broker::bootstrap(), topic, partitions, &NONE).unwrap_or_else(|failure| panic!("create {topic}: {failure}"));
+    let configs = BTreeMap::from([("retention.ms", "-1")]);
+    client.create_topic(&broker::bootstrap(), topic, partitions, &configs).unwrap_or_else(|failure| panic!("create {topic}: {failure}"));
 }
 
 fn values(records: &[Seen]) -> Vec<&str> {

@@ -1,18 +1,11 @@
 //! kfake, franz-go's Kafka in one Go process. Our `peers/kfake/main.go` starts it; its version is that of the go.mod beside it.
 
-use super::{Durability, Peer, Running};
-use crate::{
-    Failure, place,
-    process::{Process, log_file, output},
-};
+use super::{Durability, Installed, Peer, PeerName, Program};
+use crate::{Failure, place, process::output};
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
-
-/// Listening takes milliseconds; the rest is for a busy machine.
-const READY_MAX: Duration = Duration::from_secs(30);
 
 pub struct Kfake {
     program: PathBuf,
@@ -23,33 +16,22 @@ impl Kfake {
     pub fn build() -> Result<Kfake, Failure> {
         let program = place::bench()?.join("kfake");
         eprintln!("building kfake");
-        let source = place::workspace().join("bench/peers/kfake");
-        output(
-            "go build (kfake needs Go; leave it out with --peers)",
-            Command::new("go").arg("build").arg("-o").arg(&program).arg(".").current_dir(source),
-        )?;
+        let mut go = Command::new("go");
+        go.arg("build").arg("-o").arg(&program).arg(".").current_dir(place::workspace().join("bench/peers/kfake"));
+        output("go build (kfake needs Go)", go)?;
         Ok(Kfake { program })
     }
 }
 
 impl Peer for Kfake {
-    fn name(&self) -> &'static str {
-        "kfake"
+    fn offers(&self, asked: Durability) -> Option<Durability> {
+        super::fsync_or_page_cache(asked)
     }
 
-    fn offers(&self) -> &'static [Durability] {
-        &[Durability::Fsync, Durability::PageCache]
-    }
-
-    fn start(&self, folder: &Path, durability: Durability) -> Result<Running, Failure> {
+    fn install(&self, folder: &Path, durability: Durability) -> Result<Installed, Failure> {
         let [port] = place::free_ports()?;
-        let mut command = Command::new(&self.program);
-        command.arg("-port").arg(port.to_string()).arg("-data").arg(folder.join("data"));
-        if durability == Durability::Fsync {
-            command.arg("-sync");
-        }
-        let mut process = Process::start("kfake", command, log_file(folder, "kfake"))?;
-        process.wait_for_line("ready ", READY_MAX)?;
-        Ok(Running { process: Some(process), bootstrap: format!("127.0.0.1:{port}"), client_options: Vec::new() })
+        let program = Program::new(&self.program).args(["-port", &port.to_string(), "-data"]).args([folder.join("data")]);
+        let program = if durability == Durability::Fsync { program.args(["-sync"]) } else { program };
+        Ok(Installed::new(PeerName::Kfake, durability, program, format!("127.0.0.1:{port}"), folder))
     }
 }

@@ -1,22 +1,27 @@
 //! librdkafka's own mock broker: in the client's process, over loopback, and it keeps nothing. What the client can do at most.
 
-use super::{Durability, Peer, Running};
+use super::{Durability, Installed, Peer, PeerName};
 use crate::Failure;
 use std::path::Path;
 
 pub struct Mock;
 
 impl Peer for Mock {
-    fn name(&self) -> &'static str {
-        "mock"
+    /// A ceiling stands beside everything.
+    fn offers(&self, _: Durability) -> Option<Durability> {
+        Some(Durability::Nothing)
     }
 
-    fn offers(&self) -> &'static [Durability] {
-        &[Durability::Nothing]
-    }
-
-    fn start(&self, _: &Path, _: Durability) -> Result<Running, Failure> {
-        // The address is replaced by the mock's.
-        Ok(Running { process: None, bootstrap: "127.0.0.1:1".to_owned(), client_options: vec!["test.mock.num.brokers=1".to_owned()] })
+    fn install(&self, folder: &Path, durability: Durability) -> Result<Installed, Failure> {
+        Ok(Installed {
+            peer: PeerName::Mock,
+            durability,
+            program: None,
+            // The address is replaced by the mock's.
+            bootstrap: "127.0.0.1:1".to_owned(),
+            client_options: vec!["test.mock.num.brokers=1".to_owned()],
+            folder: folder.to_path_buf(),
+            foreign_pid: None,
+        })
     }
 }

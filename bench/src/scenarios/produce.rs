@@ -1,287 +1,213 @@
-//! `produce`: throughput by `rdkafka_performance`, CPU and memory of the broker, beside other brokers.
-//!
-//! What makes figures comparable: each run has a fresh broker on an empty folder of the same file system and memory that was
-//! just touched (`warm`); peers take turns within a round and rounds differ in who is first; medians over rounds; what an
-//! acknowledgement means is the same within a group.
+//! Producing: throughput and CPU (P1, P2, P10), batches of one record (P4), and how long an acknowledgement takes that waits for
+//! the disk (P3).
 
 use crate::{
     Failure,
-    args::Produce,
-    canary::{self, Canaries},
-    client,
-    peers::{self, Durability, Peer, Running},
-    perf_tool::{self, PerfTool},
-    place,
-    report::{self, Conditions, Table, median},
-    usage::Usage,
-    warm,
+    canary::Bird,
+    case::{BROKERS, BROKERS_AND_CEILING, Case, Load, OTHERS, Sample},
+    figure::Figure,
+    goal::{Goal, Limit, Reference},
+    peers::{Durability, PeerName, Running},
+    settings::Settings,
+    stage::Stage,
+    tools::{java, rdkafka},
+    watch::Watch,
 };
-use serde::Serialize;
-use std::time::Duration;
-
-const TOPIC: &str = "bench";
-
-/// A fresh topic's leaders are there at once; the rest is for a busy machine.
-const TOPIC_MAX: Duration = Duration::from_secs(15);
 
 /// Milliseconds. The tool's own default of a second would be the tail of every run.
 const LINGER: &str = "linger.ms=5";
 
-/// All that is left behind as JSON.
-#[derive(Serialize)]
-struct Report {
-    conditions: Conditions,
-    librdkafka: String,
-    records: u32,
-    record_bytes: u32,
-    partitions: i32,
-    acks: String,
-    options: Vec<String>,
-    canaries: Canaries,
-    rows: Vec<Row>,
-}
+/// Of 1 KiB.
+const RECORDS: (u64, u64) = (2_000_000, 50_000);
 
-/// A peer in one durability.
-#[derive(Serialize)]
-struct Row {
-    peer: &'static str,
-    durability: Durability,
-    runs: Vec<Run>,
-}
+/// A rate at which one request is in flight at nearly any time, with records enough for a 99th percentile.
+const ACK_RATE: u32 = 400;
 
-/// One run.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Run {
-    records_per_second: u64,
-    failed: u64,
-    /// `None`: the broker is not a process of its own.
-    broker: Option<Cost>,
-}
-
-/// What the run cost the broker.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Cost {
-    /// Of payload, 10^9 bytes.
-    cpu_seconds_per_gb: f64,
-    /// Right after the run.
-    resident_mib: f64,
-    anonymous_mib: f64,
-}
-
-/// Runs all peers for all rounds.
-pub fn run(args: &Produce) -> Result<(), Failure> {
-    let conditions = Conditions::now();
-    let tool = PerfTool::build()?;
-    let peers = args.peers.iter().map(|&name| peers::build(name)).collect::<Result<Vec<_>, _>>()?;
-    let contenders = contenders(&peers, &args.durability);
-    let mut rows: Vec<Row> = contenders.iter().map(|&(peer, durability)| Row { peer: peer.name(), durability, runs: Vec::new() }).collect();
-    let options: Vec<String> = std::iter::once(LINGER.to_owned()).chain(args.options.iter().cloned()).collect();
-    let fdatasync_before = canary::fdatasync(place::run_folder()?.path())?;
-    for round in 0..args.rounds as usize {
-        for turn in 0..contenders.len() {
-            let place = (round + turn) % contenders.len();
-            let (peer, durability) = contenders[place];
-            let run = one_run(args, &options, &tool, peer, durability)?;
-            eprintln!(
-                "round {} of {}: {}, {}: {} k msg/s",
-                round + 1,
-                args.rounds,
-                peer.name(),
-                durability.name(),
-                run.records_per_second / 1000
-            );
-            rows[place].runs.push(run);
+/// P1, P2, P10.
+pub fn throughput(settings: &Settings) -> Vec<Case> {
+    let case = |acks: &str, durability, goals| {
+        let load = load(settings, rdkafka::NAME, acks, RECORDS, &[LINGER]);
+        Case {
+            title: format!("acks={acks}"),
+            durability,
+            peers: BROKERS_AND_CEILING,
+            goals,
+            seconds: settings.length(15.0, 4.0),
+            disk_bytes: 3 * load.bytes(),
+            load: Some(load.clone()),
+            measure: Box::new(move |stage| by_rdkafka(stage, &load)),
         }
-    }
-    let report = Report {
-        conditions,
-        librdkafka: tool.version,
-        records: args.records,
-        record_bytes: args.size,
-        partitions: args.partitions,
-        acks: args.acks.clone(),
-        options,
-        canaries: Canaries { fdatasync_before, fdatasync_after: canary::fdatasync(place::run_folder()?.path())? },
-        rows,
     };
-    report::publish("produce", &text(&report), &report)?;
-    match report.rows.iter().flat_map(|row| &row.runs).map(|run| run.failed).sum() {
-        0 => Ok(()),
-        failed => Err(format!("{failed} records were not delivered").into()),
+    vec![
+        case("1", Durability::PageCache, vec![p1()]),
+        case("all", Durability::PageCache, [vec![p1()], p10()].concat()),
+        case("all", Durability::Fsync, p2()),
+    ]
+}
+
+/// P1, P2 once more by another tool. It cannot be run against the client's ceiling, which lives in librdkafka.
+pub fn throughput_java(settings: &Settings) -> Vec<Case> {
+    let case = |acks: &str, durability, goals| {
+        let load = load(settings, java::PRODUCER, acks, RECORDS, &[LINGER]);
+        Case {
+            title: format!("acks={acks}"),
+            durability,
+            peers: BROKERS,
+            goals,
+            seconds: settings.length(20.0, 6.0),
+            disk_bytes: 3 * load.bytes(),
+            load: Some(load.clone()),
+            measure: Box::new(move |stage| by_java(stage, &load)),
+        }
+    };
+    vec![case("1", Durability::PageCache, vec![p1()]), case("all", Durability::PageCache, vec![p1()]), case("all", Durability::Fsync, p2())]
+}
+
+/// P4.
+pub fn one_record_batches(settings: &Settings) -> Vec<Case> {
+    let load = load(settings, rdkafka::NAME, "all", (300_000, 10_000), &["linger.ms=0", "batch.num.messages=1"]);
+    vec![Case {
+        title: String::new(),
+        durability: Durability::PageCache,
+        peers: BROKERS_AND_CEILING,
+        goals: vec![Goal::new("P4", Figure::Rate, Limit::of(0.8, PeerName::Mock)).provisional()],
+        seconds: settings.length(15.0, 4.0),
+        disk_bytes: 4 * load.bytes(),
+        load: Some(load.clone()),
+        measure: Box::new(move |stage| by_rdkafka(stage, &load)),
+    }]
+}
+
+/// P3.
+pub fn durable_ack(settings: &Settings) -> Vec<Case> {
+    let rate = settings.rates(&[ACK_RATE])[0];
+    let seconds = settings.seconds(20, 3);
+    let records = (u64::from(seconds * rate), u64::from(seconds * rate));
+    let options = ["linger.ms=0", "max.in.flight.requests.per.connection=1"];
+    let load = Load { rate: Some(rate), ..load(settings, rdkafka::NAME, "all", records, &options) };
+    let limit = [Bird::Sync, Bird::RoundTrip].map(|bird| Limit::Times(1.3, Reference::Canary(bird)));
+    vec![Case {
+        title: "one in flight".to_owned(),
+        durability: Durability::Fsync,
+        peers: BROKERS,
+        goals: vec![Goal::new("P3", Figure::P50, Limit::Sum(limit.to_vec()))],
+        seconds: f64::from(seconds) + 6.0,
+        disk_bytes: 4 * load.bytes(),
+        load: Some(load.clone()),
+        measure: Box::new(move |stage| acknowledged(stage, &load)),
+    }]
+}
+
+fn p1() -> Goal {
+    Goal::new("P1", Figure::Rate, Limit::Easier(vec![Limit::of(0.85, PeerName::Mock), Limit::Times(1.8, Reference::Best(OTHERS))]))
+}
+
+fn p2() -> Vec<Goal> {
+    const OTHERS_THAT_SYNC: &[PeerName] = &[PeerName::Kafka, PeerName::Kfake];
+    vec![
+        Goal::new("P2", Figure::Rate, Limit::of(0.55, PeerName::Mock)),
+        Goal::new("P2", Figure::Rate, Limit::Times(1.5, Reference::Best(OTHERS_THAT_SYNC))),
+    ]
+}
+
+fn p10() -> Vec<Goal> {
+    vec![Goal::new("P10", Figure::CpuPerGb, Limit::Fixed(0.5)), Goal::new("P10", Figure::CpuPerGb, Limit::of(0.4, PeerName::Kafka))]
+}
+
+/// Of 1 KiB records to 4 partitions; how many, for a trustworthy run and for a quick one.
+pub fn load(settings: &Settings, tool: &'static str, acks: &str, records: (u64, u64), options: &[&str]) -> Load {
+    Load {
+        tool,
+        records: settings.records(records.0, records.1),
+        record_bytes: settings.size(1024),
+        partitions: settings.partitions(4),
+        rate: None,
+        acks: acks.to_owned(),
+        codec: settings.codec(),
+        options: settings.options(options),
     }
 }
 
-/// Each peer in each asked durability that it offers; what keeps nothing is measured once, last.
-fn contenders<'a>(peers: &'a [Box<dyn Peer>], asked: &[Durability]) -> Vec<(&'a dyn Peer, Durability)> {
-    let durabilities = asked.iter().copied().chain([Durability::Nothing]);
-    durabilities
-        .flat_map(|durability| {
-            peers.iter().filter(move |peer| peer.offers().contains(&durability)).map(move |peer| (peer.as_ref(), durability))
-        })
-        .collect()
-}
-
-fn one_run(args: &Produce, options: &[String], tool: &PerfTool, peer: &dyn Peer, durability: Durability) -> Result<Run, Failure> {
-    let folder = place::run_folder()?;
-    let Running { mut process, bootstrap, client_options } = peer.start(folder.path(), durability)?;
-    if process.is_some() {
-        client::create_topic(&bootstrap, TOPIC, args.partitions)?;
-        client::wait_for_topic(&bootstrap, TOPIC, args.partitions, TOPIC_MAX)?;
-    }
-    let bytes = args.records as u64 * args.size as u64;
-    warm::touch_pages(folder.path(), bytes)?;
-    let options: Vec<String> = options.iter().chain(&client_options).cloned().collect();
-    let before = process.as_mut().map(|process| process.usage()).transpose()?;
-    let produced = tool.produce(&perf_tool::Produce {
-        bootstrap: &bootstrap,
-        topic: TOPIC,
-        records: args.records,
-        record_bytes: args.size,
-        acks: &args.acks,
+/// Fills a topic with a load; what the tool said.
+pub fn fill(stage: &Stage<'_>, running: &Running, topic: &str, load: &Load) -> Result<rdkafka::Summary, Failure> {
+    let options: Vec<String> = load.options.iter().chain(&running.installed.client_options).cloned().collect();
+    let produce = rdkafka::Produce {
+        bootstrap: running.bootstrap(),
+        topic,
+        records: load.records,
+        record_bytes: load.record_bytes,
+        acks: &load.acks,
+        codec: &load.codec,
+        rate: load.rate,
         options: &options,
-    })?;
-    let after = process.as_mut().map(|process| process.usage()).transpose()?;
-    if let Some(process) = process {
-        process.stop()?;
-    }
-    let undelivered = (args.records as u64).saturating_sub(produced.delivered);
-    Ok(Run {
-        records_per_second: produced.records_per_second,
-        failed: undelivered.max(produced.failed),
-        broker: before.zip(after).map(|(before, after)| Cost::of(before, after, bytes)),
+        latencies: None,
+    };
+    stage.tools.rdkafka()?.produce(&produce, &stage.folder.join("producer.log"))
+}
+
+/// Records that were asked for and not delivered.
+pub fn lost(load: &Load, summary: &rdkafka::Summary) -> u64 {
+    load.records.saturating_sub(summary.records).max(summary.failed)
+}
+
+fn by_rdkafka(stage: &Stage<'_>, load: &Load) -> Result<Vec<Sample>, Failure> {
+    timed(stage, load, |running, topic| {
+        let summary = fill(stage, running, topic, load)?;
+        Ok((summary.records_per_second as f64, lost(load, &summary)))
     })
 }
 
-impl Cost {
-    fn of(before: Usage, after: Usage, payload_bytes: u64) -> Cost {
-        Cost {
-            cpu_seconds_per_gb: (after.cpu_seconds - before.cpu_seconds) * 1e9 / payload_bytes as f64,
-            resident_mib: after.resident_bytes as f64 / 1_048_576.0,
-            anonymous_mib: after.anonymous_bytes as f64 / 1_048_576.0,
-        }
-    }
+fn by_java(stage: &Stage<'_>, load: &Load) -> Result<Vec<Sample>, Failure> {
+    let kafka = stage.tools.kafka()?;
+    timed(stage, load, |running, topic| {
+        let summary = java::produce(kafka, running.bootstrap(), topic, load, &stage.folder.join("producer.log"))?;
+        Ok((summary.records_per_second, load.records.saturating_sub(summary.records)))
+    })
 }
 
-impl Row {
-    fn rate(&self) -> f64 {
-        median(self.runs.iter().map(|run| run.records_per_second as f64)).unwrap_or(0.0)
+/// Starts the broker, warms, runs `produce` (which returns records a second and how many were lost), and takes what it cost.
+fn timed(
+    stage: &Stage<'_>,
+    load: &Load,
+    produce: impl FnOnce(&Running, &str) -> Result<(f64, u64), Failure>,
+) -> Result<Vec<Sample>, Failure> {
+    let topic = stage.topic();
+    let mut running = stage.start_with_topic(&topic, load.partitions)?;
+    stage.warm(load.bytes())?;
+    let (watch, before) = (Watch::start(running.pids()), running.usage()?);
+    let (rate, lost) = produce(&running, &topic)?;
+    let (after, memory) = (running.usage()?, watch.seen()?);
+    running.stop()?;
+    let mut sample = Sample::new([(Figure::Rate, rate), (Figure::Megabytes, rate * f64::from(load.record_bytes) / 1e6)]);
+    if let (Some(before), Some(after)) = (before, after) {
+        sample = sample
+            .with(Figure::CpuPerGb, after.cpu_since(&before) * 1e9 / load.bytes() as f64)
+            .with(Figure::Resident, after.resident_mib());
     }
-
-    fn cost(&self, of: impl Fn(&Cost) -> f64) -> Option<f64> {
-        median(self.runs.iter().filter_map(|run| run.broker.as_ref()).map(of))
-    }
+    Ok(vec![Sample { memory, ..sample }.with_errors(lost, None)])
 }
 
-fn text(report: &Report) -> String {
-    let rounds = report.rows.first().map_or(0, |row| row.runs.len());
-    let mut text = format!(
-        "produce: rdkafka_performance of librdkafka {}; medians of {rounds} interleaved rounds, each run on a fresh broker and warmed memory\n\
-         load: {} records of {} bytes, {} partitions, acks={}, no compression, {}\n\
-         {}\n{}\n",
-        report.librdkafka,
-        report.records,
-        report.record_bytes,
-        report.partitions,
-        report.acks,
-        report.options.join(" "),
-        report.conditions.line(),
-        report.canaries.lines(),
-    );
-    text += &rates(report).text();
-    text += "\n";
-    text += &comparisons(report);
-    text
-}
-
-fn rates(report: &Report) -> Table {
-    let heads = ["acknowledged", "peer", "k msg/s", "MB/s", "lowest k", "highest k", "CPU-s/GB", "resident MiB", "anonymous MiB", "failed"];
-    let mut table = Table::new(2, heads);
-    for row in &report.rows {
-        let thousands = |rate: f64| format!("{:.0}", rate / 1e3);
-        let all = || row.runs.iter().map(|run| run.records_per_second as f64);
-        let cost = |value: Option<f64>, digits: usize| value.map_or("-".to_owned(), |value| format!("{value:.digits$}"));
-        table.row(vec![
-            row.durability.name().to_owned(),
-            row.peer.to_owned(),
-            thousands(row.rate()),
-            format!("{:.0}", row.rate() * report.record_bytes as f64 / 1e6),
-            thousands(all().fold(f64::INFINITY, f64::min)),
-            thousands(all().fold(0.0, f64::max)),
-            cost(row.cost(|cost| cost.cpu_seconds_per_gb), 2),
-            cost(row.cost(|cost| cost.resident_mib), 1),
-            cost(row.cost(|cost| cost.anonymous_mib), 1),
-            row.runs.iter().map(|run| run.failed).sum::<u64>().to_string(),
-        ]);
-    }
-    table
-}
-
-/// Gnomon against each other peer of its group, and against the client's ceiling.
-fn comparisons(report: &Report) -> String {
-    let mut text = String::new();
-    for ours in report.rows.iter().filter(|row| row.peer == "gnomon") {
-        for other in
-            report.rows.iter().filter(|row| row.peer != "gnomon" && [ours.durability, Durability::Nothing].contains(&row.durability))
-        {
-            if other.rate() > 0.0 {
-                text += &format!("gnomon, {}: {:.2} x {}\n", ours.durability.name(), ours.rate() / other.rate(), other.peer);
-            }
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::latency::Summary;
-
-    struct Fake(&'static str, &'static [Durability]);
-
-    impl Peer for Fake {
-        fn name(&self) -> &'static str {
-            self.0
-        }
-
-        fn offers(&self) -> &'static [Durability] {
-            self.1
-        }
-
-        fn start(&self, _: &std::path::Path, _: Durability) -> Result<Running, Failure> {
-            Err("never started".into())
-        }
-    }
-
-    #[test]
-    fn like_is_measured_beside_like() {
-        let both = &[Durability::Fsync, Durability::PageCache];
-        let peers: Vec<Box<dyn Peer>> =
-            vec![Box::new(Fake("x", both)), Box::new(Fake("mock", &[Durability::Nothing])), Box::new(Fake("y", both))];
-        let order: Vec<_> = contenders(&peers, both).iter().map(|(peer, durability)| (peer.name(), durability.name())).collect();
-        assert_eq!(order, [("x", "fsync"), ("y", "fsync"), ("x", "page cache"), ("y", "page cache"), ("mock", "none")]);
-    }
-
-    #[test]
-    fn gnomon_is_compared_within_its_durability_and_with_the_ceiling() {
-        let row = |peer, durability, rate| Row { peer, durability, runs: vec![Run { records_per_second: rate, failed: 0, broker: None }] };
-        let none = Summary { count: 0, p50_ms: 0.0, p99_ms: 0.0, p999_ms: 0.0, max_ms: 0.0 };
-        let report = Report {
-            conditions: Conditions::now(),
-            librdkafka: "2".into(),
-            records: 1,
-            record_bytes: 1000,
-            partitions: 1,
-            acks: "all".into(),
-            options: vec![],
-            canaries: Canaries { fdatasync_before: none, fdatasync_after: none },
-            rows: vec![
-                row("gnomon", Durability::Fsync, 600_000),
-                row("kfake", Durability::Fsync, 400_000),
-                row("kfake", Durability::PageCache, 500_000),
-                row("mock", Durability::Nothing, 1_200_000),
-            ],
-        };
-        assert_eq!(comparisons(&report), "gnomon, fsync: 1.50 x kfake\ngnomon, fsync: 0.50 x mock\n");
-        assert!(rates(&report).text().contains("fsync         gnomon      600   600"), "{}", rates(&report).text());
-    }
+fn acknowledged(stage: &Stage<'_>, load: &Load) -> Result<Vec<Sample>, Failure> {
+    let topic = stage.topic();
+    let running = stage.start_with_topic(&topic, load.partitions)?;
+    stage.warm(load.bytes())?;
+    let file = stage.folder.join("acknowledged");
+    let options: Vec<String> = load.options.iter().chain(&running.installed.client_options).cloned().collect();
+    let produce = rdkafka::Produce {
+        bootstrap: running.bootstrap(),
+        topic: &topic,
+        records: load.records,
+        record_bytes: load.record_bytes,
+        acks: &load.acks,
+        codec: &load.codec,
+        rate: load.rate,
+        options: &options,
+        latencies: Some(&file),
+    };
+    let summary = stage.tools.rdkafka()?.produce(&produce, &stage.folder.join("producer.log"))?;
+    running.stop()?;
+    // In the first second connections are made.
+    let latencies = rdkafka::latencies(&file, load.rate.unwrap_or(0).into())?;
+    let sample = Sample::of_latencies("", latencies).with(Figure::Rate, summary.records_per_second as f64);
+    Ok(vec![sample.with_errors(lost(load, &summary), None)])
 }

@@ -1,8 +1,8 @@
 //! Who asks: what a handler knows of a request beyond its body.
 
-use crate::config::Endpoint;
+use crate::{asks::Asks, config::Endpoint};
 use gnomon_protocol::wire::StrBytes;
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 /// One client connection.
 #[derive(Debug)]
@@ -11,6 +11,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// What the listener that the client came in by tells clients to connect to.
     pub advertise: Endpoint,
+    /// What the client asked of shadows' sources.
+    pub asks: Arc<Asks>,
 }
 
 /// One request.
@@ -24,4 +26,6 @@ pub struct Context {
     pub peer: SocketAddr,
     /// How clients reach this broker by the listener they came in by.
     pub advertise: Endpoint,
+    /// What was asked of shadows' sources on this connection.
+    pub asks: Arc<Asks>,
 }

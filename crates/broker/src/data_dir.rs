@@ -48,9 +48,9 @@ pub enum DataDirError {
         source: io::Error,
     },
     /// Written by another version.
-    #[error("the data directory {path} has the format {found:?}; this version of Gnomon reads {FORMAT:?} only")]
+    #[error("{path} says {found:?}; this version of Gnomon reads data directories of format {FORMAT:?} only")]
     Format {
-        /// The directory.
+        /// The directory's format file.
         path: PathBuf,
         /// What its format file says.
         found: String,
@@ -62,16 +62,16 @@ impl DataDir {
     pub fn take(disk: Arc<dyn Disk>, path: &Path) -> Result<DataDir, DataDirError> {
         let failed = |source| DataDirError::Io { path: path.to_owned(), source };
         make_folders(&*disk, path).map_err(failed)?;
-        let lock = disk.lock(&path.join(LOCK_FILE)).map_err(|source| DataDirError::Locked { path: path.to_owned(), source })?;
+        let lock = disk.lock(&path.join(LOCK_FILE)).map_err(|source| match source.kind() {
+            io::ErrorKind::WouldBlock => DataDirError::Locked { path: path.to_owned(), source },
+            _ => failed(source),
+        })?;
         match read(&*disk, &path.join(FORMAT_FILE)).map_err(failed)? {
             None => disk.write_atomic(&path.join(FORMAT_FILE), FORMAT.as_bytes()).map_err(failed)?,
             Some(found) if found == FORMAT => {}
-            Some(found) => return Err(DataDirError::Format { path: path.to_owned(), found }),
+            Some(found) => return Err(DataDirError::Format { path: path.join(FORMAT_FILE), found }),
         }
-        let boot = match read(&*disk, &path.join(BOOT_FILE)).map_err(failed)? {
-            Some(boot_id) if Some(boot_id.as_str()) == disk.boot_id().as_deref() => Boot::Same,
-            _ => Boot::Other,
-        };
+        let boot = boot(&*disk, path).map_err(failed)?;
         Ok(DataDir { disk, path: path.to_owned(), boot, _lock: lock })
     }
 
@@ -89,17 +89,30 @@ impl DataDir {
     }
 }
 
-/// Makes the directory and the folder of the partitions, and their names durable: a log below makes only its own name so.
+/// Whether the kernel that wrote the directory still runs.
+pub fn boot(disk: &dyn Disk, path: &Path) -> io::Result<Boot> {
+    Ok(match read(disk, &path.join(BOOT_FILE))? {
+        Some(boot_id) if Some(boot_id.as_str()) == disk.boot_id().as_deref() => Boot::Same,
+        Some(_) | None => Boot::Other,
+    })
+}
+
+/// Makes the directory and the folder of the partitions, and their names durable: a log below makes only its own name so. A start before this one may
+/// have made them and come no further.
 fn make_folders(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     let folder = path.join(PARTITIONS_FOLDER);
-    let missing: Vec<&Path> =
-        folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !disk.exists(folder).unwrap_or(true)).collect();
+    let missing = folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !disk.exists(folder).unwrap_or(true)).count();
     disk.create_dir_all(&folder)?;
-    for made in missing {
-        match made.parent() {
-            Some(above) if above.as_os_str().is_empty() => disk.sync_dir(Path::new("."))?,
-            Some(above) => disk.sync_dir(above)?,
-            None => {}
+    for (depth, made) in folder.ancestors().enumerate().take(missing.max(2)) {
+        let synced = match made.parent() {
+            Some(above) if above.as_os_str().is_empty() => disk.sync_dir(Path::new(".")),
+            Some(above) => disk.sync_dir(above),
+            None => Ok(()),
+        };
+        match synced {
+            // Somebody else's folder, in which ours was made by others as well.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && depth >= missing => {}
+            synced => synced?,
         }
     }
     Ok(())

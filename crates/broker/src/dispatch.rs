@@ -33,6 +33,7 @@ pub fn dispatch(site: &Arc<Site>, connection: &Connection, mut frame: Bytes) -> 
         client_id: header.client_id.clone(),
         peer: connection.peer,
         advertise: connection.advertise.clone(),
+        asks: connection.asks.clone(),
     };
     debug!(peer = %connection.peer, api = row.name, version = header.api_version, "request");
     if !(row.min..=row.max).contains(&header.api_version) {
@@ -67,9 +68,9 @@ async fn handle(site: &Arc<Site>, context: &Context, request: RequestKind) -> Re
         RequestKind::DescribeConfigs(request) => ResponseKind::DescribeConfigs(api::describe_configs::handle(site, request)),
         RequestKind::CreateTopics(request) => ResponseKind::CreateTopics(api::create_topics::handle(site, context, request).await),
         RequestKind::DeleteTopics(request) => ResponseKind::DeleteTopics(api::delete_topics::handle(site, request).await),
-        RequestKind::ListOffsets(request) => ResponseKind::ListOffsets(api::list_offsets::handle(site, context, request)),
+        RequestKind::ListOffsets(request) => ResponseKind::ListOffsets(api::list_offsets::handle(site, context, request).await),
         RequestKind::OffsetForLeaderEpoch(request) => {
-            ResponseKind::OffsetForLeaderEpoch(api::offset_for_leader_epoch::handle(site, request))
+            ResponseKind::OffsetForLeaderEpoch(api::offset_for_leader_epoch::handle(site, context, request).await)
         }
         RequestKind::InitProducerId(request) => ResponseKind::InitProducerId(api::init_producer_id::handle(site, request).await),
         RequestKind::FindCoordinator(request) => ResponseKind::FindCoordinator(api::find_coordinator::handle(site, context, request)),

@@ -1,6 +1,6 @@
 //! Our errors become Kafka's codes here and nowhere else. Every match is exhaustive: an unknown failure never looks retriable by accident.
 
-use crate::{partitions::Unavailable, replicated::Gone};
+use crate::{partitions::Unavailable, replicated::NoReply};
 use gnomon_groups::GroupError;
 use gnomon_partition::{AppendError, EpochMismatch, Lost, OpenError, ReadError, RoleRefusal, SequenceError};
 use gnomon_protocol::{batch::BatchError, error_code::ErrorCode};
@@ -68,9 +68,12 @@ impl Refusal for Lost {
     }
 }
 
-impl Refusal for Gone {
+impl Refusal for NoReply {
     fn code(&self) -> ErrorCode {
-        ErrorCode::CoordinatorNotAvailable
+        match self {
+            NoReply::Gone => ErrorCode::CoordinatorNotAvailable,
+            NoReply::Refused { .. } => ErrorCode::KafkaStorageError,
+        }
     }
 }
 

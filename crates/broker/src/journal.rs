@@ -3,9 +3,10 @@
 //! A machine's driver knows positions only as [`LogPos`]: nothing but their order means anything, so that a log replicated by several
 //! brokers can take this one's place. Not here: what records mean.
 
+use crate::reopen::Reopener;
 use bytes::Bytes;
-use gnomon_machine::EncodedRecord;
-use gnomon_partition::{AppendError, Handle, Isolation, Lost, Origin};
+use gnomon_machine::{EncodedRecord, UnreadableRecord};
+use gnomon_partition::{Handle, Isolation, Origin};
 use gnomon_protocol::{
     batch::{BatchBuilder, BatchError, BatchView, records},
     ids::Offset,
@@ -15,32 +16,24 @@ use gnomon_protocol::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogPos(Offset);
 
-/// Why a journal can go on no longer; it must be opened anew from disk.
+/// What went wrong with a journal.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// The log refused an append.
-    #[error("cannot append to {name}: {source}")]
-    Append {
+    /// Nothing was changed, and the log is as it was: the disk is full, or the records make no batch.
+    #[error("cannot append to {name}: {why}")]
+    Refused {
         /// The log's name.
         name: String,
         /// What the log said.
-        source: AppendError,
-    },
-    /// Records could not be written as a batch: a record beyond every limit.
-    #[error("cannot write records for {name}: {why}")]
-    Encode {
-        /// The log's name.
-        name: String,
-        /// What is wrong.
         why: String,
     },
-    /// What was appended may not be there any more.
-    #[error("{name} was lost: {source}")]
+    /// What was appended may not be there any more: the log must be opened anew.
+    #[error("{name} was lost: {why}")]
     Lost {
         /// The log's name.
         name: String,
         /// What the log said.
-        source: Lost,
+        why: String,
     },
     /// The log could not be read back.
     #[error("cannot read {name} at offset {offset}: {why}")]
@@ -52,12 +45,21 @@ pub enum JournalError {
         /// What the log said.
         why: String,
     },
+    /// The log holds what this build does not know.
+    #[error("cannot read {name}: {source}")]
+    Unreadable {
+        /// The log's name.
+        name: String,
+        /// What it holds.
+        source: UnreadableRecord,
+    },
 }
 
 /// The log under a machine.
 ///
 /// `append` MUST place the records of one call behind those of every earlier call, all or none of them; `committed` MUST return only when
-/// everything up to the position would be read back after any crash. `committed` is cancel safe.
+/// everything up to the position would be read back after any crash. `committed` is cancel safe. After [`JournalError::Lost`] every call fails until
+/// `reopen` has succeeded, and what was appended and not committed may be there or not.
 pub trait Journal: ReadLog + Send + 'static {
     /// Appends one atomic batch; returns the position behind it.
     fn append(&mut self, records: &[EncodedRecord], wall_ms: i64) -> Result<LogPos, JournalError>;
@@ -67,6 +69,8 @@ pub trait Journal: ReadLog + Send + 'static {
     fn end(&self) -> LogPos;
     /// Forgets everything before `position`.
     fn trim(&mut self, position: LogPos) -> Result<(), JournalError>;
+    /// Opens a lost log anew, as soon as its disk lets it. An error: there is no way but another start. Cancel safe.
+    fn reopen(&mut self) -> impl Future<Output = Result<(), JournalError>> + Send;
     /// Bytes from the first record kept to the last.
     fn bytes(&self) -> u64;
 }
@@ -90,35 +94,50 @@ const UNPACKED_BYTES_MAX: usize = 256 << 20;
 pub struct PartitionJournal {
     name: String,
     handle: Handle,
+    reopener: Option<Reopener>,
 }
 
 impl PartitionJournal {
-    /// The journal in `handle`; `name` is for messages.
-    pub fn new(name: String, handle: Handle) -> PartitionJournal {
-        PartitionJournal { name, handle }
+    /// The journal in `handle`; `name` is for messages. Without a `reopener` a lost one stays lost.
+    pub fn new(name: String, handle: Handle, reopener: Option<Reopener>) -> PartitionJournal {
+        PartitionJournal { name, handle, reopener }
     }
 
+    /// What a failed change means.
+    fn failed(&self, why: impl ToString) -> JournalError {
+        let (name, why) = (self.name.clone(), why.to_string());
+        match self.handle.closed() {
+            Some(_) => JournalError::Lost { name, why },
+            None => JournalError::Refused { name, why },
+        }
+    }
+
+    /// Names the file too, where damage is the reason.
     fn unreadable(&self, offset: Offset, why: impl ToString) -> JournalError {
-        JournalError::Read { name: self.name.clone(), offset, why: why.to_string() }
+        let health = self.handle.health();
+        let damage = health.damage.iter().find(|damage| damage.from <= offset && offset < damage.to);
+        let place =
+            damage.map_or_else(String::new, |d| format!(", in {} at position {}: see `gnomon log check`", d.file.display(), d.position));
+        JournalError::Read { name: self.name.clone(), offset, why: format!("{}{place}", why.to_string()) }
     }
 }
 
 impl Journal for PartitionJournal {
     fn append(&mut self, records: &[EncodedRecord], wall_ms: i64) -> Result<LogPos, JournalError> {
-        let encode = |why: String| JournalError::Encode { name: self.name.clone(), why };
+        // Planted fault for tests of groups: what is committed is applied and answered, and written nowhere.
+        fail::fail_point!("lose_group_commit", self.name.starts_with("__consumer_offsets"), |_| Ok(self.end()));
         let mut builder = BatchBuilder::new(wall_ms);
         for record in records {
             builder.push(wall_ms, record.key.as_deref(), record.value.as_deref(), &[]);
         }
-        let bytes = builder.build().map_err(|error| encode(error.to_string()))?;
-        let batch = BatchView::parse_only(bytes).map_err(|error| encode(error.to_string()))?;
-        let appended =
-            self.handle.append(batch, Origin::Site, wall_ms).map_err(|source| JournalError::Append { name: self.name.clone(), source })?;
+        let bytes = builder.build().map_err(|error| self.failed(error))?;
+        let batch = BatchView::parse_only(bytes).map_err(|error| self.failed(error))?;
+        let appended = self.handle.append(batch, Origin::Site, wall_ms).map_err(|error| self.failed(error))?;
         Ok(LogPos(appended.last_offset + 1))
     }
 
     async fn committed(&self, position: LogPos) -> Result<(), JournalError> {
-        self.handle.durable(position.0).await.map_err(|source| JournalError::Lost { name: self.name.clone(), source })
+        self.handle.durable(position.0).await.map_err(|lost| JournalError::Lost { name: self.name.clone(), why: lost.to_string() })
     }
 
     fn end(&self) -> LogPos {
@@ -126,7 +145,13 @@ impl Journal for PartitionJournal {
     }
 
     fn trim(&mut self, position: LogPos) -> Result<(), JournalError> {
-        self.handle.trim_own_to(position.0).map_err(|error| self.unreadable(position.0, error))?;
+        self.handle.trim_own_to(position.0).map(drop).map_err(|error| self.failed(error))
+    }
+
+    async fn reopen(&mut self) -> Result<(), JournalError> {
+        let lost = |why: String| JournalError::Lost { name: self.name.clone(), why };
+        let Some(reopener) = &self.reopener else { return Err(lost("it is opened at the start only".to_owned())) };
+        self.handle = reopener.until_open(self.handle.clone()).await.map_err(|error| lost(error.to_string()))?;
         Ok(())
     }
 

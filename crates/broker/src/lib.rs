@@ -4,6 +4,7 @@
 
 mod admin;
 mod api;
+mod asks;
 mod clock;
 mod config;
 mod context;
@@ -11,11 +12,13 @@ mod coordinators;
 mod data_dir;
 mod dispatch;
 mod error_code;
+mod essential;
 mod housekeeping;
 pub mod inspect;
 mod journal;
 mod net;
 mod partitions;
+mod reopen;
 mod replicated;
 mod shadow;
 mod site;

@@ -7,7 +7,7 @@ use crate::{coordinators::catalog::METADATA_PARTITION, data_dir::PARTITIONS_FOLD
 use arc_swap::ArcSwap;
 use dashmap::{DashMap, Entry};
 use gnomon_catalog::{Image, Partition as PartitionRecord, SiteDefaults, TimestampType, Topic, Writers as WritersView};
-use gnomon_partition::{Env, Fence, Handle, LinkLabel, OpenError, PartitionId, Replica, Role, Settings, Writers};
+use gnomon_partition::{Env, Fence, Handle, LinkLabel, OpenError, PartitionId, ReopenError, Replica, Role, Settings, Writers};
 use gnomon_protocol::ids::TopicId;
 use gnomon_storage::LogOptions;
 use std::{
@@ -34,8 +34,22 @@ pub enum Unavailable {
     Open(Box<OpenError>),
 }
 
+/// Why a partition that a disk error closed is not open again.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReopened {
+    /// It is gone.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// It cannot be opened now.
+    #[error(transparent)]
+    Reopen(#[from] ReopenError),
+}
+
 /// Segments of the site's own logs.
 const INTERNAL_SEGMENT_BYTES: u64 = 4 << 20;
+
+/// Space that each of the site's own logs holds ready: hundreds of commits, or of changes of the metadata.
+const INTERNAL_RESERVE_BYTES: u64 = 64 << 10;
 
 /// Every partition that has been used.
 pub struct Partitions {
@@ -83,13 +97,50 @@ impl Partitions {
         match self.open.entry(id) {
             Entry::Occupied(entry) => Ok(entry.get().clone()),
             Entry::Vacant(entry) => {
-                let image = self.image.load();
-                let topic = image.topic(topic_id).ok_or(Unavailable::UnknownTopicId)?;
-                let record = topic.partition(index).ok_or(Unavailable::UnknownPartition)?;
-                let opened = self.open(id, role(&image, topic, record, self.broker_id), settings(topic, record, &self.defaults));
-                Ok(entry.insert(opened?).clone())
+                let (role, settings) = self.published(id)?;
+                Ok(entry.insert(self.open(id, role, settings)?).clone())
             }
         }
+    }
+
+    /// The role and the settings that the image gives a partition.
+    fn published(&self, id: PartitionId) -> Result<(Role, Settings), Unavailable> {
+        let image = self.image.load();
+        let topic = image.topic(id.topic_id).ok_or(Unavailable::UnknownTopicId)?;
+        let record = topic.partition(id.index).ok_or(Unavailable::UnknownPartition)?;
+        Ok((role(&image, topic, record, self.broker_id), settings(topic, record, &self.defaults)))
+    }
+
+    /// Opens a partition again that a disk error closed, and puts it in the place of `failed`. Blocking.
+    pub fn reopen(&self, failed: &Handle) -> Result<Handle, NotReopened> {
+        let id = failed.id();
+        let (role, settings) = self.published(id)?;
+        let successor = failed.reopen(role, settings)?;
+        match self.open.entry(id) {
+            Entry::Occupied(mut entry) if entry.get().is(failed) => {
+                // What was published meanwhile has reached its predecessor only.
+                let (role, settings) = self.published(id)?;
+                successor.set_settings(settings);
+                if successor.role() != role {
+                    successor.set_role(role);
+                }
+                entry.insert(successor.clone());
+            }
+            Entry::Occupied(_) | Entry::Vacant(_) => return Err(Unavailable::UnknownPartition.into()),
+        }
+        failed.succeeded_by(&successor);
+        Ok(successor)
+    }
+
+    /// Partitions that a disk error closed and that no machine of the site writes: its driver looks after its own.
+    pub fn failed(&self) -> Vec<Handle> {
+        let failed = |handle: &Handle| handle.failed().is_some() && handle.role().writers != Writers::Site;
+        self.open.iter().filter(|entry| failed(entry.value())).map(|entry| entry.value().clone()).collect()
+    }
+
+    /// How many partitions take no writes after a disk error.
+    pub fn closed_count(&self) -> usize {
+        self.open.iter().filter(|entry| entry.value().failed().is_some()).count()
     }
 
     /// Opens a partition that no image knows: the catalog's own.
@@ -99,6 +150,14 @@ impl Partitions {
             error!(partition = %id, "cannot open: {error}");
             Unavailable::Open(Box::new(error))
         })
+    }
+
+    /// Runs work that waits for the disk where it holds nobody up.
+    ///
+    /// # Errors
+    /// If the site is stopping and the work was not done.
+    pub async fn blocking<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> io::Result<R> {
+        self.env.flusher.run(work).await
     }
 
     /// The partitions that are open now, in their ids' order: what is done to them happens in the same order everywhere.
@@ -127,12 +186,25 @@ impl Partitions {
         }
     }
 
+    /// How many partitions besides the catalog's own have files here.
+    pub fn count_on_disk(&self) -> io::Result<usize> {
+        Ok(self.on_disk()?.len())
+    }
+
+    fn on_disk(&self) -> io::Result<Vec<PartitionId>> {
+        match self.env.disk.list(&self.folder.join(PARTITIONS_FOLDER)) {
+            Ok(folders) => Ok(folders.iter().filter_map(|folder| partition_of(folder)).filter(|id| *id != METADATA_PARTITION).collect()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes what a deletion left behind that was cut short: folders of topics that are not there. A folder is made at a partition's first write,
     /// when its topic has been published; so the image is looked at after the folders.
     pub fn remove_orphans(&self) -> io::Result<()> {
-        let folders = self.env.disk.list(&self.folder.join(PARTITIONS_FOLDER))?;
+        let found = self.on_disk()?;
         let image = self.image.load();
-        for id in folders.iter().filter_map(|folder| partition_of(folder)).filter(|id| *id != METADATA_PARTITION) {
+        for id in found {
             if image.topic(id.topic_id).is_none() {
                 info!(partition = %id, "removing the files of a topic that was deleted");
                 self.env.disk.remove_dir_all(&partition_folder(&self.folder, id))?;
@@ -141,8 +213,13 @@ impl Partitions {
         Ok(())
     }
 
-    /// Deletes a partition's files: its topic is gone from the image. Idempotent.
-    pub fn delete(&self, id: PartitionId) {
+    /// Deletes a partition's files: its topic is gone from the image. Idempotent. An error says that the runtime is shutting down.
+    pub async fn delete(self: &Arc<Self>, id: PartitionId) -> io::Result<()> {
+        let partitions = self.clone();
+        self.env.flusher.run(move || partitions.delete_now(id)).await
+    }
+
+    fn delete_now(&self, id: PartitionId) {
         if let Some((_, handle)) = self.open.remove(&id)
             && let Err(error) = handle.delete()
         {
@@ -157,7 +234,7 @@ impl Partitions {
 }
 
 /// The partition that a folder of this name belongs to.
-fn partition_of(folder: &str) -> Option<PartitionId> {
+pub fn partition_of(folder: &str) -> Option<PartitionId> {
     let (topic_id, index) = folder.split_once('-')?;
     Some(PartitionId { topic_id: topic_id.parse().ok()?, index: index.parse().ok()? })
 }
@@ -205,9 +282,10 @@ fn settings(topic: &Topic, record: &PartitionRecord, defaults: &SiteDefaults) ->
     }
 }
 
-/// A log of the site's own: trimmed at each snapshot of its machine, which frees whole segments only.
+/// A log of the site's own: trimmed at each snapshot of its machine, which frees whole segments only. On a full disk groups go on committing, and topics
+/// can be deleted, in the space that is reserved.
 pub fn internal_log() -> LogOptions {
-    LogOptions { segment_bytes: INTERNAL_SEGMENT_BYTES, ..LogOptions::default() }
+    LogOptions { segment_bytes: INTERNAL_SEGMENT_BYTES, reserve_bytes: INTERNAL_RESERVE_BYTES, ..LogOptions::default() }
 }
 
 fn log_options(config: &gnomon_catalog::TopicConfig) -> LogOptions {

@@ -13,10 +13,10 @@ use std::{
 };
 
 /// A map from key to value: the smallest machine with a state.
-struct Shelf;
+pub(super) struct Shelf;
 
 #[derive(Clone, Debug, PartialEq)]
-struct Put(String, Bytes);
+pub(super) struct Put(pub String, pub Bytes);
 
 impl DurableRecord for Put {
     fn encode(&self) -> EncodedRecord {
@@ -69,10 +69,12 @@ impl Machine for Shelf {
 
 /// Remembers what was published, by how many keys there were.
 #[derive(Clone, Default)]
-struct Readers(Arc<Mutex<Vec<usize>>>);
+pub(super) struct Readers(pub Arc<Mutex<Vec<usize>>>);
 
 impl Host<Shelf> for Readers {
     type Snapshot = usize;
+
+    fn fresh(&self) {}
 
     fn capture(&self, durable: &BTreeMap<String, Bytes>) -> usize {
         durable.len()
@@ -91,23 +93,26 @@ impl Host<Shelf> for Readers {
     }
 }
 
-fn open(disk: &MemDisk, boot: Boot) -> Handle {
+pub(super) fn open(disk: &MemDisk, boot: Boot) -> Handle {
     let env = Env { disk: Arc::new(disk.clone()), flusher: Flusher::start(Blocking::Pool { threads: 1 }).expect("a flusher"), boot };
     let id = PartitionId { topic_id: Uuid::from_u128(7), index: 0 };
+    Handle::open(&env, PathBuf::from("/log"), id, Role { writers: Writers::Site, ..Role::leader(1) }, settings()).expect("a partition")
+}
+
+pub(super) fn settings() -> Settings {
     let log = LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() };
-    let settings = Settings { log, message_bytes_max: i32::MAX, ..Settings::named("__shelf") };
-    Handle::open(&env, PathBuf::from("/log"), id, Role { writers: Writers::Site, ..Role::leader(1) }, settings).expect("a partition")
+    Settings { log, message_bytes_max: i32::MAX, ..Settings::named("__shelf") }
 }
 
 fn journal(disk: &MemDisk, boot: Boot) -> PartitionJournal {
-    PartitionJournal::new("__shelf".into(), open(disk, boot))
+    PartitionJournal::new("__shelf".into(), open(disk, boot), None)
 }
 
 fn rebuild(disk: &MemDisk, boot: Boot) -> Replicated<Shelf, PartitionJournal, Readers> {
     Replicated::rebuild(journal(disk, boot), Readers::default(), Clock::start(WallClock::System)).expect("rebuilt")
 }
 
-fn large(key: usize, round: usize) -> Put {
+pub(super) fn large(key: usize, round: usize) -> Put {
     Put(format!("key-{key}"), Bytes::from(vec![round as u8; 100 << 10]))
 }
 

@@ -15,13 +15,8 @@ use crate::{
 };
 use gnomon_catalog::{Action, CreateLinkError, Event, Image, Link, LinkId, LinkOutcome, LinkSource, Reply};
 use gnomon_client::BoxFuture;
-use gnomon_groups::{Event as GroupEvent, Name, SyncOffsets, SyncedPartition, TopicsDeleted};
-use gnomon_links::{
-    ConfigError, LinkConfig, LinkStatus,
-    config::SecretRef,
-    loss::{self, Loss},
-    parse_link_file,
-};
+use gnomon_groups::{Event as GroupEvent, Name, SyncEnded, SyncOffsets, SyncedPartition, TopicsDeleted};
+use gnomon_links::{ConfigError, LinkConfig, LinkStatus, config::SecretRef, loss::Loss, parse_link_file};
 use gnomon_machine::Now;
 use gnomon_partition::{Handle, PartitionId};
 use gnomon_protocol::ids::{TopicId, Uuid};
@@ -34,7 +29,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, OnceLock},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet};
 use tracing::{info, warn};
 
 /// A link file that cannot be used.
@@ -115,6 +110,19 @@ impl gnomon_replication::Site for SiteDoor {
             reply
                 .and_then(gnomon_groups::Reply::into_offsets_synced)
                 .map_err(|error| Gone { what: "the group machine", why: error.to_string() })
+        })
+    }
+
+    fn sync_ended(&self, ended: SyncEnded) -> BoxFuture<'static, Result<(), Gone>> {
+        let groups = self.groups.clone();
+        Box::pin(async move {
+            let mut all = Ok(());
+            for coordinator in groups.all() {
+                let told = coordinator.submit(GroupEvent::SyncEnded(ended.clone())).await.and_then(gnomon_groups::Reply::into_done);
+                // One that does not answer keeps no other from being told.
+                all = all.and(told.map_err(|error| Gone { what: "a group machine", why: error.to_string() }));
+            }
+            all
         })
     }
 
@@ -210,16 +218,21 @@ pub fn status(site: &Site, link: &Link) -> Option<LinkStatus> {
 }
 
 /// What a failover would lose; `None` before links run.
-pub fn loss(site: &Site, link: &Link, topics: Option<&[String]>) -> Option<Loss> {
-    let status = status(site, link)?;
-    Some(loss::of(&status, topics, &[], Vec::new(), site.clock.now().wall.0))
+pub async fn loss(site: &Site, link: &Link, topics: Option<&[String]>) -> Option<Loss> {
+    site.links.get()?.loss(link.id, topics).await
 }
 
 /// Carries out what the catalog asks for, until the site stops. Each is harmless when repeated: the catalog asks again after a restart.
 pub async fn carry_out(site: Arc<Site>, mut actions: mpsc::UnboundedReceiver<Action>) {
+    let mut dropping = JoinSet::new();
     while let Some(action) = actions.recv().await {
         match action {
-            Action::DropTopic { id, name, partitions } => drop_topic(&site, id, &name, partitions).await,
+            // Files may be many and slow to go, and a failover must not wait for them.
+            Action::DropTopic { id, name, partitions } => {
+                while dropping.try_join_next().is_some() {}
+                let site = site.clone();
+                dropping.spawn(async move { drop_topic(&site, id, &name, partitions).await });
+            }
             Action::Cut { .. } | Action::AbortOpen { .. } | Action::ApplyOffsets { .. } => {
                 if let Some(links) = site.links.get() {
                     links.carry_out(action);
@@ -229,15 +242,19 @@ pub async fn carry_out(site: Arc<Site>, mut actions: mpsc::UnboundedReceiver<Act
     }
 }
 
+/// Committed offsets go first: a topic of the same name may be made at once, and what is committed on that one is to stay.
 async fn drop_topic(site: &Site, id: TopicId, name: &str, partitions: i32) {
-    for index in 0..partitions {
-        site.partitions.delete(PartitionId { topic_id: id, index });
-    }
     let topics: Vec<Name> = vec![name.into()];
     for coordinator in site.groups.all() {
         let deleted = coordinator.submit(GroupEvent::TopicsDeleted(TopicsDeleted { topics: topics.clone() })).await;
         if let Err(error) = deleted {
             warn!(topic = name, "committed offsets of a deleted topic stay: {error}");
+        }
+    }
+    for index in 0..partitions {
+        if let Err(stopping) = site.partitions.delete(PartitionId { topic_id: id, index }).await {
+            // The next start removes what is left.
+            return warn!(topic = name, "not all files of a deleted topic are removed: {stopping}");
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::{
 };
 use gnomon_client::Net;
 use gnomon_links::{LinkState, peer::PeerLink, selects};
+use gnomon_partition::PartitionId;
 use gnomon_protocol::ids::Uuid;
 use gnomon_replication::LinkService;
 use parking_lot::Mutex;
@@ -61,6 +62,11 @@ impl Site {
         if let (Some(links), Some(link)) = (self.links.get(), image.claims(name)) {
             links.wake_discovery(link.id);
         }
+    }
+
+    /// A client waits for the word of a shadow's source: it is asked for soon. False: the source does not answer now.
+    pub fn ask_source(&self, id: PartitionId) -> bool {
+        self.links.get().is_some_and(|links| links.ask_source(id.topic_id, id.index))
     }
 
     /// Whether two sites have this topic: a shadow here, or our own and shadowed by a peer. A group's commit on it marks the group as local.

@@ -7,17 +7,18 @@ use crate::{
     admin,
     api::fetch::session::Sessions,
     clock::Clock,
-    config::Config,
+    config::{Config, limits::CONNECTIONS_MAX},
     coordinators::{
         catalog::{self, CatalogError, CatalogHandle, Surroundings},
         groups::{GroupCoordinators, GroupsError, OFFSETS_PARTITIONS, OFFSETS_TOPIC},
         producer_ids::ProducerIds,
     },
     data_dir::{DataDir, DataDirError},
-    housekeeping,
+    essential, housekeeping,
     net::listener::{BindError, Listener, bind},
     partitions::Partitions,
-    replicated::Gone,
+    reopen::{self, Reopener},
+    replicated::NoReply,
     shadow,
     site::Site,
     world::{Chance, World},
@@ -29,6 +30,7 @@ use gnomon_groups::GroupConfig;
 use gnomon_links::failover::EpochPolicy;
 use gnomon_partition::{Env, Flusher};
 use gnomon_protocol::ids::TopicId;
+use rustix::process::{Resource, getrlimit};
 use std::{
     io,
     net::SocketAddr,
@@ -36,7 +38,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 use tokio::{
-    sync::{Mutex, mpsc, watch},
+    sync::{Mutex, Semaphore, mpsc, watch},
     task::JoinHandle,
     time::timeout,
 };
@@ -51,6 +53,9 @@ pub enum StartError {
     /// The data directory is not usable.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The data directory's file system cannot be had.
+    #[error("cannot open the file system of the data directory: {0}")]
+    FileSystem(#[source] io::Error),
     /// The flusher's threads cannot be started.
     #[error("cannot start the flusher: {0}")]
     Flusher(#[source] io::Error),
@@ -70,13 +75,22 @@ pub enum StartError {
     #[error(transparent)]
     Link(#[from] shadow::LinkFileError),
     /// The metadata log was lost during the start.
-    #[error("the metadata log was lost during the start: see the log")]
-    Lost,
+    #[error("the metadata log was lost during the start: {0}")]
+    Lost(String),
+    /// The metadata log takes no records.
+    #[error("the start cannot be recorded: {why}")]
+    Unrecorded {
+        /// What its disk says.
+        why: Arc<str>,
+    },
 }
 
-impl From<Gone> for StartError {
-    fn from(Gone: Gone) -> Self {
-        StartError::Lost
+impl From<NoReply> for StartError {
+    fn from(no_reply: NoReply) -> Self {
+        match no_reply {
+            NoReply::Gone => StartError::Lost(no_reply.to_string()),
+            NoReply::Refused { why } => StartError::Unrecorded { why },
+        }
     }
 }
 
@@ -123,18 +137,22 @@ impl Broker {
         let admin_address = admin_socket.local_addr().map_err(|source| BindError { address: config.admin, source })?;
 
         let data_dir = Arc::new(DataDir::take(disk.clone(), &config.data)?);
-        let flusher = Flusher::start(blocking).map_err(StartError::Flusher)?;
+        let file_system = disk.file_system(&config.data).map_err(StartError::FileSystem)?;
+        let flusher = Flusher::over(file_system, blocking).map_err(StartError::Flusher)?;
         let env = Env { disk, flusher, boot: data_dir.boot() };
         let partitions = Arc::new(Partitions::new(env, config.data.clone(), config.broker_id, defaults(&config)));
         let published = Arc::new(OnceLock::new());
         let (actions, to_do) = mpsc::unbounded_channel();
-        let (fail, failed) = mpsc::unbounded_channel();
-        let around = Surroundings { partitions: partitions.clone(), published: published.clone(), actions, failed: fail };
+        let (fail, mut failed) = mpsc::unbounded_channel();
+        let around = Surroundings { partitions: partitions.clone(), published: published.clone(), actions, failed: fail.clone() };
         let (catalog, catalog_task) = catalog::start(around, catalog_settings(&config), clock)?;
-        register(&catalog, &config, &listeners, &chance).await?;
-        let offsets_topic = offsets_topic(&catalog, &chance).await?;
+        let offsets_topic = begin(&catalog, &config, &listeners, &chance).await.map_err(|error| match failed.try_recv() {
+            Ok(why) => StartError::Lost(why),
+            Err(_) => error,
+        })?;
         let group_config = GroupConfig { initial_rebalance_delay_ms: config.group_initial_rebalance_delay_ms, ..GroupConfig::default() };
-        let (groups, mut back) = GroupCoordinators::start(&partitions, offsets_topic, &group_config, clock)?;
+        let reopener = Reopener::new(catalog.clone(), partitions.clone());
+        let (groups, mut back) = GroupCoordinators::start(&partitions, offsets_topic, &group_config, clock, &reopener)?;
         back.push(catalog_task);
 
         let info = SiteInfo {
@@ -145,6 +163,7 @@ impl Broker {
             data: config.data.clone(),
             write_caching: config.write_caching,
         };
+        let fetch_sessions = Sessions::new(chance.number() as u32);
         let site = Arc::new(Site {
             config,
             clock,
@@ -154,17 +173,26 @@ impl Broker {
             partitions,
             groups,
             producer_ids: ProducerIds::default(),
-            fetch_sessions: Sessions::default(),
+            fetch_sessions,
             links: OnceLock::new(),
             link_file_differs: parking_lot::Mutex::default(),
         });
         shadow::start(&site, &published).await?;
         let (stopping, stop) = watch::channel(false);
-        back.push(tokio::spawn(shadow::carry_out(site.clone(), to_do)));
-        back.push(tokio::spawn(housekeeping::run(site.clone(), data_dir.clone(), stop.clone())));
-        let mut front: Vec<_> = listeners.into_iter().map(|listener| tokio::spawn(listener.accept(site.clone(), stop.clone()))).collect();
+        back.push(essential::spawn("what the metadata ask for", &fail, shadow::carry_out(site.clone(), to_do)));
+        back.push(essential::spawn("housekeeping", &fail, housekeeping::run(site.clone(), data_dir.clone(), stop.clone())));
+        back.push(essential::spawn("opening after disk errors", &fail, reopen::run(site.clone(), reopener, stop.clone())));
+        let places = Arc::new(Semaphore::new(connections_max(getrlimit(Resource::Nofile).current)));
+        let accept = |listener: Listener| tokio::spawn(listener.accept(site.clone(), places.clone(), stop.clone()));
+        let mut front: Vec<_> = listeners.into_iter().map(accept).collect();
         front.push(tokio::spawn(admin::http::serve(admin_socket, site.clone(), stop)));
         Ok(Broker { site, info, stopping, front, back, failed: Mutex::new(failed), data_dir })
+    }
+
+    /// For tests that look inside.
+    #[cfg(test)]
+    pub(crate) fn site(&self) -> &Arc<Site> {
+        &self.site
     }
 
     /// What the ready line says.
@@ -232,6 +260,13 @@ pub async fn stopped(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stop| *stop).await;
 }
 
+/// Connections at once, of all listeners together. Half of the files that may be open are kept for logs: a partition that cannot open a file takes no
+/// more writes, and clients that only connect must not bring that about.
+fn connections_max(open_files: Option<u64>) -> usize {
+    let half = open_files.map_or(usize::MAX, |files| usize::try_from(files / 2).unwrap_or(usize::MAX));
+    CONNECTIONS_MAX.min(half)
+}
+
 /// What the site sets for topics that do not say.
 fn defaults(config: &Config) -> SiteDefaults {
     let mut defaults = SiteDefaults::default();
@@ -257,6 +292,12 @@ fn epoch_policy() -> EpochPolicy {
     EpochPolicy::default()
 }
 
+/// What is recorded before anything is served: this start, and the topic of the groups, whose id is the answer.
+async fn begin(catalog: &CatalogHandle, config: &Config, listeners: &[Listener], chance: &Chance) -> Result<TopicId, StartError> {
+    register(catalog, config, listeners, chance).await?;
+    offsets_topic(catalog, chance).await
+}
+
 /// Records this start before anything is led.
 async fn register(catalog: &CatalogHandle, config: &Config, listeners: &[Listener], chance: &Chance) -> Result<(), StartError> {
     let endpoints = listeners.iter().map(|listener| {
@@ -273,14 +314,19 @@ async fn register(catalog: &CatalogHandle, config: &Config, listeners: &[Listene
     };
     match catalog.submit(Event::Register(register)).await? {
         Reply::Register(registered) => registered?,
-        _ => return Err(StartError::Lost),
+        _ => return Err(unexpected()),
     };
     // Planted fault for tests of durability: offsets that power loss took back come again under the same epoch.
     fail::fail_point!("same_epoch_after_restart", |_| Ok(()));
     match catalog.submit(Event::Incarnate).await? {
         Reply::Incarnate(Ok(_)) => Ok(()),
-        _ => Err(StartError::Lost),
+        _ => Err(unexpected()),
     }
+}
+
+/// The metadata machine gave the answer to another question.
+fn unexpected() -> StartError {
+    StartError::Lost("it gave an answer that fits no question".into())
 }
 
 /// The id of `__consumer_offsets`, made at the first start.
@@ -297,8 +343,19 @@ async fn offsets_topic(catalog: &CatalogHandle, chance: &Chance) -> Result<Topic
     match catalog.submit(Event::CreateTopics(event)).await? {
         Reply::CreateTopics(mut made) => match made.pop() {
             Some(creation) => Ok(creation.result?.id),
-            None => Err(StartError::Lost),
+            None => Err(unexpected()),
         },
-        _ => Err(StartError::Lost),
+        _ => Err(unexpected()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_for_logs() {
+        assert_eq!((connections_max(None), connections_max(Some(1 << 20))), (CONNECTIONS_MAX, CONNECTIONS_MAX));
+        assert_eq!((connections_max(Some(1_024)), connections_max(Some(u64::MAX))), (512, CONNECTIONS_MAX));
     }
 }

@@ -1,4 +1,5 @@
-//! Making topics: names, counts, configurations, and who may have the name. All topics of one event that can be made are one record list.
+//! Making topics: names, counts, configurations, and who may have the name. All topics of one event that can be made are one record list, so
+//! together they have no more partitions than one topic may have.
 //!
 //! Shadows are made in `discover.rs`: there the source decides.
 
@@ -28,18 +29,13 @@ pub(crate) fn create_topics(image: &Image, settings: &Settings, asked: CreateTop
         asked.topics.iter().filter(|new| !seen.insert(new.name.as_str())).map(|new| new.name.clone()).collect();
     let mut effects = Effects::none();
     let mut answers = Vec::new();
-    let mut made: Vec<String> = Vec::new();
+    let mut maker = Maker { image, settings, origin: asked.origin, partitions_left: settings.partitions_max, written: None };
     for new in asked.topics {
         let name = new.name.clone();
-        let result = if repeated.contains(&name) {
-            Err(CreateTopicError::Duplicate { name: name.clone() })
-        } else {
-            make(image, settings, asked.origin, &made, new)
-        };
+        let result = if repeated.contains(&name) { Err(CreateTopicError::Duplicate { name: name.clone() }) } else { maker.make(new) };
         let result = result.map(|topic| {
             let created =
                 CreatedTopic { id: topic.id, partitions: topic.indexes().end, replication_factor: 1, configs: topic.configs.clone() };
-            made.push(topic.name.clone());
             if !asked.validate_only {
                 effects.records.push(Record::Topic(topic));
             }
@@ -51,36 +47,67 @@ pub(crate) fn create_topics(image: &Image, settings: &Settings, asked: CreateTop
     effects
 }
 
-fn make(image: &Image, settings: &Settings, origin: Origin, made: &[String], new: NewTopic) -> Result<Topic, CreateTopicError> {
-    let NewTopic { name, id, partitions, replication_factor, configs, assignments } = new;
-    let broker_id = image.site.as_ref().map(|site| site.broker_id).ok_or(NotRegistered)?;
-    check_name(&name).map_err(|why| CreateTopicError::Name { name: name.clone(), why })?;
-    if image.names.contains_key(&name) {
-        return Err(CreateTopicError::Exists { name });
-    }
-    match origin {
-        Origin::Site => {}
-        Origin::Client | Origin::AutoCreate if OWN_TOPICS.contains(&name.as_str()) => return Err(CreateTopicError::Internal { name }),
-        Origin::Client | Origin::AutoCreate => image.may_create(&name)?,
-    }
-    if let Some(other) = image.names.keys().chain(made).find(|other| collide(&name, other)) {
-        return Err(CreateTopicError::Collision { other: other.clone(), name });
-    }
-    let partitions = if assignments.is_empty() {
-        if !matches!(replication_factor, -1 | 1) {
-            return Err(CreateTopicError::ReplicationFactor { name, factor: replication_factor });
+/// Makes the topics of one request, one after the other.
+struct Maker<'a> {
+    image: &'a Image,
+    settings: &'a Settings,
+    origin: Origin,
+    /// What is left for the topics to come.
+    partitions_left: i32,
+    /// Every name there is with '.' written as '_'; made when a name is met that could collide.
+    written: Option<BTreeMap<String, String>>,
+}
+
+impl Maker<'_> {
+    fn make(&mut self, new: NewTopic) -> Result<Topic, CreateTopicError> {
+        let NewTopic { name, id, partitions, replication_factor, configs, assignments } = new;
+        let broker_id = self.image.site.as_ref().map(|site| site.broker_id).ok_or(NotRegistered)?;
+        check_name(&name).map_err(|why| CreateTopicError::Name { name: name.clone(), why })?;
+        if self.image.names.contains_key(&name) {
+            return Err(CreateTopicError::Exists { name });
         }
-        if partitions == -1 { settings.default_partitions } else { partitions }
-    } else {
-        check_assignments(partitions, replication_factor, &assignments, broker_id)
-            .map_err(|why| CreateTopicError::Assignment { name: name.clone(), why })?
-    };
-    if partitions < 1 || partitions > settings.partitions_max {
-        return Err(CreateTopicError::Partitions { name, partitions, max: settings.partitions_max });
+        match self.origin {
+            Origin::Site => {}
+            Origin::Client | Origin::AutoCreate if OWN_TOPICS.contains(&name.as_str()) => return Err(CreateTopicError::Internal { name }),
+            Origin::Client | Origin::AutoCreate => self.image.may_create(&name)?,
+        }
+        if let Some(other) = self.colliding(&name) {
+            return Err(CreateTopicError::Collision { other, name });
+        }
+        let partitions = if assignments.is_empty() {
+            if !matches!(replication_factor, -1 | 1) {
+                return Err(CreateTopicError::ReplicationFactor { name, factor: replication_factor });
+            }
+            if partitions == -1 { self.settings.default_partitions } else { partitions }
+        } else {
+            check_assignments(partitions, replication_factor, &assignments, broker_id)
+                .map_err(|why| CreateTopicError::Assignment { name: name.clone(), why })?
+        };
+        let max = self.settings.partitions_max;
+        if partitions < 1 || partitions > max {
+            return Err(CreateTopicError::Partitions { name, partitions, max });
+        }
+        let configs = check_configs(configs).map_err(|refusal| CreateTopicError::Config { name: name.clone(), refusal })?;
+        if partitions > self.partitions_left {
+            return Err(CreateTopicError::TooManyAtOnce { name, max });
+        }
+        self.partitions_left -= partitions;
+        if let Some(written) = &mut self.written {
+            written.insert(as_written(&name), name.clone());
+        }
+        let partitions = (0..partitions).map(|_| new_partition(broker_id, LeaderEpoch(0))).collect();
+        Ok(Topic { id, name, internal: self.origin == Origin::Site, configs, partitions, shadow: None })
     }
-    let configs = check_configs(configs).map_err(|refusal| CreateTopicError::Config { name: name.clone(), refusal })?;
-    let partitions = (0..partitions).map(|_| new_partition(broker_id, LeaderEpoch(0))).collect();
-    Ok(Topic { id, name, internal: origin == Origin::Site, configs, partitions, shadow: None })
+
+    /// Another topic whose name is the same in Kafka's metrics, which write '.' as '_'.
+    fn colliding(&mut self, name: &str) -> Option<String> {
+        if !name.contains(['.', '_']) {
+            return None;
+        }
+        let image = self.image;
+        let written = self.written.get_or_insert_with(|| image.names.keys().map(|name| (as_written(name), name.clone())).collect());
+        written.get(&as_written(name)).cloned()
+    }
 }
 
 /// A partition that one broker leads.
@@ -103,10 +130,9 @@ pub(crate) fn check_name(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Whether two different names are the same once '.' is written as '_', as Kafka's metrics do.
-fn collide(a: &str, b: &str) -> bool {
-    let written = |c: u8| if c == b'.' { b'_' } else { c };
-    a.len() == b.len() && a != b && a.bytes().map(written).eq(b.bytes().map(written))
+/// A name as Kafka's metrics write it.
+fn as_written(name: &str) -> String {
+    name.replace('.', "_")
 }
 
 /// The number of partitions, if the assignment can be.

@@ -165,6 +165,7 @@ impl Look<'_> {
             fence: 1,
             step: None,
             source_missing: false,
+            gaps: Vec::new(),
         };
         let partitions = epochs.iter().map(|epoch| new_partition(self.broker_id, *epoch)).collect();
         self.found.created.push(name.clone());

@@ -92,6 +92,14 @@ pub enum CreateTopicError {
         /// The most there may be.
         max: i32,
     },
+    /// One request, which is one record list, asks for more than that can be.
+    #[error("topic '{name}': the request asks for more than {max} partitions in all; create the rest with another request")]
+    TooManyAtOnce {
+        /// The name.
+        name: String,
+        /// The most that all topics of a request may have together.
+        max: i32,
+    },
     /// More copies than brokers.
     #[error("topic '{name}': replication factor {factor} is larger than the 1 broker of this site, or not positive")]
     ReplicationFactor {

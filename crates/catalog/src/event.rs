@@ -55,12 +55,24 @@ pub enum Event {
         /// Topic, partition, epoch.
         epochs: Vec<(TopicId, i32, LeaderEpoch)>,
     },
+    /// A disk error closed a partition that is ours to write; offsets that were handed out under `used` may be gone. Its epoch is above that when this
+    /// is answered, by `Noted`. A shadow's follows its source alone.
+    Reopening {
+        /// The topic.
+        topic: TopicId,
+        /// The partition.
+        partition: i32,
+        /// The newest epoch in its log.
+        used: LeaderEpoch,
+    },
     /// A shadow topic cannot go on. Answered by `Topic`.
     TopicFaulted {
         /// The topic.
         topic: TopicId,
         /// Why, for the operator: with both offsets after a divergence.
         reason: String,
+        /// The records that are lost to the shadow, if that is why. Noted also on a topic that is FAULTED already.
+        gap: Option<Gap>,
     },
     /// The cause of a fault is gone: FAULTED back to ACTIVE. Answered by `Topic`.
     TopicRecovered {
@@ -124,6 +136,19 @@ pub enum Event {
         /// How many.
         count: u32,
     },
+}
+
+/// Records of the source that will never come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The partition.
+    pub partition: i32,
+    /// First offset that is missing.
+    pub from: Offset,
+    /// First offset that is not.
+    pub to: Offset,
+    /// How it came about, for the operator.
+    pub how: String,
 }
 
 /// The facts of a start.

@@ -28,7 +28,7 @@ pub use error::{
     ProducerIdsError, RegisterError, TopicStateError, UnknownLink,
 };
 pub use event::{
-    AlterTopicConfigs, CreateTopics, Discovered, Event, FailOver, LinkSource, NewTopic, Origin, Register, TakeoverReport, Which,
+    AlterTopicConfigs, CreateTopics, Discovered, Event, FailOver, Gap, LinkSource, NewTopic, Origin, Register, TakeoverReport, Which,
 };
 pub use image::{BrokerEntry, ConfigSource, Endpoint, Image, Link, Site, SourceSite, TakenOver, Writers, shadow_configs, shadow_origin};
 pub use machine::{Catalog, Settings, Soft};
@@ -37,5 +37,5 @@ pub use reply::{
     CreatedTopic, Discovery, FailedOver, FailedOverTopic, LinkCreated, LinkOutcome, ProducerIdBlock, Registered, Reply, TopicCreation,
 };
 pub use site::cluster_id_of;
-pub use topic::{Cut, FailoverStep, LinkId, Partition, Shadow, Topic};
+pub use topic::{Cut, FailoverStep, GAPS_KEPT_MAX, LinkId, Partition, Shadow, Topic};
 pub use topic_config::{ConfigRefusal, SiteDefaults, TimestampType, TopicConfig, check as check_config};

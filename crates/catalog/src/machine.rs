@@ -51,6 +51,13 @@ pub struct Soft {
     pub(crate) failovers: Failovers,
 }
 
+impl Soft {
+    /// Nothing is under way.
+    pub fn new(settings: Settings) -> Soft {
+        Soft { settings, ..Soft::default() }
+    }
+}
+
 impl Machine for Catalog {
     type Durable = Image;
     type Soft = Soft;
@@ -59,7 +66,7 @@ impl Machine for Catalog {
     type Reply = Reply;
     type Action = Action;
 
-    fn step(image: &Image, soft: &mut Soft, _now: Now, event: Event, token: ReplyToken) -> Effects<Catalog> {
+    fn step(image: &Image, soft: &mut Soft, now: Now, event: Event, token: ReplyToken) -> Effects<Catalog> {
         match event {
             Event::Register(register) => site::register(image, register, token),
             Event::Incarnate => site::incarnate(image, token),
@@ -68,9 +75,10 @@ impl Machine for Catalog {
             Event::CreateTopics(asked) => create::create_topics(image, &soft.settings, asked, token),
             Event::DeleteTopics { ids } => topics::delete(image, soft, ids, token),
             Event::AlterTopicConfigs(asked) => topics::alter_configs(image, asked, token),
-            Event::TopicFaulted { topic, reason } => topics::faulted(image, topic, reason, token),
+            Event::TopicFaulted { topic, reason, gap } => topics::faulted(image, topic, reason, gap, now, token),
             Event::TopicRecovered { topic } => topics::recovered(image, topic, token),
             Event::EpochsSeen { epochs } => topics::epochs_seen(image, &epochs, token),
+            Event::Reopening { topic, partition, used } => topics::reopening(image, topic, partition, used, token),
             Event::CreateLink { id, config, source } => link::create(image, id, *config, source, token),
             Event::DeleteLink { name } => link::delete(image, name, token),
             Event::LinkContact { link, cluster_id, peer } => link::contact(image, link, cluster_id, peer, token),

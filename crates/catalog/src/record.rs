@@ -28,7 +28,7 @@ pub enum Record {
     Topic(Topic),
     /// A topic is gone.
     TopicDeleted(TopicDeleted),
-    /// Leader epochs of shadow partitions, never lower than before.
+    /// Leader epochs of single partitions, never lower than before: a source's, or our own after a disk error.
     Epochs(Epochs),
     /// A link, whole.
     Link(Box<Link>),

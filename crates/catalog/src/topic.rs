@@ -1,6 +1,6 @@
 //! What the site knows of one topic: identity, partitions, configuration overrides, and its bond to a link, if it has or had one.
 
-use gnomon_links::{TopicState, failover::Recorded};
+use gnomon_links::{TopicState, failover::Recorded, status::GapEvent};
 use gnomon_protocol::ids::{BatchEpoch, LeaderEpoch, Offset, TopicId};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
@@ -123,12 +123,28 @@ pub struct Shadow {
     /// The source says that it has no such topic any more; data stays.
     #[serde(default)]
     pub source_missing: bool,
+    /// Records of the source that never came and never will, as they were found, the last [`GAPS_KEPT_MAX`]. Kept after failover.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<GapEvent>,
 }
+
+/// Gaps that a topic remembers; beyond it the oldest goes.
+pub const GAPS_KEPT_MAX: usize = 100;
 
 impl Shadow {
     /// Whether the link (or its failover) still keeps clients from writing.
     pub fn bound(&self) -> bool {
         !self.state.is_ours()
+    }
+
+    /// Remembers a gap. One that begins where a known one does is the same, found again; it may have grown.
+    pub(crate) fn note_gap(&mut self, gap: GapEvent) {
+        match self.gaps.iter_mut().find(|known| (known.partition, known.from) == (gap.partition, gap.from)) {
+            Some(known) => known.to = known.to.max(gap.to),
+            None => self.gaps.push(gap),
+        }
+        let beyond = self.gaps.len().saturating_sub(GAPS_KEPT_MAX);
+        self.gaps.drain(..beyond);
     }
 }
 
@@ -167,5 +183,33 @@ pub(crate) mod batch_epoch {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BatchEpoch, D::Error> {
         i32::deserialize(deserializer).map(BatchEpoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_are_few_and_each_is_told_once() {
+        let mut shadow = Shadow {
+            link: LinkId(Uuid::nil()),
+            link_name: "from-a".to_owned(),
+            source_cluster_id: None,
+            source_topic_id: None,
+            state: TopicState::Active,
+            reason: None,
+            fence: 1,
+            step: None,
+            source_missing: false,
+            gaps: Vec::new(),
+        };
+        let gap = |from: Offset| GapEvent { partition: 0, from, to: from + 1, at_ms: from, reason: "lost".to_owned() };
+        for from in 0..500 {
+            shadow.note_gap(gap(from));
+            shadow.note_gap(GapEvent { at_ms: 9_999, ..gap(from) });
+        }
+        assert_eq!(shadow.gaps.len(), GAPS_KEPT_MAX);
+        assert_eq!((shadow.gaps[0].clone(), shadow.gaps[GAPS_KEPT_MAX - 1].clone()), (gap(400), gap(499)));
     }
 }

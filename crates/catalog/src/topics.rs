@@ -1,11 +1,12 @@
-//! What happens to topics that are here: deletion, configuration, faults of shadows, and their source's epochs.
+//! What happens to topics that are here: deletion, configuration, faults of shadows, and epochs that
+//! move by themselves.
 
 use crate::{
     action::Action,
     error::{AlterConfigsError, DeleteTopicError, TopicStateError},
-    event::AlterTopicConfigs,
+    event::{AlterTopicConfigs, Gap},
     failover,
-    image::Image,
+    image::{Image, Writers},
     machine::{Catalog, Soft},
     record::{Epochs, PartitionEpoch, Record, TopicDeleted},
     reply::Reply,
@@ -15,9 +16,10 @@ use crate::{
 use gnomon_links::{
     TopicState, TopicSync,
     ownership::{Write, refuse_write, source_label},
+    status::GapEvent,
     topic_state::step,
 };
-use gnomon_machine::{Effects, ReplyToken};
+use gnomon_machine::{Effects, Now, ReplyToken};
 use gnomon_protocol::ids::{LeaderEpoch, TopicId};
 use std::collections::BTreeSet;
 
@@ -118,19 +120,20 @@ fn altered(image: &Image, asked: AlterTopicConfigs) -> Result<Option<Topic>, Alt
     Ok(Some(changed).filter(|changed| changed != topic.as_ref()))
 }
 
-pub(crate) fn faulted(image: &Image, topic: TopicId, reason: String, token: ReplyToken) -> Effects<Catalog> {
-    turn(image, topic, TopicState::Faulted, Some(reason), token)
+pub(crate) fn faulted(image: &Image, topic: TopicId, reason: String, gap: Option<Gap>, now: Now, token: ReplyToken) -> Effects<Catalog> {
+    let gap = gap.map(|Gap { partition, from, to, how }| GapEvent { partition, from, to, at_ms: now.wall.0, reason: how });
+    turn(image, topic, TopicState::Faulted, Some(reason), gap, token)
 }
 
 pub(crate) fn recovered(image: &Image, topic: TopicId, token: ReplyToken) -> Effects<Catalog> {
-    turn(image, topic, TopicState::Active, None, token)
+    turn(image, topic, TopicState::Active, None, None, token)
 }
 
-/// Moves a shadow to another state. One that is there already stays as it is, with its first reason.
-fn turn(image: &Image, id: TopicId, to: TopicState, reason: Option<String>, token: ReplyToken) -> Effects<Catalog> {
+/// Moves a shadow to another state. One that is there already stays in it, with its first reason.
+fn turn(image: &Image, id: TopicId, to: TopicState, reason: Option<String>, gap: Option<GapEvent>, token: ReplyToken) -> Effects<Catalog> {
     let turned = match image.topic(id).filter(|topic| topic.shadow.is_some()) {
         None => Err(TopicStateError::NotAShadow { id }),
-        Some(topic) => turned(topic, to, reason),
+        Some(topic) => turned(topic, to, reason, gap),
     };
     match turned {
         Err(error) => Effects::reply(token, Reply::Topic(Err(error))),
@@ -142,15 +145,32 @@ fn turn(image: &Image, id: TopicId, to: TopicState, reason: Option<String>, toke
     }
 }
 
-fn turned(topic: &Topic, to: TopicState, reason: Option<String>) -> Result<Option<Topic>, TopicStateError> {
-    let mut topic = topic.clone();
-    let Some(shadow) = &mut topic.shadow else { return Ok(None) };
-    if shadow.state == to {
-        return Ok(None);
+fn turned(topic: &Topic, to: TopicState, reason: Option<String>, gap: Option<GapEvent>) -> Result<Option<Topic>, TopicStateError> {
+    let mut changed = topic.clone();
+    let Some(shadow) = &mut changed.shadow else { return Ok(None) };
+    if shadow.state != to {
+        step(shadow.state, to).map_err(|illegal| TopicStateError::Illegal { name: topic.name.clone(), illegal })?;
+        (shadow.state, shadow.reason) = (to, reason);
     }
-    step(shadow.state, to).map_err(|illegal| TopicStateError::Illegal { name: topic.name.clone(), illegal })?;
-    (shadow.state, shadow.reason) = (to, reason);
-    Ok(Some(topic))
+    if let Some(gap) = gap {
+        shadow.note_gap(gap);
+    }
+    Ok(Some(changed).filter(|changed| changed != topic))
+}
+
+/// As an incarnation does for all partitions that are ours to write.
+pub(crate) fn reopening(image: &Image, topic: TopicId, partition: i32, used: LeaderEpoch, token: ReplyToken) -> Effects<Catalog> {
+    let mut effects = Effects::reply(token, Reply::Noted);
+    let Some(topic) = image.topic(topic) else { return effects };
+    let ours = match image.writers(topic) {
+        Writers::Clients | Writers::Site | Writers::FailingOver => true,
+        Writers::Link { .. } => false,
+    };
+    if ours && topic.partition(partition).is_some_and(|known| known.leader_epoch <= used) {
+        let epoch = LeaderEpoch(used.0.saturating_add(1));
+        effects.records.push(Record::Epochs(Epochs { epochs: vec![PartitionEpoch { topic: topic.id, partition, epoch }] }));
+    }
+    effects
 }
 
 /// One record for all that moved. Epochs of topics that the link no longer writes are not the source's business any more.

@@ -134,7 +134,12 @@ impl World for Random {
             }
             14..=19 => self.look(dice, image),
             20 => Event::EpochsSeen { epochs: (0..3).map(|p| (topic, p, LeaderEpoch(dice.below(70_000) as i32))).collect() },
-            21 => Event::TopicFaulted { topic, reason: "it diverged".to_owned() },
+            21 if dice.percent(50) => Event::Reopening { topic, partition, used: LeaderEpoch(dice.below(70_000) as i32) },
+            21 => {
+                let from = dice.below(5) as i64;
+                let gap = dice.percent(50).then(|| Gap { partition, from, to: from + 1 + dice.below(9) as i64, how: "lost".to_owned() });
+                Event::TopicFaulted { topic, reason: "it diverged".to_owned(), gap }
+            }
             22 => Event::TopicRecovered { topic },
             23 => Event::TakenOver {
                 reports: vec![TakeoverReport {

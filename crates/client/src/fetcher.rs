@@ -31,6 +31,8 @@ pub struct FetchOptions {
     pub max_bytes: i32,
     pub partition_max_bytes: i32,
     pub isolation: Isolation,
+    /// The answer is to speak of every partition that has one at all: the session, which is silent about what did not change, begins anew.
+    pub whole: bool,
     /// On top of `max_wait`.
     pub request_timeout: Duration,
 }
@@ -43,6 +45,7 @@ impl Default for FetchOptions {
             max_bytes: 50 << 20,
             partition_max_bytes: 1 << 20,
             isolation: Isolation::ReadUncommitted,
+            whole: false,
             request_timeout: Duration::from_secs(10),
         }
     }
@@ -133,7 +136,7 @@ impl Fetcher {
 
     /// Sends one request for exactly these partitions; what was in flight is given up, and with it the session.
     pub async fn send(&mut self, wanted: &BTreeMap<FetchTarget, FetchPosition>) -> Result<(), ClientError> {
-        if self.in_flight.take().is_some() {
+        if self.in_flight.take().is_some() || self.options.whole {
             self.session.lost(false);
         }
         let mut version = self.conn.version::<FetchRequest>()?;

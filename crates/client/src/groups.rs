@@ -106,11 +106,13 @@ impl Client {
             }
         }
         for (node, groups) in by_node {
-            let asked = self.fetch_from(node, &groups, &mut found).await;
-            if asked.is_err() {
+            if let Err(error) = self.fetch_from(node, &groups, &mut found).await {
                 self.forget_coordinators();
+                // One coordinator that does not answer is not everybody's.
+                for group in groups {
+                    found.entry(group).or_insert_with(|| Err(error.clone()));
+                }
             }
-            asked?;
         }
         Ok(found)
     }

@@ -1,11 +1,11 @@
-//! Where a partition begins and ends, and where its epochs do: ListOffsets and OffsetForLeaderEpoch, asked from each leader at once for many
-//! partitions.
+//! Where a partition begins and ends, and where its epochs do: ListOffsets and OffsetForLeaderEpoch, asked from each leader for many partitions at
+//! once. [`Client::log_ends`] asks both, and only of who leads now.
 //!
 //! A partition that its broker refuses, or whose leader does not answer, has its error beside it: one bad partition spoils no other.
 
-use crate::{Call, Client, ClientError, fetcher::Isolation};
+use crate::{Call, Client, ClientError, Topics, fetcher::Isolation};
 use gnomon_protocol::{
-    ids::{BatchEpoch, LeaderEpoch, Offset},
+    ids::{BatchEpoch, LeaderEpoch, Offset, TopicId},
     messages::{
         BrokerId, ListOffsetsRequest, OffsetForLeaderEpochRequest, TopicName,
         list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
@@ -13,7 +13,7 @@ use gnomon_protocol::{
     },
     wire::StrBytes,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The end: the high watermark, or the last stable offset when reading committed.
 pub const LATEST: i64 = -1;
@@ -38,15 +38,76 @@ pub struct EpochEnd {
     pub end: Offset,
 }
 
+/// Where a log ends as its leader says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogEnd {
+    /// `None` where the peer has no topic ids.
+    pub topic_id: Option<TopicId>,
+    pub high_watermark: Offset,
+    /// The end of the epoch that was asked for; absent if none was, or if the leader does not tell.
+    pub epoch_end: Option<EpochEnd>,
+}
+
 /// Results by partition.
 pub type PerPartition<T> = BTreeMap<TopicPartition, Result<T, ClientError>>;
 
+/// Whose answers count (KIP-320).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// Whoever is remembered as the leader, and answers.
+    AnyLeader,
+    /// Only a broker that leads under the epoch that it is remembered with: one that was deposed since, or does not know yet that it leads, refuses.
+    UnderItsEpoch,
+}
+
+impl Asked {
+    fn epoch(self, remembered: LeaderEpoch) -> i32 {
+        match self {
+            Asked::AnyLeader => LeaderEpoch::NONE.0,
+            Asked::UnderItsEpoch => remembered.0,
+        }
+    }
+}
+
 impl Client {
+    /// Where these logs end, and for those that name an epoch where that ends. Leaders are looked up anew and asked under the epoch that goes with
+    /// them, so that what comes is newer than the call, and not a deposed leader's.
+    pub async fn log_ends(&self, wanted: &BTreeMap<TopicPartition, Option<BatchEpoch>>) -> PerPartition<LogEnd> {
+        let names: BTreeSet<&String> = wanted.keys().map(|(topic, _)| topic).collect();
+        let metadata = match self.metadata(Topics::Names(names.into_iter().cloned().collect()), false).await {
+            Ok(metadata) => metadata,
+            Err(error) => return wanted.keys().map(|key| (key.clone(), Err(error.clone()))).collect(),
+        };
+        let latest = wanted.keys().map(|key| (key.clone(), LATEST)).collect();
+        let epochs = wanted.iter().filter_map(|(key, epoch)| Some((key.clone(), (*epoch)?))).collect();
+        let (mut ends, mut epoch_ends) = tokio::join!(
+            self.list(&latest, Isolation::ReadUncommitted, Asked::UnderItsEpoch),
+            self.find_epoch_ends(&epochs, Asked::UnderItsEpoch)
+        );
+        let mut log_end = |key: &TopicPartition| -> Result<LogEnd, ClientError> {
+            let missing = || ClientError::Missing { api: ListOffsetsRequest::NAME, subject: format!("{}-{}", key.0, key.1) };
+            let end = ends.remove(key).unwrap_or_else(|| Err(missing()))?;
+            let topic_id = metadata.topics.get(&key.0).and_then(|topic| topic.id);
+            let epoch_end = epoch_ends.remove(key).and_then(|end| {
+                end.inspect_err(|error| tracing::debug!(topic = key.0, partition = key.1, %error, "an epoch's end is not told")).ok()
+            });
+            Ok(LogEnd { topic_id, high_watermark: end.offset, epoch_end })
+        };
+        wanted.keys().map(|key| (key.clone(), log_end(key))).collect()
+    }
+
     /// Offsets by timestamp in milliseconds, or [`LATEST`], [`EARLIEST`].
     pub async fn list_offsets(&self, wanted: &BTreeMap<TopicPartition, i64>, isolation: Isolation) -> PerPartition<ListedOffset> {
+        self.list(wanted, isolation, Asked::AnyLeader).await
+    }
+
+    async fn list(&self, wanted: &BTreeMap<TopicPartition, i64>, isolation: Isolation, asked: Asked) -> PerPartition<ListedOffset> {
         let mut found = PerPartition::new();
         for (node, partitions) in self.by_leader(wanted, &mut found).await {
-            let partition = |timestamp: &i64, index| ListOffsetsPartition::default().with_partition_index(index).with_timestamp(*timestamp);
+            let partition = |(timestamp, epoch): &(i64, LeaderEpoch), index| {
+                let partition = ListOffsetsPartition::default().with_partition_index(index).with_timestamp(*timestamp);
+                partition.with_current_leader_epoch(asked.epoch(*epoch))
+            };
             let topic = |(name, partitions)| ListOffsetsTopic::default().with_name(topic_name(name)).with_partitions(partitions);
             let request = ListOffsetsRequest::default()
                 .with_replica_id(BrokerId(-1))
@@ -77,10 +138,15 @@ impl Client {
 
     /// Where each partition's history ends for an epoch (KIP-101, KIP-279).
     pub async fn epoch_ends(&self, wanted: &BTreeMap<TopicPartition, BatchEpoch>) -> PerPartition<EpochEnd> {
+        self.find_epoch_ends(wanted, Asked::AnyLeader).await
+    }
+
+    async fn find_epoch_ends(&self, wanted: &BTreeMap<TopicPartition, BatchEpoch>, asked: Asked) -> PerPartition<EpochEnd> {
         let mut found = PerPartition::new();
         for (node, partitions) in self.by_leader(wanted, &mut found).await {
-            let partition = |epoch: &BatchEpoch, index| {
-                OffsetForLeaderPartition::default().with_partition(index).with_current_leader_epoch(-1).with_leader_epoch(epoch.0)
+            let partition = |(epoch, current): &(BatchEpoch, LeaderEpoch), index| {
+                let partition = OffsetForLeaderPartition::default().with_partition(index).with_leader_epoch(epoch.0);
+                partition.with_current_leader_epoch(asked.epoch(*current))
             };
             let topic = |(name, partitions)| OffsetForLeaderTopic::default().with_topic(topic_name(name)).with_partitions(partitions);
             let request = OffsetForLeaderEpochRequest::default()
@@ -108,16 +174,16 @@ impl Client {
         found
     }
 
-    /// Splits by leader; partitions without one get their error at once.
+    /// Splits by leader, whose epoch stands beside what is wanted; partitions without one get their error at once.
     async fn by_leader<W: Clone, T>(
         &self,
         wanted: &BTreeMap<TopicPartition, W>,
         found: &mut PerPartition<T>,
-    ) -> BTreeMap<i32, BTreeMap<TopicPartition, W>> {
-        let mut split: BTreeMap<i32, BTreeMap<TopicPartition, W>> = BTreeMap::new();
+    ) -> BTreeMap<i32, BTreeMap<TopicPartition, (W, LeaderEpoch)>> {
+        let mut split: BTreeMap<i32, BTreeMap<TopicPartition, (W, LeaderEpoch)>> = BTreeMap::new();
         for (key, what) in wanted {
             match self.leader(&key.0, key.1).await {
-                Ok((node, _)) => drop(split.entry(node).or_default().insert(key.clone(), what.clone())),
+                Ok((node, epoch)) => drop(split.entry(node).or_default().insert(key.clone(), (what.clone(), epoch))),
                 Err(error) => drop(found.insert(key.clone(), Err(error))),
             }
         }

@@ -1,14 +1,27 @@
 //! A connection against a peer that a test plays by hand, over an in-memory stream with paused time.
 
 use bytes::{Buf, Bytes};
-use gnomon_client::{BoxFuture, ClientError, Config, Conn, Net, Stream};
+use gnomon_client::{BoxFuture, Client, ClientError, Config, Conn, Net, Stream, offsets::EpochEnd};
 use gnomon_protocol::{
     header,
-    messages::{ApiVersionsResponse, MetadataRequest, MetadataResponse, ResponseKind, api_versions_response::ApiVersion},
-    request::encode_response,
+    ids::BatchEpoch,
+    messages::{
+        ApiVersionsResponse, BrokerId, ListOffsetsResponse, MetadataRequest, MetadataResponse, OffsetForLeaderEpochResponse, RequestKind,
+        ResponseKind, TopicName,
+        api_versions_response::ApiVersion,
+        list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse},
+        metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
+        offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult},
+    },
+    request::{self, encode_response},
     wire::StrBytes,
 };
-use std::{io, sync::Mutex, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     time::Instant,
@@ -148,4 +161,73 @@ async fn a_garbled_answer_is_malformed_and_the_connection_goes_on() {
     peer.0.write_all(&frame).await.unwrap();
     assert!(matches!(waiting.wait().await, Err(ClientError::Malformed { api: "Metadata", version: 12, .. })));
     assert!(!conn.is_closed());
+}
+
+/// Topic `t`, led by this peer: partition 0 under epoch 5, partition 1 under epoch 6.
+fn led() -> ResponseKind {
+    let partition = |index, epoch| MetadataResponsePartition::default().with_partition_index(index).with_leader_epoch(epoch);
+    let topic = MetadataResponseTopic::default().with_name(Some(name())).with_partitions(vec![partition(0, 5), partition(1, 6)]);
+    let broker = MetadataResponseBroker::default().with_node_id(BrokerId(0)).with_host(StrBytes::from_static_str("peer")).with_port(9092);
+    MetadataResponse::default().with_brokers(vec![broker]).with_topics(vec![topic]).into()
+}
+
+fn name() -> TopicName {
+    TopicName(StrBytes::from_static_str("t"))
+}
+
+/// Answers one question about ends, and says under which epochs it was put: partition 1 has another leader since.
+fn end(request: &RequestKind) -> (ResponseKind, Vec<i32>) {
+    match request {
+        RequestKind::ListOffsets(request) => {
+            let asked = &request.topics[0].partitions;
+            let answer = |index| {
+                let answer = ListOffsetsPartitionResponse::default().with_partition_index(index);
+                if index == 0 { answer.with_offset(40) } else { answer.with_error_code(74) }
+            };
+            let partitions = asked.iter().map(|p| answer(p.partition_index)).collect();
+            let topic = ListOffsetsTopicResponse::default().with_name(name()).with_partitions(partitions);
+            (ListOffsetsResponse::default().with_topics(vec![topic]).into(), asked.iter().map(|p| p.current_leader_epoch).collect())
+        }
+        RequestKind::OffsetForLeaderEpoch(request) => {
+            let asked = &request.topics[0].partitions;
+            assert_eq!(asked.iter().map(|p| (p.partition, p.leader_epoch)).collect::<Vec<_>>(), [(0, 3)]);
+            let end = EpochEndOffset::default().with_partition(0).with_leader_epoch(2).with_end_offset(33);
+            let topic = OffsetForLeaderTopicResult::default().with_topic(name()).with_partitions(vec![end]);
+            (
+                OffsetForLeaderEpochResponse::default().with_topics(vec![topic]).into(),
+                asked.iter().map(|p| p.current_leader_epoch).collect(),
+            )
+        }
+        other => panic!("{other:?} was not to be asked"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ends_are_asked_of_who_leads_now_under_its_epoch() {
+    let (net, mut peer) = pipe();
+    let client = Client::new(Config::to(["peer:9092".to_owned()]), Arc::new(net));
+    let script = async {
+        let (key, version, id) = peer.request().await;
+        let offer = |key, max| ApiVersion::default().with_api_key(key).with_min_version(0).with_max_version(max);
+        let offers = vec![offer(2, 6), offer(3, 9), offer(18, 3), offer(23, 4)];
+        peer.answer(key, version, id, ApiVersionsResponse::default().with_api_keys(offers).into()).await;
+        let (key, version, id) = peer.request().await;
+        peer.answer(key, version, id, led()).await;
+        for _ in 0..2 {
+            let length = peer.0.read_i32().await.unwrap();
+            let mut frame = vec![0; length as usize];
+            peer.0.read_exact(&mut frame).await.unwrap();
+            let mut frame = Bytes::from(frame);
+            let header = header::peek(&mut frame).unwrap();
+            let (answer, epochs) = end(&request::decode(&header, frame).unwrap());
+            assert_eq!(epochs, if epochs.len() == 1 { vec![5] } else { vec![5, 6] });
+            peer.answer(header.api_key, header.api_version, header.correlation_id, answer).await;
+        }
+    };
+    let wanted = BTreeMap::from([(("t".to_owned(), 0), Some(BatchEpoch(3))), (("t".to_owned(), 1), None)]);
+    let (found, ()) = tokio::join!(client.log_ends(&wanted), script);
+    let end = found[&("t".to_owned(), 0)].as_ref().unwrap();
+    assert_eq!((end.high_watermark, end.epoch_end), (40, Some(EpochEnd { epoch: BatchEpoch(2), end: 33 })));
+    let refused = found[&("t".to_owned(), 1)].as_ref().unwrap_err();
+    assert_eq!(refused.code(), Some(74), "a broker that does not lead under that epoch has no word");
 }

@@ -282,4 +282,26 @@ pub enum LogCommand {
         #[arg(long, value_name = "OFFSET")]
         to: Option<i64>,
     },
+    /// Read every batch and say what is damaged, and what the next start would do about it. Changes nothing.
+    ///
+    /// Ends with 0 when everything is what was written, an unfinished write at the end of a log included; with 1 when something is damaged or has to be
+    /// rebuilt; with 2 when it cannot be looked at.
+    Check {
+        /// A site's data directory.
+        dir: PathBuf,
+        /// Such as orders-0; without one, all partitions.
+        #[arg(value_name = "TOPIC-PARTITION")]
+        partitions: Vec<String>,
+        /// Output.
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Print one file of a partition's folder: batches as kafka-dump-log prints them, index entries, a checkpoint, a producer snapshot.
+    Dump {
+        /// A .log, .index, .timeindex or .snapshot file, or a checkpoint.
+        file: PathBuf,
+        /// Each batch's records too, with key and value.
+        #[arg(long)]
+        records: bool,
+    },
 }

@@ -19,9 +19,6 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
-    // Crash points and planted faults, switched by the environment variable FAILPOINTS.
-    #[cfg(feature = "failpoints")]
-    let _faults = fail::FailScenario::setup();
     let args = Args::parse();
     let done = match args.command {
         Command::Serve(serve) => serve::run(serve),
@@ -30,13 +27,16 @@ fn main() -> ExitCode {
         Command::Topic(topic) => cmd::topic::run(topic),
         Command::Produce(produce) => cmd::produce::run(produce),
         Command::Consume(consume) => cmd::consume::run(consume),
-        Command::Log(log) => cmd::log::run(log),
+        Command::Log(log) => return cmd::log::run(log),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("gnomon: {failure}");
-            ExitCode::FAILURE
-        }
+        Err(failure) => failed(&failure),
     }
+}
+
+/// Says what ended a command.
+fn failed(failure: &Failure) -> ExitCode {
+    eprintln!("gnomon: {failure}");
+    ExitCode::FAILURE
 }

@@ -3,6 +3,7 @@
 use crate::{Failure, args::Serve, output::site_line};
 use gnomon_broker::{Broker, RawConfig, World};
 use gnomon_storage::RealDisk;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
     io::{IsTerminal, Write},
     process,
@@ -17,6 +18,7 @@ pub fn run(args: Serve) -> Result<(), Failure> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
     let file = args.config.as_deref().map(RawConfig::read).transpose()?.unwrap_or_default();
     let config = flags(args).over(file).check()?;
+    raise_open_files();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -37,6 +39,17 @@ pub fn run(args: Serve) -> Result<(), Failure> {
     })
 }
 
+/// Every segment and every connection is an open file, and the usual soft limit of 1,024 is none that a server is meant to live with.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(limit = ?limit.current, "cannot raise the number of files that may be open: {error}");
+    }
+}
+
 fn flags(args: Serve) -> RawConfig {
     RawConfig {
         data: args.data,
@@ -49,5 +62,19 @@ fn flags(args: Serve) -> RawConfig {
         producer_tag: args.producer_tag,
         write_caching: args.write_caching.then_some(true),
         ..RawConfig::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_files_may_be_open_as_the_system_allows() {
+        let before = getrlimit(Resource::Nofile);
+        let low = before.current.map_or(512, |now| now.min(512));
+        setrlimit(Resource::Nofile, Rlimit { current: Some(low), ..before }).expect("a soft limit may be lowered");
+        raise_open_files();
+        assert_eq!(getrlimit(Resource::Nofile).current, before.maximum);
     }
 }

@@ -218,6 +218,8 @@ pub struct SyncOffsets {
     pub complete: bool,
     /// Whether this is the link's last word on these topics, at failover (step g): the offsets are ours from now on and expire like any offset.
     pub last: bool,
+    /// Only say what would be.
+    pub validate_only: bool,
 }
 
 /// One partition's position at the source.

@@ -39,3 +39,6 @@ pub type Name = std::sync::Arc<str>;
 
 /// Strings in Kafka's record formats have a 16-bit length: longer ones are refused where they come in.
 pub const NAME_BYTES_MAX: usize = i16::MAX as usize;
+
+/// The most protocols that a member may offer: what all members can do is found by comparing each with each. Clients offer one to five.
+pub const PROTOCOLS_MAX: usize = 100;

@@ -3,7 +3,7 @@
 //! Invariants: nothing here or below changes `Durable` but `replay`; every parked reply is in some member of `Soft` and fails when we resign.
 
 use crate::{
-    Commit, Durable, Event, GroupError, GroupState, Join, NAME_BYTES_MAX, Name, Record, Reply, Soft,
+    Commit, Durable, Event, GroupError, GroupState, Join, NAME_BYTES_MAX, Name, PROTOCOLS_MAX, Record, Reply, Soft,
     classic::{Group, Turn},
     describe, offsets,
     soft::TimerKey,
@@ -164,6 +164,9 @@ fn admit(soft: &Soft, event: &Event) -> Result<(), GroupError> {
             not_empty(&request.group)?;
             if !(min_ms..=max_ms).contains(&request.session_timeout_ms) {
                 return Err(GroupError::InvalidSessionTimeout { asked_ms: request.session_timeout_ms, min_ms, max_ms });
+            }
+            if request.protocols.len() > PROTOCOLS_MAX {
+                return Err(GroupError::InconsistentProtocol { why: "more than 100 protocols are offered" });
             }
             let names = [
                 &request.group,

@@ -4,6 +4,7 @@
 
 use crate::{Committed, GroupError, GroupState, Name};
 use bytes::Bytes;
+use gnomon_protocol::ids::Offset;
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -241,6 +242,8 @@ pub struct SyncedPartition {
     pub partition: i32,
     /// What became of it.
     pub outcome: SyncOutcome,
+    /// Where the group stands on the partition after it; `None` if it has no position.
+    pub stands: Option<Offset>,
 }
 
 /// What became of a position from a link.

@@ -1,6 +1,7 @@
 //! What a failover would lose, as far as is known: what the command shows before it asks, and all that `--dry-run` does.
 //!
-//! Known means as of the last contact: what the source took later is unknown, and the text says so.
+//! Known means as of the last contact: what the source took later is unknown, and the text says so. Nothing is asked for here: what partitions and groups
+//! know comes in.
 
 use crate::{
     lag::{Lag, sum},
@@ -24,9 +25,15 @@ pub struct Loss {
     /// The topics asked for that need nothing or cannot be, with the reason.
     #[serde(default)]
     pub not_affected: Vec<NotAffected>,
-    /// Groups whose position here is behind their position at the source.
+    /// What is known of groups' positions at the source.
+    #[serde(default)]
+    pub groups_read: GroupsRead,
+    /// Groups that would go on from behind their position at the source.
     #[serde(default)]
     pub groups_behind: Vec<GroupBehind>,
+    /// Groups that the link syncs and whose position here cannot be told at the moment.
+    #[serde(default)]
+    pub groups_unknown: Vec<String>,
     /// Transactions that would be aborted on partitions here though the source ended them elsewhere.
     #[serde(default)]
     pub half_copied: Vec<HalfCopied>,
@@ -68,7 +75,20 @@ pub struct NotAffected {
     pub reason: String,
 }
 
-/// A group whose position here is behind.
+/// What is known of groups' positions at the source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupsRead {
+    /// The link syncs no groups.
+    #[default]
+    NotSynced,
+    /// They were not read since this site started: groups would go on from what was synced before.
+    NeverSinceStart,
+    /// They were read so many seconds ago.
+    SecondsAgo(f64),
+}
+
+/// A group that would go on from behind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupBehind {
     /// The group.
@@ -79,7 +99,7 @@ pub struct GroupBehind {
     pub partition: i32,
     /// Its position at the source, as last seen.
     pub source_offset: Offset,
-    /// Its position here; absent if it has none.
+    /// Where it would go on here; absent if it has no position.
     #[serde(default)]
     pub offset: Option<Offset>,
 }
@@ -104,18 +124,41 @@ pub struct EndedTransaction {
     pub partition: i32,
     /// Its producer.
     pub producer_id: i64,
+    /// The producer's epoch in the transaction that ended.
+    pub producer_epoch: i16,
+    /// The producer's epoch in the marker: higher where the end of a transaction raises it (KIP-890, fencing).
+    pub marker_epoch: i16,
     /// Timestamp of the marker.
     pub marker_timestamp_ms: i64,
 }
 
-/// Reckons what a failover would lose. `topics` names the ones asked for; `None` is all of the link.
-pub fn of(
-    status: &LinkStatus,
-    topics: Option<&[String]>,
-    ended: &[EndedTransaction],
-    groups_behind: Vec<GroupBehind>,
-    now_ms: i64,
-) -> Loss {
+impl EndedTransaction {
+    /// Whether it is the end of a transaction that is open elsewhere, or of a later one of the same producer. A producer has one at a time, and its epoch
+    /// never falls. A producer whose epoch no transaction raises is told by time: the marker is not older than the newest record that came of the open
+    /// one. That is two clocks compared, the producer's and the source's.
+    pub fn ends(&self, open: &OpenTransaction) -> bool {
+        if self.producer_id != open.producer_id || self.producer_epoch < open.producer_epoch {
+            return false;
+        }
+        let told_by_epoch = self.producer_epoch > open.producer_epoch || self.marker_epoch > self.producer_epoch;
+        told_by_epoch || open.last_timestamp_ms.is_some_and(|newest| self.marker_timestamp_ms >= newest)
+    }
+}
+
+/// What of groups goes into a [`Loss`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GroupsLoss {
+    /// See [`Loss::groups_read`].
+    pub read: GroupsRead,
+    /// See [`Loss::groups_behind`]; of topics that would not be failed over as well, they are left out.
+    pub behind: Vec<GroupBehind>,
+    /// See [`Loss::groups_unknown`].
+    pub unknown: Vec<String>,
+}
+
+/// Reckons what a failover would lose. `topics` names the ones asked for; `None` is all of the link. `ended`: the last end of a transaction of each
+/// producer on each partition of the link's topics, as the source said it.
+pub fn of(status: &LinkStatus, topics: Option<&[String]>, ended: &[EndedTransaction], groups: GroupsLoss, now_ms: i64) -> Loss {
     let asked = |name: &str| topics.is_none_or(|topics| topics.iter().any(|t| t == name));
     let mut loss = Loss {
         link: status.name.clone(),
@@ -123,7 +166,9 @@ pub fn of(
         last_contact_seconds: status.source.last_contact_ms.map(|at| now_ms.saturating_sub(at).max(0) as f64 / 1_000.0),
         topics: Vec::new(),
         not_affected: Vec::new(),
-        groups_behind,
+        groups_read: groups.read,
+        groups_behind: groups.behind,
+        groups_unknown: groups.unknown,
         half_copied: half_copied(status, &asked, ended),
     };
     for topic in status.topics.iter().filter(|t| asked(&t.name)) {
@@ -147,18 +192,13 @@ pub fn of(
     loss
 }
 
-/// A producer has one transaction at a time, so a marker that is not older than the first record of the open one ended the same transaction.
 fn half_copied(status: &LinkStatus, asked: &impl Fn(&str) -> bool, ended: &[EndedTransaction]) -> Vec<HalfCopied> {
     let mut found: Vec<HalfCopied> = Vec::new();
     for topic in status.topics.iter().filter(|t| asked(&t.name) && !t.state.is_ours()) {
         for partition in &topic.partitions {
             for open in &partition.open_transactions {
-                let Some(began) = open.first_timestamp_ms else { continue };
-                let mut ended_on: Vec<(String, i32)> = ended
-                    .iter()
-                    .filter(|e| e.producer_id == open.producer_id && e.marker_timestamp_ms >= began)
-                    .map(|e| (e.topic.clone(), e.partition))
-                    .collect();
+                let mut ended_on: Vec<(String, i32)> =
+                    ended.iter().filter(|e| e.ends(open)).map(|e| (e.topic.clone(), e.partition)).collect();
                 ended_on.sort_unstable();
                 ended_on.dedup();
                 if ended_on.is_empty() {

@@ -264,6 +264,10 @@ fn fault(there: &SourceTopic, here: &LocalTopic<'_>, source_topic_id: Option<Uui
             "the source topic was deleted and created again: its id was {known} and is {found}. Fail over to keep what is here, or delete the shadow and the link makes it anew"
         ));
     }
+    if source_topic_id.is_some() && source_topic_id == there.id {
+        // The same topic: partitions never go, so whoever names fewer, or older epochs, has not heard of the rest yet.
+        return None;
+    }
     if there.partitions.len() < here.epochs.len() {
         return Some(format!(
             "the source topic has {} partitions, the shadow {}: it was deleted and created again. Fail over to keep what is here, or delete the shadow and the link makes it anew",

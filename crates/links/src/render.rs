@@ -4,7 +4,7 @@
 
 use crate::{
     lag::Lag,
-    loss::Loss,
+    loss::{GroupsRead, Loss},
     status::{LinkStatus, PartitionStatus, TopicStatus},
 };
 
@@ -205,12 +205,34 @@ pub fn loss(loss: &Loss) -> String {
             places(&half.open_on)
         );
     }
+    out += &groups(loss);
+    for left in &loss.not_affected {
+        out += &format!("left as it is: {}: {}\n", left.topic, left.reason);
+    }
+    out
+}
+
+/// Which groups would go on from where they do not stand at the source.
+fn groups(loss: &Loss) -> String {
+    let mut out = match loss.groups_read {
+        GroupsRead::NotSynced => "groups: this link syncs none; they would go on from what they committed here\n".to_owned(),
+        GroupsRead::NeverSinceStart => {
+            "groups: their positions at the source were not read since this site started; they would go on from what was synced before\n"
+                .to_owned()
+        }
+        GroupsRead::SecondsAgo(ago) if loss.groups_behind.is_empty() => {
+            format!("groups: none behind its position at the source, as read {} ago\n", seconds(ago))
+        }
+        GroupsRead::SecondsAgo(ago) => {
+            format!("groups that would go on from behind their position at the source, as read {} ago:\n", seconds(ago))
+        }
+    };
     for g in &loss.groups_behind {
         let here = g.offset.map_or_else(|| "no position".to_owned(), |offset| offset.to_string());
         out += &format!("group {} on {}-{}: here {here}, at the source {}\n", g.group, g.topic, g.partition, g.source_offset);
     }
-    for left in &loss.not_affected {
-        out += &format!("left as it is: {}: {}\n", left.topic, left.reason);
+    if !loss.groups_unknown.is_empty() {
+        out += &format!("groups whose position here cannot be told now: {}\n", loss.groups_unknown.join(", "));
     }
     out
 }

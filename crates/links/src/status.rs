@@ -184,11 +184,13 @@ pub struct Counters {
 pub struct OpenTransaction {
     /// Its producer.
     pub producer_id: i64,
+    /// The producer's epoch in it.
+    pub producer_epoch: i16,
     /// Its first offset here.
     pub first_offset: Offset,
-    /// Timestamp of its first record, if known.
+    /// Timestamp of its newest record here, if known.
     #[serde(default)]
-    pub first_timestamp_ms: Option<i64>,
+    pub last_timestamp_ms: Option<i64>,
 }
 
 /// Records that the source had and the shadow will never get.

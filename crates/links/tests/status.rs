@@ -7,7 +7,7 @@ use gnomon_links::{
     LinkState, LinkStatus, PartitionStatus, Task, TaskState, TaskStatus, TopicState, TopicStatus,
     config::parse_link_file_plain,
     lag::Lag,
-    loss::{self, EndedTransaction, GroupBehind, Loss},
+    loss::{self, EndedTransaction, GroupBehind, GroupsLoss, GroupsRead, Loss},
     render,
     status::{GapEvent, OpenTransaction, TakenOver, TakenOverPartition, UnselectedTopic},
 };
@@ -77,7 +77,7 @@ fn troubled() -> LinkStatus {
     status.topics[0].partitions[1].error = Some("NOT_LEADER_OR_FOLLOWER".to_owned());
     status.topics[0].partitions[1].lag.as_mut().unwrap().records_stable = 2;
     status.topics[0].partitions[1].open_transactions =
-        vec![OpenTransaction { producer_id: 4_000, first_offset: 6, first_timestamp_ms: Some(NOW - 90_000) }];
+        vec![OpenTransaction { producer_id: 4_000, producer_epoch: 2, first_offset: 6, last_timestamp_ms: Some(NOW - 90_000) }];
     status.topics[0].source_missing = true;
     status.topics[0].gaps =
         vec![GapEvent { partition: 1, from: 100, to: 200, at_ms: NOW, reason: "retention at the source was faster".to_owned() }];
@@ -113,13 +113,20 @@ fn troubled() -> LinkStatus {
 }
 
 fn loss_of(status: &LinkStatus) -> Loss {
-    let ended = [
-        EndedTransaction { topic: "a_payments".into(), partition: 0, producer_id: 4_000, marker_timestamp_ms: NOW - 80_000 },
-        EndedTransaction { topic: "a_payments".into(), partition: 0, producer_id: 4_000, marker_timestamp_ms: NOW - 95_000 },
-        EndedTransaction { topic: "a_payments".into(), partition: 0, producer_id: 9, marker_timestamp_ms: NOW },
-    ];
+    let ended = [ended(2, 2, NOW - 80_000), ended(2, 2, NOW - 95_000), EndedTransaction { producer_id: 9, ..ended(2, 2, NOW) }];
     let behind = |topic: &str, offset| GroupBehind { group: "reports".into(), topic: topic.into(), partition: 0, source_offset: 9, offset };
-    loss::of(status, None, &ended, vec![behind("a_orders", Some(3)), behind("a_going", None), behind("a_ours", Some(1))], NOW)
+    let behind = vec![behind("a_orders", Some(3)), behind("a_going", None), behind("a_ours", Some(1))];
+    let groups = GroupsLoss { read: GroupsRead::SecondsAgo(75.5), behind, unknown: vec!["mute".into()] };
+    loss::of(status, None, &ended, groups, NOW)
+}
+
+/// The end of a transaction of producer 4000 on a_payments-0.
+fn ended(producer_epoch: i16, marker_epoch: i16, marker_timestamp_ms: i64) -> EndedTransaction {
+    EndedTransaction { topic: "a_payments".into(), partition: 0, producer_id: 4_000, producer_epoch, marker_epoch, marker_timestamp_ms }
+}
+
+fn groups(read: GroupsRead) -> GroupsLoss {
+    GroupsLoss { read, ..GroupsLoss::default() }
 }
 
 #[test]
@@ -131,8 +138,16 @@ fn texts() {
             "status fresh" => render::status(&fresh(), NOW),
             "status copying" => render::status(&copying(), NOW),
             "status troubled" => render::status(&troubled(), NOW),
-            "loss copying" => render::loss(&loss::of(&copying(), Some(&["a_orders".into(), "a_nope".into()]), &[], Vec::new(), NOW)),
-            "loss nothing" => render::loss(&loss::of(&copying(), Some(&["a_payments".into()]), &[], Vec::new(), NOW)),
+            "loss copying" => {
+                let topics = ["a_orders".into(), "a_nope".into()];
+                render::loss(&loss::of(&copying(), Some(&topics), &[], groups(GroupsRead::NeverSinceStart), NOW))
+            }
+            "loss nothing" => {
+                render::loss(&loss::of(&copying(), Some(&["a_payments".into()]), &[], groups(GroupsRead::SecondsAgo(0.4)), NOW))
+            }
+            "loss without groups" => {
+                render::loss(&loss::of(&copying(), Some(&["a_payments".into()]), &[], groups(GroupsRead::NotSynced), NOW))
+            }
             "loss troubled" => render::loss(&loss_of(&troubled())),
             other => panic!("{other} is not shown"),
         }
@@ -144,8 +159,21 @@ fn a_transaction_is_cut_in_half_only_by_its_own_marker() {
     let loss = loss_of(&troubled());
     assert_eq!(loss.half_copied.len(), 1);
     assert_eq!(loss.half_copied[0].ended_on, [("a_payments".to_owned(), 0)]);
-    let old = [EndedTransaction { topic: "a_payments".into(), partition: 0, producer_id: 4_000, marker_timestamp_ms: NOW - 95_000 }];
-    assert!(loss::of(&troubled(), None, &old, Vec::new(), NOW).half_copied.is_empty(), "the marker of its previous transaction");
+    // the transaction's epoch, the marker's, its age in ms: is it the end of the one that is open in epoch 2 and wrote 90 s ago?
+    let rows = [
+        (2, 2, 80_000, true),
+        (2, 2, 90_000, true),
+        (2, 2, 90_001, false),
+        (1, 1, 0, false),
+        (1, 2, 0, false),
+        (2, 3, 95_000, true),
+        (3, 3, 95_000, true),
+    ];
+    for (epoch, marker_epoch, age_ms, expected) in rows {
+        let ended = [ended(epoch, marker_epoch, NOW - age_ms)];
+        let loss = loss::of(&troubled(), None, &ended, GroupsLoss::default(), NOW);
+        assert_eq!(!loss.half_copied.is_empty(), expected, "{ended:?}");
+    }
     assert!(loss.groups_behind.iter().all(|g| g.topic != "a_ours"), "a topic that is ours loses nothing");
 }
 

@@ -1,20 +1,19 @@
 //! Waiting for the disk, one flush pass, checkpoints, and the end of a partition.
 //!
 //! Invariants: no lock is held while the disk works; a failed sync is never tried again (the kernel has dropped the pages): the partition is
-//! closed to writing and everyone who waits is told. A checkpoint names a snapshot only after everything below the snapshot, and the snapshot
+//! closed to writing and everyone who waits is told (`reopen.rs` is the way back). A checkpoint names a snapshot only after everything below the snapshot, and the snapshot
 //! itself, are durable.
 
 use crate::{
     acks::{Acks, Lost},
     error::CloseError,
-    flusher::{Flushable, Turn},
+    flusher::{Flushable, Pass, Turn},
     handle::Handle,
     producer_snapshot,
-    state::{Closed, Inner, Writer},
+    state::{Cause, Closed, Inner, Writer},
 };
 use gnomon_protocol::ids::Offset;
 use gnomon_storage::{CheckpointExtra, FlushPoint, Log, LogError};
-use std::sync::Arc;
 
 impl Handle {
     /// Resolves once everything below `offset` is as durable as this topic promises: the high watermark has reached it. At once if it has.
@@ -46,7 +45,7 @@ impl Handle {
         self.0.writer.lock().log.as_ref().is_some_and(Log::checkpoint_due)
     }
 
-    /// Writes a checkpoint and the producer snapshot it names, if anything changed since the last one. Blocking.
+    /// Writes a checkpoint and the producer snapshot it names, if anything changed since the last one, or index files had to be rebuilt. Blocking.
     pub fn checkpoint(&self) -> Result<(), CloseError> {
         self.0.checkpoint()
     }
@@ -59,7 +58,7 @@ impl Handle {
         const WHY: &str = "the site stops";
         let earlier = {
             let _writer = self.0.writer.lock();
-            let stop = Closed { why: WHY.into(), readable: true };
+            let stop = Closed { why: WHY.into(), readable: true, cause: Cause::End };
             self.0.update(|view| view.closed.replace(stop))
         };
         let finished = match earlier {
@@ -69,14 +68,13 @@ impl Handle {
                 None => Err(CloseError::NoRuntime),
             },
         };
-        let why: Arc<str> = WHY.into();
-        self.0.close(Closed { why: why.clone(), readable: false }, &Lost::Closed { why });
+        self.0.end(WHY);
         finished
     }
 
     /// Ends the partition and removes its files. Blocking.
     pub fn delete(&self) -> Result<(), CloseError> {
-        self.0.close(Closed { why: "deleted".into(), readable: false }, &Lost::Deleted);
+        self.0.close(Closed { why: "deleted".into(), readable: false, cause: Cause::End }, &Lost::Deleted);
         let mut writer = self.0.writer.lock();
         self.0.update(|view| view.reader = None);
         writer.generation += 1;
@@ -90,9 +88,19 @@ impl Handle {
 }
 
 impl Flushable for Inner {
-    fn flush_pass(&self) {
-        // Failures were logged and told to everyone who waits where they happened.
-        if self.flush_now().is_err() {
+    fn begin_pass(&self) -> Option<Pass> {
+        let writer = self.writer.lock();
+        match &writer.log {
+            Some(log) if log.closed().is_none() && log.flushed() < log.end() => {
+                Some(Pass { generation: writer.generation, point: log.flush_point() })
+            }
+            Some(_) | None => None,
+        }
+    }
+
+    fn end_pass(&self, pass: Pass, synced: Result<(), LogError>) {
+        // Failures are logged and told to everyone who waits where they are found.
+        if self.synced(pass.generation, &pass.point, synced).is_err() {
             return;
         }
         let due = self.writer.lock().log.as_ref().is_some_and(Log::checkpoint_due);
@@ -109,21 +117,18 @@ impl Flushable for Inner {
 impl Inner {
     /// Makes everything appended so far durable.
     fn flush_now(&self) -> Result<(), LogError> {
-        let point = {
-            let writer = self.writer.lock();
-            match &writer.log {
-                Some(log) if log.closed().is_none() && log.flushed() < log.end() => Some((writer.generation, log.flush_point())),
-                Some(_) | None => None,
-            }
-        };
-        match point {
-            Some((generation, point)) => self.sync(generation, &point),
+        match self.begin_pass() {
+            Some(Pass { generation, point }) => self.sync(generation, &point),
             None => Ok(()),
         }
     }
 
     fn sync(&self, generation: u64, point: &FlushPoint) -> Result<(), LogError> {
-        let synced = point.sync();
+        self.synced(generation, point, point.sync())
+    }
+
+    /// Takes note of what became of a point, and tells it to everyone who waits.
+    fn synced(&self, generation: u64, point: &FlushPoint, synced: Result<(), LogError>) -> Result<(), LogError> {
         let mut writer = self.writer.lock();
         if writer.generation != generation {
             return Ok(());
@@ -132,23 +137,29 @@ impl Inner {
             Ok(()) => {
                 if let Some(log) = &mut writer.log {
                     let flushed = log.flushed_to(point);
-                    self.update(|view| view.line.flushed(flushed));
+                    // A log that was closed meanwhile promises nothing more, until it is opened again.
+                    if log.closed().is_none() {
+                        self.update(|view| view.line.flushed(flushed));
+                    }
                 }
                 Ok(())
             }
             Err(failure) => {
-                self.fail_writing(&mut writer, &failure);
+                self.failed(&mut writer, &failure);
                 Err(failure)
             }
         }
     }
 
     pub(crate) fn checkpoint(&self) -> Result<(), CloseError> {
+        if self.view.read().closed.as_ref().is_some_and(|closed| closed.cause == Cause::Disk) {
+            return Ok(());
+        }
         let _one_at_a_time = self.checkpointing.lock();
         let (generation, point, snapshot, at) = {
             let mut writer = self.writer.lock();
             let Writer { log: Some(log), generation, changed, .. } = &mut *writer else { return Ok(()) };
-            if !*changed || log.closed().is_some() {
+            if !(*changed || log.has_rebuilt()) || log.closed().is_some() {
                 return Ok(());
             }
             *changed = false;

@@ -16,13 +16,10 @@ pub enum EpochEnd {
         /// The first offset that is not its own.
         end: Offset,
     },
-    /// A shadow's newest copied epoch: the source may hold more of it than we do, so `end` is a lower bound. A position beyond it is not
-    /// here yet.
+    /// A shadow's newest copied epoch: the source may hold more of it than we do, and where it ends has not been heard.
     Open {
         /// That epoch.
         epoch: BatchEpoch,
-        /// Our log end.
-        end: Offset,
     },
     /// On a shadow: newer than everything copied. Not here yet (OFFSET_NOT_AVAILABLE), not truncated.
     NotYet,
@@ -31,10 +28,12 @@ pub enum EpochEnd {
 }
 
 impl EpochEnd {
-    /// The pair as the wire has it, `(-1, -1)` if there is none.
+    /// The pair as the wire has it, `(-1, -1)` if there is none. An open end is the greatest there is, so that it throws no reader back: the
+    /// question names no position, and a fetch at one that is not here is judged by itself.
     pub fn pair(self) -> (BatchEpoch, Offset) {
         match self {
-            EpochEnd::Known { epoch, end } | EpochEnd::Open { epoch, end } => (epoch, end),
+            EpochEnd::Known { epoch, end } => (epoch, end),
+            EpochEnd::Open { epoch } => (epoch, Offset::MAX),
             EpochEnd::NotYet | EpochEnd::Unknown => (BatchEpoch::NONE, -1),
         }
     }
@@ -120,7 +119,7 @@ impl EpochHistory {
         }
         if requested == newest {
             return match awaits_source {
-                true => EpochEnd::Open { epoch: requested, end },
+                true => EpochEnd::Open { epoch: requested },
                 false => EpochEnd::Known { epoch: requested, end },
             };
         }
@@ -165,7 +164,7 @@ mod tests {
     fn after_a_failover_an_epoch_that_never_came_is_answered_with_the_cut() {
         let mut epochs = history(&[(1, 0), (3, 10)]);
         assert_eq!(epochs.end_for(BatchEpoch(5), 20, true), EpochEnd::NotYet);
-        assert_eq!(epochs.end_for(BatchEpoch(3), 20, true), EpochEnd::Open { epoch: BatchEpoch(3), end: 20 });
+        assert_eq!(epochs.end_for(BatchEpoch(3), 20, true), EpochEnd::Open { epoch: BatchEpoch(3) });
         epochs.lead(BatchEpoch(65_536), 20);
         assert_eq!(epochs.end_for(BatchEpoch(5), 20, true), EpochEnd::NotYet, "until the failover is complete");
         assert_eq!(epochs.end_for(BatchEpoch(5), 20, false), known(3, 20));

@@ -9,7 +9,7 @@ use gnomon_protocol::{
     batch::BatchError,
     ids::{BatchEpoch, LeaderEpoch, Offset, ProducerId},
 };
-use gnomon_storage::{LogError, ReadError as LogReadError};
+use gnomon_storage::LogError;
 use std::{io, sync::Arc};
 use thiserror::Error;
 
@@ -27,7 +27,21 @@ pub enum OpenError {
     Replay(#[source] io::Error),
 }
 
-/// A batch was not appended. Nothing changed, except after [`AppendError::Closed`] and [`AppendError::Storage`].
+/// A partition that a disk error closed cannot be opened again, now.
+#[derive(Debug, Error)]
+pub enum ReopenError {
+    /// It is open, or closed for good.
+    #[error("the partition was not closed by a disk error")]
+    NotFailed,
+    /// Offsets that were handed out under this epoch may have been taken back: it must be raised first.
+    #[error("epoch {} is not above epoch {}, under which offsets were handed out that may be gone", own.0, used.0)]
+    EpochUsed { own: BatchEpoch, used: BatchEpoch },
+    /// The disk does not work yet.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+/// A batch was not appended. Nothing changed, but that [`AppendError::Storage`] may have closed the partition.
 #[derive(Debug, Error)]
 pub enum AppendError {
     /// The role does not admit this writer.
@@ -66,12 +80,12 @@ pub enum AppendError {
     /// The partition takes no more writes: an earlier disk error, a stop, or it was deleted.
     #[error("the partition is closed: {why}")]
     Closed { why: Arc<str> },
-    /// Writing failed; the partition is closed to writing from now on.
+    /// Writing failed: the disk was full, or the partition is closed to writing from now on.
     #[error("writing failed: {0}")]
     Storage(#[source] LogError),
 }
 
-/// A copied batch was not appended; none of its call was.
+/// A copied batch was not appended; none of its call was, save after [`AppendAtError::Storage`].
 #[derive(Debug, Error)]
 pub enum AppendAtError {
     /// The link no longer owns the partition.
@@ -95,7 +109,7 @@ pub enum AppendAtError {
     /// The partition takes no more writes.
     #[error("the partition is closed: {why}")]
     Closed { why: Arc<str> },
-    /// Writing failed; the partition is closed to writing from now on.
+    /// Writing failed: the disk was full, or the partition is closed to writing from now on.
     #[error("writing failed: {0}")]
     Storage(#[source] LogError),
 }
@@ -112,7 +126,7 @@ pub enum FollowError {
     /// The partition takes no more writes.
     #[error("the partition is closed: {why}")]
     Closed { why: Arc<str> },
-    /// Writing failed; the partition is closed to writing from now on.
+    /// Writing failed: the disk was full, or the partition is closed to writing from now on.
     #[error("writing failed: {0}")]
     Storage(#[source] LogError),
 }
@@ -183,13 +197,4 @@ pub enum CloseError {
     /// The producer snapshot or the folder.
     #[error("the partition's folder: {0}")]
     Io(#[from] io::Error),
-}
-
-/// From a reader of the log, seen with the partition's offsets.
-pub(crate) fn read_error(error: LogReadError, offsets: Offsets) -> ReadError {
-    match error {
-        LogReadError::BelowStart { .. } | LogReadError::AboveEnd { .. } => ReadError::OutOfRange { offsets },
-        LogReadError::Damaged { from, to } => ReadError::Damaged { from, to },
-        LogReadError::Io(error) => ReadError::Io(error),
-    }
 }

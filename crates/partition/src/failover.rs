@@ -41,13 +41,15 @@ impl Handle {
         if writer.log.is_none() && start > 0 {
             let made = self.0.log(&mut writer, start).map(|_| ());
             if let Err(failure) = made {
-                self.0.fail_writing(&mut writer, &failure);
+                self.0.failed(&mut writer, &failure);
                 return Err(AppendError::Storage(failure));
             }
         }
         self.0.update(|view| {
             let failing_over = matches!(view.role.writers, Writers::FailingOver);
-            view.role = Role { replica: Replica::Leader(epoch), writers: view.role.writers.clone() };
+            // A restart, or a disk error, may have raised it since it was chosen.
+            let raised = epoch.max(view.role.epoch());
+            view.role = Role { replica: Replica::Leader(raised), writers: view.role.writers.clone() };
             view.ledger.epochs.lead(own, at);
             if failing_over && at > view.settings.copied_to {
                 view.settings = Arc::new(Settings { copied_to: at, ..(*view.settings).clone() });

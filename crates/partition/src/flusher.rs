@@ -1,11 +1,12 @@
 //! Group commit: one flusher for all partitions that wrote something, and the one seam for blocking work.
 //!
 //! A partition queues itself at its first append after a flush began; one pass covers whatever was appended by then, however many replies wait
-//! for it. Partitions flush beside each other on a few threads, one partition never twice at once. What somebody waits for goes at once; the
-//! rest may wait a moment ([`LINGER`]) for company.
+//! for it. Partitions flush beside each other on a few threads, one partition never twice at once; where many are due, one thread takes them all and
+//! syncs the file system once ([`TOGETHER_MIN`]). What somebody waits for goes at once; the rest may wait a moment ([`LINGER`]) for company.
 //!
-//! Invariant: no lock of a partition or of the queue is held while the disk works. What a pass does is `handle.rs`'s.
+//! Invariant: no lock of a partition or of the queue is held while the disk works. What a pass means is `durable.rs`'s.
 
+use gnomon_storage::{FileSystem, FlushPoint, LogError};
 use parking_lot::{Condvar, Mutex};
 use std::{
     collections::VecDeque,
@@ -21,6 +22,10 @@ use tokio::sync::Notify;
 
 /// How long a write that nobody waits for may stay unflushed for company's sake.
 const LINGER: Duration = Duration::from_millis(5);
+
+/// With so many partitions due, one sync of the file system is cheaper than one of each file on several threads (64 files: 2.7 ms and 7.3 ms, 1,000
+/// files: 36 ms and 120 ms), even though it syncs what others have written there, too.
+const TOGETHER_MIN: usize = 16;
 
 /// Most threads that a pool flushes with.
 pub const THREADS_MAX: usize = 8;
@@ -40,12 +45,22 @@ pub enum Blocking {
     },
 }
 
-/// What the flusher flushes.
+/// What the flusher flushes. Failures are the partition's own matter.
 pub(crate) trait Flushable: Send + Sync {
-    /// Makes everything appended so far durable and says so to those who wait. Failures are the partition's own matter.
-    fn flush_pass(&self);
+    /// Begins a pass: what is to be synced so that everything appended so far is durable; `None` if that is nothing.
+    fn begin_pass(&self) -> Option<Pass>;
+    /// Ends a pass: says to those who wait what became of it.
+    fn end_pass(&self, pass: Pass, synced: Result<(), LogError>);
     /// Where it stands with the flusher.
     fn turn(&self) -> &Turn;
+}
+
+/// One partition's part of a cycle.
+pub(crate) struct Pass {
+    /// Which log of the partition it is.
+    pub(crate) generation: u64,
+    /// What is to be synced.
+    pub(crate) point: FlushPoint,
 }
 
 /// A partition's place in the queue: it stands there at most once, and is worked on by one thread at most.
@@ -92,6 +107,8 @@ struct Owner {
 }
 
 struct Shared {
+    /// Where every partition lies; `None`: each file is synced by itself.
+    file_system: Option<Arc<dyn FileSystem>>,
     queue: Mutex<Queue>,
     ready: Condvar,
     /// The same as `ready`, for the task that flushes inline.
@@ -107,12 +124,21 @@ struct Queue {
 }
 
 impl Flusher {
-    /// Starts it. Fails if the system gives no threads.
+    /// Starts it for partitions that lie anywhere: each file is synced by itself. Fails if the system gives no threads.
     ///
     /// # Panics
     /// With [`Blocking::Inline`] outside of a tokio runtime.
     pub fn start(blocking: Blocking) -> io::Result<Flusher> {
-        let shared = Arc::new(Shared { queue: Mutex::default(), ready: Condvar::new(), ready_inline: Notify::new() });
+        Flusher::start_with(blocking, None)
+    }
+
+    /// As [`Flusher::start`], for partitions in one file system, opened before any of them was written.
+    pub fn over(file_system: Arc<dyn FileSystem>, blocking: Blocking) -> io::Result<Flusher> {
+        Flusher::start_with(blocking, Some(file_system))
+    }
+
+    fn start_with(blocking: Blocking, file_system: Option<Arc<dyn FileSystem>>) -> io::Result<Flusher> {
+        let shared = Arc::new(Shared { file_system, queue: Mutex::default(), ready: Condvar::new(), ready_inline: Notify::new() });
         match blocking {
             Blocking::Pool { threads } => {
                 for number in 0..threads.clamp(1, THREADS_MAX) {
@@ -169,22 +195,35 @@ impl Drop for Owner {
 
 /// What the loop found in the queue.
 enum Next {
-    Flush(Weak<dyn Flushable>),
+    Flush(Vec<Weak<dyn Flushable>>),
     /// There is work that may wait a moment.
     Linger,
     Sleep,
     Stop,
 }
 
+/// On a flushing thread: what it had begun would stay unfinished, and whoever waits for it would wait for ever. A restart recovers.
+struct EndsTheProcess;
+
+impl Drop for EndsTheProcess {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("a thread that makes records durable panicked: the process ends, a restart recovers");
+            std::process::abort();
+        }
+    }
+}
+
 impl Shared {
     /// The threads' loop.
     fn work(&self) {
+        let _ends_the_process = EndsTheProcess;
         let mut queue = self.queue.lock();
         loop {
-            match queue.next() {
-                Next::Flush(partition) => {
+            match queue.next(self.file_system.is_some()) {
+                Next::Flush(due) => {
                     drop(queue);
-                    self.pass(&partition);
+                    self.cycle(&due);
                     queue = self.queue.lock();
                 }
                 Next::Linger => {
@@ -201,13 +240,13 @@ impl Shared {
     /// The same as a task, for simulations.
     async fn work_inline(&self, flush: Duration) {
         loop {
-            let next = self.queue.lock().next();
+            let next = self.queue.lock().next(self.file_system.is_some());
             match next {
-                Next::Flush(partition) => {
+                Next::Flush(due) => {
                     if !flush.is_zero() {
                         tokio::time::sleep(flush).await;
                     }
-                    self.pass(&partition);
+                    self.cycle(&due);
                     tokio::task::yield_now().await;
                 }
                 Next::Linger => {
@@ -221,24 +260,38 @@ impl Shared {
         }
     }
 
-    fn pass(&self, partition: &Weak<dyn Flushable>) {
-        let Some(partition) = partition.upgrade() else { return };
-        partition.turn().begin();
-        partition.flush_pass();
-        if partition.turn().end() {
-            // Whoever asked meanwhile has had the length of a flush for company already.
-            let mut queue = self.queue.lock();
-            queue.due.push_back(Arc::downgrade(&partition));
-            queue.urgent = true;
-            drop(queue);
-            self.ready.notify_one();
-            self.ready_inline.notify_one();
+    /// One partition, or many that are synced together.
+    fn cycle(&self, due: &[Weak<dyn Flushable>]) {
+        let due: Vec<Arc<dyn Flushable>> = due.iter().filter_map(Weak::upgrade).collect();
+        let mut passes = Vec::with_capacity(due.len());
+        for partition in &due {
+            partition.turn().begin();
+            passes.extend(partition.begin_pass().map(|pass| (partition, pass)));
+        }
+        let points: Vec<&FlushPoint> = passes.iter().map(|(_, pass)| &pass.point).collect();
+        let synced = match &self.file_system {
+            Some(file_system) if points.len() >= TOGETHER_MIN => FlushPoint::sync_together(&points, &**file_system),
+            Some(_) | None => points.iter().map(|point| point.sync()).collect(),
+        };
+        for ((partition, pass), synced) in passes.into_iter().zip(synced) {
+            partition.end_pass(pass, synced);
+        }
+        for partition in &due {
+            if partition.turn().end() {
+                // Whoever asked meanwhile has had the length of a flush for company already.
+                let mut queue = self.queue.lock();
+                queue.due.push_back(Arc::downgrade(partition));
+                queue.urgent = true;
+                drop(queue);
+                self.ready.notify_one();
+                self.ready_inline.notify_one();
+            }
         }
     }
 }
 
 impl Queue {
-    fn next(&mut self) -> Next {
+    fn next(&mut self, together: bool) -> Next {
         if self.stopped {
             return Next::Stop;
         }
@@ -249,7 +302,8 @@ impl Queue {
         if !self.urgent {
             return Next::Linger;
         }
-        self.due.pop_front().map_or(Next::Sleep, Next::Flush)
+        let count = if together && self.due.len() >= TOGETHER_MIN { self.due.len() } else { 1 };
+        Next::Flush(self.due.drain(..count).collect())
     }
 }
 
@@ -269,14 +323,18 @@ mod tests {
     }
 
     impl Flushable for Slow {
-        fn flush_pass(&self) {
+        /// All there is to do is done here: nothing is left to sync.
+        fn begin_pass(&self) -> Option<Pass> {
             assert_eq!(self.inside.fetch_add(1, Ordering::SeqCst), 0, "one pass at a time");
             let wanted = self.wanted.load(Ordering::SeqCst);
             thread::sleep(Duration::from_millis(2));
             self.covered.store(wanted, Ordering::SeqCst);
             self.passes.fetch_add(1, Ordering::SeqCst);
             self.inside.fetch_sub(1, Ordering::SeqCst);
+            None
         }
+
+        fn end_pass(&self, _: Pass, _: Result<(), LogError>) {}
 
         fn turn(&self) -> &Turn {
             &self.turn

@@ -12,10 +12,34 @@ use crate::{
     state::{Closed, Writer},
 };
 use gnomon_protocol::ids::Offset;
-use gnomon_storage::LogError;
 use parking_lot::MutexGuard;
 
 impl Handle {
+    /// The copy begins at `start`, and that is kept on the disk: a copy that begins at its source's end must not begin at a later one because it is
+    /// begun again before anything came. A start below ours changes nothing. Returns our start.
+    ///
+    /// # Errors
+    /// As [`Handle::follow_source_start`].
+    pub fn begin_copy_at(&self, fence: Fence, start: Offset) -> Result<Offset, FollowError> {
+        let start = self.follow_source_start(fence, start)?;
+        let mut writer = self.admitted(fence)?;
+        self.make_log(&mut writer, start)?;
+        Ok(start)
+    }
+
+    fn make_log(&self, writer: &mut Writer, start: Offset) -> Result<(), FollowError> {
+        let made = self.0.log(writer, start).map(drop);
+        made.map_err(|failure| {
+            self.0.failed(writer, &failure);
+            FollowError::Storage(failure)
+        })
+    }
+
+    /// Whether it is on the disk where the log begins.
+    pub fn has_begun(&self) -> bool {
+        self.0.view.read().reader.is_some()
+    }
+
     /// The source's log starts at `start` now: so does ours, also inside a batch. A start below ours changes nothing. Returns our start.
     /// On a partition that never held a batch this is where the copy begins.
     ///
@@ -36,8 +60,12 @@ impl Handle {
             return Ok(offsets.log_start);
         }
         if never_written {
-            self.closing(&mut writer, |handle, writer| handle.0.forget_log(writer))?;
+            let kept = writer.log.is_some();
+            self.0.forget_log(&mut writer).map_err(FollowError::Storage)?;
             self.0.update(|view| view.line.trimmed(start));
+            if kept {
+                self.make_log(&mut writer, start)?;
+            }
         } else if start > offsets.end {
             return Err(FollowError::Gap { end: offsets.end, source_start: start });
         } else {
@@ -54,12 +82,15 @@ impl Handle {
             return Ok(offsets.end);
         }
         // What was appended before must not be less durable than the end behind it.
-        self.closing(&mut writer, |handle, writer| {
-            let log = handle.0.log(writer, offsets.log_start)?;
+        let advanced = self.0.log(&mut writer, offsets.log_start).and_then(|log| {
             let point = log.flush_point();
             point.sync()?;
             log.flushed_to(&point);
             log.advance_end(to)
+        });
+        advanced.map_err(|failure| {
+            self.0.failed(&mut writer, &failure);
+            FollowError::Storage(failure)
         })?;
         writer.changed = true;
         self.0.update(|view| {
@@ -72,7 +103,7 @@ impl Handle {
     /// Drops everything we have and begins anew at `start`: the `continue` policy after a gap. The files are gone when this returns.
     pub fn restart_at(&self, fence: Fence, start: Offset) -> Result<(), FollowError> {
         let mut writer = self.admitted(fence)?;
-        self.closing(&mut writer, |handle, writer| handle.0.forget_log(writer))?;
+        self.0.forget_log(&mut writer).map_err(FollowError::Storage)?;
         writer.snapshot_at = -1;
         self.0.update(|view| {
             view.ledger = Ledger::default();
@@ -90,14 +121,6 @@ impl Handle {
             Some(Closed { why, .. }) => Err(FollowError::Closed { why: why.clone() }),
             None => Ok(writer),
         }
-    }
-
-    /// Does it; a failure closes the partition to writing.
-    fn closing(&self, writer: &mut Writer, work: impl FnOnce(&Handle, &mut Writer) -> Result<(), LogError>) -> Result<(), FollowError> {
-        work(self, writer).map_err(|failure| {
-            self.0.fail_writing(writer, &failure);
-            FollowError::Storage(failure)
-        })
     }
 }
 

@@ -1,22 +1,24 @@
 //! One partition: append, copy, role, and what others ask about it. The other halves of [`Handle`] are beside it: `reader.rs` reads,
-//! `durable.rs` waits, flushes and closes, `follow.rs` follows a source, `failover.rs` takes over from one, `trim.rs` moves the log start.
+//! `durable.rs` waits, flushes and closes, `follow.rs` follows a source, `ahead.rs` tells readers of a shadow where they stand, `failover.rs` takes over from
+//! a source, `trim.rs` moves the log start.
 //!
 //! Invariants:
 //! - an append, copied or ours, and a change of role decide under one lock (`state.rs`): after [`Handle::set_role`] returned its cut, no batch
 //!   of the former writers is appended.
-//! - state changes after the bytes were handed to the kernel, never before; a failed write closes the partition to writing.
-//! - nothing is on the disk before the first write.
+//! - state changes after the bytes were handed to the kernel, never before; a failed write closes the partition to writing, unless the log is as it
+//!   was (a full disk): then it is refused and no more.
+//! - nothing is on the disk before the first write, save where a copy begins (`begin_copy_at`).
 
 use crate::{
     admit::{self, Admitted, Place},
     admit_at::{CopiedEnd, SourceBounds},
-    epochs::EpochEnd,
+    asked::Asked,
     error::{AppendAtError, AppendError, EpochMismatch, OpenError},
     flusher::Turn,
     ledger::{Ledger, OpenTxn},
     offsets::{Offsets, Watermarks},
-    producer::Producer,
-    rebuild,
+    producer::{LastMarker, Producer},
+    rebuild::{self, LogFrom},
     role::{Fence, Origin, Role},
     settings::{Env, PartitionId, Settings, TimestampType},
     state::{Closed, Inner, View, Writer},
@@ -26,9 +28,10 @@ use gnomon_protocol::{
     batch::{BatchHeader, BatchView, Marker, PlacedBatch},
     ids::{BatchEpoch, LeaderEpoch, Offset, ProducerId},
 };
-use gnomon_storage::{Log, LogError};
+use gnomon_storage::{Health, Log, LogError};
 use parking_lot::{Mutex, RwLock};
 use std::{path::PathBuf, sync::Arc};
+use tracing::info;
 
 /// One partition. Cheap to clone; all clones are the same partition. Dropping the last one without [`Handle::close`] is for its files what the
 /// death of the process is.
@@ -69,12 +72,24 @@ pub struct Cut {
 impl Handle {
     /// Opens a partition: reads back what its files say if there are any, makes none if not. Blocking, for long after a crash.
     pub fn open(env: &Env, dir: PathBuf, id: PartitionId, role: Role, settings: Settings) -> Result<Handle, OpenError> {
-        let mut writer = Writer { log: None, generation: 0, snapshot_at: -1, changed: false };
+        Handle::open_from(env, dir, id, role, settings, LogFrom::Disk)
+    }
+
+    pub(crate) fn open_from(
+        env: &Env,
+        dir: PathBuf,
+        id: PartitionId,
+        role: Role,
+        settings: Settings,
+        from: LogFrom<'_>,
+    ) -> Result<Handle, OpenError> {
+        let mut writer = Writer { log: None, generation: 0, snapshot_at: -1, changed: false, refused: false };
         let mut line = Watermarks::new(0, 0, 0, settings.write_caching);
         let mut ledger = Ledger::default();
         let mut reader = None;
-        if Log::exists(&*env.disk, &dir).map_err(OpenError::Look)? {
-            let opened = rebuild::open(env, &dir, id, &settings)?;
+        // One that failed is there, or it cannot be opened again.
+        if matches!(from, LogFrom::Failed(_)) || Log::exists(&*env.disk, &dir).map_err(OpenError::Look)? {
+            let opened = rebuild::open(env, &dir, id, &settings, from)?;
             line = Watermarks::new(opened.log.start(), opened.log.end(), opened.log.flushed(), settings.write_caching);
             reader = Some(opened.log.reader());
             writer.snapshot_at = opened.snapshot_at;
@@ -82,7 +97,7 @@ impl Handle {
             ledger = opened.ledger;
             writer.log = Some(opened.log);
         }
-        let mut view = View { line, ledger, role, settings: Arc::new(settings), reader, closed: None };
+        let mut view = View { line, ledger, role, settings: Arc::new(settings), reader, closed: None, asked: Asked::default() };
         view.take_up_role();
         let reached = view.offsets().high_watermark;
         view.ledger.txns.reached(reached);
@@ -154,8 +169,8 @@ impl Handle {
         }
     }
 
-    /// Appends batches of a link at the offsets they have at their source: all of them or none. `known`: the source's bounds as the same
-    /// response named them.
+    /// Appends batches of a link at the offsets they have at their source: all of them, or none if one is not admitted. After a disk error the first
+    /// of them may be in: our end tells. `known`: the source's bounds as the same response named them.
     pub fn append_at(&self, fence: Fence, batches: Vec<BatchView>, known: SourceBounds) -> Result<CopiedTo, AppendAtError> {
         let mut writer = self.0.writer.lock();
         let (mut place, log_start) = {
@@ -198,17 +213,13 @@ impl Handle {
     /// The first batch of a copy may begin anywhere: an empty log that was made for another offset makes room.
     fn begin_copy(&self, writer: &mut Writer, first: Offset, log_start: Offset) -> Result<(), LogError> {
         if writer.log.as_ref().is_some_and(|log| log.end() != first.min(log_start)) {
-            let forgotten = self.0.forget_log(writer);
-            if let Err(failure) = forgotten {
-                self.0.fail_writing(writer, &failure);
-                return Err(failure);
-            }
+            self.0.forget_log(writer)?;
         }
         self.0.update(|view| view.line.trimmed(log_start));
         Ok(())
     }
 
-    /// Hands batches to the kernel, and then changes what they change.
+    /// Hands batches to the kernel, and then changes what those that it took change.
     fn write(
         &self,
         writer: &mut Writer,
@@ -218,18 +229,21 @@ impl Handle {
     ) -> Result<(), LogError> {
         let first = batches.first().map_or(0, |batch| batch.base_offset()).min(self.offsets().log_start);
         let written = self.0.log(writer, first).and_then(|log| log.append(batches));
-        if let Err(failure) = written {
-            self.0.fail_writing(writer, &failure);
-            return Err(failure);
-        }
-        writer.changed = true;
+        let end = writer.log.as_ref().map_or(first, Log::end);
+        let taken = changes.partition_point(|(header, _)| header.next_offset() <= end);
+        writer.changed |= taken > 0;
         self.0.update(|view| {
-            for (header, marker) in changes {
+            for (header, marker) in &changes[..taken] {
                 view.ledger.apply(header, *marker, now_ms);
                 view.line.appended(header.next_offset());
             }
         });
-        Ok(())
+        match &written {
+            Ok(()) if std::mem::take(&mut writer.refused) => info!(partition = %self.0.id, "the disk takes writes again"),
+            Ok(()) => {}
+            Err(failure) => self.0.failed(writer, failure),
+        }
+        written
     }
 
     /// After a write, outside of the lock: who takes care of the disk.
@@ -268,6 +282,11 @@ impl Handle {
     /// Bytes on the disk.
     pub fn size_bytes(&self) -> u64 {
         self.0.writer.lock().log.as_ref().map_or(0, |log| log.size_bytes())
+    }
+
+    /// What is known to be wrong with the files.
+    pub fn health(&self) -> Health {
+        self.0.view.read().reader.clone().map_or_else(Health::default, |reader| reader.health())
     }
 
     /// Takes up a role. Returns the cut: nothing of the former writers is appended from here on. Replies that wait are lost unless the same
@@ -334,12 +353,6 @@ impl Handle {
         }
     }
 
-    /// Where an epoch ended (OffsetForLeaderEpoch).
-    pub fn end_for_epoch(&self, requested: BatchEpoch) -> EpochEnd {
-        let view = self.0.view.read();
-        view.ledger.epochs.end_for(requested, view.offsets().end, view.role.awaits_source())
-    }
-
     /// The batches' epochs and where each began, rising.
     pub fn epochs(&self) -> Vec<(BatchEpoch, Offset)> {
         self.0.view.read().ledger.epochs.entries().to_vec()
@@ -358,6 +371,13 @@ impl Handle {
     /// The transactions that are open here.
     pub fn open_transactions(&self) -> Vec<OpenTxn> {
         self.0.view.read().ledger.open_transactions()
+    }
+
+    /// How the producer's last transaction here ended; `None` while one is open, and if none ever ended here as far as is known.
+    pub fn last_marker(&self, producer: ProducerId) -> Option<LastMarker> {
+        let view = self.0.view.read();
+        let open = view.ledger.txns.open_since(producer).is_some();
+        view.ledger.producers.get(producer).filter(|_| !open)?.last_marker
     }
 
     /// The idempotent producers known here, by id.

@@ -18,6 +18,8 @@ pub struct OpenTxn {
     pub producer_epoch: i16,
     /// Offset of its first record here.
     pub first_offset: Offset,
+    /// Time of its newest batch here, milliseconds; `None` if that is not known any more.
+    pub last_timestamp_ms: Option<i64>,
     /// Coordinator epoch of the producer's last marker here, `-1` if none came.
     pub coordinator_epoch: i32,
 }
@@ -64,6 +66,7 @@ impl Ledger {
                 producer_id,
                 producer_epoch: producer.map_or(-1, |p| p.epoch),
                 first_offset,
+                last_timestamp_ms: producer.and_then(|p| p.batches.back()).map(|batch| batch.timestamp_ms),
                 coordinator_epoch: producer.map_or(-1, |p| p.coordinator_epoch),
             }
         };

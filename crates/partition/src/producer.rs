@@ -35,6 +35,19 @@ pub struct Remembered {
     pub timestamp_ms: i64,
 }
 
+/// A producer's last transaction marker: the end of its last transaction here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastMarker {
+    /// Where it stands.
+    pub offset: Offset,
+    /// Its time, by the clock of the broker that wrote it, milliseconds.
+    pub timestamp_ms: i64,
+    /// The producer's epoch in the marker.
+    pub epoch: i16,
+    /// The producer's epoch until then: the ended transaction's. Below `epoch` where the end of a transaction raises it (KIP-890, fencing).
+    pub ended_epoch: i16,
+}
+
 /// What is known of one producer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Producer {
@@ -44,6 +57,8 @@ pub struct Producer {
     pub batches: VecDeque<Remembered>,
     /// Coordinator epoch of its last marker, `-1` before one.
     pub coordinator_epoch: i32,
+    /// Its last marker.
+    pub last_marker: Option<LastMarker>,
     /// Offset of its last data record under any epoch, `-1` if only markers came.
     pub last_data_offset: Offset,
     /// When it was last seen, by our clock, milliseconds; `None` if that was a copied batch or one read back, until the next
@@ -53,7 +68,14 @@ pub struct Producer {
 
 impl Producer {
     fn new(epoch: i16) -> Producer {
-        Producer { epoch, batches: VecDeque::with_capacity(WINDOW), coordinator_epoch: -1, last_data_offset: -1, seen_ms: None }
+        Producer {
+            epoch,
+            batches: VecDeque::with_capacity(WINDOW),
+            coordinator_epoch: -1,
+            last_marker: None,
+            last_data_offset: -1,
+            seen_ms: None,
+        }
     }
 
     /// The sequence that must come next, under the present epoch.
@@ -158,6 +180,12 @@ impl Producers {
     /// A transaction marker was appended, ours or copied. A marker may raise the producer's epoch (fencing; KIP-890).
     pub fn mark(&mut self, header: &BatchHeader, coordinator_epoch: i32, now_ms: Option<i64>) {
         let producer = self.known.entry(header.producer_id).or_insert_with(|| Producer::new(header.producer_epoch));
+        producer.last_marker = Some(LastMarker {
+            offset: header.base_offset,
+            timestamp_ms: header.max_timestamp,
+            epoch: header.producer_epoch,
+            ended_epoch: producer.epoch,
+        });
         if header.producer_epoch > producer.epoch {
             producer.epoch = header.producer_epoch;
             producer.batches.clear();
@@ -249,7 +277,10 @@ mod tests {
         assert_eq!(check(&producers, 5, 0, 1), Ok(Sequence::New));
         assert!(check(&producers, 5, 10, 1).is_err());
         assert!(matches!(check(&producers, 4, 10, 1), Err(SequenceError::StaleEpoch { .. })));
-        assert_eq!(producers.get(7).unwrap().coordinator_epoch, 12);
+        let producer = producers.get(7).unwrap();
+        assert_eq!(producer.coordinator_epoch, 12);
+        let marker = producer.last_marker.unwrap();
+        assert_eq!((marker.offset, marker.epoch, marker.ended_epoch), (110, 5, 4));
     }
 
     #[test]

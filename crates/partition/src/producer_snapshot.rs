@@ -6,7 +6,7 @@
 
 use crate::{
     ledger::Ledger,
-    producer::{Producer, Producers, Remembered, WINDOW},
+    producer::{LastMarker, Producer, Producers, Remembered, WINDOW},
     txn_index::{Aborted, AbortedIndex},
     txns::Txns,
 };
@@ -14,7 +14,10 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use gnomon_protocol::ids::Offset;
 use std::collections::VecDeque;
 
-const MAGIC: &[u8; 4] = b"GPS1";
+const MAGIC: &[u8; 4] = b"GPS2";
+
+/// Before markers were remembered.
+const MAGIC_WITHOUT_MARKERS: &[u8; 4] = b"GPS1";
 
 /// In place of a time, for none.
 const NEVER: i64 = i64::MIN;
@@ -39,6 +42,7 @@ pub(crate) fn encode(ledger: &Ledger, at: Offset) -> Bytes {
         out.put_i64(id);
         out.put_i16(producer.epoch);
         out.put_i32(producer.coordinator_epoch);
+        put_marker(&mut out, producer.last_marker);
         out.put_i64(producer.last_data_offset);
         out.put_i64(producer.seen_ms.unwrap_or(NEVER));
         out.put_u8(producer.batches.len() as u8);
@@ -68,6 +72,25 @@ pub(crate) fn encode(ledger: &Ledger, at: Offset) -> Bytes {
     out.freeze()
 }
 
+/// Offset -1 in place of none.
+fn put_marker(out: &mut BytesMut, marker: Option<LastMarker>) {
+    let marker = marker.unwrap_or(LastMarker { offset: -1, timestamp_ms: NEVER, epoch: -1, ended_epoch: -1 });
+    out.put_i64(marker.offset);
+    out.put_i64(marker.timestamp_ms);
+    out.put_i16(marker.epoch);
+    out.put_i16(marker.ended_epoch);
+}
+
+fn marker(body: &mut &[u8]) -> Option<Option<LastMarker>> {
+    let marker = LastMarker {
+        offset: body.try_get_i64().ok()?,
+        timestamp_ms: body.try_get_i64().ok()?,
+        epoch: body.try_get_i16().ok()?,
+        ended_epoch: body.try_get_i16().ok()?,
+    };
+    Some(Some(marker).filter(|marker| marker.offset >= 0))
+}
+
 fn count(len: usize) -> u32 {
     u32::try_from(len).expect("fewer than 2^32 entries fit into memory")
 }
@@ -75,14 +98,16 @@ fn count(len: usize) -> u32 {
 /// The producers and transactions of a snapshot taken at `at`; `None` if these bytes are not one.
 pub(crate) fn decode(bytes: &[u8], at: Offset) -> Option<(Producers, Txns)> {
     let (mut body, crc) = bytes.split_at_checked(bytes.len().checked_sub(4)?)?;
-    if crc32fast::hash(body) != u32::from_be_bytes(crc.try_into().ok()?) || !body.starts_with(MAGIC) {
+    let with_markers = body.starts_with(MAGIC);
+    let known = with_markers || body.starts_with(MAGIC_WITHOUT_MARKERS);
+    if crc32fast::hash(body) != u32::from_be_bytes(crc.try_into().ok()?) || !known {
         return None;
     }
     body.advance(MAGIC.len());
     if body.try_get_i64().ok()? != at {
         return None;
     }
-    let producers = producers(&mut body)?;
+    let producers = producers(&mut body, with_markers)?;
     let mut open = Vec::new();
     for _ in 0..body.try_get_u32().ok()? {
         open.push((body.try_get_i64().ok()?, body.try_get_i64().ok()?));
@@ -99,13 +124,14 @@ pub(crate) fn decode(bytes: &[u8], at: Offset) -> Option<(Producers, Txns)> {
     body.is_empty().then(|| (producers, Txns::restore(open, aborted)))
 }
 
-fn producers(body: &mut &[u8]) -> Option<Producers> {
+fn producers(body: &mut &[u8], with_markers: bool) -> Option<Producers> {
     let mut producers = Producers::default();
     for _ in 0..body.try_get_u32().ok()? {
         let id = body.try_get_i64().ok()?;
         let mut producer = Producer {
             epoch: body.try_get_i16().ok()?,
             coordinator_epoch: body.try_get_i32().ok()?,
+            last_marker: if with_markers { marker(body)? } else { None },
             last_data_offset: body.try_get_i64().ok()?,
             seen_ms: Some(body.try_get_i64().ok()?).filter(|ms| *ms != NEVER),
             batches: VecDeque::with_capacity(WINDOW),
@@ -143,6 +169,12 @@ mod tests {
         let (producers, txns) = decode(&bytes, 6).unwrap();
         assert_eq!((producers, txns), (ledger.producers, ledger.txns));
         assert!(decode(&bytes, 7).is_none());
+        // One from before markers were remembered: the same without them.
+        let mut older = Vec::from(MAGIC_WITHOUT_MARKERS);
+        older.extend(6_i64.to_be_bytes());
+        older.extend([0; 12]);
+        older.extend(crc32fast::hash(&older).to_be_bytes());
+        assert_eq!(decode(&older, 6).unwrap(), (Producers::default(), Txns::default()));
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x40;

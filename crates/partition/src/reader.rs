@@ -1,22 +1,15 @@
 //! Reading up to what an isolation level allows, without the writer's lock.
 //!
 //! Invariants: nothing at or beyond the bound is ever returned; the bound, the aborted transactions and the offsets in an answer are of one
-//! moment. A position beyond our end is truncation on an own topic and "not here yet" on a shadow. Long polls and sessions are the broker's;
-//! every function here may wait for the disk, save [`Handle::diverging`].
+//! moment. A position beyond our end is truncation on an own topic and "not here yet" on a shadow (`standing.rs` has the whole of it). Long polls and
+//! sessions are the broker's; every function here may wait for the disk.
 
-use crate::{
-    admit::decompressed_bytes_max,
-    epochs::EpochEnd,
-    error::{ReadError, read_error},
-    handle::Handle,
-    offsets::Offsets,
-    state::View,
-};
+use crate::{admit::decompressed_bytes_max, error::ReadError, handle::Handle, offsets::Offsets, state::View};
 use gnomon_protocol::{
     batch::{self, BatchView},
     ids::{BatchEpoch, Offset, ProducerId},
 };
-use gnomon_storage::FileRange;
+use gnomon_storage::{FileRange, ReadError as LogReadError};
 use std::sync::Arc;
 
 /// How far a reader may read.
@@ -55,6 +48,7 @@ pub struct TimedOffset {
 impl Isolation {
     fn bound(self, offsets: Offsets) -> Offset {
         match self {
+            Isolation::ReadUncommitted if visible_before_flush() => offsets.end,
             Isolation::ReadUncommitted => offsets.high_watermark,
             Isolation::ReadCommitted => offsets.last_stable,
             Isolation::LogEnd => offsets.end,
@@ -93,30 +87,12 @@ impl Handle {
         let Some(reader) = reader.filter(|_| from < upper) else {
             return Ok(Read { range: None, offsets, aborted: committed.then(Vec::new) });
         };
-        let range = reader.read(from, upper, bytes_max, at_least_one).map_err(|error| read_error(error, self.offsets()))?;
+        let range = reader.read(from, upper, bytes_max, at_least_one).map_err(|error| self.read_error(error))?;
         if range.is_empty() {
             return Ok(Read { range: None, offsets, aborted: committed.then(Vec::new) });
         }
         let aborted = committed.then(|| self.0.view.read().ledger.txns.aborted().overlapping(from, range.next_offset));
         Ok(Read { range: Some(range), offsets, aborted })
-    }
-
-    /// Compares a fetch's position with our history (KIP-595 `last_fetched_epoch`): `Some` is the epoch and offset where they part.
-    ///
-    /// # Errors
-    /// [`ReadError::NotYet`] on a shadow that has not copied that epoch, [`ReadError::OutOfRange`] elsewhere if it is unknown.
-    pub fn diverging(&self, last_fetched_epoch: BatchEpoch, fetch_offset: Offset) -> Result<Option<(BatchEpoch, Offset)>, ReadError> {
-        if last_fetched_epoch < BatchEpoch(0) {
-            return Ok(None);
-        }
-        let view = self.0.view.read();
-        let offsets = view.offsets();
-        match view.ledger.epochs.end_for(last_fetched_epoch, offsets.end, view.role.awaits_source()) {
-            EpochEnd::Known { epoch, end } if epoch < last_fetched_epoch || end < fetch_offset => Ok(Some((epoch, end))),
-            EpochEnd::Known { .. } | EpochEnd::Open { .. } => Ok(None),
-            EpochEnd::NotYet => Err(ReadError::NotYet { offsets }),
-            EpochEnd::Unknown => Err(ReadError::OutOfRange { offsets }),
-        }
     }
 
     /// The first record whose timestamp is at or after `timestamp_ms`, below the isolation's bound (KIP-79). Takes batches apart.
@@ -128,17 +104,17 @@ impl Handle {
         };
         let Some(reader) = reader else { return Ok(None) };
         let upper = isolation.bound(offsets);
-        let indexed = reader.offset_for_timestamp_from_index(timestamp_ms).map_err(|error| read_error(error, offsets))?;
+        let indexed = reader.offset_for_timestamp_from_index(timestamp_ms).map_err(|error| self.read_error(error))?;
         let from = indexed.max(offsets.log_start);
         for entry in reader.headers(from) {
-            let (header, _) = entry.map_err(|error| read_error(error, self.offsets()))?;
+            let (header, _) = entry.map_err(|error| self.read_error(error))?;
             if header.base_offset >= upper {
                 break;
             }
             if header.max_timestamp < timestamp_ms {
                 continue;
             }
-            let batch = reader.batch_at(header.base_offset).map_err(|error| read_error(error, self.offsets()))?;
+            let batch = reader.batch_at(header.base_offset).map_err(|error| self.read_error(error))?;
             let Some(view) = batch else { break };
             if let Some(found) = first_at_or_after(&view, timestamp_ms, offsets.log_start..upper, decompressed_bytes_max(&settings))? {
                 return Ok(Some(found));
@@ -158,7 +134,7 @@ impl Handle {
         let upper = isolation.bound(offsets);
         let mut newest: Option<i64> = None;
         for entry in reader.headers(offsets.log_start) {
-            let (header, _) = entry.map_err(|error| read_error(error, self.offsets()))?;
+            let (header, _) = entry.map_err(|error| self.read_error(error))?;
             if header.base_offset >= upper {
                 break;
             }
@@ -169,11 +145,29 @@ impl Handle {
         newest.map_or(Ok(None), |timestamp| self.offset_for_timestamp(timestamp, isolation))
     }
 
+    /// A failed read of the log, seen with the partition's offsets.
+    fn read_error(&self, error: LogReadError) -> ReadError {
+        let offsets = self.offsets();
+        match (error, self.failed()) {
+            (LogReadError::BelowStart { .. } | LogReadError::AboveEnd { .. }, _) => ReadError::OutOfRange { offsets },
+            // What a failed sync did not cover may be anything, until the partition is opened again and has looked.
+            (LogReadError::Damaged { to, .. }, Some(why)) if to > offsets.flushed => ReadError::Closed { why },
+            (LogReadError::Damaged { from, to }, _) => ReadError::Damaged { from, to },
+            (LogReadError::Io(error), _) => ReadError::Io(error),
+        }
+    }
+
     /// Runs blocking work, such as the reads here, where it holds nobody up. `None` if the runtime is shutting down.
     pub async fn blocking<R: Send + 'static>(&self, work: impl FnOnce(&Handle) -> R + Send + 'static) -> Option<R> {
         let handle = Handle(Arc::clone(&self.0));
         self.0.env.flusher.run(move || work(&handle)).await.ok()
     }
+}
+
+/// Planted fault for tests of durability: consumers see what the disk may lose.
+fn visible_before_flush() -> bool {
+    fail::fail_point!("visible_before_flush", |_| true);
+    false
 }
 
 /// Looks into one batch. Records outside of `within` do not count.

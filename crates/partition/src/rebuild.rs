@@ -16,7 +16,7 @@ use gnomon_protocol::{
     batch::{BatchHeader, BatchView, Marker},
     ids::Offset,
 };
-use gnomon_storage::{FileRange, Log, Opened, ReadError};
+use gnomon_storage::{FileRange, Log, Opened, ReadError, Reopening};
 use std::{io, path::Path};
 use tracing::{info, warn};
 
@@ -30,9 +30,21 @@ pub(crate) struct Rebuilt {
     pub(crate) changed: bool,
 }
 
+/// Where a log comes from.
+pub(crate) enum LogFrom<'a> {
+    /// A life of the process before this one wrote it.
+    Disk,
+    /// A disk error closed it in this one.
+    Failed(&'a Reopening),
+}
+
 /// Opens and reads back.
-pub(crate) fn open(env: &Env, dir: &Path, id: PartitionId, settings: &Settings) -> Result<Rebuilt, OpenError> {
-    let Opened { mut log, recovered } = Log::open(env.disk.clone(), dir.to_path_buf(), settings.log.clone(), env.boot)?;
+pub(crate) fn open(env: &Env, dir: &Path, id: PartitionId, settings: &Settings, from: LogFrom<'_>) -> Result<Rebuilt, OpenError> {
+    let Opened { mut log, recovered } = match from {
+        LogFrom::Disk => Log::open(env.disk.clone(), dir.to_path_buf(), settings.log.clone(), env.boot)?,
+        LogFrom::Failed(reopening) => reopening.open()?,
+    };
+    log.set_options(settings.log.clone());
     if let Some(cut) = &recovered.cut {
         warn!(partition = %id, topic = %settings.name, at = cut.at, bytes = cut.bytes, batches = cut.batches, why = %cut.why, "log cut at recovery");
     }

@@ -9,18 +9,20 @@
 
 use crate::{
     acks::{Acks, Lost},
+    asked::Asked,
     flusher::{Flushable, Turn},
     ledger::Ledger,
     offsets::{Offsets, Watermarks},
     role::Role,
     settings::{Env, PartitionId, Settings},
+    standing,
     waiters::Waiters,
 };
 use gnomon_protocol::ids::Offset;
 use gnomon_storage::{Log, LogError, LogReader};
 use parking_lot::{Mutex, RwLock};
 use std::{path::PathBuf, sync::Arc};
-use tracing::error;
+use tracing::{error, warn};
 
 pub(crate) struct Inner {
     pub(crate) id: PartitionId,
@@ -48,6 +50,8 @@ pub(crate) struct Writer {
     pub(crate) snapshot_at: Offset,
     /// Something changed since the last checkpoint.
     pub(crate) changed: bool,
+    /// The disk refused the last write, and the log is as it was.
+    pub(crate) refused: bool,
 }
 
 /// What readers see.
@@ -58,6 +62,8 @@ pub(crate) struct View {
     pub(crate) settings: Arc<Settings>,
     pub(crate) reader: Option<LogReader>,
     pub(crate) closed: Option<Closed>,
+    /// Asks of a shadow's readers.
+    pub(crate) asked: Asked,
 }
 
 /// Why a partition takes no more writes, and whether it may still be read.
@@ -65,11 +71,27 @@ pub(crate) struct View {
 pub(crate) struct Closed {
     pub(crate) why: Arc<str>,
     pub(crate) readable: bool,
+    pub(crate) cause: Cause,
+}
+
+/// What closed a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// A write or a sync failed: it can be opened again.
+    Disk,
+    /// A stop, a deletion, a successor: for good.
+    End,
 }
 
 impl View {
     pub(crate) fn offsets(&self) -> Offsets {
         self.line.offsets(self.ledger.txns.first_unstable())
+    }
+
+    /// What positions are judged by.
+    pub(crate) fn log(&self) -> standing::Log<'_> {
+        let (offsets, awaits_source) = (self.offsets(), self.role.awaits_source());
+        standing::Log { offsets, epochs: &self.ledger.epochs, awaits_source, asked: &self.asked }
     }
 
     /// No batch ever stood in the log.
@@ -113,20 +135,41 @@ impl Inner {
         result
     }
 
-    /// No more writes, for a disk error. Everything that waits is lost; reads go on.
-    pub(crate) fn fail_writing(&self, writer: &mut Writer, failure: &LogError) {
-        let why: Arc<str> = failure.to_string().into();
-        error!(partition = %self.id, %why, "closed to writing");
-        if let Some(log) = &mut writer.log {
-            log.close_writing(why.clone());
+    /// After a call to the log that failed. If the log closed over it, so does the partition: everything that waits is lost, reads go on. If the log
+    /// is as it was (a full disk, mostly), the next write may do.
+    pub(crate) fn failed(&self, writer: &mut Writer, failure: &LogError) {
+        let open = writer.log.as_ref().is_none_or(|log| log.closed().is_none());
+        if open {
+            if !std::mem::replace(&mut writer.refused, true) {
+                warn!(partition = %self.id, %failure, "the disk refuses writes; they are tried as they come");
+            }
+            return;
         }
-        self.close(Closed { why: why.clone(), readable: true }, &Lost::Closed { why });
+        self.fail(failure);
+    }
+
+    /// No more writes, for a disk error that left the log in doubt.
+    pub(crate) fn fail(&self, failure: &LogError) {
+        let why: Arc<str> = failure.to_string().into();
+        error!(partition = %self.id, %why, "closed to writing until it is opened again");
+        self.close(Closed { why: why.clone(), readable: true, cause: Cause::Disk }, &Lost::Closed { why });
+    }
+
+    /// No more writes and no more reads, for good.
+    pub(crate) fn end(&self, why: &str) {
+        let why: Arc<str> = why.into();
+        self.close(Closed { why: why.clone(), readable: false, cause: Cause::End }, &Lost::Closed { why });
     }
 
     /// Takes no more writes; `lost` is what everyone who waits is told. The first reason stands.
     pub(crate) fn close(&self, closed: Closed, lost: &Lost) {
         self.update(|view| match &mut view.closed {
-            Some(earlier) => earlier.readable &= closed.readable,
+            Some(earlier) => {
+                earlier.readable &= closed.readable;
+                if closed.cause == Cause::End {
+                    earlier.cause = Cause::End;
+                }
+            }
             None => view.closed = Some(closed),
         });
         self.acks.fail(lost, true);
@@ -148,13 +191,14 @@ impl Inner {
         Ok(writer.log.as_mut().expect("made just now"))
     }
 
-    /// Removes the log's files; the next write makes new ones.
+    /// Removes the log's files; the next write makes new ones. A failure closes the partition: some of them may be gone.
     pub(crate) fn forget_log(&self, writer: &mut Writer) -> Result<(), LogError> {
         let Some(log) = writer.log.take() else { return Ok(()) };
         writer.generation += 1;
         self.update(|view| view.reader = None);
         let path = self.dir.clone();
-        log.remove().map_err(|source| LogError::Io { what: "remove", path, source })
+        let removed = log.remove().map_err(|source| LogError::Io { what: "remove", path, source });
+        removed.inspect_err(|failure| self.fail(failure))
     }
 
     /// Whether somebody waits for this partition's watermark.

@@ -95,7 +95,7 @@ impl Handle {
                 Ok(start)
             }
             Err(failure) => {
-                self.0.fail_writing(&mut writer, &failure);
+                self.0.failed(&mut writer, &failure);
                 Err(TrimError::Storage(failure))
             }
         }
@@ -111,7 +111,7 @@ impl Handle {
             None => Ok(()),
         };
         if let Err(failure) = moved {
-            self.0.fail_writing(writer, &failure);
+            self.0.failed(writer, &failure);
             return Err(failure);
         }
         writer.changed = true;

@@ -55,6 +55,7 @@ impl Waiters {
 
     /// Wakes all that still exist; they stay registered.
     pub(crate) fn wake(&self) {
+        fail::fail_point!("one_lost_wakeup", |_| ());
         self.0.lock().waiters.retain(|waiter| match waiter.upgrade() {
             Some(waiter) => {
                 waiter.notify_one();
@@ -62,6 +63,12 @@ impl Waiters {
             }
             None => false,
         });
+    }
+
+    /// Those that still exist are another partition's from now on.
+    pub(crate) fn move_to(&self, other: &Waiters) {
+        let moved = std::mem::take(&mut self.0.lock().waiters);
+        other.0.lock().waiters.extend(moved.into_iter().filter(|waiter| waiter.strong_count() > 0));
     }
 
     /// Whether anyone waits, as far as is known.

@@ -3,7 +3,9 @@
 mod common;
 
 use common::*;
-use gnomon_partition::{AppendError, EpochEnd, Isolation, ReadError, Role, RoleRefusal, SequenceError, Settings, TimestampType, Writers};
+use gnomon_partition::{
+    AppendError, EpochEnd, Isolation, ReadError, Role, RoleRefusal, SequenceError, Settings, Standing, TimestampType, Writers,
+};
 use gnomon_protocol::{
     batch::{BatchBuilder, Codec},
     ids::{BatchEpoch, LeaderEpoch},
@@ -15,7 +17,7 @@ async fn nothing_is_on_the_disk_before_the_first_write() {
     let disk = disk();
     let handle = open(&disk, Role::leader(3), settings());
     assert!(handle.read(0, 100, Isolation::ReadUncommitted, true).unwrap().range.is_none());
-    assert_eq!(handle.end_for_epoch(BatchEpoch(3)), EpochEnd::Known { epoch: BatchEpoch(3), end: 0 });
+    assert_eq!(handle.end_for_epoch(BatchEpoch(3), None), EpochEnd::Known { epoch: BatchEpoch(3), end: 0 });
     handle.close().await.unwrap();
     assert!(!disk.exists(&dir()).unwrap());
 
@@ -185,9 +187,9 @@ async fn roles_refuse_and_epochs_fence() {
     let behind = handle.append(plain(1, 0), CLIENT, NOW).unwrap_err();
     assert!(matches!(behind, AppendError::EpochBehind { .. }), "an epoch never goes back");
     handle.set_role(Role::leader(6));
-    assert_eq!(handle.end_for_epoch(BatchEpoch(5)), EpochEnd::Known { epoch: BatchEpoch(3), end: 4 });
-    assert_eq!(handle.diverging(BatchEpoch(5), 9).unwrap(), Some((BatchEpoch(3), 4)));
-    assert_eq!(handle.diverging(BatchEpoch(3), 4).unwrap(), None);
+    assert_eq!(handle.end_for_epoch(BatchEpoch(5), None), EpochEnd::Known { epoch: BatchEpoch(3), end: 4 });
+    assert_eq!(handle.standing(at(9, 5), None), Standing::Diverging { epoch: BatchEpoch(3), end: 4 });
+    assert_eq!(handle.standing(at(4, 3), None), Standing::Here);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use gnomon_partition::{
     AppendAtError, AppendError, EpochEnd, Fence, FenceRefusal, FollowError, Handle, Isolation, Origin, ReadError, Role, RoleRefusal,
-    Settings,
+    Settings, SourceEpochEnd, SourceWord, Standing,
 };
 use gnomon_protocol::ids::{BatchEpoch, LeaderEpoch, Offset};
 use gnomon_storage::Disk;
@@ -60,14 +60,40 @@ async fn bytes_and_readers() {
     handle.durable(50).await.unwrap();
     assert_eq!(batches(&handle, 0, Isolation::ReadUncommitted), sent);
     assert!(matches!(handle.read(51, 100, Isolation::ReadUncommitted, true), Err(ReadError::NotYet { .. })));
-    assert_eq!(handle.end_for_epoch(BatchEpoch(2)), EpochEnd::Open { epoch: BatchEpoch(2), end: 50 });
-    assert_eq!(handle.end_for_epoch(BatchEpoch(3)), EpochEnd::NotYet);
-    assert!(matches!(handle.diverging(BatchEpoch(3), 50), Err(ReadError::NotYet { .. })));
-    assert_eq!(handle.diverging(BatchEpoch(2), 80).unwrap(), None);
+    assert_eq!(handle.end_for_epoch(BatchEpoch(2), None), EpochEnd::Open { epoch: BatchEpoch(2) });
+    assert_eq!(handle.end_for_epoch(BatchEpoch(2), None).pair(), (BatchEpoch(2), Offset::MAX), "an end that throws nobody back");
+    assert_eq!(handle.end_for_epoch(BatchEpoch(3), None), EpochEnd::NotYet);
+    for position in [at(51, -1), at(50, 3), at(80, 2)] {
+        assert_eq!(handle.standing(position, None), Standing::NotYet, "{position:?}");
+    }
+    assert_eq!(handle.standing(at(50, 2), None), Standing::Here);
     let refused = handle.append(plain(1, 0), CLIENT, NOW).unwrap_err();
     assert!(matches!(refused, AppendError::Refused(RoleRefusal::Shadow { .. })));
     assert!(handle.trim_to(10).is_err());
     assert_eq!(handle.apply_retention(i64::MAX).unwrap(), None, "a shadow deletes nothing of its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_ahead_waits_for_the_sources_word_or_for_the_data() {
+    let disk = disk();
+    let handle = open(&disk, shadow(1), settings());
+    copy(&handle, 0, 2, 20).unwrap();
+    handle.durable(20).await.unwrap();
+    let (ahead, nonsense) = (at(25, 2), at(1_000_000_000, -1));
+    let waiter = handle.wait();
+    let asks = [ahead, nonsense].map(|position| handle.ask(position.about(), None));
+    let question = handle.question().expect("two readers ask");
+    assert_eq!(question.epoch, Some(BatchEpoch(2)));
+    let epoch_end = Some(SourceEpochEnd { epoch: BatchEpoch(2), end: 30 });
+    handle.source_said(question, SourceWord { high_watermark: 30, epoch_end });
+    waiter.changed().await;
+    assert_eq!(handle.standing(nonsense, Some(asks[1])), Standing::OutOfRange);
+    assert_eq!(handle.standing(ahead, Some(asks[0])), Standing::NotYet);
+    assert_eq!(handle.end_for_epoch(BatchEpoch(2), Some(asks[0])), EpochEnd::Known { epoch: BatchEpoch(2), end: 30 });
+    assert_eq!(handle.question(), None);
+    copy(&handle, 20, 2, 10).unwrap();
+    handle.durable(30).await.unwrap();
+    assert_eq!(handle.standing(ahead, Some(asks[0])), Standing::Here);
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,6 +153,40 @@ async fn following_the_start_and_the_end() {
     assert_eq!(batches(&handle, 700, Isolation::ReadUncommitted).len(), 1);
 }
 
+/// A copy that begins at its source's end begins there once: not at a later end after a restart, also if nothing came until then.
+#[tokio::test(start_paused = true)]
+async fn where_a_copy_begins_is_kept_before_it_has_anything() {
+    let disk = disk();
+    let handle = open(&disk, shadow(1), settings());
+    assert!(!handle.has_begun());
+    assert_eq!(handle.begin_copy_at(FENCE, 105).unwrap(), 105);
+    assert_eq!(handle.follow_source_start(FENCE, 107).unwrap(), 107, "the source trims on");
+    drop(handle);
+    disk.power_loss(3);
+    let handle = open_after_power_loss(&disk, shadow(1), settings());
+    assert!(handle.has_begun());
+    assert_eq!((handle.offsets().log_start, handle.offsets().end), (107, 107));
+    // The batch that holds the start begins below.
+    handle.append_at(FENCE, vec![copied(100, 1, plain(10, 0))], bounds(107, 110)).unwrap();
+    assert_eq!((handle.offsets().log_start, handle.offsets().end), (107, 110));
+    assert_eq!(handle.begin_copy_at(FENCE, 50).unwrap(), 107, "it has begun");
+}
+
+/// Everything was trimmed away: which epoch the log had is known from the checkpoint alone, and a source of an older one is still divergence.
+#[tokio::test(start_paused = true)]
+async fn an_emptied_log_remembers_its_epoch_over_a_restart() {
+    let disk = disk();
+    let handle = open(&disk, shadow(1), settings());
+    assert_eq!(copy(&handle, 0, 7, 10).unwrap(), 10);
+    assert_eq!(handle.follow_source_start(FENCE, 10).unwrap(), 10);
+    handle.close().await.unwrap();
+    drop(handle);
+    let handle = open(&disk, shadow(1), settings());
+    assert_eq!(handle.latest_epoch(), BatchEpoch(7));
+    assert_eq!(handle.end_for_epoch(BatchEpoch(7), None), EpochEnd::Open { epoch: BatchEpoch(7) });
+    assert!(matches!(copy(&handle, 10, 6, 1), Err(AppendAtError::EpochBack { .. })));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_empty_end_can_be_advanced_and_written_behind() {
     let disk = disk();
@@ -182,8 +242,8 @@ async fn failover_step_by_step() {
     assert_eq!(handle.read(0, 1 << 20, Isolation::ReadCommitted, true).unwrap().aborted, Some(vec![(80, 16)]));
     // (g)
     handle.set_role(Role::leader(65_536));
-    assert_eq!(handle.end_for_epoch(BatchEpoch(5)), EpochEnd::Known { epoch: BatchEpoch(4), end: 20 });
-    assert_eq!(handle.diverging(BatchEpoch(5), 30).unwrap(), Some((BatchEpoch(4), 20)));
+    assert_eq!(handle.end_for_epoch(BatchEpoch(5), None), EpochEnd::Known { epoch: BatchEpoch(4), end: 20 });
+    assert_eq!(handle.standing(at(30, 5), None), Standing::Diverging { epoch: BatchEpoch(4), end: 20 });
     assert!(matches!(handle.read(30, 100, Isolation::ReadUncommitted, true), Err(ReadError::OutOfRange { .. })));
 
     // (f): after a restart the cut comes from the catalog.

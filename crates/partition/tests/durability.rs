@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use gnomon_partition::{AppendError, Blocking, CloseError, Env, Flusher, Handle, Isolation, Lost, Role, Settings, Waiter};
-use gnomon_storage::{Boot, disk::Fault};
+use gnomon_storage::{Boot, Disk, MemDisk, disk::Fault};
 use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 /// Whether a future is still waiting.
@@ -131,6 +131,19 @@ async fn one_waiter_over_many_partitions() {
     waiter.changed().await;
 }
 
+/// Whoever waits is woken by the change itself, not by a later one.
+#[tokio::test(start_paused = true)]
+async fn every_single_change_wakes_whoever_waits() {
+    let disk = disk();
+    let handle = open(&disk, Role::leader(1), settings());
+    for tag in 0..5 {
+        let waiter = handle.wait();
+        let appended = append(&handle, plain(1, tag));
+        tokio::time::timeout(Duration::from_secs(3600), waiter.changed()).await.expect("woken");
+        assert_eq!(handle.offsets().high_watermark, appended.last_offset + 1);
+    }
+}
+
 #[test]
 fn a_pool_flushes_many_partitions_beside_each_other() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -177,4 +190,61 @@ async fn a_clean_stop_leaves_nothing_to_read_back() {
     let handle = open_after_power_loss(&disk, Role::leader(2), settings());
     assert_eq!(handle.offsets().end, 30);
     assert_eq!(handle.known_producers(), producers);
+}
+
+/// Enough partitions of one disk to be synced together.
+fn many(disk: &MemDisk) -> Vec<Handle> {
+    let file_system = disk.file_system(&dir()).unwrap();
+    let env = Env {
+        disk: Arc::new(disk.clone()),
+        flusher: Flusher::over(file_system, Blocking::Inline { flush: std::time::Duration::ZERO }).unwrap(),
+        boot: Boot::Other,
+    };
+    let open = |index| {
+        let id = gnomon_partition::PartitionId { index, ..id() };
+        Handle::open(&env, format!("/data/topics/t-{index}").into(), id, Role::leader(1), settings()).unwrap()
+    };
+    (0..40).map(open).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_partitions_are_durable_by_one_sync() {
+    for seed in 0..20 {
+        let disk = disk();
+        let handles = many(&disk);
+        for handle in &handles {
+            append(handle, plain(3, seed));
+        }
+        let before = disk.calls();
+        for handle in &handles {
+            handle.durable(3).await.unwrap();
+        }
+        assert_eq!(disk.calls() - before, 1);
+        drop(handles);
+        disk.power_loss(seed);
+        for handle in many(&disk) {
+            assert_eq!((handle.offsets().end, handle.offsets().high_watermark), (3, 3));
+            append(&handle, plain(1, seed));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_that_are_synced_together_only_the_one_that_fails_is_closed() {
+    let disk = disk();
+    let handles = many(&disk);
+    for handle in &handles {
+        append(handle, plain(3, 1));
+    }
+    disk.fail_next(Fault::Sync);
+    let mut lost = Vec::new();
+    for (index, handle) in handles.iter().enumerate() {
+        match handle.durable(3).await {
+            Ok(()) => assert_eq!(handle.failed(), None),
+            Err(Lost::Closed { .. }) => lost.push(index),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(lost.len(), 1, "{lost:?}");
+    assert!(handles[lost[0]].failed().is_some());
 }

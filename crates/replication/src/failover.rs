@@ -9,6 +9,7 @@ use crate::{
     tasks::groups::{local_partition, of_topics, sync_event},
 };
 use gnomon_catalog::{Action, Cut, Event, LinkId};
+use gnomon_groups::SyncEnded;
 use gnomon_links::plan_offsets::{PlannedCommit, SourceCommit, Standing, plan_last};
 use gnomon_protocol::ids::TopicId;
 use std::{collections::BTreeMap, sync::Arc};
@@ -97,27 +98,33 @@ async fn abort_on(site: &dyn Site, topic: TopicId, partition: i32, cut: Cut) -> 
     handle.flush().await.map(drop).map_err(|lost| lost.to_string())
 }
 
-/// (g), first half: the offsets that were fetched last and perhaps not handed over yet.
+/// (g), first half: the offsets that were fetched last and perhaps not handed over yet. What was synced before and not fetched since the start is our own
+/// from now on as well.
 async fn apply_offsets(site: &dyn Site, link: Option<&LinkShared>, id: LinkId, topics: Vec<TopicId>) {
     may_end_here!("failover_offsets");
     let image = site.image();
     let names = of_topics(&image, &topics);
-    let fetched = link.map(|link| link.group_offsets.lock().clone()).unwrap_or_default();
+    let seen = link.and_then(|link| link.groups_seen.lock().clone());
     let name = image.link(id).map(|link| link.name().to_owned()).unwrap_or_default();
-    for (group, commits) in fetched {
-        let planned = last_of(site, &names, &commits);
+    for (group, commits) in seen.iter().flat_map(|seen| &seen.commits) {
+        let planned = last_of(site, &names, commits);
         if planned.is_empty() {
             continue;
         }
-        if let Err(gone) = site.sync_offsets(sync_event(&name, &group, &planned, true)).await {
+        if let Err(gone) = site.sync_offsets(sync_event(&name, group, &planned, true)).await {
             tracing::warn!(group, %gone, "a group's last offsets were not written: it goes on from those written before");
         }
+    }
+    let ended = SyncEnded { link: name.as_str().into(), topics: Some(names.keys().map(|topic| topic.as_str().into()).collect()) };
+    if let Err(gone) = site.sync_ended(ended).await {
+        tracing::warn!(%gone, "offsets that the link brought stay marked as its own: they do not expire before their group commits");
     }
     may_end_here!("failover_done");
     post(site, Event::OffsetsApplied { link: id, topics }).await;
 }
 
-fn last_of(site: &dyn Site, topics: &BTreeMap<String, TopicId>, commits: &[SourceCommit]) -> Vec<PlannedCommit> {
+/// A group's positions as the last step writes them.
+pub(crate) fn last_of(site: &dyn Site, topics: &BTreeMap<String, TopicId>, commits: &[SourceCommit]) -> Vec<PlannedCommit> {
     let one = |commit: &SourceCommit| {
         let topic = topics.get(&commit.topic)?;
         let handle = site.handle(*topic, commit.partition).ok()?;

@@ -10,6 +10,10 @@ const LONG: Duration = Duration::from_millis(10);
 /// As many times what is configured, at most.
 const GROWTH_MAX: i32 = 8;
 
+/// An answer never is asked for that our client would not take (`gnomon_client::Config::response_bytes_max`, 256 MiB), the one batch included by which a
+/// source may go beyond what was asked.
+const ANSWER_BYTES_MAX: i32 = 192 << 20;
+
 /// What the next fetch asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FetchSize {
@@ -25,7 +29,7 @@ impl FetchSize {
 
     /// Bytes of the next answer at most.
     pub fn max_bytes(&self) -> i32 {
-        self.base.0.saturating_mul(self.factor)
+        self.base.0.saturating_mul(self.factor).min(ANSWER_BYTES_MAX)
     }
 
     /// Bytes of one partition in it at most.
@@ -63,5 +67,15 @@ mod tests {
         assert_eq!((size.max_bytes(), size.partition_max_bytes()), (160 << 20, 40 << 20));
         size.answered(100, 100, Duration::from_millis(200));
         assert_eq!(size.max_bytes(), 20 << 20);
+    }
+
+    #[test]
+    fn no_answer_is_asked_for_that_would_not_be_taken() {
+        for base in [64 << 20, 1 << 30, i32::MAX] {
+            let mut size = FetchSize::new(base, base);
+            (0..5).for_each(|_| size.answered(1 << 30, 1 << 30, Duration::from_millis(200)));
+            assert_eq!((size.max_bytes(), size.partition_max_bytes()), (192 << 20, 192 << 20));
+            assert!((size.max_bytes() as usize) < gnomon_client::Config::default().response_bytes_max);
+        }
     }
 }

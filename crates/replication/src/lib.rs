@@ -10,6 +10,7 @@ mod assign;
 mod failover;
 mod fetch_size;
 mod link;
+mod loss;
 mod position;
 mod progress;
 mod replicator;

@@ -1,7 +1,7 @@
 //! One link while it runs: what its tasks share, and the one task that gives every partition its line.
 //!
 //! Tasks end by being dropped, at a point where they wait; appends are not such points. What ended leaves nothing behind: the next one begins from
-//! our own log.
+//! our own log. So one that panics, over something odd that a source said perhaps, is begun anew: no link stands still unnoticed.
 
 use crate::{
     assign::{Job, Key, LineId, Share, Topology, assign},
@@ -9,7 +9,7 @@ use crate::{
     replicator,
     site::Site,
     source::Source,
-    tasks,
+    tasks::{self, asked::Asked},
 };
 use gnomon_catalog::LinkId;
 use gnomon_links::{LinkConfig, Task, TaskState, plan_offsets::SourceCommit};
@@ -18,11 +18,15 @@ use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 use tokio::{
     sync::{Notify, watch},
-    task::JoinHandle,
+    task::{JoinError, JoinHandle},
 };
+
+/// How long a task that panicked rests.
+const BEGIN_ANEW_AFTER: Duration = Duration::from_secs(1);
 
 /// A task that ends when its handle is dropped.
 pub(crate) struct Running(JoinHandle<()>);
@@ -30,6 +34,21 @@ pub(crate) struct Running(JoinHandle<()>);
 impl Running {
     pub fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Running {
         Running(tokio::spawn(task))
+    }
+
+    /// Runs what `begin` makes, and makes it again some time after a panic.
+    pub fn keep<F: Future<Output = ()> + Send + 'static>(what: &'static str, begin: impl Fn() -> F + Send + 'static) -> Running {
+        Running::spawn(async move {
+            while let Err(panicked) = Running::spawn(begin()).ended().await {
+                tracing::error!(task = what, "{panicked}: begun anew in {BEGIN_ANEW_AFTER:?}");
+                tokio::time::sleep(BEGIN_ANEW_AFTER).await;
+            }
+        })
+    }
+
+    /// Waits until it has ended; an error is a panic. Ends it when dropped.
+    async fn ended(mut self) -> Result<(), JoinError> {
+        (&mut self.0).await
     }
 
     /// Whether it has ended by itself.
@@ -60,6 +79,15 @@ pub(crate) struct TaskSeen {
     pub last_success_ms: Option<i64>,
 }
 
+/// Groups' positions at the source.
+#[derive(Clone, Debug)]
+pub(crate) struct GroupsSeen {
+    /// Wall milliseconds.
+    pub at_ms: i64,
+    /// By group; those that the link selects.
+    pub commits: BTreeMap<String, Vec<SourceCommit>>,
+}
+
 /// What a link's tasks share. It outlives them: the status shows what was seen last.
 pub(crate) struct LinkShared {
     pub id: LinkId,
@@ -72,12 +100,14 @@ pub(crate) struct LinkShared {
     pub topology: watch::Sender<Arc<Topology>>,
     /// Look at the source's topics now.
     pub look: Notify,
+    /// What readers of its shadows want to hear from the source.
+    pub asked: Asked,
     pub progress: Mutex<BTreeMap<Key, Arc<Progress>>>,
     pub tasks: Mutex<BTreeMap<Task, TaskSeen>>,
     /// Wall milliseconds.
     pub last_contact_ms: Mutex<Option<i64>>,
-    /// Group offsets as fetched last, for the last step of a failover.
-    pub group_offsets: Mutex<BTreeMap<String, Vec<SourceCommit>>>,
+    /// Group offsets as read last, for the last step of a failover. Nothing was read since the start if it is absent.
+    pub groups_seen: Mutex<Option<GroupsSeen>>,
     /// Own topics that the source shadows from us.
     pub shadowed_by_source: Mutex<BTreeSet<TopicId>>,
     /// Groups that read topics of this link and that it does not select.
@@ -95,14 +125,22 @@ impl LinkShared {
             jobs: watch::Sender::new(Arc::default()),
             topology: watch::Sender::new(Arc::default()),
             look: Notify::new(),
+            asked: Asked::default(),
             progress: Mutex::default(),
             tasks: Mutex::default(),
             last_contact_ms: Mutex::default(),
-            group_offsets: Mutex::default(),
+            groups_seen: Mutex::default(),
             shadowed_by_source: Mutex::default(),
             unselected_groups: Mutex::default(),
             warnings: Mutex::default(),
         }
+    }
+
+    /// Takes over what was seen under other settings.
+    pub fn go_on_from(&self, before: &LinkShared) {
+        *self.progress.lock() = std::mem::take(&mut *before.progress.lock());
+        *self.groups_seen.lock() = before.groups_seen.lock().take();
+        *self.last_contact_ms.lock() = *before.last_contact_ms.lock();
     }
 
     /// What is known of a partition's copy.
@@ -130,12 +168,13 @@ pub(crate) struct LinkRun {
 }
 
 impl LinkRun {
-    /// Starts discovery, group sync and copying.
+    /// Starts discovery, group sync, answering readers, and copying.
     pub fn start(shared: Arc<LinkShared>) -> LinkRun {
         let tasks = vec![
-            Running::spawn(tasks::topics::run(shared.clone())),
-            Running::spawn(tasks::groups::run(shared.clone())),
-            Running::spawn(keep_lines(shared)),
+            Running::keep("topics", with(&shared, tasks::topics::run)),
+            Running::keep("groups", with(&shared, tasks::groups::run)),
+            Running::keep("asked", with(&shared, tasks::asked::run)),
+            Running::keep("lines", with(&shared, keep_lines)),
         ];
         LinkRun { tasks }
     }
@@ -146,6 +185,15 @@ impl LinkRun {
             task.stop().await;
         }
     }
+}
+
+/// `task` on `shared`, as often as it has to be begun.
+fn with<F>(shared: &Arc<LinkShared>, task: fn(Arc<LinkShared>) -> F) -> impl Fn() -> F + Send + 'static
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let shared = shared.clone();
+    move || task(shared.clone())
 }
 
 /// Deals the jobs out to lines, again and again as jobs or leaders change. Dropping it ends every line.
@@ -168,7 +216,9 @@ async fn keep_lines(shared: Arc<LinkShared>) {
                 }
                 None => {
                     let (sender, receiver) = watch::channel(Arc::new(share));
-                    lines.insert(line, (sender, Running::spawn(replicator::run(shared.clone(), line, receiver))));
+                    let copying = shared.clone();
+                    let line_task = move || replicator::run(copying.clone(), line, receiver.clone());
+                    lines.insert(line, (sender, Running::keep("line", line_task)));
                 }
             }
         }
@@ -179,5 +229,23 @@ async fn keep_lines(shared: Arc<LinkShared>) {
         };
         // The senders live in `shared`, which this task holds.
         changed.expect("the link's own channels are open as long as it runs");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_panics_is_begun_anew_and_one_that_ends_is_not() {
+        let begun = Arc::new(AtomicUsize::new(0));
+        let counted = begun.clone();
+        let running = Running::keep("test", move || {
+            let nth = counted.fetch_add(1, Ordering::SeqCst);
+            async move { assert!(nth >= 2, "as it is meant to") }
+        });
+        running.ended().await.expect("it ends by itself");
+        assert_eq!(begun.load(Ordering::SeqCst), 3);
     }
 }

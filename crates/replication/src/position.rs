@@ -3,6 +3,7 @@
 //! The rules are 5 to 8 of "Copying" in the design. In doubt a partition waits: only what the source states about its history, or bounds that leave
 //! our end outside, is a fault, and never a failed connection or a high watermark that stands below our end (an election does that, KIP-207).
 
+use gnomon_catalog::Gap;
 use gnomon_client::offsets::EpochEnd;
 use gnomon_partition::{AppendAtError, FollowError};
 use gnomon_protocol::{
@@ -100,9 +101,29 @@ pub(crate) fn diverged(partition: i32, ours: BatchEpoch, our_end: Offset, epoch:
     )
 }
 
+/// Why a topic cannot go on, and the gap event if that is why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub reason: String,
+    pub gap: Option<Gap>,
+}
+
+impl From<String> for Fault {
+    fn from(reason: String) -> Fault {
+        Fault { reason, gap: None }
+    }
+}
+
+/// How a gap came about: the source's log start went past our end.
+pub(crate) const START_PASSED_US: &str = "the source's log start passed our end";
+/// How a gap came about: in the midst of the source's log, which is not compacted.
+pub(crate) const NOT_SENT: &str = "the source sent what comes behind them, and its topic is not compacted";
+
 /// A gap event, in the operator's words.
-pub(crate) fn gap(partition: i32, from: Offset, to: Offset) -> String {
-    format!("partition {partition} has a gap: the source no longer has offsets {from} to {to} (exclusive), which were not copied")
+pub(crate) fn gap(partition: i32, from: Offset, to: Offset, how: &str) -> Fault {
+    let reason =
+        format!("partition {partition} has a gap: the source no longer has offsets {from} to {to} (exclusive), which were not copied");
+    Fault { reason, gap: Some(Gap { partition, from, to, how: how.to_owned() }) }
 }
 
 /// The source stays below us.
@@ -116,7 +137,7 @@ pub(crate) enum OnRefusal {
     /// The link no longer owns the partition: stop.
     End,
     /// The topic cannot go on.
-    Fault(String),
+    Fault(Fault),
     /// Our own trouble: wait and try again.
     Retry(String),
 }
@@ -125,9 +146,9 @@ pub(crate) enum OnRefusal {
 pub(crate) fn on_append(partition: i32, error: &AppendAtError) -> OnRefusal {
     match error {
         AppendAtError::Fenced(_) => OnRefusal::End,
-        AppendAtError::Gap { expected, found } => OnRefusal::Fault(gap(partition, *expected, *found)),
+        AppendAtError::Gap { expected, found } => OnRefusal::Fault(gap(partition, *expected, *found, NOT_SENT)),
         AppendAtError::Overlap { .. } | AppendAtError::EpochBack { .. } => {
-            OnRefusal::Fault(format!("partition {partition} diverged: {error}"))
+            OnRefusal::Fault(format!("partition {partition} diverged: {error}").into())
         }
         AppendAtError::BelowStart { .. } | AppendAtError::Corrupt(_) | AppendAtError::Closed { .. } | AppendAtError::Storage(_) => {
             OnRefusal::Retry(error.to_string())
@@ -146,9 +167,9 @@ pub(crate) fn on_follow(error: &FollowError) -> OnRefusal {
 /// Reads why bytes are no batches: old formats are a fault, damage on the way or at the source is asked for again.
 pub(crate) fn on_batch(partition: i32, error: &BatchError) -> OnRefusal {
     if let BatchError::Magic { magic } = error {
-        return OnRefusal::Fault(format!(
-            "partition {partition} holds message format {magic} at the source; only format 2 (Kafka 0.11 and newer) can be copied"
-        ));
+        let reason =
+            format!("partition {partition} holds message format {magic} at the source; only format 2 (Kafka 0.11 and newer) can be copied");
+        return OnRefusal::Fault(reason.into());
     }
     OnRefusal::Retry(format!("what the source sent cannot be read: {error}"))
 }

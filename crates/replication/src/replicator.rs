@@ -15,7 +15,7 @@ use crate::{
     assign::{Assigned, Key, LineId, Share},
     fetch_size::FetchSize,
     link::LinkShared,
-    position::OnRefusal,
+    position::{Fault, OnRefusal},
     progress::Progress,
     source::{FetchLimits, Line},
 };
@@ -36,6 +36,9 @@ use uuid::Uuid;
 
 /// A long poll may go on for so long when a new partition wants to join; then the connection is given up for a new one.
 const JOIN_GRACE: Duration = Duration::from_millis(20);
+
+/// How often is looked for partitions whose disk failed while nothing came for them: what they had may be gone with their old log.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Where a partition stands on its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,9 +100,13 @@ struct Replicator {
     sent: Option<Sent>,
     size: FetchSize,
     backoff: Backoff,
+    /// When handles were last looked at.
+    looked_at: Instant,
     /// A new partition waits to be read.
     joined: bool,
     troubled: bool,
+    /// The last answer was that the source does not know our fetch session.
+    session_refused: bool,
 }
 
 enum Happened {
@@ -123,8 +130,10 @@ pub(crate) async fn run(link: Arc<LinkShared>, id: LineId, share: watch::Receive
         connect_at: Instant::now(),
         sent: None,
         backoff: Backoff::default(),
+        looked_at: Instant::now(),
         joined: false,
         troubled: false,
+        session_refused: false,
     };
     replicator.take_share();
     loop {
@@ -245,6 +254,7 @@ impl Replicator {
             min_bytes: options.fetch_min_bytes,
             max_bytes: self.size.max_bytes(),
             partition_max_bytes: self.size.partition_max_bytes(),
+            whole: hollow,
         };
         match line.send(&wanted, limits).await {
             Ok(()) => self.sent = Some(Sent { wanted, at: Instant::now(), hollow }),
@@ -274,25 +284,40 @@ impl Replicator {
         match answer {
             Ok(answer) => {
                 self.backoff.succeeded();
+                self.session_refused = false;
                 self.link.in_contact();
                 if std::mem::take(&mut self.troubled) {
                     self.parts.values().for_each(|part| part.progress.recovered());
                 }
                 self.take_in(sent, answer).await;
+                self.look_at_handles();
             }
-            Err(error) if is_session_error(&error) => tracing::debug!(line = ?self.id, %error, "the fetch session begins anew"),
+            // Once: a source that refuses the new session as well is in trouble like any other, and is not asked again at once for ever.
+            Err(error) if is_session_error(&error) && !std::mem::replace(&mut self.session_refused, true) => {
+                tracing::debug!(line = ?self.id, %error, "the fetch session begins anew");
+            }
             Err(error) => self.lost(&error),
+        }
+    }
+
+    /// A partition that was closed is begun again from what its log has once it is open: nothing may come that would show it.
+    fn look_at_handles(&mut self) {
+        if self.looked_at.elapsed() < LOOK {
+            return;
+        }
+        self.looked_at = Instant::now();
+        for part in self.parts.values_mut().filter(|part| part.phase == Phase::Reading) {
+            if let Some(why) = part.handle.as_ref().and_then(Handle::closed) {
+                part.progress.failed(&*why);
+                part.handle = None;
+                part.again_in(LOOK, false);
+            }
         }
     }
 
     /// The connection failed, or the source refused the whole request: try again later. Never a fault of a topic.
     fn lost(&mut self, error: &ClientError) {
-        let wait = self.backoff.failed(self.link.site.random());
-        // Planted fault for tests of links: what failed once is not tried again for a day.
-        let wait = (|| {
-            fail::fail_point!("link_gives_up", |_| Duration::from_secs(86_400));
-            wait
-        })();
+        let wait = planted(self.backoff.failed(self.link.site.random()));
         tracing::info!(link = self.link.config.name.as_str(), line = ?self.id, %error, wait_ms = wait.as_millis() as u64, "fetching failed");
         (self.line, self.sent, self.troubled) = (None, None, true);
         self.connect_at = Instant::now() + wait;
@@ -315,7 +340,7 @@ impl Replicator {
     async fn refused(&mut self, key: Key, refusal: OnRefusal) {
         match refusal {
             OnRefusal::End => self.end(key),
-            OnRefusal::Fault(reason) => self.fault(key, reason).await,
+            OnRefusal::Fault(fault) => self.fault(key, fault).await,
             OnRefusal::Retry(why) => self.set_aside(key, &why),
         }
     }
@@ -327,15 +352,22 @@ impl Replicator {
     }
 
     /// The topic cannot go on: the metadata says so from now on, and takes its partitions off every line.
-    async fn fault(&mut self, key: Key, reason: String) {
+    async fn fault(&mut self, key: Key, fault: impl Into<Fault>) {
         let Some(part) = self.parts.get_mut(&key) else { return };
+        let Fault { reason, gap } = fault.into();
         part.phase = Phase::Ended;
         part.progress.failed(reason.as_str());
         tracing::warn!(topic = &*part.target.topic, reason, "shadow topic is faulted");
-        match self.link.site.submit(Event::TopicFaulted { topic: key.0, reason }).await {
+        match self.link.site.submit(Event::TopicFaulted { topic: key.0, reason, gap }).await {
             Ok(Reply::Topic(Ok(()))) => {}
             Ok(reply) => tracing::info!(?reply, "the fault was not taken"),
             Err(gone) => self.set_aside(key, &gone.to_string()),
         }
     }
+}
+
+/// Planted fault for tests of links: what failed once is not tried again for a day.
+fn planted(wait: Duration) -> Duration {
+    fail::fail_point!("link_gives_up", |_| Duration::from_secs(86_400));
+    wait
 }

@@ -8,13 +8,14 @@ use crate::{
     assign::{Job, Key},
     failover,
     link::{LinkRun, LinkShared, Running},
+    loss,
     progress::PartitionMetrics,
     site::Site,
     source::Connect,
     status,
 };
 use gnomon_catalog::{Action, Image, Link, LinkId, Topic};
-use gnomon_links::{LinkState, LinkStatus, TopicState};
+use gnomon_links::{LinkState, LinkStatus, TopicState, loss::Loss};
 use gnomon_protocol::ids::TopicId;
 use parking_lot::Mutex;
 use std::{
@@ -98,10 +99,10 @@ impl LinkService {
             if stale || !links.contains_key(id) {
                 let source = self.connect.connect(&link.config);
                 let shared = Arc::new(LinkShared::new(*id, link.config.clone(), self.site.clone(), source));
-                if let Some(before) = links.insert(*id, Entry { shared, run: None }) {
-                    let entry = links.get_mut(id).expect("inserted a line above");
-                    *entry.shared.progress.lock() = std::mem::take(&mut *before.shared.progress.lock());
+                if let Some(before) = links.get(id) {
+                    shared.go_on_from(&before.shared);
                 }
+                links.insert(*id, Entry { shared, run: None });
             }
             let Some(entry) = links.get_mut(id) else { continue };
             match change(link, entry) {
@@ -131,7 +132,8 @@ impl LinkService {
             Action::DropTopic { .. } => return,
         };
         let shared = self.links.lock().get(&link).map(|entry| entry.shared.clone());
-        let work = Running::spawn(failover::carry_out(self.site.clone(), shared, action));
+        let site = self.site.clone();
+        let work = Running::keep("failover", move || failover::carry_out(site.clone(), shared.clone(), action.clone()));
         let mut actions = self.actions.lock();
         actions.retain(|running| !running.is_finished());
         actions.push(work);
@@ -144,12 +146,30 @@ impl LinkService {
         }
     }
 
+    /// A reader of this shadow waits for its source's word ([`gnomon_partition::Handle::question`]): it is asked for soon. False: the source does not
+    /// answer now, so waiting is of little use.
+    pub fn ask_source(&self, topic: TopicId, partition: i32) -> bool {
+        let image = self.site.image();
+        let Some(shadow) = image.topic(topic).and_then(|topic| topic.shadow.as_ref()) else { return false };
+        let links = self.links.lock();
+        let Some(entry) = links.get(&shadow.link).filter(|entry| entry.run.is_some()) else { return false };
+        entry.shared.asked.ask((topic, partition))
+    }
+
     /// One link as an operator sees it. `None` if there is no such link.
     pub fn status(&self, link: LinkId) -> Option<LinkStatus> {
         let image = self.site.image();
         let link = image.link(link)?;
         let shared = self.links.lock().get(&link.id).map(|entry| entry.shared.clone());
         Some(status::of(&image, link, shared.as_deref(), &*self.site))
+    }
+
+    /// What a failover of these topics of a link, or of all, would lose. `None` if there is no such link.
+    pub async fn loss(&self, link: LinkId, topics: Option<&[String]>) -> Option<Loss> {
+        let image = self.site.image();
+        let link = image.link(link)?;
+        let shared = self.links.lock().get(&link.id).map(|entry| entry.shared.clone());
+        Some(loss::of(&image, link, shared.as_deref(), &*self.site, topics).await)
     }
 
     /// All links, by name.

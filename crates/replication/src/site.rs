@@ -2,7 +2,7 @@
 
 use gnomon_catalog::{Event, Image, Reply};
 use gnomon_client::BoxFuture;
-use gnomon_groups::{SyncOffsets, SyncedPartition};
+use gnomon_groups::{SyncEnded, SyncOffsets, SyncedPartition};
 use gnomon_machine::Now;
 use gnomon_partition::Handle;
 use gnomon_protocol::ids::TopicId;
@@ -26,6 +26,9 @@ pub trait Site: Send + Sync + 'static {
 
     /// Hands a group's offsets to the group machine, which decides what of it is taken; answered when that is durable.
     fn sync_offsets(&self, sync: SyncOffsets) -> BoxFuture<'static, Result<Vec<SyncedPartition>, Gone>>;
+
+    /// Tells every group machine that a link no longer syncs some topics; answered when what that changes is durable.
+    fn sync_ended(&self, ended: SyncEnded) -> BoxFuture<'static, Result<(), Gone>>;
 
     /// The time now.
     fn now(&self) -> Now;

@@ -14,7 +14,7 @@ pub mod scripted;
 use gnomon_client::{
     BoxFuture, ClientError,
     fetcher::{FetchPosition, FetchTarget, FetchedAll},
-    offsets::{EpochEnd, PerPartition, TopicPartition},
+    offsets::{EpochEnd, LogEnd, PerPartition, TopicPartition},
 };
 use gnomon_links::{LinkConfig, plan_offsets::SourceCommit};
 use gnomon_protocol::ids::{BatchEpoch, LeaderEpoch, Offset, TopicId};
@@ -66,6 +66,8 @@ pub struct FetchLimits {
     pub min_bytes: i32,
     pub max_bytes: i32,
     pub partition_max_bytes: i32,
+    /// No partition is left out because it has nothing new: one that is, was not looked at (a source that throttles answers so).
+    pub whole: bool,
 }
 
 /// Config values by name, for one topic; the source's effective ones.
@@ -96,6 +98,11 @@ pub trait Source: Send + Sync + 'static {
     /// Where each partition's history ends for an epoch.
     fn epoch_ends<'a>(&'a self, wanted: &'a BTreeMap<TopicPartition, BatchEpoch>) -> BoxFuture<'a, PerPartition<EpochEnd>>;
 
+    /// Where each partition's log ends now, and for those that name an epoch where that ends. Counts as the source's word on what readers here may
+    /// ever get, so it MUST be newer than the call and come from who leads, under the epoch that the source's metadata names now; what such a leader
+    /// cannot say yet is an error beside its partition.
+    fn log_ends<'a>(&'a self, wanted: &'a BTreeMap<TopicPartition, Option<BatchEpoch>>) -> BoxFuture<'a, PerPartition<LogEnd>>;
+
     /// Names of all groups.
     fn groups(&self) -> BoxFuture<'_, Result<Vec<String>, ClientError>>;
 
@@ -115,6 +122,7 @@ pub trait Line: Send {
         limits: FetchLimits,
     ) -> BoxFuture<'a, Result<(), ClientError>>;
 
-    /// The answer to what was sent last; waits for ever if nothing was. Partitions may be left out that have nothing new. MUST be cancel safe.
+    /// The answer to what was sent last; waits for ever if nothing was. Partitions may be left out that have nothing new, unless the whole was asked
+    /// for. MUST be cancel safe.
     fn receive(&mut self) -> BoxFuture<'_, Result<FetchedAll, ClientError>>;
 }

@@ -88,7 +88,7 @@ fn topic_status(topic: &Topic, shared: Option<&LinkShared>, site: &dyn Site) -> 
             step.label().to_owned()
         }),
         partitions,
-        gaps: Vec::new(),
+        gaps: shadow.map(|shadow| shadow.gaps.clone()).unwrap_or_default(),
     }
 }
 
@@ -109,8 +109,9 @@ fn partition_status(topic: &Topic, index: i32, shared: Option<&LinkShared>, site
         Ok(handle) => {
             let open = |txn: gnomon_partition::OpenTxn| OpenTransaction {
                 producer_id: txn.producer_id,
+                producer_epoch: txn.producer_epoch,
                 first_offset: txn.first_offset,
-                first_timestamp_ms: None,
+                last_timestamp_ms: txn.last_timestamp_ms,
             };
             status.open_transactions = handle.open_transactions().into_iter().map(open).collect();
         }

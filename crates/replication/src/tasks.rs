@@ -3,6 +3,7 @@
 //! A task's loop only decides when; what a round does is in a file of its own. A round that fails says so in the task's state and is tried again; a
 //! failed connection is never more than LINK_UNAVAILABLE.
 
+pub(crate) mod asked;
 pub(crate) mod groups;
 pub(crate) mod topics;
 

@@ -8,9 +8,12 @@
 //! Format, big endian: `GNOM`, version (u16), length of the rest without the checksum (u32), the fields, crc32 of everything before it.
 
 use crate::{disk::Disk, error::LogError, shared::Shared};
-use gnomon_protocol::ids::{BatchEpoch, Offset};
+use gnomon_protocol::{
+    batch::BatchHeader,
+    ids::{BatchEpoch, Offset},
+};
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -23,7 +26,8 @@ const PREFIX: usize = 10;
 /// What the partition keeps in the checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckpointExtra {
-    /// Leader epochs with their start offsets, oldest first.
+    /// Leader epochs with their start offsets, oldest first: below `producer_snapshot_at` exactly those of the batches, which are verified
+    /// by it when the log is opened again. (The epoch is the one field of a batch that no checksum covers.)
     pub epochs: Vec<(BatchEpoch, Offset)>,
     /// Offset up to which the producer snapshot beside it covers the log; -1 for none.
     pub producer_snapshot_at: Offset,
@@ -36,6 +40,13 @@ impl Default for CheckpointExtra {
 }
 
 impl CheckpointExtra {
+    /// The epoch that a batch must have; `None` where nothing is known of it.
+    pub(crate) fn epoch_of(&self, header: &BatchHeader) -> Option<BatchEpoch> {
+        let known = header.next_offset() <= self.producer_snapshot_at;
+        let began_before = |(_, start): &&(BatchEpoch, Offset)| *start <= header.last_offset();
+        self.epochs.iter().rev().find(began_before).filter(|_| known).map(|(epoch, _)| *epoch)
+    }
+
     /// Without what lies at or beyond `end`.
     pub(crate) fn truncate(&mut self, end: Offset) {
         self.epochs.retain(|(_, start)| *start < end);
@@ -117,7 +128,7 @@ impl Checkpoint {
     }
 
     /// `None` for whatever is not exactly one checkpoint.
-    fn decode(bytes: &[u8]) -> Option<Checkpoint> {
+    pub fn decode(bytes: &[u8]) -> Option<Checkpoint> {
         let (body, crc) = bytes.split_last_chunk::<4>()?;
         if crc32fast::hash(body) != u32::from_be_bytes(*crc) {
             return None;
@@ -149,6 +160,40 @@ impl Checkpoint {
         }
         let gap = (gap.to >= 0).then_some(gap);
         fields.0.is_empty().then_some(Checkpoint { start, flushed, flushed_data, extra, gap, segments })
+    }
+}
+
+/// A line for each fact, as `kafka-dump-log` would print them.
+impl fmt::Display for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "logStartOffset: {} flushedOffset: {} producerSnapshotOffset: {}",
+            self.start, self.flushed, self.extra.producer_snapshot_at
+        )?;
+        if let Some(Gap { after, to }) = self.gap {
+            writeln!(f, "emptyFrom: {after} emptyTo: {to}")?;
+        }
+        for (epoch, start) in &self.extra.epochs {
+            writeln!(f, "leaderEpoch: {} startOffset: {start}", epoch.0)?;
+        }
+        for s in &self.segments {
+            writeln!(
+                f,
+                "segment: {} endOffset: {} size: {} sealed: {} firstTimestamp: {} maxTimestamp: {} indexEntries: {} indexCrc: {} timeIndexEntries: {} timeIndexCrc: {}",
+                s.base,
+                s.end,
+                s.len,
+                s.sealed,
+                s.first_timestamp,
+                s.max_timestamp,
+                s.offset_entries,
+                s.offset_crc,
+                s.time_entries,
+                s.time_crc
+            )?;
+        }
+        Ok(())
     }
 }
 

@@ -1,12 +1,16 @@
 //! What a log asks of a disk: two small traits, one real and one simulated implementation.
 //!
 //! The contract of durability is POSIX's, taken at its weakest: bytes survive a power loss only after [`DiskFile::sync_data`] returned
-//! `Ok`, a name only after [`Disk::sync_dir`] of its directory did. After a failed sync the bytes are in doubt for good: a later sync that
-//! succeeds says nothing about them. Every call blocks; callers that must not block call from elsewhere.
+//! `Ok`, a name only after [`Disk::sync_dir`] of its directory did. After a failed sync of a file its bytes are in doubt for good: a later sync that
+//! succeeds says nothing about them, unless they were written again. Names go through the file system's journal: a later [`Disk::sync_dir`] that
+//! succeeds covers them too, because a journal that failed takes nothing any more. Every call blocks; callers that must not block call from elsewhere.
 
+mod dry;
+mod handles;
 mod mem;
 mod real;
 
+pub(crate) use self::dry::DryDisk;
 pub use self::{
     mem::{Fault, MemDisk},
     real::RealDisk,
@@ -14,9 +18,9 @@ pub use self::{
 
 use bytes::Bytes;
 use std::{
+    fs::File,
     io::{self, IoSlice},
     ops::Deref,
-    os::fd::RawFd,
     path::Path,
     sync::Arc,
 };
@@ -69,6 +73,17 @@ pub trait Disk: Send + Sync {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>>;
     /// Bytes that may still be written where `path` lies.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+    /// The whole file system that `dir` lies in. It vouches only for what is written after this call: open it first and keep it.
+    fn file_system(&self, dir: &Path) -> io::Result<Arc<dyn FileSystem>>;
+}
+
+/// A whole file system, to be synced in one go.
+pub trait FileSystem: Send + Sync {
+    /// Whether `file` lies in it.
+    fn covers(&self, file: &dyn DiskFile) -> bool;
+    /// `syncfs`: everything that anybody has written to it so far, names included, is durable after `Ok`. After an error it is not known whose bytes
+    /// are lost: the files' own [`DiskFile::sync_data`] say it.
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// A held lock file.
@@ -97,8 +112,14 @@ pub trait DiskFile: Send + Sync {
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
     /// Whether the byte at `offset` can be read without waiting for the disk. A hint, `true` when unknown.
     fn try_read_resident(&self, offset: u64) -> bool;
-    /// The descriptor for `sendfile`, if there is one.
-    fn raw_fd(&self) -> Option<RawFd>;
+    /// The open file for `sendfile`, if there is one: it stays open while it is held.
+    fn descriptor(&self) -> io::Result<Option<Arc<File>>>;
+    /// Writes so far, where somebody counts them. Taken before a [`FileSystem::sync`], it says what that covers.
+    fn written(&self) -> u64 {
+        0
+    }
+    /// So many writes are durable by a [`FileSystem::sync`].
+    fn note_synced(&self, _written: u64) {}
     /// The first `len` bytes, read-only, of a file that is never changed again.
     fn map(&self, len: usize) -> io::Result<Mapped>;
 }

@@ -4,13 +4,18 @@
 //!  start <= ... <= flushed <= end          readers see [start, bound), the bound is the caller's
 //! ```
 //!
-//! Invariants: what [`Log::flushed`] covers survives a power loss; a failed write or sync closes the log to writing; damage below the
-//! flushed offset is kept and answered, never cut. Not here: topic names, producers, transactions, Kafka error codes, clocks, tokio.
+//! Invariants: what [`Log::flushed`] covers survives a power loss; a failed write or sync closes the log to writing until it is reopened (a
+//! full disk refuses the write and no more); damage below the flushed offset is kept and answered, never cut. Not here: topic names, producers, transactions, Kafka error codes, clocks, tokio.
 
+mod check;
 mod checkpoint;
 pub mod disk;
+pub mod dump;
 mod error;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod flush;
+mod health;
 mod index;
 mod log;
 mod open;
@@ -30,12 +35,14 @@ mod verify;
 mod walk;
 
 pub use self::{
+    check::{Checked, WrongFile, check},
     checkpoint::{Checkpoint, CheckpointExtra, CheckpointWrite, read_checkpoint},
-    disk::{Boot, Disk, DiskFile, Fault, LockGuard, Mapped, MemDisk, OpenMode, RealDisk},
+    disk::{Boot, Disk, DiskFile, Fault, FileSystem, LockGuard, Mapped, MemDisk, OpenMode, RealDisk},
     error::{LogError, ReadError},
     flush::FlushPoint,
+    health::{FoundDamage, Health},
     log::{Log, SegmentInfo},
-    open::{Cut, Opened, Recovery},
+    open::{Cut, Opened, Recovery, Reopening},
     options::{LogOptions, RetentionLimits},
     range::FileRange,
     reader::{Headers, LogReader},

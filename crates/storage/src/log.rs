@@ -1,15 +1,16 @@
 //! The writer's side of one log: a list of segments, the last one growing.
 //!
-//! Invariants: offsets ascend over the whole log; only the last segment is written; what a reader can see was written before; a failed
-//! write or sync closes the log to writing until it is opened again. Not here: opening (`open.rs`), taking back (`truncate.rs`), which
-//! batches are admitted (the partition).
+//! Invariants: offsets ascend over the whole log; only the last segment is written; what a reader can see was written before. A call that fails
+//! leaves the log as it was, or closed to writing until it is opened again ([`Log::reopening`]): a failed sync always closes it, a failed write
+//! unless the disk was full and what got there could be cut off. Not here: opening (`open.rs`), taking back (`truncate.rs`), which batches are
+//! admitted (the partition).
 
 use crate::{
-    checkpoint::{Checkpoint, CheckpointExtra, CheckpointWrite, Gap, Summary},
+    checkpoint::{Checkpoint, CheckpointExtra, CheckpointWrite, FILE, Gap, Summary},
     disk::{Boot, Disk},
     error::LogError,
     flush::FlushPoint,
-    open::{self, Opened},
+    open::{self, Opened, Reopening},
     options::{LogOptions, RetentionLimits},
     reader::LogReader,
     retention,
@@ -71,10 +72,10 @@ pub struct Log {
 }
 
 impl Log {
-    /// Whether there is a log in `dir`.
+    /// Whether there is a log in `dir`, be it one whose segments are lost.
     pub fn exists(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
         match disk.list(dir) {
-            Ok(names) => Ok(names.iter().any(|name| base_of(name).is_some())),
+            Ok(names) => Ok(names.iter().any(|name| name == FILE || base_of(name).is_some())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
@@ -87,11 +88,26 @@ impl Log {
 
     /// Opens what is in `dir`, and repairs it as [`crate::recover`] says. What was cut off or is damaged is logged.
     pub fn open(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, boot: Boot) -> Result<Opened, LogError> {
-        open::open(disk, dir, options, boot)
+        open::open(disk, dir, options, boot, None)
+    }
+
+    /// The way back from [`Log::closed`]: to be carried out without the log's lock, when no [`FlushPoint`] of this log is at work and nobody
+    /// writes to it any more.
+    pub fn reopening(&self) -> Reopening {
+        Reopening {
+            disk: self.shared.disk.clone(),
+            dir: self.shared.dir.clone(),
+            options: self.options.clone(),
+            durable: open::Durable { flushed: self.flushed, flushed_data: self.flushed_data },
+        }
     }
 
     /// Appends whole batches, in one write per segment touched. Base offsets MUST NOT lie below [`Log::end`] (asserted); they may jump
-    /// forward. After an error none of it is visible and the log is closed to writing; opening it again may find some of it.
+    /// forward.
+    ///
+    /// # Errors
+    /// Batches below [`Log::end`] are in, the others are not. [`LogError::is_disk_full`] and not [`Log::closed`]: the next append may do.
+    /// Opening a log that was closed by this may find some of the others.
     pub fn append(&mut self, batches: &[PlacedBatch]) -> Result<(), LogError> {
         self.check_writable()?;
         let mut end = self.end();
@@ -118,11 +134,9 @@ impl Log {
             }
             let (run, behind) = rest.split_at(count);
             self.write_run(run)?;
-            rest = behind;
-        }
-        self.shared.set_end(end);
-        if !batches.is_empty() {
+            self.shared.set_end(self.active().end());
             self.gap = None;
+            rest = behind;
         }
         Ok(())
     }
@@ -135,6 +149,11 @@ impl Log {
         self.reserve(&segment, len + bytes);
         let write = |slices: &mut [IoSlice<'_>]| {
             fail::fail_point!("storage_append", |_| Err(io::Error::other("fail point storage_append")));
+            fail::fail_point!("ack_before_append", |_| Ok(()));
+            fail::fail_point!("swap_batches", |_| {
+                slices.rotate_left(2);
+                segment.file.write_all_at(slices, len)
+            });
             segment.file.write_all_at(slices, len)
         };
         let written = if run.len() <= SMALL_APPEND {
@@ -149,10 +168,14 @@ impl Log {
             write(&mut slices)
         };
         if let Err(source) = written {
-            // What got there is not ours any more; if it cannot be taken away, recovery does it.
-            let _ = segment.file.set_len(len);
-            self.close_writing(format!("write to {}: {source}", segment.path.display()));
-            return Err(LogError::Io { what: "write to", path: segment.path.clone(), source });
+            let error = LogError::Io { what: "write to", path: segment.path.clone(), source };
+            // What got there is not ours; if it cannot be taken away, recovery does it. Cutting needs no space.
+            let cut = segment.file.set_len(len);
+            self.reserved = 0;
+            if cut.is_err() || !error.is_disk_full() {
+                self.close_writing(error.to_string());
+            }
+            return Err(error);
         }
         let mut position = len;
         let mut next_offset = segment.end();
@@ -169,10 +192,11 @@ impl Log {
         Ok(())
     }
 
-    /// Reserves some space ahead of a segment that has become large. Whether it works is of no consequence.
+    /// Reserves some space ahead: of a segment that has become large, or as the options say. It may fail: then a write will say so.
     fn reserve(&mut self, segment: &Segment, len: u64) {
-        let ahead = (len / 256 / RESERVE_STEP * RESERVE_STEP).min(RESERVE_MAX);
-        if ahead == 0 || len <= self.reserved {
+        let ahead = (len / 256 / RESERVE_STEP * RESERVE_STEP).min(RESERVE_MAX).max(self.options.reserve_bytes);
+        // Half of what is always to be there may be used up before more is taken.
+        if ahead == 0 || len + self.options.reserve_bytes / 2 <= self.reserved {
             return;
         }
         let until = (len + ahead).min(self.options.segment_bytes.max(len));
@@ -194,33 +218,32 @@ impl Log {
                 point.sync().inspect_err(|error| self.close_writing(error.to_string()))?;
                 self.flushed_to(&point);
                 self.seal();
-                self.checkpoint_write().write().inspect_err(|error| self.close_writing(error.to_string()))?;
-                self.create_segment(base)
-            }
-        }
-    }
-
-    pub(crate) fn begin_segment(&mut self, base: Offset) -> Result<(), LogError> {
-        self.seal();
-        self.create_segment(base)
-    }
-
-    fn create_segment(&mut self, base: Offset) -> Result<(), LogError> {
-        let generation = self.shared.generation();
-        match Segment::create(&*self.shared.disk, &self.shared.dir, base, generation) {
-            Ok(segment) => {
-                self.segments.push(Arc::new(segment));
-                self.indexer = Indexer::new(base, self.options.index_interval_bytes);
-                self.publish_segments();
+                // Sealed, and nothing behind it: there is no segment to write to if this fails.
+                let next = self.checkpoint_write().write().and_then(|()| self.create_segment(base));
+                let segment = next.inspect_err(|error| self.close_writing(error.to_string()))?;
+                self.push_segment(segment);
                 Ok(())
             }
-            Err(source) => {
-                // Sealed, and nothing behind it: there is no segment to write to.
-                self.summaries.pop();
-                self.close_writing(format!("create segment {base}: {source}"));
-                Err(LogError::Io { what: "create segment in", path: self.shared.dir.clone(), source })
-            }
         }
+    }
+
+    /// The active segment is sealed once the next one is there: when that cannot be made, nothing has happened.
+    pub(crate) fn begin_segment(&mut self, base: Offset) -> Result<(), LogError> {
+        let segment = self.create_segment(base)?;
+        self.seal();
+        self.push_segment(segment);
+        Ok(())
+    }
+
+    fn create_segment(&self, base: Offset) -> Result<Segment, LogError> {
+        let created = Segment::create(&*self.shared.disk, &self.shared.dir, base, self.shared.generation());
+        created.map_err(LogError::io("create segment in", &self.shared.dir))
+    }
+
+    fn push_segment(&mut self, segment: Segment) {
+        self.indexer = Indexer::new(segment.base, self.options.index_interval_bytes);
+        self.segments.push(Arc::new(segment));
+        self.publish_segments();
     }
 
     /// Writes the active segment's indexes and gives back what was reserved. That the indexes could not be written is not fatal: they are
@@ -280,8 +303,9 @@ impl Log {
         if to == self.end() {
             return Ok(());
         }
-        self.gap = Some(Gap { after: self.active().end(), to });
-        self.checkpoint(self.extra.clone())?;
+        let gap = Some(Gap { after: self.active().end(), to });
+        let before = std::mem::replace(&mut self.gap, gap);
+        self.checkpoint(self.extra.clone()).inspect_err(|_| self.gap = before)?;
         self.shared.set_end(to);
         Ok(())
     }
@@ -360,19 +384,30 @@ impl Log {
     }
 
     /// Removes segments that the limits give up and that end at or below `not_above`; returns the new start if it moved. When the active
-    /// segment is too old as well, another one is begun first.
+    /// segment is too old as well, another one is begun first. A full disk does not keep it from making room.
     pub fn retain(&mut self, limits: RetentionLimits, not_above: Offset) -> Result<Option<Offset>, LogError> {
-        let count = retention::removable(&self.segments(), limits, not_above);
+        let mut count = retention::removable(&self.segments(), limits, not_above);
+        if count == self.segments.len() {
+            self.check_writable()?;
+            match self.begin_segment(self.active().end()) {
+                Ok(()) => {}
+                Err(full) if full.is_disk_full() => count -= 1,
+                Err(error) => return Err(error),
+            }
+        }
         if count == 0 {
             return Ok(None);
         }
-        if count == self.segments.len() {
-            self.check_writable()?;
-            self.begin_segment(self.active().end())?;
-        }
         let start = self.segments.get(count).map_or(self.end(), |segment| segment.base);
         let before = self.start();
-        self.trim_to(start)?;
+        match self.trim_to(start) {
+            // The checkpoint's start may lag: what is gone is gone, and then there is room for it.
+            Err(full) if full.is_disk_full() => {
+                self.start_behind(start, count);
+                self.checkpoint_write().write()?;
+            }
+            trimmed => trimmed?,
+        }
         Ok((start > before).then_some(start))
     }
 
@@ -386,6 +421,11 @@ impl Log {
         self.sealed_since_checkpoint || self.since_checkpoint >= self.options.checkpoint_bytes
     }
 
+    /// Whether index files that were missing or wrong have been written anew, which only a checkpoint makes known to the next start.
+    pub fn has_rebuilt(&self) -> bool {
+        self.segments.iter().any(|segment| segment.is_rewritten())
+    }
+
     /// Writes the checkpoint.
     pub fn checkpoint(&mut self, extra: CheckpointExtra) -> Result<(), LogError> {
         self.prepare_checkpoint(extra).write()
@@ -397,6 +437,9 @@ impl Log {
         let active = self.active().clone();
         let has_index = active.indexes(&*self.shared.disk).is_ok_and(|loaded| !loaded.offsets.is_empty());
         self.covered = if has_index { self.write_indexes(&active, false) } else { None };
+        for (segment, summary) in self.segments.iter().zip(&mut self.summaries) {
+            *summary = segment.take_rewritten().or(*summary);
+        }
         self.since_checkpoint = 0;
         self.sealed_since_checkpoint = false;
         self.checkpoint_write()
@@ -455,9 +498,15 @@ impl Log {
         self.segments.iter().map(info).collect()
     }
 
-    /// Deletes the directory.
+    /// Deletes the directory; its checkpoint first, so that one that is left never speaks of segments that were to go.
     pub fn remove(self) -> io::Result<()> {
-        self.shared.disk.remove_dir_all(&self.shared.dir)
+        let Shared { disk, dir, .. } = &*self.shared;
+        match disk.remove_file(&dir.join(FILE)) {
+            Ok(()) => disk.sync_dir(dir)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        disk.remove_dir_all(dir)
     }
 
     /// The segment that is written.

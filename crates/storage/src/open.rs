@@ -4,17 +4,17 @@
 //! even opened for reading its bytes (it is verified when it is read). Not here: the decisions (`recover.rs`), the looking (`scan.rs`).
 
 use crate::{
-    checkpoint::{self, Checkpoint, OnDisk, Summary},
+    checkpoint::{self, Checkpoint, CheckpointExtra, OnDisk, Summary},
     disk::{Boot, Disk, DiskFile, OpenMode},
     error::LogError,
-    flush::SYNC_FAILED_FILE,
+    flush::{SYNC_FAILED_FILE, leave_mark},
     log::{Log, RESERVE_STEP},
     options::LogOptions,
     recover::{Action, Found, Place, action},
     resync::{Search, resync},
     scan::{Rules, Scan},
     segment::{Content, Indexer, Loaded, Segment, Synced, base_of, log_path},
-    shared::Shared,
+    shared::{self, Shared},
     verify::{Damage, Verified},
     walk::{Bad, Step, Walk},
 };
@@ -30,6 +30,34 @@ use std::{
 const RESERVED_FROM: u64 = 256 * RESERVE_STEP;
 /// Bytes rewritten at once after a failed sync.
 const REWRITE_CHUNK: usize = 1 << 20;
+
+/// What a log knows to be durable beyond what its checkpoint says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Durable {
+    pub flushed: Offset,
+    pub flushed_data: Offset,
+}
+
+/// A log that was closed to writing, to be opened again under the same process. `Send`.
+pub struct Reopening {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    pub(crate) options: LogOptions,
+    pub(crate) durable: Durable,
+}
+
+impl Reopening {
+    /// Notes in the log's folder that it is not to be believed, for a start that may come first. While this fails the disk does not work.
+    pub fn mark(&self) -> Result<(), LogError> {
+        leave_mark(&*self.disk, &self.dir)
+    }
+
+    /// Opens the log from what the disk has, as after a power loss: what was durable stays, damaged or not; what lies behind it and is whole is
+    /// written again and synced, because the kernel may show bytes that the disk never got; the rest is cut off. Blocks.
+    pub fn open(&self) -> Result<Opened, LogError> {
+        open(self.disk.clone(), self.dir.clone(), self.options.clone(), Boot::Other, Some(self.durable))
+    }
+}
 
 /// An open log and what opening it did.
 pub struct Opened {
@@ -67,20 +95,23 @@ pub struct Cut {
 }
 
 pub(crate) fn create(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, start: Offset) -> Result<Log, LogError> {
-    // Every directory that is made here needs a durable name too.
+    // Every directory that is made here needs a durable name too, and the last one also if an earlier attempt made it and came no further.
     let mut to_sync = vec![dir.as_path()];
     for above in dir.ancestors() {
         let parent = above.parent().filter(|parent| !parent.as_os_str().is_empty());
         let is_new = !disk.exists(above).map_err(LogError::io("look at", above))?;
         match parent {
-            Some(parent) if is_new => to_sync.push(parent),
+            Some(parent) if is_new || above == dir => to_sync.push(parent),
             Some(_) | None => break,
         }
     }
     disk.create_dir_all(&dir).map_err(LogError::io("create", &dir))?;
+    remove(&*disk, &dir.join(checkpoint::FILE))?;
+    remove_empty_segments(&*disk, &dir)?;
     let segment = Segment::create(&*disk, &dir, start, 0).map_err(LogError::io("create segment in", &dir))?;
     segment.name_synced.store(true, Ordering::Release);
-    for dir in to_sync {
+    // From the top: what is below a name that is not durable is not either.
+    for dir in to_sync.into_iter().rev() {
         disk.sync_dir(dir).map_err(LogError::io("sync directory", dir))?;
     }
     let indexer = Indexer::new(start, options.index_interval_bytes);
@@ -88,8 +119,30 @@ pub(crate) fn create(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, sta
         disk,
         dir,
         options,
-        Parts { segments: vec![segment], summaries: Vec::new(), indexer, start, end: start, flushed: start, flushed_data: start },
+        Parts {
+            segments: vec![segment],
+            summaries: Vec::new(),
+            indexer,
+            start,
+            end: start,
+            flushed: start,
+            flushed_data: start,
+            found: shared::Found::default(),
+        },
     ))
+}
+
+/// What an attempt to make a log here left when it failed. A segment with batches is none of that.
+fn remove_empty_segments(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
+    for base in disk.list(dir).map_err(LogError::io("list", dir))?.iter().filter_map(|name| base_of(name)) {
+        let path = log_path(dir, base);
+        let file = disk.open(&path, OpenMode::Read).map_err(LogError::io("open", &path))?;
+        if !file.is_empty().map_err(LogError::io("look at", &path))? {
+            return Err(LogError::Io { what: "make a log where there is one,", path, source: io::ErrorKind::AlreadyExists.into() });
+        }
+        remove_segment(disk, dir, base)?;
+    }
+    Ok(())
 }
 
 /// What a log is made of.
@@ -101,12 +154,13 @@ struct Parts {
     end: Offset,
     flushed: Offset,
     flushed_data: Offset,
+    found: shared::Found,
 }
 
 fn assemble(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, parts: Parts) -> Log {
     let segments: Vec<_> = parts.segments.into_iter().map(Arc::new).collect();
     Log {
-        shared: Arc::new(Shared::new(disk, dir, segments.clone(), parts.start, parts.end)),
+        shared: Arc::new(Shared::new(disk, dir, segments.clone(), parts.start, parts.end, parts.found)),
         options,
         segments,
         summaries: parts.summaries,
@@ -116,7 +170,7 @@ fn assemble(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, parts: Parts
         flushed: parts.flushed,
         flushed_data: parts.flushed_data,
         gap: None,
-        extra: checkpoint::CheckpointExtra::default(),
+        extra: CheckpointExtra::default(),
         checkpoint_sequence: 0,
         since_checkpoint: 0,
         sealed_since_checkpoint: false,
@@ -124,12 +178,22 @@ fn assemble(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, parts: Parts
     }
 }
 
-pub(crate) fn open(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, boot: Boot) -> Result<Opened, LogError> {
-    let distrust = disk.exists(&dir.join(SYNC_FAILED_FILE)).map_err(LogError::io("look into", &dir))?;
+pub(crate) fn open(
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    options: LogOptions,
+    boot: Boot,
+    durable: Option<Durable>,
+) -> Result<Opened, LogError> {
+    let distrust = durable.is_some() || disk.exists(&dir.join(SYNC_FAILED_FILE)).map_err(LogError::io("look into", &dir))?;
     let boot = if distrust { Boot::Other } else { boot };
     let (checkpoint, damaged_checkpoint) = match checkpoint::load(&*disk, &dir)? {
         OnDisk::Valid(checkpoint) => (Some(*checkpoint), false),
-        OnDisk::Absent => (None, false),
+        OnDisk::Absent => {
+            // Whoever made the log may have come no further: nothing vouches for the names.
+            sync_names(&*disk, &dir)?;
+            (None, false)
+        }
         OnDisk::Damaged => {
             tracing::error!(dir = %dir.display(), "checkpoint is damaged: everything is scanned, and the log's start may be an earlier one");
             (None, true)
@@ -143,15 +207,19 @@ pub(crate) fn open(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, boot:
     while bases.len() > 1 && bases[1] <= start {
         remove_segment(&*disk, &dir, bases.remove(0))?;
     }
-    let Some(&first) = bases.first() else {
-        return Err(LogError::Io { what: "find a segment in", path: dir, source: io::ErrorKind::NotFound.into() });
-    };
+    let Some(&first) = bases.first() else { return without_segments(disk, dir, options, boot, checkpoint) };
+    if let Some(checkpoint) = checkpoint.as_ref().filter(|checkpoint| checkpoint.start < first && checkpoint.flushed > checkpoint.start) {
+        tracing::error!(dir = %dir.display(), from = checkpoint.start, to = first, "segments are missing: the log begins behind them");
+    }
     let recovery = Recovery { boot, cut: None, damaged: Vec::new(), scanned_batches: 0 };
-    let flushed = checkpoint.as_ref().map_or(first, |checkpoint| checkpoint.flushed);
-    let flushed_data = checkpoint.as_ref().map_or(first, |checkpoint| checkpoint.flushed_data);
+    let flushed = checkpoint.as_ref().map(|checkpoint| checkpoint.flushed).max(durable.map(|durable| durable.flushed)).unwrap_or(first);
+    let flushed_data =
+        checkpoint.as_ref().map(|checkpoint| checkpoint.flushed_data).max(durable.map(|durable| durable.flushed_data)).unwrap_or(first);
+    let history = checkpoint.as_ref().map_or_else(CheckpointExtra::default, |checkpoint| checkpoint.extra.clone());
     let mut opener = Opener {
         disk: &*disk,
         dir: &dir,
+        history: &history,
         interval: options.index_interval_bytes,
         boot,
         checkpoint: checkpoint.as_ref(),
@@ -183,6 +251,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, boot:
         end,
         flushed: flushed.min(end),
         flushed_data: flushed_data.min(data_end),
+        found: shared::Found { history, cut: recovered.cut.clone(), damaged: !recovered.damaged.is_empty() },
     };
     let mut log = assemble(disk, dir, options, parts);
     log.gap = gap;
@@ -190,7 +259,9 @@ pub(crate) fn open(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, boot:
     let void_gap = checkpoint.as_ref().and_then(|checkpoint| checkpoint.gap).is_some_and(|gap| gap.after > data_end);
     if let Some(checkpoint) = checkpoint {
         log.extra = checkpoint.extra;
-        log.extra.truncate(end.max(checkpoint.start));
+        // The epoch of a log that was trimmed to its end begins at that end, and is not beyond it.
+        let emptied = checkpoint.start == end;
+        log.extra.truncate(if emptied { end.saturating_add(1) } else { end.max(checkpoint.start) });
     }
     if void_gap {
         log.checkpoint(log.extra.clone())?;
@@ -208,6 +279,36 @@ pub(crate) fn open(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, boot:
     Ok(Opened { log, recovered })
 }
 
+/// Only the checkpoint is there: the log was to begin anew, empty, and that was not completed; or its segments are lost.
+fn without_segments(
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    options: LogOptions,
+    boot: Boot,
+    checkpoint: Option<Checkpoint>,
+) -> Result<Opened, LogError> {
+    let lost = |why: String| io::Error::new(io::ErrorKind::NotFound, why);
+    let source = match checkpoint {
+        Some(Checkpoint { start, flushed, extra, .. }) if flushed <= start => {
+            let mut log = create(disk, dir, options, start)?;
+            log.checkpoint(extra)?;
+            let recovered = Recovery { boot, cut: None, damaged: Vec::new(), scanned_batches: 0 };
+            return Ok(Opened { log, recovered });
+        }
+        Some(Checkpoint { start, flushed, .. }) => {
+            lost(format!("offsets {start} to {flushed} (exclusive) were there, and their files are gone"))
+        }
+        None => lost("there is only a checkpoint, and it is damaged".into()),
+    };
+    Err(LogError::Io { what: "find a segment in", path: dir, source })
+}
+
+/// Makes the names of a log's files and its own durable.
+fn sync_names(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    [Some(dir), parent].into_iter().flatten().try_for_each(|dir| disk.sync_dir(dir).map_err(LogError::io("sync directory", dir)))
+}
+
 fn report(log: &Log, recovered: &Recovery) {
     let dir = log.dir().display();
     if let Some(cut) = &recovered.cut {
@@ -218,12 +319,14 @@ fn report(log: &Log, recovered: &Recovery) {
     }
 }
 
-/// After a failed sync the page cache may hold what the disk does not, and no later sync would write it: write it again.
+/// After a failed sync the page cache may hold what the disk does not, and no later sync would write it: write it again, from a batch at or
+/// before the first one in doubt.
 fn rewrite(log: &Log) -> Result<(), LogError> {
     let mut chunk = vec![0; REWRITE_CHUNK];
     for segment in log.segments.iter().filter(|segment| segment.end() > log.flushed) {
         let len = segment.len();
-        let mut position = 0;
+        let from = segment.anchor(&*log.shared.disk, log.flushed).map_err(LogError::io("read index of", &segment.path))?;
+        let mut position = from.position;
         while position < len {
             let want = REWRITE_CHUNK.min((len - position) as usize);
             segment.file.read_exact_at(&mut chunk[..want], position).map_err(LogError::io("read", &segment.path))?;
@@ -233,26 +336,32 @@ fn rewrite(log: &Log) -> Result<(), LogError> {
         segment.file.sync_data().map_err(LogError::io("sync", &segment.path))?;
     }
     let mark = log.dir().join(SYNC_FAILED_FILE);
-    log.shared.disk.remove_file(&mark).map_err(LogError::io("remove", &mark))?;
+    match log.shared.disk.remove_file(&mark) {
+        Ok(()) => {}
+        // The disk would not even take the mark, or there was nothing to mark.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => return Err(LogError::Io { what: "remove", path: mark, source }),
+    }
     log.shared.disk.sync_dir(log.dir()).map_err(LogError::io("sync directory", log.dir()))
 }
 
 fn remove_segment(disk: &dyn Disk, dir: &Path, base: Offset) -> Result<(), LogError> {
     let path = log_path(dir, base);
-    for extension in ["timeindex", "index", "log"] {
-        let path = path.with_extension(extension);
-        match disk.remove_file(&path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(LogError::Io { what: "remove", path, source }),
-        }
+    ["timeindex", "index", "log"].iter().try_for_each(|extension| remove(disk, &path.with_extension(extension)))
+}
+
+/// Removes a file that may not be there.
+fn remove(disk: &dyn Disk, path: &Path) -> Result<(), LogError> {
+    match disk.remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(LogError::io("remove", path)),
     }
-    Ok(())
 }
 
 struct Opener<'a> {
     disk: &'a dyn Disk,
     dir: &'a Path,
+    history: &'a CheckpointExtra,
     interval: u32,
     boot: Boot,
     checkpoint: Option<&'a Checkpoint>,
@@ -289,18 +398,31 @@ impl Opener<'_> {
             && summary.len == len
             && (self.boot == Boot::Same || summary.end <= self.flushed)
         {
-            let content = self.content(len, summary.end, summary.max_timestamp, Verified::default());
-            self.segments.push(Segment::sealed(path, file, content, summary));
-            self.summaries.push(Some(summary));
+            self.vouched_for(path, file, summary, later[0]);
             return Ok(true);
         }
         self.scan(&path, file, base, len, later, summary).map_err(LogError::io("recover", &path))
     }
 
+    /// A segment that need not be scanned; the log goes on at `next`. Where the checkpoint knows of one in between, that one's file is lost.
+    fn vouched_for(&mut self, path: PathBuf, file: Arc<dyn DiskFile>, mut summary: Summary, next: Offset) {
+        let mut verified = Verified::default();
+        let between = |other: &Summary| summary.base < other.base && other.base < next;
+        if self.checkpoint.is_some_and(|checkpoint| checkpoint.segments.iter().any(between)) {
+            verified.add_damage(Damage { start: summary.len, stop: summary.len, from: summary.end, to: next });
+            self.recovery.damaged.push(summary.end..next);
+            summary.end = next;
+        }
+        let content = self.content(summary.len, summary.end, summary.max_timestamp, verified);
+        self.segments.push(Segment::sealed(path, file, content, summary));
+        self.summaries.push(Some(summary));
+    }
+
     fn content(&self, len: u64, end: Offset, max_timestamp: i64, verified: Verified) -> Content {
         let durable = end <= self.flushed;
         let synced = Synced { generation: 0, len: if durable { len } else { 0 } };
-        Content { len, end, max_timestamp, synced, name_synced: durable, verified }
+        // Of an empty segment nothing was ever flushed, its name neither.
+        Content { len, end, max_timestamp, synced, name_synced: durable && len > 0, verified }
     }
 
     fn scan(
@@ -318,7 +440,7 @@ impl Opener<'_> {
             Boot::Other if !self.place_unknown => self.flushed,
             Boot::Same | Boot::Other => Offset::MIN,
         };
-        let rules = Rules { crc_above, below, boundary: self.flushed_data };
+        let rules = Rules { crc_above, below, boundary: self.flushed_data, history: self.history };
         let (resumed, lowest) = self.resume(path, &file, base, len, summary)?;
         let mut scan = Scan::new(file.clone(), len, rules, resumed, lowest);
         let mut verified = Verified::default();
@@ -383,7 +505,7 @@ impl Opener<'_> {
     fn decide(
         &mut self,
         file: &Arc<dyn DiskFile>,
-        scan: &mut Scan,
+        scan: &mut Scan<'_>,
         len: u64,
         later: &[Offset],
         bad: Option<&Bad>,
@@ -446,7 +568,7 @@ impl Opener<'_> {
     }
 
     /// The log ends where the scan stands.
-    fn cut(&mut self, file: &Arc<dyn DiskFile>, scan: &Scan, len: u64, later: &[Offset], why: String) -> io::Result<()> {
+    fn cut(&mut self, file: &Arc<dyn DiskFile>, scan: &Scan<'_>, len: u64, later: &[Offset], why: String) -> io::Result<()> {
         let mut cut = Cut { at: scan.next, batches: 0, bytes: len - scan.position(), why };
         let search = Search { from: scan.position(), end: len, lowest: scan.next, below: Offset::MAX, target: None };
         if let Some((position, _)) = resync(file, &search)? {
@@ -475,7 +597,7 @@ impl Opener<'_> {
         len: u64,
         end: Offset,
         last: bool,
-        mut scan: Scan,
+        mut scan: Scan<'_>,
         verified: Verified,
     ) -> io::Result<()> {
         let content = self.content(len, end, scan.indexer.max_timestamp, verified);

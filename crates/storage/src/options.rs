@@ -11,6 +11,8 @@ pub struct LogOptions {
     pub index_interval_bytes: u32,
     /// A segment is followed by another one when its index is this large (`segment.index.bytes`).
     pub index_bytes_max: u32,
+    /// Space that is always reserved ahead of the end, as far as there is any: writes into it go on when the disk is full.
+    pub reserve_bytes: u64,
     /// After this many bytes [`crate::Log::checkpoint_due`] says that a checkpoint is due.
     pub checkpoint_bytes: u64,
 }
@@ -22,6 +24,7 @@ impl Default for LogOptions {
             segment_ms: Some(7 * 24 * 3_600_000),
             index_interval_bytes: 4096,
             index_bytes_max: 10 << 20,
+            reserve_bytes: 0,
             checkpoint_bytes: 64 << 20,
         }
     }

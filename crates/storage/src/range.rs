@@ -5,6 +5,9 @@ use bytes::{Bytes, BytesMut};
 use gnomon_protocol::ids::Offset;
 use std::{fmt, io, sync::Arc};
 
+/// Read at once when a range is read ahead: what the kernel's own reading ahead fetches in one go.
+const READ_AHEAD_BYTES: usize = 128 << 10;
+
 /// Whole batches `[base_offset, next_offset)` at `[position, position + len)` of `file`. The file stays readable for as long as the range
 /// is held, also when its segment is deleted meanwhile; a truncation meanwhile shows as `UnexpectedEof`.
 #[derive(Clone)]
@@ -32,6 +35,21 @@ impl FileRange {
         let mut buffer = BytesMut::zeroed(self.len);
         self.file.read_exact_at(&mut buffer, self.position)?;
         Ok(buffer.freeze())
+    }
+
+    /// Brings it into the page cache, by reading all of it once. Blocks while the disk works.
+    pub fn read_ahead(&self) -> io::Result<()> {
+        let mut buffer = vec![0; READ_AHEAD_BYTES.min(self.len)];
+        let end = self.position + self.len as u64;
+        let mut position = self.position;
+        while position < end {
+            let wanted = buffer.len().min((end - position) as usize);
+            match self.file.read_up_to(&mut buffer[..wanted], position)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                got => position += got as u64,
+            }
+        }
+        Ok(())
     }
 
     /// Whether sending it would not wait for the disk, by a look at its last byte. A hint.

@@ -287,7 +287,7 @@ impl Cursor {
                     return Ok(self.damaged(damage.from, damage.to, damage.start, damage.stop));
                 }
                 if !verified.covers(at) {
-                    verify(&*self.shared.disk, &self.segment, &mut verified, at, self.lowest)?;
+                    verify(&self.shared, &self.segment, &mut verified, at, self.lowest)?;
                     continue;
                 }
             }
@@ -308,6 +308,10 @@ impl Cursor {
     }
 
     fn damaged(&mut self, from: Offset, to: Offset, start: u64, stop: u64) -> Item {
+        fail::fail_point!("pass_over_damage", |_| {
+            (self.walk.position, self.lowest) = (stop, to);
+            Item::Damaged { from: to, to, start }
+        });
         let item = Item::Damaged { from, to, start };
         (self.walk.position, self.lowest) = (stop, self.lowest.max(to));
         item

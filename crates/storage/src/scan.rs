@@ -3,6 +3,7 @@
 //! Invariant: stops at the first thing that is wrong and says what and where; it judges nothing (`recover.rs` does) and changes nothing.
 
 use crate::{
+    checkpoint::CheckpointExtra,
     disk::DiskFile,
     segment::{Indexer, Loaded},
     walk::{Bad, Step, Walk, crc_holds},
@@ -12,19 +13,21 @@ use std::{io, sync::Arc};
 
 /// What a scan may rely on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
+pub(crate) struct Rules<'a> {
     /// Checksums are looked at of batches that reach beyond this offset.
     pub crc_above: Offset,
     /// No batch reaches beyond this offset: where the next segment begins.
     pub below: Offset,
     /// A batch ends exactly here, if the log comes this far.
     pub boundary: Offset,
+    /// What the checkpoint knows of epochs.
+    pub history: &'a CheckpointExtra,
 }
 
 /// A scan under way; after a stop it can be sent on from a later position.
-pub(crate) struct Scan {
+pub(crate) struct Scan<'a> {
     file: Arc<dyn DiskFile>,
-    rules: Rules,
+    rules: Rules<'a>,
     walk: Walk,
     pub indexer: Indexer,
     pub loaded: Loaded,
@@ -51,8 +54,8 @@ impl Before {
     }
 }
 
-impl Scan {
-    pub fn new(file: Arc<dyn DiskFile>, len: u64, rules: Rules, resumed: (Indexer, Loaded, u64), lowest: Offset) -> Scan {
+impl<'a> Scan<'a> {
+    pub fn new(file: Arc<dyn DiskFile>, len: u64, rules: Rules<'a>, resumed: (Indexer, Loaded, u64), lowest: Offset) -> Scan<'a> {
         let (indexer, loaded, position) = resumed;
         Scan {
             walk: Walk::new(file.clone(), position, len),
@@ -87,7 +90,7 @@ impl Scan {
                 Step::Bad(bad) => return Ok(Some(self.check_last()?.unwrap_or(bad))),
                 Step::Batch(header) => {
                     if let Some(bad) = self.check(position, &header)? {
-                        return Ok(Some(bad));
+                        return Ok(Some(self.check_last()?.unwrap_or(bad)));
                     }
                 }
             }
@@ -110,6 +113,10 @@ impl Scan {
             }
             return Ok(Some(bad));
         }
+        if let Some(was) = self.rules.history.epoch_of(header).filter(|was| *was != header.leader_epoch) {
+            self.walk.position = position;
+            return Ok(Some(Bad::Epoch { found: header.leader_epoch.0, was: was.0 }));
+        }
         let verified = header.next_offset() > self.rules.crc_above;
         if verified {
             if !crc_holds(&*self.file, position, header, &mut self.buffer)? {
@@ -131,7 +138,8 @@ impl Scan {
     /// half written.
     fn check_last(&mut self) -> io::Result<Option<Bad>> {
         let Some(before) = self.before.take_if(|before| !before.verified) else { return Ok(None) };
-        if crc_holds(&*self.file, before.position, &before.header, &mut self.buffer)? {
+        fail::fail_point!("keep_torn_batch", |_| Ok(None));
+        if !cut_one_batch_too_far() && crc_holds(&*self.file, before.position, &before.header, &mut self.buffer)? {
             self.note_verified(before.position, &before.header);
             return Ok(None);
         }
@@ -158,4 +166,10 @@ impl Scan {
             self.loaded = Loaded::growing(offsets, self.loaded.times.head(times));
         }
     }
+}
+
+/// Planted fault for tests of recovery: the last batch is taken for a torn one.
+fn cut_one_batch_too_far() -> bool {
+    fail::fail_point!("cut_one_batch_too_far", |_| true);
+    false
 }

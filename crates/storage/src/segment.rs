@@ -33,6 +33,9 @@ pub(crate) struct Segment {
     extent: AtomicU64,
     pub max_timestamp: AtomicI64,
     indexes: RwLock<Indexes>,
+    /// Of the index files, when they were missing or wrong and have been written anew: for the next checkpoint.
+    rewritten: Mutex<Option<Summary>>,
+    rebuilt: AtomicBool,
     /// What this process has not written itself, that is, below this position, is verified before it is served.
     unverified_below: AtomicU64,
     pub verified: Mutex<Verified>,
@@ -96,6 +99,8 @@ impl Segment {
             extent: AtomicU64::new(0),
             max_timestamp: AtomicI64::new(content.max_timestamp),
             indexes: RwLock::new(indexes),
+            rewritten: Mutex::new(None),
+            rebuilt: AtomicBool::new(false),
             unverified_below: AtomicU64::new(content.len),
             verified: Mutex::new(content.verified),
             synced: Mutex::new(content.synced),
@@ -178,15 +183,38 @@ impl Segment {
         if let Indexes::Unread(summary) = &*indexes {
             let loaded = match Loaded::read(disk, &self.path, summary)? {
                 Some(loaded) => loaded,
-                None => {
-                    tracing::warn!(segment = %self.path.display(), "index is missing or wrong, rebuilt from the segment");
-                    Loaded::rebuild(&self.file, self.base, self.len())?
-                }
+                None => self.rebuild_indexes(disk, *summary)?,
             };
             *indexes = Indexes::Loaded(loaded);
         }
         drop(indexes);
         self.loaded().ok_or_else(|| io::Error::other("index was sealed while it was loaded"))
+    }
+
+    fn rebuild_indexes(&self, disk: &dyn Disk, mut summary: Summary) -> io::Result<Loaded> {
+        tracing::warn!(segment = %self.path.display(), "index is missing or wrong, rebuilt from the segment");
+        let loaded = Loaded::rebuild(&self.file, self.base, self.len())?;
+        self.rebuilt.store(true, Ordering::Release);
+        match loaded.write(disk, &self.path, &mut summary) {
+            Ok(()) => *self.rewritten.lock() = Some(summary),
+            Err(error) => tracing::warn!(segment = %self.path.display(), %error, "rebuilt index not written, it is kept in memory"),
+        }
+        Ok(loaded)
+    }
+
+    /// Whether the index files had to be rebuilt since the log was opened.
+    pub fn was_rebuilt(&self) -> bool {
+        self.rebuilt.load(Ordering::Acquire)
+    }
+
+    /// Whether a checkpoint would say something new of the index files.
+    pub fn is_rewritten(&self) -> bool {
+        self.rewritten.lock().is_some()
+    }
+
+    /// What a checkpoint is to say of index files that were written anew; once.
+    pub fn take_rewritten(&self) -> Option<Summary> {
+        self.rewritten.lock().take()
     }
 
     fn loaded(&self) -> Option<MappedRwLockReadGuard<'_, Loaded>> {
@@ -314,7 +342,8 @@ impl Loaded {
     }
 }
 
-fn read_table<E: Entry>(disk: &dyn Disk, path: &Path, entries: u32, crc: u32) -> io::Result<Option<Table<E>>> {
+/// An index file; `None` unless it is exactly the one that was written.
+pub(crate) fn read_table<E: Entry>(disk: &dyn Disk, path: &Path, entries: u32, crc: u32) -> io::Result<Option<Table<E>>> {
     let file = match disk.open(path, OpenMode::Read) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

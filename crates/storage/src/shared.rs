@@ -1,6 +1,6 @@
 //! What the writer, its readers and its flush points share. Readers never wait for the writer: they load a list and two numbers.
 
-use crate::{disk::Disk, segment::Segment};
+use crate::{checkpoint::CheckpointExtra, disk::Disk, open::Cut, segment::Segment};
 use arc_swap::ArcSwap;
 use gnomon_protocol::ids::Offset;
 use parking_lot::Mutex;
@@ -21,22 +21,42 @@ pub(crate) struct Shared {
     end: AtomicI64,
     /// Raised before bytes that readers may look at are taken back (truncation, restart).
     generation: AtomicU64,
+    /// What the checkpoint said of epochs when the log was opened, by which batches are verified that this process did not write.
+    pub history: CheckpointExtra,
+    /// What recovery cut off when the log was opened.
+    pub cut: Option<Cut>,
+    /// There is damage, and [`crate::LogReader::health`] has to look for it.
+    pub damaged: AtomicBool,
     /// A sync failed: nothing that was not durable by then can be called durable any more.
     pub sync_failed: AtomicBool,
+    /// One sync at a time: the kernel tells of a page that it could not write once, and of two syncs at work it may tell the other one.
+    pub syncing: Mutex<()>,
     /// Sequence of the newest checkpoint on disk; held while one is written.
     pub checkpoint_written: Mutex<u64>,
 }
 
+/// What opening a log found.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub history: CheckpointExtra,
+    pub cut: Option<Cut>,
+    pub damaged: bool,
+}
+
 impl Shared {
-    pub fn new(disk: Arc<dyn Disk>, dir: PathBuf, segments: Vec<Arc<Segment>>, start: Offset, end: Offset) -> Shared {
+    pub fn new(disk: Arc<dyn Disk>, dir: PathBuf, segments: Vec<Arc<Segment>>, start: Offset, end: Offset, found: Found) -> Shared {
         Shared {
             disk,
             dir,
             segments: ArcSwap::from_pointee(segments),
+            history: found.history,
+            cut: found.cut,
+            damaged: AtomicBool::new(found.damaged),
             start: AtomicI64::new(start),
             end: AtomicI64::new(end),
             generation: AtomicU64::new(0),
             sync_failed: AtomicBool::new(false),
+            syncing: Mutex::new(()),
             checkpoint_written: Mutex::new(0),
         }
     }

@@ -2,19 +2,25 @@
 //!
 //! A batch is right when its checksum is, its offsets follow the ones before and stay below the segment's end, and the index agrees. Base
 //! offset and length lie outside of the checksum, so a batch can also be found wrong by its neighbour: when a right batch does not follow
-//! the one before, but follows the one before that, the one in between is the damaged one. Invariant: what [`Verified`] covers either was
-//! found right or lies in its damage. Limit: the leader epoch (4 bytes a batch) has no checksum and no neighbour that contradicts it.
+//! the one before, but follows the one before that, the one in between is the damaged one. The leader epoch lies outside too; it is
+//! compared with the history in the checkpoint. Invariant: what [`Verified`] covers either was found right or lies in its damage. Limit: the
+//! epoch of a batch that no checkpoint covers yet.
 //! Not here: what this process wrote itself, which is served as it is.
 
 use crate::{
-    disk::{Disk, DiskFile},
+    checkpoint::CheckpointExtra,
+    disk::DiskFile,
     index::OffsetEntry,
     resync::{Search, resync},
     segment::Segment,
-    walk::{Bad, Step, Walk, crc_holds},
+    shared::Shared,
+    walk::{Step, Walk, crc_holds},
 };
 use gnomon_protocol::{batch::BatchHeader, ids::Offset};
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
 
 /// Bytes verified at once, at least.
 const CHUNK: u64 = 256 << 10;
@@ -28,7 +34,7 @@ pub(crate) struct Verified {
     damage: Vec<Damage>,
 }
 
-/// Bytes `[start, stop)` hold no batch that can be trusted; offsets `[from, to)` are gone with them.
+/// Bytes `[start, stop)` hold no batch that can be trusted; offsets `[from, to)` are gone with them. Without bytes: they are missing there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Damage {
     pub start: u64,
@@ -51,6 +57,10 @@ impl Verified {
 
     pub fn damage_at(&self, position: u64) -> Option<Damage> {
         self.damage.iter().find(|damage| (damage.start..damage.stop).contains(&position)).copied()
+    }
+
+    pub fn damage(&self) -> &[Damage] {
+        &self.damage
     }
 
     pub fn add_range(&mut self, start: u64, stop: u64) {
@@ -78,13 +88,14 @@ impl Verified {
 }
 
 /// Looks at the batches from `start`, where one begins whose offsets are not below `lowest`, up to an indexed batch some way behind.
-pub(crate) fn verify(disk: &dyn Disk, segment: &Segment, verified: &mut Verified, start: u64, lowest: Offset) -> io::Result<()> {
-    let (_, end) = segment.extent();
+pub(crate) fn verify(shared: &Shared, segment: &Segment, verified: &mut Verified, start: u64, lowest: Offset) -> io::Result<()> {
+    let (len, end) = segment.extent();
     let limit = segment.unverified_below();
-    let anchors = segment.anchors(disk, start, limit.min(start + CHUNK))?;
+    let anchors = segment.anchors(&*shared.disk, start, limit.min(start + CHUNK))?;
     let stop = anchors.iter().map(|anchor| u64::from(anchor.position)).find(|at| *at >= start + CHUNK).unwrap_or(limit).min(limit);
     let mut judge = Judge {
         file: &segment.file,
+        history: &shared.history,
         base: segment.base,
         end,
         anchors,
@@ -96,11 +107,17 @@ pub(crate) fn verify(disk: &dyn Disk, segment: &Segment, verified: &mut Verified
         buffer: Vec::new(),
     };
     judge.run(stop)?;
+    // Unless that was found when the log was opened.
+    let known = verified.damage.last().is_some_and(|damage| damage.to >= end);
+    if stop == limit && len == limit && judge.lowest < end && !known {
+        judge.note(Damage { start: stop, stop, from: judge.lowest, to: end });
+    }
     for damage in judge.found {
         tracing::error!(
             segment = %segment.path.display(), from = damage.from, to = damage.to, position = damage.start, bytes = damage.stop - damage.start,
             "log is damaged on disk; this range is answered with an error"
         );
+        shared.damaged.store(true, Ordering::Release);
         verified.add_damage(damage);
     }
     verified.add_range(start, stop);
@@ -123,6 +140,7 @@ fn span(header: &BatchHeader) -> Offset {
 
 struct Judge<'a> {
     file: &'a Arc<dyn DiskFile>,
+    history: &'a CheckpointExtra,
     base: Offset,
     end: Offset,
     anchors: Vec<OffsetEntry>,
@@ -174,7 +192,8 @@ impl Judge<'_> {
         Ok(header.base_offset >= self.base
             && header.next_offset() <= self.end
             && self.anchored(at).is_none_or(|last| last == header.last_offset())
-            && crc_holds(&**self.file, at, header, &mut self.buffer)?)
+            && self.history.epoch_of(header).is_none_or(|epoch| epoch == header.leader_epoch || serve_wrong_epoch())
+            && (crc_holds(&**self.file, at, header, &mut self.buffer)? || serve_bad_crc()))
     }
 
     /// The batch at `at` does not follow the one before: is it that one's fault? Certainly, when this one begins where that one would have
@@ -202,9 +221,7 @@ impl Judge<'_> {
                     (target, header.base_offset)
                 }
                 // Damaged too: the next round says up to where.
-                Step::Batch(_) | Step::Bad(Bad::Partial { .. } | Bad::Header(_) | Bad::Crc | Bad::Offsets { .. }) | Step::End => {
-                    (target, self.lowest)
-                }
+                Step::Batch(_) | Step::Bad(_) | Step::End => (target, self.lowest),
             },
         };
         self.note(Damage { start: at, stop: next, from: self.lowest, to });
@@ -219,4 +236,16 @@ impl Judge<'_> {
             Some(_) | None => self.found.push(damage),
         }
     }
+}
+
+/// Planted fault for tests of damage: checksums are computed for nothing.
+fn serve_bad_crc() -> bool {
+    fail::fail_point!("serve_bad_crc", |_| true);
+    false
+}
+
+/// Planted fault for tests of damage: an epoch that was flipped passes.
+fn serve_wrong_epoch() -> bool {
+    fail::fail_point!("serve_wrong_epoch", |_| true);
+    false
 }

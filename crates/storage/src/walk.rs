@@ -34,6 +34,8 @@ pub(crate) enum Bad {
     Crc,
     #[error("offsets {base} to {last} are not within {lowest} to {end} (exclusive)")]
     Offsets { base: i64, last: i64, lowest: i64, end: i64 },
+    #[error("its leader epoch is {found}, and was {was}")]
+    Epoch { found: i32, was: i32 },
 }
 
 /// Goes over `[position, end)` of a file.

@@ -1,114 +1,18 @@
-//! What a disk or a crash can leave behind: a tail torn at every byte, bits flipped anywhere, garbage, files that are too short.
+//! What a disk can do to a log that it had taken: bits flipped anywhere, files that are too short or gone. Torn tails: `torn.rs`.
 
 mod common;
 
-use bytes::Bytes;
-use common::{Model, batch, check, random::Dice, read_all, small_segments};
+use common::{Model, batch, batch_of_epoch, check, damage::*, random::Dice, read_all, small_segments};
 use gnomon_protocol::ids::Offset;
-use gnomon_storage::{Boot, CheckpointExtra, Disk, Log, LogOptions, MemDisk, OpenMode, Opened};
+use gnomon_storage::{Boot, Disk, Log, LogOptions, MemDisk, Opened};
 use std::{
-    collections::BTreeMap,
-    io::IoSlice,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-const DIR: &str = "/data/t-0";
-
-fn open(disk: &MemDisk, boot: Boot) -> Opened {
-    Log::open(Arc::new(disk.clone()), PathBuf::from(DIR), small_segments(), boot).expect("opened")
-}
-
-fn flush(log: &mut Log) {
-    let point = log.flush_point();
-    point.sync().expect("synced");
-    log.flushed_to(&point);
-}
-
-/// A log of `count` batches, the first `flushed` of them flushed and in the checkpoint.
-fn written(options: LogOptions, count: usize, flushed: usize) -> (MemDisk, Model) {
-    let disk = MemDisk::new();
-    let mut log = Log::create(Arc::new(disk.clone()), PathBuf::from(DIR), options, 0).expect("created");
-    let mut model = Model::default();
-    for i in 0..count {
-        let batch = batch(log.end(), 1 + (i % 3) as i32, 60, i as u64);
-        log.append(std::slice::from_ref(&batch)).expect("appended");
-        model.push(&batch);
-        if i + 1 == flushed {
-            flush(&mut log);
-            log.checkpoint(CheckpointExtra::default()).expect("written");
-        }
-    }
-    (disk, model)
-}
-
-fn change(disk: &MemDisk, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
-    let mut bytes = disk.read(path).expect("there");
-    change(&mut bytes);
-    let file = disk.open(path, OpenMode::ReadWrite).expect("there");
-    file.set_len(bytes.len() as u64).expect("done");
-    file.write_all_at(&mut [IoSlice::new(&bytes)], 0).expect("done");
-}
-
-/// Every batch that is served is the one that was written at its offset.
-fn serves_only_what_was_written(log: &Log, model: &Model) -> (Vec<Bytes>, Vec<(Offset, Offset)>) {
-    let by_offset: BTreeMap<Offset, &Bytes> = model.batches.iter().map(|(base, _, bytes)| (*base, bytes)).collect();
-    let (batches, damaged) = read_all(&log.reader(), log.start(), log.end(), 700);
-    for batch in &batches {
-        let base = i64::from_be_bytes(*batch.first_chunk().expect("a batch"));
-        // The leader epoch (bytes 12 to 15) has no checksum anywhere in Kafka's format.
-        let written = by_offset.get(&base).unwrap_or_else(|| panic!("nothing was ever written at {base}"));
-        assert_eq!((&batch[..12], &batch[16..]), (&written[..12], &written[16..]), "other bytes at {base}");
-    }
-    (batches, damaged)
-}
-
-#[test]
-fn a_tail_torn_at_every_byte() {
-    let one_segment = LogOptions { segment_bytes: 1 << 20, ..small_segments() };
-    let (disk, model) = written(one_segment, 12, 9);
-    let path = Path::new(DIR).join("00000000000000000000.log");
-    let whole = disk.read(&path).expect("there");
-    let tail: usize = model.batches[9..].iter().map(|(_, _, bytes)| bytes.len()).sum();
-    for boot in [Boot::Same, Boot::Other] {
-        for garbage in [0usize, 1, 700] {
-            for len in whole.len() - tail..=whole.len() {
-                if garbage > 0 && len % 7 != 0 {
-                    continue;
-                }
-                change(&disk, &path, |bytes| {
-                    bytes.clear();
-                    bytes.extend_from_slice(&whole[..len]);
-                    bytes.extend((0..garbage).map(|i| (i * 37 + len) as u8));
-                });
-                let Opened { mut log, recovered } = open(&disk, boot);
-                let mut left = len;
-                let survivors = model.batches.iter().take_while(|(_, _, bytes)| {
-                    let fits = bytes.len() <= left;
-                    left = left.saturating_sub(bytes.len());
-                    fits
-                });
-                let mut expected = Model::default();
-                for (base, next, bytes) in survivors {
-                    expected.batches.push((*base, *next, bytes.clone()));
-                    expected.end = *next;
-                }
-                let kept: usize = expected.batches.iter().map(|(_, _, bytes)| bytes.len()).sum();
-                check(&log, &expected);
-                assert_eq!(recovered.damaged, []);
-                assert_eq!(recovered.cut.map_or(0, |cut| cut.bytes as usize), len + garbage - kept);
-                let next = batch(log.end(), 1, 30, 99);
-                log.append(std::slice::from_ref(&next)).expect("appended");
-                expected.push(&next);
-                check(&log, &expected);
-            }
-        }
-    }
-}
-
 #[test]
 fn a_bad_batch_beyond_flushed_takes_the_valid_ones_behind_it_after_a_power_loss_only() {
-    let (disk, model) = written(small_segments(), 80, 40);
+    let (disk, model) = written(small_segments(), 80, 40, 60);
     let at = model.batches[50].0;
     let position: usize = model.batches[..50].iter().map(|(_, _, bytes)| bytes.len()).sum();
     // Which file holds it.
@@ -140,24 +44,11 @@ fn a_bad_batch_beyond_flushed_takes_the_valid_ones_behind_it_after_a_power_loss_
 #[test]
 fn flipped_bits_below_flushed() {
     let mut dice = Dice(4711);
-    let rounds = std::env::var("GNOMON_FLIPS").ok().and_then(|n| n.parse().ok()).unwrap_or(1_500);
-    let (disk, model) = written(small_segments(), 90, 90);
-    let dir = Path::new(DIR);
-    let files: Vec<(PathBuf, Vec<u8>)> = disk
-        .list(dir)
-        .expect("listed")
-        .into_iter()
-        .map(|name| dir.join(name))
-        .map(|path| (path.clone(), disk.read(&path).expect("there")))
-        .filter(|(_, bytes)| !bytes.is_empty())
-        .collect();
+    let rounds = if full() { 10_000 } else { 1_500 };
+    let (disk, model) = written(small_segments(), 90, 90, 60);
+    let files = files(&disk);
     for round in 0..rounds {
-        for name in disk.list(dir).expect("listed") {
-            disk.remove_file(&dir.join(name)).expect("removed");
-        }
-        for (path, bytes) in &files {
-            disk.open(path, OpenMode::Create).expect("made").write_all_at(&mut [IoSlice::new(bytes)], 0).expect("written");
-        }
+        restore(&disk, &files);
         let (path, bytes) = &files[dice.below(files.len() as u64) as usize];
         let bit = dice.below(bytes.len() as u64 * 8) as usize;
         change(&disk, path, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
@@ -175,21 +66,35 @@ fn flipped_bits_below_flushed() {
             assert_eq!((batches.len(), damaged.len()), (90, 0), "{what}");
         }
         // What was found once is found again, and the log goes on behind it.
+        let health = opened.log.reader().health();
+        assert_eq!(health.damage.is_empty(), damaged.is_empty(), "{what}: {health:?}");
         let mut log = opened.log;
-        log.append(&[batch(log.end(), 1, 40, 7)]).expect("appended");
-        flush(&mut log);
-        log.checkpoint(CheckpointExtra::default()).expect("written");
+        go_on(&mut log, &model);
         drop(log);
         let log = open(&disk, Boot::Other).log;
         assert_eq!(log.end(), model.end + 1, "{what}");
-        let (again, damaged_again) = read_all(&log.reader(), 0, model.end, 1 << 20);
-        assert_eq!((again.len(), damaged_again), (batches.len(), damaged), "{what}");
+        for _ in 0..2 {
+            let (again, damaged_again) = read_all(&log.reader(), 0, model.end, 1 << 20);
+            assert_eq!((again.len(), &damaged_again), (batches.len(), &damaged), "{what}");
+        }
     }
+    println!("faults: flipped bits in a log's files: {rounds}");
+}
+
+/// One more batch, flushed, and a checkpoint; what was written by then.
+fn go_on(log: &mut Log, model: &Model) -> Model {
+    let epoch = model.batches.last().map_or(0, |(_, _, bytes)| i32::from_be_bytes(*bytes[12..].first_chunk().expect("a header")));
+    let batch = batch_of_epoch(log.end(), 1, 40, 7, epoch);
+    let mut model = model.clone();
+    model.push(&batch);
+    log.append(&[batch]).expect("appended");
+    checkpoint(log, &model);
+    model
 }
 
 #[test]
 fn a_shortened_file_below_flushed_is_a_hole_with_an_error() {
-    let (disk, model) = written(small_segments(), 90, 90);
+    let (disk, model) = written(small_segments(), 90, 90, 60);
     let names: Vec<String> = disk.list(Path::new(DIR)).expect("listed").into_iter().filter(|name| name.ends_with(".log")).collect();
     for (which, name) in names.iter().enumerate() {
         let path = Path::new(DIR).join(name);
@@ -209,17 +114,54 @@ fn a_shortened_file_below_flushed_is_a_hole_with_an_error() {
                 change(&disk, &path, |bytes| whole.clone_into(bytes));
                 continue;
             }
-            log.append(&[batch(log.end(), 1, 40, 7)]).expect("appended");
-            flush(&mut log);
-            log.checkpoint(CheckpointExtra::default()).expect("written");
+            go_on(&mut log, &model);
             drop(log);
             let log = open(&disk, boot).log;
             assert_eq!(log.end(), model.end + 1);
-            let (again, damaged_again) = read_all(&log.reader(), 0, model.end, 1 << 20);
-            assert_eq!((again, damaged_again), (batches, damaged));
+            for _ in 0..2 {
+                let again = read_all(&log.reader(), 0, model.end, 1 << 20);
+                assert_eq!(again, (batches.clone(), damaged.clone()), "also when it is read a second time");
+            }
             return;
         }
     }
+}
+
+#[test]
+fn a_segment_that_is_gone_is_a_hole_with_an_error() {
+    for boot in [Boot::Same, Boot::Other] {
+        let (disk, model) = written(small_segments(), 90, 90, 60);
+        let names: Vec<String> = disk.list(Path::new(DIR)).expect("listed").into_iter().filter(|name| name.ends_with(".log")).collect();
+        disk.remove_file(&Path::new(DIR).join(&names[1])).expect("removed");
+        let Opened { mut log, recovered } = open(&disk, boot);
+        let base = |name: &str| name[..20].parse::<Offset>().expect("an offset");
+        let lost = (base(&names[1]), base(&names[2]));
+        assert_eq!((log.end(), recovered.cut), (model.end, None));
+        assert_eq!(recovered.damaged.iter().map(|range| (range.start, range.end)).collect::<Vec<_>>(), [lost]);
+        let model = go_on(&mut log, &model);
+        for log in [log, open(&disk, boot).log] {
+            for _ in 0..2 {
+                assert_eq!(serves_only_what_was_written(&log, &model).1, [lost]);
+            }
+        }
+    }
+}
+
+/// A log that was removed in part, its checkpoint left over, and made again: what the old checkpoint says is not of this one.
+#[test]
+fn a_log_made_anew_does_not_believe_the_checkpoint_of_the_one_before() {
+    let (disk, _) = written(small_segments(), 90, 90, 60);
+    for name in disk.list(Path::new(DIR)).expect("listed").iter().filter(|name| name.ends_with(".log")) {
+        disk.remove_file(&Path::new(DIR).join(name)).expect("removed");
+    }
+    let mut log = Log::create(Arc::new(disk.clone()), PathBuf::from(DIR), small_segments(), 5).expect("created");
+    let mut model = Model { start: 5, end: 5, ..Model::default() };
+    model.push(&batch(5, 3, 40, 1));
+    log.append(&[batch(5, 3, 40, 1)]).expect("appended");
+    drop(log);
+    let Opened { log, recovered } = open(&disk, Boot::Same);
+    assert_eq!((recovered.cut, recovered.damaged), (None, Vec::new()));
+    check(&log, &model);
 }
 
 #[test]

@@ -78,8 +78,14 @@ fn on_a_real_disk_too() {
     check(&log, &model);
     let mut resident = log.reader().read(20, i64::MAX, 1 << 20, true).expect("readable");
     assert!(resident.is_resident());
+    // Out of the page cache, where the file system lets it go, and back.
+    resident.file.sync_data().expect("synced");
+    let descriptor = resident.file.descriptor().expect("open").expect("a real file");
+    rustix::fs::fadvise(descriptor, 0, None, rustix::fs::Advice::DontNeed).expect("advised");
+    resident.read_ahead().expect("read");
+    assert!(resident.is_resident());
     resident.len += 1 << 20;
-    assert!(resident.bytes().is_err());
+    assert!(resident.bytes().is_err() && resident.read_ahead().is_err());
     log.remove().expect("removed");
     assert!(!disk.exists(&path).expect("looked"));
 }

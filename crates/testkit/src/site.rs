@@ -3,7 +3,15 @@
 use gnomon_broker::{Broker, RawConfig, StartError, World};
 use gnomon_client::{Client, Config, Tcp};
 use gnomon_storage::{Disk, MemDisk};
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    path::PathBuf,
+    pin::pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 use tokio::runtime::{Builder, Runtime};
 
 /// How long a killed site's tasks may take to notice.
@@ -15,7 +23,10 @@ pub struct Site {
     broker: Option<Broker>,
     runtime: Option<Runtime>,
     kafka: String,
+    admin: SocketAddr,
     disk: MemDisk,
+    /// What the broker said when it could go on no longer.
+    failure: Mutex<Option<String>>,
 }
 
 impl Site {
@@ -37,8 +48,8 @@ impl Site {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let broker = runtime.block_on(Broker::start(config, World::real(shared)))?;
-        let kafka = broker.info().kafka.clone();
-        Ok(Site { broker: Some(broker), runtime: Some(runtime), kafka, disk: disk.clone() })
+        let (kafka, admin) = (broker.info().kafka.clone(), broker.info().admin);
+        Ok(Site { broker: Some(broker), runtime: Some(runtime), kafka, admin, disk: disk.clone(), failure: Mutex::default() })
     }
 
     /// Where Kafka clients connect.
@@ -46,9 +57,25 @@ impl Site {
         &self.kafka
     }
 
+    /// Where operators connect.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// A client of ours for this site.
     pub fn client(&self) -> Client {
         Client::new(Config::to([self.kafka.clone()]), Arc::new(Tcp))
+    }
+
+    /// Why the site can go on no longer, if it cannot: a process would end with this sentence.
+    pub fn failure(&self) -> Option<String> {
+        let mut failure = self.failure.lock().expect("nobody panics with it");
+        if failure.is_none()
+            && let Poll::Ready(why) = pin!(self.broker.as_ref()?.failed()).poll(&mut Context::from_waker(Waker::noop()))
+        {
+            *failure = Some(why);
+        }
+        failure.clone()
     }
 
     /// The power goes, at once: what was not synced is kept, lost or torn by `seed`.

@@ -59,3 +59,19 @@ fn a_deletion_cut_short_is_finished_by_the_next_start() {
         });
     }
 }
+
+/// Without its metadata a directory is not a new site's: its files would be removed as those of deleted topics.
+#[test]
+fn a_site_without_its_metadata_does_not_start_and_loses_nothing() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let disk = MemDisk::new();
+    let site = Site::start(&disk).expect("a site");
+    runtime.block_on(make_and_use(&site.client()));
+    site.stop();
+    let metadata = Path::new("/data/partitions/00000000000000000000000000000001-0");
+    disk.remove_dir_all(metadata).expect("the metadata's folder");
+    let used = folders(&disk);
+    let refused = Site::start(&disk).err().expect("no start").to_string();
+    assert!(refused.contains("__cluster_metadata is empty or missing") && refused.contains(&format!("{used} partitions")), "{refused}");
+    assert_eq!(folders(&disk), used, "nothing is removed");
+}

@@ -78,6 +78,45 @@ impl Wire {
         let (correlation, response) = decode(key, version, body).map_err(|error| format!("{key:?} {version}: {error}"))?;
         if correlation == 7 { Ok(response) } else { Err(format!("{key:?} {version}: correlation id {correlation}")) }
     }
+
+    /// One fetch of one partition. `epochs`: current leader epoch, last fetched epoch; -1 for neither. A wait of 0 is answered at once.
+    pub fn fetch(&mut self, topic: &str, partition: i32, offset: i64, epochs: (i32, i32), wait_ms: i32) -> Fetched {
+        let asked = FetchPartition::default()
+            .with_partition(partition)
+            .with_fetch_offset(offset)
+            .with_current_leader_epoch(epochs.0)
+            .with_last_fetched_epoch(epochs.1)
+            .with_partition_max_bytes(1 << 20);
+        let request = FetchRequest::default()
+            .with_max_wait_ms(wait_ms)
+            .with_min_bytes(1)
+            .with_max_bytes(1 << 20)
+            .with_session_epoch(-1)
+            .with_topics(vec![FetchTopic::default().with_topic(topic_name(topic)).with_partitions(vec![asked])]);
+        let answer = self.call(ApiKey::Fetch, FETCH, &RequestKind::Fetch(request)).unwrap_or_else(|error| panic!("{topic}: {error}"));
+        let ResponseKind::Fetch(answer) = answer else { panic!("not a fetch response") };
+        let found = &answer.responses[0].partitions[0];
+        Fetched {
+            error: found.error_code,
+            high_watermark: found.high_watermark,
+            log_start: found.log_start_offset,
+            diverging: (found.diverging_epoch.epoch, found.diverging_epoch.end_offset),
+            records: found.records.clone().unwrap_or_default(),
+        }
+    }
+
+    /// OffsetForLeaderEpoch: error code, the epoch found, and where it ends.
+    pub fn epoch_end(&mut self, topic: &str, partition: i32, epoch: i32) -> (i16, i32, i64) {
+        let asked = OffsetForLeaderPartition::default().with_partition(partition).with_current_leader_epoch(-1).with_leader_epoch(epoch);
+        let asked = OffsetForLeaderTopic::default().with_topic(topic_name(topic)).with_partitions(vec![asked]);
+        let request = OffsetForLeaderEpochRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![asked]);
+        let answer = self
+            .call(ApiKey::OffsetForLeaderEpoch, 4, &RequestKind::OffsetForLeaderEpoch(request))
+            .unwrap_or_else(|error| panic!("{topic}: {error}"));
+        let ResponseKind::OffsetForLeaderEpoch(answer) = answer else { panic!("not an answer about epochs") };
+        let found = &answer.topics[0].partitions[0];
+        (found.error_code, found.leader_epoch, found.end_offset)
+    }
 }
 
 /// Topic id, and each partition's leader epoch.
@@ -102,44 +141,14 @@ pub struct Fetched {
     pub records: Bytes,
 }
 
-/// One fetch, answered at once. `epochs`: current leader epoch, last fetched epoch; -1 for neither.
+/// One fetch on a connection of its own, answered at once. `epochs`: current leader epoch, last fetched epoch; -1 for neither.
 pub fn fetch(address: &str, topic: &str, partition: i32, offset: i64, epochs: (i32, i32)) -> Fetched {
-    let asked = FetchPartition::default()
-        .with_partition(partition)
-        .with_fetch_offset(offset)
-        .with_current_leader_epoch(epochs.0)
-        .with_last_fetched_epoch(epochs.1)
-        .with_partition_max_bytes(1 << 20);
-    let request = FetchRequest::default()
-        .with_max_wait_ms(0)
-        .with_min_bytes(1)
-        .with_max_bytes(1 << 20)
-        .with_session_epoch(-1)
-        .with_topics(vec![FetchTopic::default().with_topic(topic_name(topic)).with_partitions(vec![asked])]);
-    let answer =
-        Wire::connect(address).call(ApiKey::Fetch, FETCH, &RequestKind::Fetch(request)).unwrap_or_else(|error| panic!("{topic}: {error}"));
-    let ResponseKind::Fetch(answer) = answer else { panic!("not a fetch response") };
-    let found = &answer.responses[0].partitions[0];
-    Fetched {
-        error: found.error_code,
-        high_watermark: found.high_watermark,
-        log_start: found.log_start_offset,
-        diverging: (found.diverging_epoch.epoch, found.diverging_epoch.end_offset),
-        records: found.records.clone().unwrap_or_default(),
-    }
+    Wire::connect(address).fetch(topic, partition, offset, epochs, 0)
 }
 
-/// OffsetForLeaderEpoch: error code, the epoch found, and where it ends.
+/// OffsetForLeaderEpoch on a connection of its own: error code, the epoch found, and where it ends.
 pub fn epoch_end(address: &str, topic: &str, partition: i32, epoch: i32) -> (i16, i32, i64) {
-    let asked = OffsetForLeaderPartition::default().with_partition(partition).with_current_leader_epoch(-1).with_leader_epoch(epoch);
-    let asked = OffsetForLeaderTopic::default().with_topic(topic_name(topic)).with_partitions(vec![asked]);
-    let request = OffsetForLeaderEpochRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![asked]);
-    let answer = Wire::connect(address)
-        .call(ApiKey::OffsetForLeaderEpoch, 4, &RequestKind::OffsetForLeaderEpoch(request))
-        .unwrap_or_else(|error| panic!("{topic}: {error}"));
-    let ResponseKind::OffsetForLeaderEpoch(answer) = answer else { panic!("not an answer about epochs") };
-    let found = &answer.topics[0].partitions[0];
-    (found.error_code, found.leader_epoch, found.end_offset)
+    Wire::connect(address).epoch_end(topic, partition, epoch)
 }
 
 /// All whole batches of a partition, byte for byte, from its log start to its high watermark.
@@ -185,8 +194,10 @@ pub fn batch(producer: (i64, i16, i32)) -> BytesMut {
     batch.put_u32(0);
     batch.put_i16(0);
     batch.put_i32(0);
-    batch.put_i64(1_700_000_000_000);
-    batch.put_i64(1_700_000_000_000);
+    // Of now: retention takes what is old.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time after 1970").as_millis() as i64;
+    batch.put_i64(now);
+    batch.put_i64(now);
     batch.put_i64(producer.0);
     batch.put_i16(producer.1);
     batch.put_i32(producer.2);

@@ -80,7 +80,7 @@ pub async fn failover_report(
         .link_by_name(&name)
         .ok_or_else(|| Refused::not_found(format!("there is no link '{name}' on site '{}'", site.config.site_name)))?;
     let topics = (!asked.all).then_some(&asked.topics[..]);
-    shadow::loss(&site, link, topics).map(Json).ok_or_else(|| Refused::unavailable("links are not running yet"))
+    shadow::loss(&site, link, topics).await.map(Json).ok_or_else(|| Refused::unavailable("links are not running yet"))
 }
 
 /// What a failover did.

@@ -4,7 +4,9 @@
 
 use crate::{shadow, site::Site};
 use axum::{extract::State, http::header::CONTENT_TYPE, response::IntoResponse};
-use gnomon_links::{LinkStatus, TopicState};
+use gnomon_links::{LinkStatus, TopicState, status::GapEvent};
+use gnomon_partition::PartitionId;
+use gnomon_storage::Health;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
@@ -47,6 +49,12 @@ struct LinkLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LogLabel {
+    topic: String,
+    partition: i32,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct PartitionLabel {
     shadow_link_name: String,
     topic: String,
@@ -62,8 +70,10 @@ struct StateLabel {
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         self.encode_site(&mut encoder)?;
+        self.encode_health(&mut encoder)?;
         self.encode_lag(&mut encoder)?;
         self.encode_counters(&mut encoder)?;
+        self.encode_gaps(&mut encoder)?;
         self.encode_states(&mut encoder)
     }
 }
@@ -76,11 +86,47 @@ impl Snapshot {
             ("gnomon_topics", "Topics of this site, shadows and internal ones included", image.topics.len()),
             ("gnomon_partitions", "Partitions of all topics", partitions),
             ("gnomon_partitions_open", "Partitions in use since the start", self.site.partitions.all_open().len()),
+            ("gnomon_partitions_closed", "Partitions that take no writes after a disk error", self.site.partitions.closed_count()),
             ("gnomon_fetch_sessions", "Incremental fetch sessions kept", self.site.fetch_sessions.count()),
         ];
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value as i64);
             gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        }
+        Ok(())
+    }
+
+    /// What is wrong with logs. A partition that nothing is wrong with has no series.
+    fn encode_health(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        type Read = fn(&Health) -> u64;
+        let facts: [(&str, &str, Read); 5] = [
+            (
+                "gnomon_log_damaged_ranges",
+                "Ranges of a partition's log that are damaged on disk and answered with CORRUPT_MESSAGE",
+                |health| health.damage.len() as u64,
+            ),
+            ("gnomon_log_damaged_offsets", "Offsets in damaged ranges", |health| {
+                health.damage.iter().map(|damage| damage.to.abs_diff(damage.from)).sum()
+            }),
+            ("gnomon_log_recovery_cut_bytes", "Bytes of writes that were not completed, cut off when the log was opened", |health| {
+                health.cut.as_ref().map_or(0, |cut| cut.bytes)
+            }),
+            ("gnomon_log_recovery_cut_batches", "Whole batches among what was cut off when the log was opened", |health| {
+                health.cut.as_ref().map_or(0, |cut| cut.batches)
+            }),
+            ("gnomon_log_indexes_rebuilt", "Segments whose index files were missing or wrong, and were rebuilt", |health| {
+                health.indexes_rebuilt as u64
+            }),
+        ];
+        let image = self.site.catalog.image();
+        let named = |id: PartitionId| image.topic(id.topic_id).map(|topic| LogLabel { topic: topic.name.clone(), partition: id.index });
+        let found: Vec<(LogLabel, Health)> =
+            self.site.partitions.all_open().into_iter().filter_map(|(id, handle)| Some((named(id)?, handle.health()))).collect();
+        for (name, help, read) in facts {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (label, health) in found.iter().filter(|(_, health)| read(health) > 0) {
+                ConstGauge::new(read(health) as i64).encode(family.encode_family(label)?)?;
+            }
         }
         Ok(())
     }
@@ -116,6 +162,29 @@ impl Snapshot {
         for (name, help, read) in counters {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Unknown)?;
             self.each_partition(|label, status| ConstGauge::new(read(&status.counters) as i64).encode(family.encode_family(label)?))?;
+        }
+        Ok(())
+    }
+
+    fn encode_gaps(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        type Read = fn(&GapEvent) -> i64;
+        let gauges: [(&str, &str, Read); 2] = [
+            ("gnomon_shadow_link_gaps", "Gaps on record: ranges of the source's offsets that were lost to the shadow", |_| 1),
+            ("gnomon_shadow_link_gap_offsets", "Offsets in them", |gap| gap.to.saturating_sub(gap.from)),
+        ];
+        for (name, help, read) in gauges {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for link in &self.links {
+                for topic in &link.topics {
+                    for status in &topic.partitions {
+                        let label =
+                            PartitionLabel { shadow_link_name: link.name.clone(), topic: topic.name.clone(), partition: status.partition };
+                        // Every partition, so that one without is 0 and not absent.
+                        let sum: i64 = topic.gaps.iter().filter(|gap| gap.partition == status.partition).map(read).sum();
+                        ConstGauge::new(sum).encode(family.encode_family(&label)?)?;
+                    }
+                }
+            }
         }
         Ok(())
     }

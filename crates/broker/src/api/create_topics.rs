@@ -33,10 +33,12 @@ pub async fn handle(site: &Site, _context: &Context, request: CreateTopicsReques
                 Err(error) => refused(&outcome.name, &error),
             })
             .collect(),
-        _ => names
-            .into_iter()
-            .map(|name| CreatableTopicResult::default().with_name(name).with_error_code(ErrorCode::NotController.code()))
-            .collect(),
+        unanswered => {
+            let (code, why) = super::unrecorded(unanswered.err());
+            let refused =
+                |name| CreatableTopicResult::default().with_name(name).with_error_code(code.code()).with_error_message(why.clone());
+            names.into_iter().map(refused).collect()
+        }
     };
     CreateTopicsResponse::default().with_topics(results)
 }
@@ -83,7 +85,7 @@ fn refused(name: &str, error: &CreateTopicError) -> CreatableTopicResult {
         }
         CreateTopicError::Exists { .. } => ErrorCode::TopicAlreadyExists,
         CreateTopicError::Duplicate { .. } => ErrorCode::InvalidRequest,
-        CreateTopicError::NotOurs(_) => ErrorCode::PolicyViolation,
+        CreateTopicError::NotOurs(_) | CreateTopicError::TooManyAtOnce { .. } => ErrorCode::PolicyViolation,
         CreateTopicError::NotRegistered(_) => ErrorCode::NotController,
         CreateTopicError::Partitions { .. } => ErrorCode::InvalidPartitions,
         CreateTopicError::ReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,

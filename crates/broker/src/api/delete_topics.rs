@@ -34,8 +34,9 @@ pub async fn handle(site: &Site, request: DeleteTopicsRequest) -> DeleteTopicsRe
     let outcomes: BTreeMap<TopicId, Result<String, DeleteTopicError>> = match site.catalog.submit(Event::DeleteTopics { ids: known }).await
     {
         Ok(Reply::DeleteTopics(outcomes)) => outcomes.into_iter().collect(),
-        _ => {
-            let failed = |(name, id): (Option<String>, Uuid)| result(name, id).with_error_code(ErrorCode::NotController.code());
+        unanswered => {
+            let (code, why) = super::unrecorded(unanswered.err());
+            let failed = |(name, id): (Option<String>, Uuid)| result(name, id).with_error_code(code.code()).with_error_message(why.clone());
             return DeleteTopicsResponse::default().with_responses(asked.into_iter().map(failed).collect());
         }
     };

@@ -9,7 +9,7 @@
 //! Version notes
 //! - Version 3 has types and docs (KIP-569).
 
-use super::text;
+use super::{distinct, text};
 use crate::site::Site;
 use gnomon_catalog::{CONFIG_KEYS, ConfigKey, SiteDefaults, Topic, shadow_configs};
 use gnomon_links::peer;
@@ -59,7 +59,8 @@ pub fn in_force<'a>(overrides: &'a BTreeMap<String, String>, defaults: &'a SiteD
 
 /// Answers settings.
 pub fn handle(site: &Site, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
-    let results = request.resources.into_iter().map(|resource| {
+    let resources = distinct(request.resources, |resource| (resource.resource_type, resource.resource_name.clone()));
+    let results = resources.into_iter().map(|resource| {
         let described = match resource.resource_type {
             RESOURCE_TOPIC => topic(site, &resource, request.include_synonyms, request.include_documentation),
             RESOURCE_BROKER => broker(site, &resource),

@@ -4,7 +4,7 @@
 //! - Members, their metadata and their assignments.
 //! - A group that does not exist is "Dead" without an error up to version 5, GROUP_ID_NOT_FOUND from version 6 (KIP-1043).
 
-use super::text;
+use super::{distinct, text};
 use crate::{context::Context, error_code::Refusal, site::Site};
 use gnomon_groups::{Describe, Described, DescribedMember, Event, Name, Reply};
 use gnomon_protocol::{
@@ -22,8 +22,8 @@ const DEAD: &str = "Dead";
 
 /// Describes groups, each on its own coordinator.
 pub async fn handle(site: &Site, context: &Context, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
-    let mut groups = Vec::with_capacity(request.groups.len());
-    for id in request.groups {
+    let mut groups = Vec::new();
+    for id in distinct(request.groups, Clone::clone) {
         let name = Name::from(&*id.0);
         let reply = site.groups.submit(&name, Event::Describe(Describe { groups: vec![name.clone()] })).await;
         match reply.and_then(Reply::into_described) {

@@ -5,7 +5,7 @@
 //! - With one: TRANSACTIONAL_ID_AUTHORIZATION_FAILED at once, as FindCoordinator says; no client retries it.
 //! - A producer that brings its id (KIP-360) gets a new one: without transactions there is nothing to fence.
 
-use crate::site::Site;
+use crate::{error_code::Refusal, site::Site};
 use gnomon_protocol::{
     error_code::ErrorCode,
     messages::{InitProducerIdRequest, InitProducerIdResponse, ProducerId},
@@ -21,7 +21,7 @@ pub async fn handle(site: &Site, request: InitProducerIdRequest) -> InitProducer
         Some(_) => refused(ErrorCode::TransactionalIdAuthorizationFailed),
         None => match site.producer_ids.next(&site.catalog).await {
             Ok(id) => InitProducerIdResponse::default().with_producer_id(ProducerId(id)).with_producer_epoch(0),
-            Err(_) => refused(ErrorCode::CoordinatorNotAvailable),
+            Err(no_reply) => refused(no_reply.code()),
         },
     }
 }

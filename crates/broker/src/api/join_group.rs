@@ -7,7 +7,7 @@
 //! - Version 0 has no rebalance timeout: the session timeout counts. From version 4 a new member must come twice (KIP-394).
 //! - Version 5 has instance ids (KIP-345); version 7 names the protocol type; version 9 may skip the assignment (KIP-814).
 
-use super::text;
+use super::{kept, text};
 use crate::{context::Context, error_code::Refusal, site::Site};
 use gnomon_groups::{Event, GroupError, Join, Joined, Name, Protocol, Reply};
 use gnomon_protocol::{
@@ -43,7 +43,7 @@ pub async fn handle(site: &Site, context: &Context, request: JoinGroupRequest) -
         protocols: request
             .protocols
             .iter()
-            .map(|protocol| Protocol { name: Name::from(&*protocol.name), metadata: protocol.metadata.clone() })
+            .map(|protocol| Protocol { name: Name::from(&*protocol.name), metadata: kept(&protocol.metadata) })
             .collect(),
         require_known_member_id: context.version >= KNOWN_MEMBER_ID_SINCE,
         supports_skip_assignment: context.version >= SKIP_ASSIGNMENT_SINCE,

@@ -9,7 +9,7 @@
 //! Version notes
 //! - Leader epochs from version 7 (KIP-320), topic ids from version 10 (KIP-516), topics asked for by id from version 12.
 
-use super::{text, topic_name};
+use super::{distinct, text, topic_name};
 use crate::{config::limits::PARTITIONS_PER_TOPIC_MAX, context::Context, site::Site};
 use gnomon_catalog::{CreateTopicError, CreateTopics, Event, Image, NewTopic, Origin, Reply, Topic};
 use gnomon_protocol::{
@@ -38,12 +38,9 @@ pub async fn handle(site: &Site, context: &Context, request: MetadataRequest) ->
     let topics = if everything {
         site.catalog.image().topics.values().map(|topic| known(topic)).collect()
     } else {
-        let asked: Vec<(Option<String>, Uuid)> = request
-            .topics
-            .unwrap_or_default()
-            .into_iter()
-            .map(|topic| (topic.name.map(|name| name.0.to_string()), topic.topic_id))
-            .collect();
+        let asked = request.topics.unwrap_or_default().into_iter();
+        let asked: Vec<(Option<String>, Uuid)> =
+            distinct(asked.map(|topic| (topic.name.map(|name| name.0.to_string()), topic.topic_id)), Clone::clone);
         let refused = if may_create { create_missing(site, &asked).await } else { BTreeMap::new() };
         let image = site.catalog.image();
         asked.into_iter().map(|(name, id)| answer(site, &image, name, id, &refused)).collect()
@@ -86,7 +83,9 @@ fn refusal(error: &CreateTopicError) -> Option<ErrorCode> {
         CreateTopicError::Name { .. } | CreateTopicError::Collision { .. } => Some(ErrorCode::InvalidTopicException),
         CreateTopicError::Exists { .. } | CreateTopicError::Duplicate { .. } => None,
         CreateTopicError::NotRegistered(_) => Some(ErrorCode::LeaderNotAvailable),
-        CreateTopicError::NotOurs(_) | CreateTopicError::Internal { .. } => Some(ErrorCode::UnknownTopicOrPartition),
+        CreateTopicError::NotOurs(_) | CreateTopicError::Internal { .. } | CreateTopicError::TooManyAtOnce { .. } => {
+            Some(ErrorCode::UnknownTopicOrPartition)
+        }
         CreateTopicError::Partitions { .. } => Some(ErrorCode::InvalidPartitions),
         CreateTopicError::ReplicationFactor { .. } => Some(ErrorCode::InvalidReplicationFactor),
         CreateTopicError::Assignment { .. } => Some(ErrorCode::InvalidReplicaAssignment),

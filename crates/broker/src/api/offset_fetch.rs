@@ -8,7 +8,7 @@
 //! - Version 8 asks for many groups at once (KIP-709); errors then stand with their group.
 //! - `require_stable` (version 7) changes nothing: without transactional commits every offset is stable.
 
-use super::{text, topic_name};
+use super::{distinct, text, topic_name};
 use crate::{context::Context, error_code::Refusal, site::Site};
 use gnomon_groups::{Event, Fetch, FetchedPartition, FetchedTopic, GroupError, Name, Which};
 use gnomon_protocol::messages::{
@@ -25,16 +25,16 @@ const ERROR_SINCE: i16 = 2;
 /// Answers groups' committed positions.
 pub async fn handle(site: &Site, context: &Context, request: OffsetFetchRequest) -> OffsetFetchResponse {
     if context.version >= MANY_SINCE {
-        let mut groups = Vec::with_capacity(request.groups.len());
-        for group in request.groups {
+        let mut groups = Vec::new();
+        for group in distinct(request.groups, |group| group.group_id.clone()) {
             let topics =
-                group.topics.map(|topics| topics.into_iter().map(|topic| (Name::from(&*topic.name.0), topic.partition_indexes)).collect());
+                group.topics.map(|topics| each_once(topics.into_iter().map(|topic| (Name::from(&*topic.name.0), topic.partition_indexes))));
             groups.push(of_group(site, group.group_id, topics).await);
         }
         return OffsetFetchResponse::default().with_groups(groups);
     }
     let asked: Option<Vec<(Name, Vec<i32>)>> =
-        request.topics.map(|topics| topics.into_iter().map(|topic| (Name::from(&*topic.name.0), topic.partition_indexes)).collect());
+        request.topics.map(|topics| each_once(topics.into_iter().map(|topic| (Name::from(&*topic.name.0), topic.partition_indexes))));
     match fetch(site, &request.group_id, asked.clone()).await {
         Ok(topics) => OffsetFetchResponse::default().with_topics(topics.into_iter().map(old_topic).collect()),
         Err(error) if context.version >= ERROR_SINCE => OffsetFetchResponse::default().with_error_code(error.code().code()),
@@ -54,6 +54,11 @@ pub async fn handle(site: &Site, context: &Context, request: OffsetFetchRequest)
             OffsetFetchResponse::default().with_topics(asked.unwrap_or_default().into_iter().map(failed).collect())
         }
     }
+}
+
+/// No partition twice: each brings its metadata along.
+fn each_once(topics: impl Iterator<Item = (Name, Vec<i32>)>) -> Vec<(Name, Vec<i32>)> {
+    distinct(topics, |(name, _)| name.clone()).into_iter().map(|(name, indexes)| (name, distinct(indexes, |index| *index))).collect()
 }
 
 async fn of_group(site: &Site, group: GroupId, topics: Option<Vec<(Name, Vec<i32>)>>) -> OffsetFetchResponseGroup {

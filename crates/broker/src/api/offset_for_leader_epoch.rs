@@ -2,14 +2,19 @@
 //!
 //! Behaviour
 //! - The end of the largest epoch at or below the one asked for; -1 and -1 when there is none.
-//! - On a shadow an epoch newer than what was copied is OFFSET_NOT_AVAILABLE: it may exist at the source, the client asks again.
-//!   After a failover it is answered with the cut.
+//! - On a shadow the end of the newest copied epoch, and of newer ones, is its source's to tell: it is asked, and the request waits for its word a
+//!   moment. Without it an epoch newer than what was copied is OFFSET_NOT_AVAILABLE (it may exist at the source, the client asks again), and the newest
+//!   copied one ends at the greatest offset there is: the request names no position, and a shorter end would throw a consumer back that is ahead. After
+//!   a failover both are answered with the cut.
 
 use crate::{
+    asks::Asking,
+    config::limits::SOURCE_WORD_WAIT_MAX,
+    context::Context,
     error_code::{self, Refusal},
     site::Site,
 };
-use gnomon_partition::EpochEnd;
+use gnomon_partition::{EpochEnd, Waiter};
 use gnomon_protocol::{
     error_code::ErrorCode,
     ids::{BatchEpoch, LeaderEpoch, Offset},
@@ -19,27 +24,72 @@ use gnomon_protocol::{
         offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult},
     },
 };
+use tokio::time::{Instant, timeout_at};
 
-/// Answers where epochs end.
-pub fn handle(site: &Site, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
-    let topics = request.topics.into_iter().map(|topic| {
-        let partitions = topic.partitions.iter().map(|partition| {
-            let response = EpochEndOffset::default().with_partition(partition.partition);
-            match find(site, &topic.topic.0, partition) {
-                Ok((epoch, end)) => response.with_leader_epoch(epoch.0).with_end_offset(end),
-                Err(code) => response.with_error_code(code.code()).with_leader_epoch(-1).with_end_offset(-1),
-            }
-        });
-        OffsetForLeaderTopicResult::default().with_partitions(partitions.collect()).with_topic(topic.topic.clone())
-    });
-    OffsetForLeaderEpochResponse::default().with_topics(topics.collect())
+/// One request at work.
+struct Asked<'a> {
+    site: &'a Site,
+    asking: Asking<'a, BatchEpoch>,
+    /// A source is being asked and answers.
+    open: bool,
 }
 
-fn find(site: &Site, topic: &str, asked: &OffsetForLeaderPartition) -> Result<(BatchEpoch, Offset), ErrorCode> {
-    let handle = site.partitions.by_name(topic, asked.partition).map_err(|error| error_code::unavailable(&error))?;
-    handle.check_current_epoch(LeaderEpoch(asked.current_leader_epoch)).map_err(|error| error.code())?;
-    match handle.end_for_epoch(BatchEpoch(asked.leader_epoch)) {
-        EpochEnd::NotYet => Err(ErrorCode::OffsetNotAvailable),
-        known => Ok(known.pair()),
+/// Answers where epochs end.
+pub async fn handle(site: &Site, context: &Context, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
+    let until = Instant::now() + SOURCE_WORD_WAIT_MAX;
+    let ask_source = |id| site.ask_source(id);
+    let asking = Asking::new(&ask_source, &context.asks.epochs);
+    let mut asked = Asked { site, asking, open: false };
+    let waiter = Waiter::new();
+    let mut watched = false;
+    loop {
+        let response = asked.answer(&request);
+        if !asked.open {
+            return response;
+        }
+        if !watched {
+            // What comes between the look above and the registration must not be missed: look once more after it.
+            watch(site, &request, &waiter);
+            watched = true;
+        } else if timeout_at(until, waiter.changed()).await.is_err() {
+            return response;
+        }
+    }
+}
+
+fn watch(site: &Site, request: &OffsetForLeaderEpochRequest, waiter: &Waiter) {
+    for topic in &request.topics {
+        for handle in topic.partitions.iter().filter_map(|partition| site.partitions.by_name(&topic.topic.0, partition.partition).ok()) {
+            handle.watch(waiter);
+        }
+    }
+}
+
+impl Asked<'_> {
+    fn answer(&mut self, request: &OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
+        self.open = false;
+        let topics = request.topics.iter().map(|topic| {
+            let partitions = topic.partitions.iter().map(|partition| {
+                let response = EpochEndOffset::default().with_partition(partition.partition);
+                match self.find(&topic.topic.0, partition) {
+                    Ok((epoch, end)) => response.with_leader_epoch(epoch.0).with_end_offset(end),
+                    Err(code) => response.with_error_code(code.code()).with_leader_epoch(-1).with_end_offset(-1),
+                }
+            });
+            OffsetForLeaderTopicResult::default().with_partitions(partitions.collect()).with_topic(topic.topic.clone())
+        });
+        OffsetForLeaderEpochResponse::default().with_topics(topics.collect())
+    }
+
+    fn find(&mut self, topic: &str, asked: &OffsetForLeaderPartition) -> Result<(BatchEpoch, Offset), ErrorCode> {
+        let handle = self.site.partitions.by_name(topic, asked.partition).map_err(|error| error_code::unavailable(&error))?;
+        handle.check_current_epoch(LeaderEpoch(asked.current_leader_epoch)).map_err(|error| error.code())?;
+        let epoch = BatchEpoch(asked.leader_epoch);
+        let (end, answers) = self.asking.judge(&handle, epoch);
+        self.open |= answers;
+        match end {
+            EpochEnd::NotYet => Err(ErrorCode::OffsetNotAvailable),
+            known => Ok(known.pair()),
+        }
     }
 }

@@ -11,6 +11,7 @@
 //! - Versions 0-2 are advertised because older clients look for them (KAFKA-18659), and answered with UNSUPPORTED_VERSION.
 //! - zstd from version 7 (KIP-110); error messages from version 8 (KIP-467); current leader from version 10 (KIP-951); topic ids from version 13 (KIP-516).
 
+use super::{kept_text, text};
 use crate::{
     config::limits::WAIT_MAX,
     context::Context,
@@ -76,7 +77,10 @@ pub fn begin(site: &Arc<Site>, context: Context, header: &RequestHeader, body: B
             None => Answer::Now(Outgoing::Nothing),
         },
         ACKS_ALL if topics.iter().any(|topic| topic.partitions.iter().any(|partition| partition.awaits.is_some())) => {
-            let (site, header) = (site.clone(), header.clone());
+            // Nothing that waits may be a slice of the frame: all its records would stay in memory until they are durable.
+            let header = RequestHeader { client_id: None, ..*header };
+            let context = Context { client_id: None, ..context };
+            let site = site.clone();
             Answer::Waiting(Box::pin(async move {
                 let response = wait_all(&site, &context, topics, Instant::now() + wait).await;
                 match encode_response(header.api_key, header.api_version, header.correlation_id, &ResponseKind::Produce(response)) {
@@ -117,7 +121,7 @@ fn append_all(site: &Site, context: &Context, request: ProduceRequest) -> Vec<To
         TopicAppended {
             partitions: partitions.collect(),
             id: topic.topic_id.unwrap_or_default(),
-            name: topic.name.clone().unwrap_or_default(),
+            name: topic.name.as_ref().map(kept_text).unwrap_or_default(),
         }
     };
     request.topics.into_iter().map(topic).collect()
@@ -138,6 +142,7 @@ fn append(site: &Site, name: Option<&StrBytes>, id: Option<Uuid>, partition: Pro
     let batch = match BatchView::parse_first(&mut records) {
         Ok(Some(batch)) if records.is_empty() => batch,
         Ok(Some(_)) => return failed(index, ErrorCode::InvalidRecord, Some("more than one batch for a partition".into())),
+        Ok(None) if records.is_empty() => return failed(index, ErrorCode::InvalidRecord, Some("no batch for a partition".into())),
         Ok(None) => return failed(index, ErrorCode::CorruptMessage, Some("no whole batch for a partition".into())),
         Err(error) => return failed(index, error_code::batch(&error), Some(error.to_string())),
     };
@@ -200,7 +205,7 @@ fn assemble(site: &Site, context: &Context, topics: Vec<TopicAppended>) -> Produ
     let names_leader = topics.iter().any(|topic| topic.partitions.iter().any(|partition| partition.response.current_leader != unknown));
     let endpoint = NodeEndpoint::default()
         .with_node_id(BrokerId(site.config.broker_id))
-        .with_host(super::text(&context.advertise.host))
+        .with_host(text(&context.advertise.host))
         .with_port(i32::from(context.advertise.port));
     let topic = |topic: TopicAppended| {
         TopicProduceResponse::default()
@@ -213,4 +218,58 @@ fn assemble(site: &Site, context: &Context, topics: Vec<TopicAppended>) -> Produ
     } else {
         Vec::new()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Broker, RawConfig, World, context::Connection, dispatch::dispatch};
+    use gnomon_catalog::{CreateTopics, Event, NewTopic};
+    use gnomon_partition::Blocking;
+    use gnomon_protocol::{
+        api::keys,
+        batch::BatchBuilder,
+        messages::{self, RequestKind, produce_request::PartitionProduceData, produce_request::TopicProduceData},
+        request::encode_request,
+    };
+    use gnomon_storage::MemDisk;
+
+    const VERSION: i16 = 9;
+
+    /// A frame without its size, as it comes off a connection.
+    fn frame(records: Bytes) -> Bytes {
+        let partition = PartitionProduceData::default().with_index(0).with_records(Some(records));
+        let topic = TopicProduceData::default().with_name(TopicName(StrBytes::from_static_str("t"))).with_partition_data(vec![partition]);
+        let request = messages::ProduceRequest::default().with_acks(ACKS_ALL).with_timeout_ms(1_000).with_topic_data(vec![topic]);
+        let client_id = Some(StrBytes::from_static_str("writer"));
+        let header = RequestHeader { api_key: keys::PRODUCE, api_version: VERSION, correlation_id: 1, client_id };
+        let encoded = encode_request(&header, &RequestKind::Produce(request)).expect("encoded");
+        encoded.freeze().slice(4..)
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_the_disk_does_not_keep_the_frame_in_memory() {
+        let raw = RawConfig {
+            data: Some("/data".into()),
+            listen: Some("127.0.0.1:0".into()),
+            admin: Some("127.0.0.1:0".into()),
+            ..RawConfig::default()
+        };
+        // Inline: the flusher is a task of this thread, so that nothing is flushed before the first await.
+        let world = World { blocking: Blocking::Inline, ..World::real(Arc::new(MemDisk::new())) };
+        let broker = Broker::start(raw.check().expect("valid"), world).await.expect("started");
+        let site = broker.site();
+        let topics = vec![NewTopic { partitions: 1, ..NewTopic::named("t", site.fresh_id()) }];
+        let create = CreateTopics { topics, origin: gnomon_catalog::Origin::AutoCreate, validate_only: false };
+        site.catalog.submit(Event::CreateTopics(create)).await.expect("made");
+
+        let batch = BatchBuilder::new(0).record(0, None, Some(&[7; 4096]), &[]).build().expect("a batch");
+        let frame = frame(batch);
+        let advertise = crate::Endpoint { host: "127.0.0.1".into(), port: 9092 };
+        let connection = Connection { peer: ([127, 0, 0, 1], 1).into(), advertise, asks: Arc::default() };
+        let Answer::Waiting(later) = dispatch(site, &connection, frame.clone()) else { panic!("acks=all waits for the disk") };
+        assert!(frame.is_unique(), "somebody else still holds the frame");
+        assert!(matches!(later.await, Outgoing::Bytes(_)));
+        broker.stop().await;
+    }
 }

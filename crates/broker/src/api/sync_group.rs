@@ -6,7 +6,7 @@
 //! Version notes
 //! - Version 3 has instance ids; version 5 checks and echoes protocol type and name (KIP-559).
 
-use super::text;
+use super::{kept, text};
 use crate::{context::Context, error_code::Refusal, site::Site};
 use gnomon_groups::{Event, Name, Reply, Sync};
 use gnomon_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
@@ -23,7 +23,7 @@ pub async fn handle(site: &Site, context: &Context, request: SyncGroupRequest) -
         generation: request.generation_id,
         protocol_type: request.protocol_type.as_deref().map(Name::from),
         protocol: request.protocol_name.as_deref().map(Name::from),
-        assignments: request.assignments.iter().map(|given| (Name::from(&*given.member_id), given.assignment.clone())).collect(),
+        assignments: request.assignments.iter().map(|given| (Name::from(&*given.member_id), kept(&given.assignment))).collect(),
     };
     match site.groups.submit(&group, Event::Sync(sync)).await.and_then(Reply::into_synced) {
         Ok(synced) if context.version >= PROTOCOL_SINCE => SyncGroupResponse::default()

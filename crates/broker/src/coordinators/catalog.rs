@@ -2,14 +2,18 @@
 
 use crate::{
     clock::Clock,
+    essential,
     journal::{JournalError, PartitionJournal},
     partitions::{Partitions, Unavailable, internal_log},
-    replicated::{Gone, Host, RebuildError, Replicated, Submit},
+    replicated::{Host, NoReply, RebuildError, Replicated, Submit},
 };
-use gnomon_catalog::{Action, Catalog, Event, Image, Reply, Settings};
+use gnomon_catalog::{Action, Catalog, Event, Image, Reply, Settings, Soft};
 use gnomon_partition::{PartitionId, Replica, Role, Settings as LogSettings, Writers};
 use gnomon_protocol::ids::{LeaderEpoch, Uuid};
-use std::sync::{Arc, OnceLock};
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 /// The metadata log's name.
@@ -35,7 +39,7 @@ impl CatalogHandle {
     }
 
     /// Asks for a change; answered when it is durable and published.
-    pub async fn submit(&self, event: Event) -> Result<Reply, Gone> {
+    pub async fn submit(&self, event: Event) -> Result<Reply, NoReply> {
         self.submit.submit(event).await
     }
 }
@@ -49,10 +53,15 @@ pub struct CatalogHost {
     published: Arc<OnceLock<Published>>,
     actions: mpsc::UnboundedSender<Action>,
     failed: mpsc::UnboundedSender<String>,
+    settings: Settings,
 }
 
 impl Host<Catalog> for CatalogHost {
     type Snapshot = Arc<Image>;
+
+    fn fresh(&self) -> Soft {
+        Soft::new(self.settings.clone())
+    }
 
     fn capture(&self, durable: &Image) -> Arc<Image> {
         Arc::new(durable.clone())
@@ -99,6 +108,17 @@ pub enum CatalogError {
     /// Its log cannot be replayed.
     #[error("cannot rebuild the site's metadata: {0}")]
     Rebuild(#[from] RebuildError),
+    /// The data directory cannot be looked through.
+    #[error("cannot look for partitions: {0}")]
+    Look(#[source] io::Error),
+    /// There are data, and nothing that says whose they are: as files of deleted topics they would be removed.
+    #[error(
+        "{METADATA_TOPIC} is empty or missing, but there are files of {partitions} partitions beside it. Bring its folder back, or give an empty data          directory; this one would be taken for a new site's, and the files for those of deleted topics"
+    )]
+    Missing {
+        /// How many there are.
+        partitions: usize,
+    },
 }
 
 /// Rebuilds the catalog and starts it.
@@ -116,11 +136,75 @@ pub fn start(around: Surroundings, settings: Settings, clock: Clock) -> Result<(
         writers: Writers::Site,
     };
     let handle = partitions.open(METADATA_PARTITION, role(0), log)?;
-    let host = CatalogHost { partitions: partitions.clone(), published, actions, failed };
-    let mut machine = Replicated::<Catalog, _, _>::rebuild(PartitionJournal::new(METADATA_TOPIC.into(), handle.clone()), host, clock)?;
-    machine.soft_mut().settings = settings;
+    let fail = failed.clone();
+    let host = CatalogHost { partitions: partitions.clone(), published, actions, failed, settings };
+    // Its own epoch is recorded in itself: a lost one ends the process.
+    let journal = PartitionJournal::new(METADATA_TOPIC.into(), handle.clone(), None);
+    let machine = Replicated::<Catalog, _, _>::rebuild(journal, host, clock)?;
+    if machine.durable().site.is_none() {
+        match partitions.count_on_disk().map_err(CatalogError::Look)? {
+            0 => {}
+            partitions => return Err(CatalogError::Missing { partitions }),
+        }
+    }
     // Offsets that power loss took back are not used again under the same epoch.
     handle.set_role(role(machine.durable().incarnation + 1));
     let (submit, run) = machine.start();
-    Ok((CatalogHandle { submit, partitions }, tokio::spawn(run)))
+    Ok((CatalogHandle { submit, partitions }, essential::spawn("the metadata machine", &fail, run)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Journal;
+    use bytes::Bytes;
+    use gnomon_catalog::{Register, SiteDefaults};
+    use gnomon_machine::EncodedRecord;
+    use gnomon_partition::{Blocking, Env, Flusher};
+    use gnomon_storage::{Boot, MemDisk};
+    use std::path::PathBuf;
+
+    fn partitions(disk: &MemDisk) -> Arc<Partitions> {
+        let flusher = Flusher::start(Blocking::Pool { threads: 1 }).expect("a flusher");
+        let env = Env { disk: Arc::new(disk.clone()), flusher, boot: Boot::Same };
+        Arc::new(Partitions::new(env, PathBuf::from("/data"), 0, SiteDefaults::default()))
+    }
+
+    /// One life of the catalog; gives its incarnation.
+    async fn live(disk: &MemDisk) -> u64 {
+        let (actions, _to_do) = mpsc::unbounded_channel();
+        let (failed, _failures) = mpsc::unbounded_channel();
+        let around = Surroundings { partitions: partitions(disk), published: Arc::default(), actions, failed };
+        let (catalog, task) = start(around, Settings::default(), Clock::start(crate::WallClock::System)).expect("it starts");
+        let register = Register {
+            fresh_cluster_id: Uuid::from_u128(1),
+            name: "a".into(),
+            broker_id: 0,
+            producer_tag: 1,
+            owns: Vec::new(),
+            endpoints: Vec::new(),
+        };
+        catalog.submit(Event::Register(register)).await.expect("registered");
+        catalog.submit(Event::Incarnate).await.expect("incarnated");
+        let incarnation = catalog.image().incarnation;
+        drop(catalog);
+        task.await.expect("a clean end");
+        incarnation
+    }
+
+    /// A crash between the first and the last batch of a snapshot leaves its first marker. The next start says that it counts for nothing, and it says
+    /// so under its own epoch.
+    #[tokio::test]
+    async fn a_snapshot_that_was_cut_short_does_not_stop_the_start() {
+        let disk = MemDisk::new();
+        let before = [live(&disk).await, live(&disk).await];
+        assert_eq!(before, [1, 2]);
+        let role = Role { replica: Replica::Leader(LeaderEpoch(2)), writers: Writers::Site };
+        let handle = partitions(&disk).open(METADATA_PARTITION, role, LogSettings::named(METADATA_TOPIC)).expect("opened");
+        let begin = EncodedRecord { key: Some(Bytes::from_static(b"GM\x01")), value: Some(Bytes::new()) };
+        PartitionJournal::new(METADATA_TOPIC.into(), handle.clone(), None).append(&[begin], 0).expect("appended");
+        handle.flush().await.expect("durable");
+        drop(handle);
+        assert_eq!([live(&disk).await, live(&disk).await], [3, 4]);
+    }
 }

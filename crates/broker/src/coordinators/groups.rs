@@ -1,10 +1,11 @@
 //! The group machines, one on each partition of `__consumer_offsets`.
 //!
-//! A machine whose log is lost ends; its groups have no coordinator here until the site is started again.
+//! A machine whose log a disk error closed is rebuilt once that is open again; until then its groups have no coordinator here.
 use crate::{
     clock::Clock,
     journal::{JournalError, PartitionJournal},
     partitions::{Partitions, Unavailable},
+    reopen::Reopener,
     replicated::{Host, RebuildError, Replicated, Submit},
 };
 use gnomon_groups::{Action, Durable, Event, GroupConfig, GroupError, Groups, Name, Reply, Soft, TopicsDeleted};
@@ -63,10 +64,15 @@ pub enum GroupsError {
 
 struct GroupsHost {
     partition: i32,
+    config: GroupConfig,
 }
 
 impl Host<Groups> for GroupsHost {
     type Snapshot = ();
+
+    fn fresh(&self) -> Soft {
+        Soft::new(self.config.clone())
+    }
 
     fn capture(&self, _: &Durable) {}
 
@@ -88,15 +94,15 @@ impl GroupCoordinators {
         topic_id: TopicId,
         config: &GroupConfig,
         clock: Clock,
+        reopener: &Reopener,
     ) -> Result<(GroupCoordinators, Vec<JoinHandle<()>>), GroupsError> {
         let mut coordinators = Vec::new();
         let mut tasks = Vec::new();
         for partition in 0..OFFSETS_PARTITIONS {
             let handle = partitions.by_id(topic_id, partition).map_err(|source| GroupsError::Open { partition, source })?;
-            let journal = PartitionJournal::new(format!("{OFFSETS_TOPIC}-{partition}"), handle);
-            let mut machine = Replicated::<Groups, _, _>::rebuild(journal, GroupsHost { partition }, clock)
+            let journal = PartitionJournal::new(format!("{OFFSETS_TOPIC}-{partition}"), handle, Some(reopener.clone()));
+            let machine = Replicated::<Groups, _, _>::rebuild(journal, GroupsHost { partition, config: config.clone() }, clock)
                 .map_err(|source| GroupsError::Rebuild { partition, source })?;
-            *machine.soft_mut() = Soft::new(config.clone());
             let image = partitions.image();
             let gone: BTreeSet<Name> =
                 machine.durable().topics().map(|(_, topic, _)| topic.clone()).filter(|topic| !image.names.contains_key(&**topic)).collect();

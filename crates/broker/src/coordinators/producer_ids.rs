@@ -1,7 +1,7 @@
 //! Hands out producer ids from blocks that the catalog has recorded: an id is never given twice, whatever crashes.
 
 use super::catalog::CatalogHandle;
-use crate::replicated::Gone;
+use crate::replicated::NoReply;
 use gnomon_catalog::{Event, Reply};
 use gnomon_protocol::ids::ProducerId;
 use std::ops::Range;
@@ -18,15 +18,15 @@ pub struct ProducerIds {
 
 impl ProducerIds {
     /// The next id, from a new block when the present one is used up.
-    pub async fn next(&self, catalog: &CatalogHandle) -> Result<ProducerId, Gone> {
+    pub async fn next(&self, catalog: &CatalogHandle) -> Result<ProducerId, NoReply> {
         let mut left = self.left.lock().await;
         if let Some(id) = left.next() {
             return Ok(id);
         }
         let Reply::AllocateProducerIds(Ok(block)) = catalog.submit(Event::AllocateProducerIds { count: BLOCK }).await? else {
-            return Err(Gone);
+            return Err(NoReply::Gone);
         };
         *left = block.start..block.start + ProducerId::from(block.count);
-        left.next().ok_or(Gone)
+        left.next().ok_or(NoReply::Gone)
     }
 }

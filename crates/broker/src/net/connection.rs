@@ -1,13 +1,13 @@
 //! One connection: frames in, responses out in the order of their requests.
 //!
-//! A request is begun only when every earlier one has taken its effect; only waiting for durability may overlap. The loop here
-//! receives and sends; what a request means is `dispatch`'s.
+//! A request is begun only when every earlier one has taken its effect; only waiting for durability may overlap. Responses that are due together
+//! leave together. The loop here receives and sends; what a request means is `dispatch`'s.
 
 use super::{
     answer::{Answer, Later, Outgoing},
     network::{Reader, Writer},
     receive::{ReceiveError, Receiver},
-    send::send,
+    send::Outbox,
 };
 use crate::{
     config::limits::{CONNECTION_IDLE_MAX, PIPELINE_MAX},
@@ -16,8 +16,16 @@ use crate::{
     site::Site,
 };
 use bytes::Bytes;
-use std::{collections::VecDeque, io, sync::Arc};
-use tokio::time::timeout;
+use gnomon_protocol::frame::FrameError;
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    io,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::time::{Instant, sleep_until};
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +44,12 @@ pub enum Ended {
     Idle,
 }
 
+impl From<FrameError> for Ended {
+    fn from(error: FrameError) -> Ended {
+        Ended::Receive(error.into())
+    }
+}
+
 /// Answers that are under way, in the order of their requests.
 #[derive(Default)]
 struct Pending {
@@ -44,17 +58,50 @@ struct Pending {
 }
 
 impl Pending {
+    fn is_empty(&self) -> bool {
+        self.answers.is_empty()
+    }
+
     fn takes_more(&self) -> bool {
         !self.exclusive && self.answers.len() < PIPELINE_MAX
     }
 
-    /// The first answer. Cancel safe: an unfinished one stays in its place.
-    async fn first(&mut self) -> Outgoing {
-        let Some(first) = self.answers.front_mut() else { return std::future::pending().await };
-        let outgoing = first.await;
-        self.answers.pop_front();
-        self.exclusive &= !self.answers.is_empty();
-        outgoing
+    fn push(&mut self, later: Later, exclusive: bool) {
+        self.answers.push_back(later);
+        self.exclusive |= exclusive;
+    }
+
+    /// Moves the answers that are due, in order, to `outbox`; `None` when there is none.
+    fn poll_due(&mut self, outbox: &mut Outbox, cx: &mut Context<'_>) -> Option<Result<(), Ended>> {
+        let mut some = None;
+        while let Some(first) = self.answers.front_mut()
+            && !outbox.is_enough()
+            && let Poll::Ready(outgoing) = first.as_mut().poll(cx)
+        {
+            self.answers.pop_front();
+            self.exclusive &= !self.answers.is_empty();
+            if let Err(ended) = take(outbox, outgoing) {
+                return Some(Err(ended));
+            }
+            some = Some(Ok(()));
+        }
+        some
+    }
+
+    /// Resolves when there was one that is due. Cancel safe: what is not due stays in its place.
+    async fn due(&mut self, outbox: &mut Outbox) -> Result<(), Ended> {
+        poll_fn(|cx| self.poll_due(outbox, cx).map_or(Poll::Pending, Poll::Ready)).await
+    }
+}
+
+/// A response for `outbox`, or the end that it stands for.
+fn take(outbox: &mut Outbox, outgoing: Outgoing) -> Result<(), Ended> {
+    match outgoing {
+        Outgoing::Close(why) => Err(Ended::Refused(why)),
+        Outgoing::Bytes(_) | Outgoing::Chunks(_) | Outgoing::Nothing => {
+            outbox.push(outgoing);
+            Ok(())
+        }
     }
 }
 
@@ -62,44 +109,54 @@ impl Pending {
 pub async fn serve(read: Reader, mut write: Writer, site: Arc<Site>, connection: Arc<Connection>) -> Ended {
     let mut receiver = Receiver::new(read, site.config.request_bytes_max);
     let mut pending = Pending::default();
-    let mut held: Option<Bytes> = None;
-    loop {
-        while pending.takes_more() {
-            let Some(frame) = held.take() else { break };
-            match dispatch(&site, &connection, frame) {
-                Answer::Now(outgoing) if pending.answers.is_empty() => {
-                    if let Err(ended) = finish(&mut write, outgoing).await {
-                        return ended;
-                    }
-                }
-                Answer::Now(outgoing) => pending.answers.push_back(Box::pin(std::future::ready(outgoing))),
-                Answer::Waiting(later) => pending.answers.push_back(later),
-                Answer::Exclusive(later) => {
-                    pending.answers.push_back(later);
-                    pending.exclusive = true;
-                }
-            }
+    let mut outbox = Outbox::default();
+    let mut heard = Instant::now();
+    let mut idle = pin!(sleep_until(heard + CONNECTION_IDLE_MAX));
+    let ended = loop {
+        let begun = begin(&mut receiver, &mut pending, &mut outbox, |frame| dispatch(&site, &connection, frame));
+        let due = poll_fn(|cx| Poll::Ready(pending.poll_due(&mut outbox, cx))).await;
+        let answered = due.is_some() || !outbox.is_empty();
+        if let Err(ended) = begun.and(due.unwrap_or(Ok(()))) {
+            break ended;
+        }
+        if let Err(error) = outbox.send(&mut write).await {
+            return error.into();
+        }
+        if answered {
+            // What waited behind it may begin now.
+            continue;
         }
         tokio::select! {
             biased;
-            outgoing = pending.first() => {
-                if let Err(ended) = finish(&mut write, outgoing).await {
-                    return ended;
-                }
-            }
-            received = timeout(CONNECTION_IDLE_MAX, receiver.frame()), if held.is_none() => match received {
-                Ok(Ok(frame)) => held = Some(frame),
-                Ok(Err(error)) => return error.into(),
-                Err(_) if pending.answers.is_empty() => return Ended::Idle,
-                Err(_) => {}
+            ended = pending.due(&mut outbox) => if let Err(ended) = ended { break ended },
+            filled = receiver.fill(), if !receiver.is_ready() => match filled {
+                Ok(()) => heard = Instant::now(),
+                Err(error) => break error.into(),
             },
+            () = idle.as_mut() => {
+                if pending.is_empty() && heard.elapsed() >= CONNECTION_IDLE_MAX {
+                    break Ended::Idle;
+                }
+                let from = if pending.is_empty() { heard } else { Instant::now() };
+                idle.as_mut().reset(from + CONNECTION_IDLE_MAX);
+            }
         }
-    }
+    };
+    // What was answered before the end still goes out; whether it arrives is not ours to know.
+    let _ = outbox.send(&mut write).await;
+    ended
 }
 
-async fn finish(write: &mut Writer, outgoing: Outgoing) -> Result<(), Ended> {
-    if let Outgoing::Close(why) = outgoing {
-        return Err(Ended::Refused(why));
+/// Begins the requests that have arrived whole, as far as order allows.
+fn begin(receiver: &mut Receiver, pending: &mut Pending, outbox: &mut Outbox, dispatch: impl Fn(Bytes) -> Answer) -> Result<(), Ended> {
+    while pending.takes_more() && !outbox.is_enough() {
+        let Some(frame) = receiver.next()? else { break };
+        match dispatch(frame) {
+            Answer::Now(outgoing) if pending.is_empty() => take(outbox, outgoing)?,
+            Answer::Now(outgoing) => pending.push(Box::pin(std::future::ready(outgoing)), false),
+            Answer::Waiting(later) => pending.push(later, false),
+            Answer::Exclusive(later) => pending.push(later, true),
+        }
     }
-    Ok(send(write, outgoing).await?)
+    Ok(())
 }

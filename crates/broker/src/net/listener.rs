@@ -5,7 +5,7 @@ use super::{
     network::{Accept, Accepted, Network},
 };
 use crate::{
-    config::{Endpoint, Listener as ListenerConfig, limits::CONNECTIONS_MAX},
+    config::{Endpoint, Listener as ListenerConfig},
     context::Connection,
     site::Site,
     supervise::stopped,
@@ -15,7 +15,7 @@ use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
 };
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 /// A bound address, not yet accepting.
 pub struct Listener {
@@ -55,10 +55,10 @@ impl Listener {
         &self.advertise
     }
 
-    /// Accepts until `stopping` says so; then connections end, finishing what is under way.
-    pub async fn accept(mut self, site: Arc<Site>, mut stopping: watch::Receiver<bool>) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    /// Accepts until `stopping` says so; then connections end. Each takes one of `places`, which all listeners share.
+    pub async fn accept(mut self, site: Arc<Site>, places: Arc<Semaphore>, mut stopping: watch::Receiver<bool>) {
         let mut connections = JoinSet::new();
+        let mut starved = false;
         loop {
             tokio::select! {
                 biased;
@@ -66,11 +66,14 @@ impl Listener {
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
                 accepted = self.socket.accept() => match accepted {
                     Ok(Accepted { reader, writer, peer }) => {
+                        if std::mem::take(&mut starved) {
+                            info!("connections are accepted again");
+                        }
                         let Ok(place) = places.clone().try_acquire_owned() else {
-                            warn!(%peer, limit = CONNECTIONS_MAX, "too many connections: closed a new one");
+                            warn!(%peer, "too many connections: closed a new one");
                             continue;
                         };
-                        let connection = Arc::new(Connection { peer, advertise: self.advertise.clone() });
+                        let connection = Arc::new(Connection { peer, advertise: self.advertise.clone(), asks: Arc::default() });
                         let site = site.clone();
                         connections.spawn(async move {
                             let ended = connection::serve(reader, writer, site, connection).await;
@@ -79,8 +82,10 @@ impl Listener {
                         });
                     }
                     Err(error) => {
-                        // Out of file handles, most likely: wait for some to be given back rather than spin.
-                        warn!("cannot accept a connection: {error}");
+                        // Out of file handles, most likely: wait for some to be given back rather than spin, and say it once.
+                        if !std::mem::replace(&mut starved, true) {
+                            warn!("cannot accept connections: {error}; those that are open are served, new ones wait");
+                        }
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
                 },

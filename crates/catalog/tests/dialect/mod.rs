@@ -199,9 +199,16 @@ impl Dialect for Words {
                 let epochs = command.list("seen").into_iter().zip(0..).map(|(epoch, p)| Ok((topic, p, LeaderEpoch(number(&epoch)?))));
                 Event::EpochsSeen { epochs: epochs.collect::<Result<_, String>>()? }
             }
-            "fault" => {
-                Event::TopicFaulted { topic: self.topic(command.word(0)?), reason: command.get("why").unwrap_or("it diverged").to_owned() }
-            }
+            "fault" => Event::TopicFaulted {
+                topic: self.topic(command.word(0)?),
+                reason: command.get("why").unwrap_or("it diverged").to_owned(),
+                gap: command.get("gap").map(gap).transpose()?,
+            },
+            "reopening" => Event::Reopening {
+                topic: self.topic(command.word(0)?),
+                partition: partition()?,
+                used: LeaderEpoch(command.number("used", 0)?),
+            },
             "recover" => Event::TopicRecovered { topic: self.topic(command.word(0)?) },
             "taken-over" => Event::TakenOver {
                 reports: vec![TakeoverReport {
@@ -360,6 +367,16 @@ impl Dialect for Words {
     }
 }
 
+/// `PARTITION:FROM-TO`.
+fn gap(text: &str) -> Result<Gap, String> {
+    let wrong = || format!("gap={text}: PARTITION:FROM-TO");
+    let (partition, range) = text.split_once(':').ok_or_else(wrong)?;
+    let (from, to) = range.split_once('-').ok_or_else(wrong)?;
+    let numbers = (partition.parse(), from.parse(), to.parse());
+    let (Ok(partition), Ok(from), Ok(to)) = numbers else { return Err(wrong()) };
+    Ok(Gap { partition, from, to, how: "lost".to_owned() })
+}
+
 fn topic_line(topic: &Topic) -> String {
     let epochs = topic.partitions.iter().map(|p| p.leader_epoch.0.to_string()).collect::<Vec<_>>().join("/");
     let mut line = format!("{} epochs {epochs}", topic.name);
@@ -379,6 +396,9 @@ fn topic_line(topic: &Topic) -> String {
         }
         if let Some(reason) = &shadow.reason {
             line.push_str(&format!(", because {reason}"));
+        }
+        for gap in &shadow.gaps {
+            line.push_str(&format!(", gap {}:{}-{} at {} ({})", gap.partition, gap.from, gap.to, gap.at_ms, gap.reason));
         }
     }
     let cuts: Vec<String> =

@@ -3,19 +3,30 @@
 use crate::{
     Failure,
     args::{Log, LogCommand},
+    cmd::{log_check, log_dump},
+    failed,
 };
 use gnomon_broker::inspect;
 use sha2::{Digest, Sha256};
+use std::{path::Path, process::ExitCode};
 
 /// Runs one of the `gnomon log` commands.
-pub fn run(log: Log) -> Result<(), Failure> {
-    match log.command {
-        LogCommand::Hash { dir, partition, to } => {
-            let mut hash = Sha256::new();
-            let span = inspect::whole_batches(&dir, &partition, to, |bytes| hash.update(bytes))?;
-            let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-            println!("{hex}  {partition}  offsets {}..{}  batches {}  bytes {}", span.start, span.end, span.batches, span.bytes);
-            Ok(())
-        }
+pub fn run(log: Log) -> ExitCode {
+    let done = match log.command {
+        LogCommand::Hash { dir, partition, to } => hash(&dir, &partition, to),
+        LogCommand::Check { dir, partitions, format } => return log_check::run(&dir, &partitions, format),
+        LogCommand::Dump { file, records } => log_dump::run(&file, records),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failed(&failure),
     }
+}
+
+fn hash(dir: &Path, partition: &str, to: Option<i64>) -> Result<(), Failure> {
+    let mut hash = Sha256::new();
+    let span = inspect::whole_batches(dir, partition, to, |bytes| hash.update(bytes))?;
+    let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    println!("{hex}  {partition}  offsets {}..{}  batches {}  bytes {}", span.start, span.end, span.batches, span.bytes);
+    Ok(())
 }

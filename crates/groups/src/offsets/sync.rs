@@ -14,7 +14,7 @@ use crate::{
 use gnomon_machine::Now;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The records that take over what may be taken over, and the answer.
+/// The records that take over what may be taken over, and the answer; the answer alone if it is only asked what would be.
 pub(crate) fn sync(durable: &Durable, soft: &Soft, now: Now, request: SyncOffsets) -> (Vec<Record>, Reply) {
     let live = soft.groups.get(&request.group).is_some_and(|group| !group.members.is_empty());
     let mut plan = Plan { durable, now, group: request.group, link: request.link, records: Vec::new(), written: BTreeMap::new() };
@@ -23,8 +23,13 @@ pub(crate) fn sync(durable: &Durable, soft: &Soft, now: Now, request: SyncOffset
     for offset in request.offsets {
         let (topic, partition) = (offset.topic.clone(), offset.partition);
         named.insert(topic.clone());
+        let brought = offset.offset;
         let outcome = if live { SyncOutcome::Skipped(SkipReason::LiveMembers) } else { plan.take(offset) };
-        outcomes.push(SyncedPartition { topic, partition, outcome });
+        let stands = match outcome {
+            SyncOutcome::Applied | SyncOutcome::Unchanged => Some(brought),
+            SyncOutcome::Skipped(_) => durable.committed(&plan.group, &topic, partition).map(|here| here.offset),
+        };
+        outcomes.push(SyncedPartition { topic, partition, outcome, stands });
     }
     if request.complete {
         plan.release(|topic| !named.contains(topic));
@@ -32,7 +37,8 @@ pub(crate) fn sync(durable: &Durable, soft: &Soft, now: Now, request: SyncOffset
     if request.last {
         plan.release(|topic| named.contains(topic));
     }
-    (plan.records, Reply::OffsetsSynced(outcomes))
+    let records = if request.validate_only { Vec::new() } else { plan.records };
+    (records, Reply::OffsetsSynced(outcomes))
 }
 
 /// The records that make a link's offsets our own, in every group.

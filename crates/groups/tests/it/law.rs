@@ -93,7 +93,14 @@ impl Clients {
         }
         let offset = |(topic, partition, offset)| SyncOffset { topic, partition, offset, leader_epoch: -1, metadata: name("") };
         let offsets = self.offsets(dice).into_iter().map(offset).collect();
-        Event::SyncOffsets(SyncOffsets { link, group, offsets, complete: dice.percent(20), last: dice.percent(10) })
+        Event::SyncOffsets(SyncOffsets {
+            link,
+            group,
+            offsets,
+            complete: dice.percent(20),
+            last: dice.percent(10),
+            validate_only: dice.percent(10),
+        })
     }
 }
 

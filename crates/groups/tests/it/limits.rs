@@ -90,6 +90,21 @@ fn what_is_no_batch_any_more_is_refused() {
     assert_eq!(ask(&mut durable, &mut soft, sync(9_000)).into_synced().unwrap().assignment.len(), 9_000);
 }
 
+/// Members' protocols are compared with each other, each with each: two members with a million of them would hold every group up.
+#[test]
+fn protocols_are_limited_in_number() {
+    let (mut durable, mut soft) = (Durable::default(), Soft::new(GroupConfig { initial_rebalance_delay_ms: 0, ..GroupConfig::default() }));
+    let with = |count: usize| {
+        let Event::Join(asked) = join("m", "t") else { unreachable!() };
+        let protocols = (0..count).map(|n| Protocol { name: name(&n.to_string()), metadata: Default::default() }).collect();
+        Event::Join(Join { protocols, ..asked })
+    };
+    let refused = ask(&mut durable, &mut soft, with(PROTOCOLS_MAX + 1)).into_joined().map(drop);
+    assert!(matches!(refused, Err(GroupError::InconsistentProtocol { .. })), "{refused:?}");
+    assert_eq!(soft.counts(), (0, 0));
+    assert!(ask(&mut durable, &mut soft, with(PROTOCOLS_MAX)).into_joined().is_ok());
+}
+
 #[test]
 fn a_great_expiry_comes_in_parts() {
     let (mut durable, mut soft) = (Durable::default(), Soft::default());

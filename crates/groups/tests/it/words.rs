@@ -188,6 +188,7 @@ impl Dialect for Words {
                     .collect(),
                 complete: command.flag("complete"),
                 last: command.flag("last"),
+                validate_only: command.flag("validate"),
             }),
             "sync-ended" => Event::SyncEnded(SyncEnded {
                 link: name(command.get("link").unwrap_or("from-a")),
@@ -291,7 +292,12 @@ impl Dialect for Words {
                     SyncOutcome::Skipped(SkipReason::LiveMembers) => "skipped, the group has live members",
                     SyncOutcome::Skipped(SkipReason::Local) => "skipped, the group has committed here",
                 };
-                (format!("{}/{}", s.topic, s.partition), outcome.to_owned())
+                let stands = match (s.outcome, s.stands) {
+                    (SyncOutcome::Skipped(_), Some(offset)) => format!(", stands at {offset}"),
+                    (SyncOutcome::Skipped(_), None) => ", has no position".to_owned(),
+                    (SyncOutcome::Applied | SyncOutcome::Unchanged, _) => String::new(),
+                };
+                (format!("{}/{}", s.topic, s.partition), format!("{outcome}{stands}"))
             })),
         }
     }

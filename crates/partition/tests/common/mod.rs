@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use gnomon_partition::{
-    Appended, Blocking, Env, Fence, Flusher, Handle, Isolation, LinkLabel, Origin, PartitionId, Replica, Role, Settings, SourceBounds,
-    Writers,
+    Appended, Blocking, Env, Fence, Flusher, Handle, Isolation, LinkLabel, Origin, PartitionId, Position, Replica, Role, Settings,
+    SourceBounds, Writers,
 };
 use gnomon_protocol::{
     batch::{BatchBuilder, BatchHeader, BatchView, marker_batch},
@@ -97,6 +97,11 @@ pub fn copied(base: Offset, epoch: i32, batch: BatchView) -> BatchView {
 
 pub fn marker(commit: bool, producer: ProducerId, epoch: i16, coordinator_epoch: i32) -> BatchView {
     view(marker_batch(commit, producer, epoch, coordinator_epoch, NOW))
+}
+
+/// A reader's position, and the epoch of what it read last.
+pub fn at(offset: Offset, epoch: i32) -> Position {
+    Position { offset, last_epoch: BatchEpoch(epoch) }
 }
 
 pub fn bounds(log_start: Offset, high_watermark: Offset) -> SourceBounds {

@@ -3,7 +3,7 @@
 use super::{Part, Phase, Replicator};
 use crate::{
     assign::Key,
-    position::{BELOW_US_FOR_GOOD, Bounds, History, below, diverged, gap, judge_bounds, judge_history, on_follow},
+    position::{BELOW_US_FOR_GOOD, Bounds, History, START_PASSED_US, below, diverged, gap, judge_bounds, judge_history, on_follow},
 };
 use gnomon_client::{
     ClientError,
@@ -74,10 +74,10 @@ impl Replicator {
         for (key, bounds) in due.collect::<Vec<_>>() {
             match self.link.site.handle(key.0, key.1) {
                 Ok(handle) => {
-                    let (offsets, epoch) = (handle.offsets(), handle.latest_epoch());
+                    let (new, epoch) = (handle.offsets().end == 0 && !handle.has_begun(), handle.latest_epoch());
                     let question = match (bounds, epoch) {
                         (true, _) => Question::Bounds,
-                        (false, BatchEpoch::NONE) if offsets.end == 0 => Question::Start,
+                        (false, BatchEpoch::NONE) if new => Question::Start,
                         (false, BatchEpoch::NONE) => Question::Nothing,
                         (false, epoch) => Question::History(epoch),
                     };
@@ -124,7 +124,12 @@ impl Replicator {
     async fn begin_at(&mut self, key: Key, start: Offset) {
         let Some(part) = self.parts.get_mut(&key) else { return };
         let Some(handle) = &part.handle else { return };
-        match handle.follow_source_start(part.fence(), start) {
+        // The source's start is found again by whoever asks again; its end would be a later one.
+        let begun = match self.link.config.topics.start {
+            Start::Earliest => handle.follow_source_start(part.fence(), start),
+            Start::Latest | Start::TimestampMs(_) => handle.begin_copy_at(part.fence(), start),
+        };
+        match begun {
             Ok(_) => part.read_on(),
             Err(error) => self.refused(key, on_follow(&error)).await,
         }
@@ -198,7 +203,7 @@ impl Replicator {
             // What never held a batch just begins later; anything else has lost records.
             Bounds::Gap { source_start } => match handle.follow_source_start(part.fence(), source_start) {
                 Ok(_) => part.read_on(),
-                Err(FollowError::Gap { end, source_start }) => self.fault(key, gap(key.1, end, source_start)).await,
+                Err(FollowError::Gap { end, source_start }) => self.fault(key, gap(key.1, end, source_start, START_PASSED_US)).await,
                 Err(error @ (FollowError::Fenced(_) | FollowError::Closed { .. } | FollowError::Storage(_))) => {
                     self.refused(key, on_follow(&error)).await;
                 }

@@ -8,8 +8,8 @@ use crate::{
     verify::{Verified, glance, verify},
 };
 use gnomon_catalog::{Event, Reply};
-use gnomon_client::fetcher::{FetchPosition, Fetched, FetchedAll};
-use gnomon_partition::{FollowError, SourceBounds};
+use gnomon_client::fetcher::{FetchPosition, FetchTarget, Fetched, FetchedAll};
+use gnomon_partition::{AppendAtError, FollowError, SourceBounds};
 use gnomon_protocol::{error_code::name_of, ids::LeaderEpoch};
 
 /// One partition's part of an answer that has to be worked on.
@@ -25,6 +25,7 @@ impl Replicator {
         let bytes: usize = answer.iter().map(|fetched| fetched.records.len()).sum();
         let fullest = answer.iter().map(|fetched| fetched.records.len()).max().unwrap_or(0);
         self.size.answered(bytes, fullest, sent.at.elapsed());
+        let looked_at: Vec<FetchTarget> = answer.iter().filter(|fetched| fetched.error.is_none()).map(|f| f.target.clone()).collect();
         let mut intakes = Vec::with_capacity(answer.len());
         for fetched in answer {
             let Some(position) = sent.wanted.get(&fetched.target).copied() else { continue };
@@ -36,22 +37,23 @@ impl Replicator {
             }
         }
         if sent.hollow && bytes == 0 {
-            self.pass_hollow_tails(&sent).await;
+            self.pass_hollow_tails(&sent, &looked_at).await;
         }
         self.send().await;
         self.append_all(intakes).await;
     }
 
-    /// An answer about hollow tails alone had no byte: there is nothing up to the source's end, so ours goes there. A session is silent about what
-    /// has not changed, so a partition that is not in the answer counts as well.
-    async fn pass_hollow_tails(&mut self, sent: &Sent) {
+    /// An answer about hollow tails alone had no byte: there is nothing up to the source's end, so ours goes there. Only where the source says so in
+    /// as many words: a partition that the answer leaves out was not looked at (a source that throttles answers with nothing), and is asked as ever.
+    async fn pass_hollow_tails(&mut self, sent: &Sent, looked_at: &[FetchTarget]) {
         for (target, position) in &sent.wanted {
             let Some(key) = self.by_target.get(target).copied() else { continue };
             let Some(part) = self.parts.get_mut(&key) else { continue };
             if part.phase != Phase::Reading || part.next.0 != position.offset {
                 continue;
             }
-            let (Some(end), Some(handle)) = (part.hollow.take(), part.handle.clone()) else { continue };
+            let Some(end) = part.hollow.take().filter(|_| looked_at.contains(target)) else { continue };
+            let Some(handle) = part.handle.clone() else { continue };
             match handle.advance_end(part.fence(), end) {
                 Ok(end) => part.next.0 = end,
                 Err(error) => self.refused(key, on_follow(&error)).await,
@@ -111,26 +113,37 @@ impl Replicator {
         Some(Intake { key, position, fetched })
     }
 
-    /// Checks all, records epochs that are new, appends.
+    /// Checks all, records epochs that are new, appends. An epoch above the one that the source's leader was asked under cannot be (the leader would have
+    /// refused the question) unless the source is too old to say, or the header is damaged, whose epoch no checksum covers. Recorded it would stand for
+    /// ever; so the source's metadata is asked first.
     async fn append_all(&mut self, intakes: Vec<Intake>) {
         let mut ready = Vec::with_capacity(intakes.len());
-        for Intake { key, position, fetched } in intakes {
-            match verify(fetched.records.clone(), position.offset) {
-                Ok(verified) => ready.push((key, fetched, verified)),
-                Err(error) => self.refused(key, on_batch(key.1, &error)).await,
+        for intake in intakes {
+            match verify(intake.fetched.records.clone(), intake.position.offset) {
+                Ok(verified) if self.is_ahead(&intake, &verified) => {
+                    let found = verified.highest_epoch.0.0;
+                    self.look_again(intake.key, &format!("a batch has epoch {found}, which the source does not name"));
+                }
+                Ok(verified) => ready.push((intake, verified)),
+                Err(error) => self.refused(intake.key, on_batch(intake.key.1, &error)).await,
             }
         }
         if !self.record_epochs(&ready).await {
             return;
         }
-        for (key, fetched, verified) in ready {
-            self.append(key, &fetched, verified).await;
+        for (intake, verified) in ready {
+            self.append(intake, verified).await;
         }
     }
 
+    fn is_ahead(&self, intake: &Intake, verified: &Verified) -> bool {
+        let named = self.parts.get(&intake.key).map_or(LeaderEpoch::NONE, |part| part.assigned.place.leader_epoch);
+        named != LeaderEpoch::NONE && LeaderEpoch(verified.highest_epoch.0.0) > named
+    }
+
     /// Makes every leader epoch durable that a batch at hand carries and the metadata does not know. False: nothing may be appended now.
-    async fn record_epochs(&mut self, ready: &[(Key, Fetched, Verified)]) -> bool {
-        let newer = ready.iter().filter_map(|(key, _, verified)| {
+    async fn record_epochs(&mut self, ready: &[(Intake, Verified)]) -> bool {
+        let newer = ready.iter().filter_map(|(Intake { key, .. }, verified)| {
             let epoch = LeaderEpoch(verified.highest_epoch.0.0);
             let part = self.parts.get(key)?;
             part.progress.saw_epoch(epoch.0);
@@ -146,7 +159,7 @@ impl Replicator {
             Err(gone) => Some(gone.to_string()),
         };
         if let Some(why) = why {
-            ready.iter().for_each(|(key, ..)| self.set_aside(*key, &why));
+            ready.iter().for_each(|(intake, _)| self.set_aside(intake.key, &why));
             return false;
         }
         for (topic, index, epoch) in epochs {
@@ -157,7 +170,7 @@ impl Replicator {
         true
     }
 
-    async fn append(&mut self, key: Key, fetched: &Fetched, verified: Verified) {
+    async fn append(&mut self, Intake { key, position, fetched }: Intake, verified: Verified) {
         let now = self.link.site.now();
         let Some(part) = self.parts.get_mut(&key).filter(|part| part.phase == Phase::Reading) else { return };
         let Some(handle) = part.handle.clone() else { return };
@@ -169,6 +182,10 @@ impl Replicator {
                 Ok(_) => {
                     part.backoff.succeeded();
                     part.progress.wrote(now, bytes, records, handle.offsets().high_watermark);
+                }
+                // Another line of this link, which had the partition before, was not through with it: our log went on since this was asked.
+                Err(AppendAtError::Overlap { .. }) if handle.offsets().end != position.offset => {
+                    return part.again_in(std::time::Duration::ZERO, false);
                 }
                 Err(error) => {
                     let refusal = on_append(key.1, &error);

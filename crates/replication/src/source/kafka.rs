@@ -4,7 +4,7 @@ use super::{ByName, Configs, Connect, Contact, FetchLimits, Line, ListedPartitio
 use gnomon_client::{
     BoxFuture, Client, ClientError, Config, Net, Tcp, Topics,
     fetcher::{FetchOptions, FetchPosition, FetchTarget, FetchedAll, Fetcher, Isolation},
-    offsets::{EpochEnd, PerPartition, TopicPartition},
+    offsets::{EpochEnd, LogEnd, PerPartition, TopicPartition},
 };
 use gnomon_links::{LinkConfig, peer, plan_offsets::SourceCommit};
 use gnomon_protocol::ids::{BatchEpoch, Offset};
@@ -115,6 +115,10 @@ impl Source for KafkaSource {
         Box::pin(self.client.epoch_ends(wanted))
     }
 
+    fn log_ends<'a>(&'a self, wanted: &'a BTreeMap<TopicPartition, Option<BatchEpoch>>) -> BoxFuture<'a, PerPartition<LogEnd>> {
+        Box::pin(self.client.log_ends(wanted))
+    }
+
     fn groups(&self) -> BoxFuture<'_, Result<Vec<String>, ClientError>> {
         Box::pin(async { Ok(self.client.list_groups().await?.into_keys().collect()) })
     }
@@ -161,6 +165,7 @@ impl Line for KafkaLine {
             max_bytes: limits.max_bytes,
             partition_max_bytes: limits.partition_max_bytes,
             isolation: Isolation::ReadUncommitted,
+            whole: limits.whole,
             request_timeout: REQUEST_TIMEOUT,
         };
         Box::pin(self.0.send(wanted))

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use gnomon_client::{
     BoxFuture, ClientError,
     fetcher::{FetchPosition, FetchTarget, Fetched, FetchedAll},
-    offsets::{EARLIEST, EpochEnd, LATEST, PerPartition, TopicPartition},
+    offsets::{EARLIEST, EpochEnd, LATEST, LogEnd, PerPartition, TopicPartition},
 };
 use gnomon_links::{LinkConfig, plan_offsets::SourceCommit};
 use gnomon_protocol::{
@@ -17,7 +17,11 @@ use gnomon_protocol::{
     ids::{BatchEpoch, LeaderEpoch, Offset, TopicId},
 };
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, future::pending, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::pending,
+    sync::Arc,
+};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -40,10 +44,31 @@ pub struct Cluster {
     pub topics: BTreeMap<String, ScriptedTopic>,
     /// Group to what it has committed.
     pub groups: BTreeMap<String, Vec<SourceCommit>>,
+    /// Every question about groups is answered with this code.
+    pub groups_error: Option<i16>,
+    /// A question about these groups' offsets is answered with this code.
+    pub group_errors: BTreeMap<String, i16>,
     /// Nobody reaches it.
     pub down: bool,
     /// Fetches so far.
     pub fetches: u64,
+    /// How often it was asked where its logs end, on behalf of readers.
+    pub end_questions: u64,
+    /// What the next fetches are answered with, in place of what is there.
+    pub odd: VecDeque<Odd>,
+}
+
+/// An answer that is right and says less than there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Odd {
+    /// Bounds without records: others took the room.
+    Starved,
+    /// Nothing at all: the broker enforces a quota (KAFKA-6946).
+    Throttled,
+    /// The first batch of each partition names another leader epoch: no checksum covers it.
+    Epoch(i32),
+    /// The broker knows of no such fetch session.
+    NoSession,
 }
 
 /// A topic of a [`Cluster`].
@@ -68,6 +93,8 @@ pub struct ScriptedPartition {
     pub batches: Vec<Bytes>,
     /// Every fetch of it is answered with this code.
     pub error: Option<i16>,
+    /// The question where it ends is answered with this code.
+    pub end_error: Option<i16>,
 }
 
 impl ScriptedPartition {
@@ -112,6 +139,15 @@ impl ScriptedPartition {
             (None, _) => EpochEnd { epoch: BatchEpoch::NONE, end: -1 },
         }
     }
+}
+
+/// Records whose first batch names this epoch.
+fn in_epoch(records: &Bytes, epoch: i32) -> Bytes {
+    let mut records = records.to_vec();
+    if let Some(field) = records.get_mut(12..16) {
+        field.copy_from_slice(&epoch.to_be_bytes());
+    }
+    records.into()
 }
 
 fn header(batch: &Bytes) -> Option<BatchHeader> {
@@ -174,7 +210,11 @@ fn down() -> ClientError {
 }
 
 fn refused(subject: &str, code: ErrorCode) -> ClientError {
-    ClientError::Refused { api: "scripted", subject: subject.to_owned(), code: code.code(), message: String::new() }
+    refused_with(subject, code.code())
+}
+
+fn refused_with(subject: &str, code: i16) -> ClientError {
+    ClientError::Refused { api: "scripted", subject: subject.to_owned(), code, message: String::new() }
 }
 
 impl Connect for Scripted {
@@ -230,15 +270,46 @@ impl Source for Scripted {
         Box::pin(async move { self.per_partition(wanted, |partition, epoch| partition.epoch_end(*epoch)) })
     }
 
+    fn log_ends<'a>(&'a self, wanted: &'a BTreeMap<TopicPartition, Option<BatchEpoch>>) -> BoxFuture<'a, PerPartition<LogEnd>> {
+        Box::pin(async move {
+            self.set(|cluster| cluster.end_questions += 1);
+            let one = |(name, epoch): (&TopicPartition, &Option<BatchEpoch>)| {
+                let found = self.ask(|cluster| {
+                    let topic = cluster.topics.get(&name.0)?;
+                    let partition = topic.partitions.get(usize::try_from(name.1).ok()?)?;
+                    let epoch_end = epoch.map(|epoch| partition.epoch_end(epoch));
+                    Some((partition.end_error, LogEnd { topic_id: topic.id, high_watermark: partition.high_watermark, epoch_end }))
+                });
+                let end = match found {
+                    Ok(Some((None, end))) => Ok(end),
+                    Ok(Some((Some(code), _))) => Err(refused_with(&name.0, code)),
+                    Ok(None) => Err(refused(&name.0, ErrorCode::UnknownTopicOrPartition)),
+                    Err(error) => Err(error),
+                };
+                (name.clone(), end)
+            };
+            wanted.iter().map(one).collect()
+        })
+    }
+
     fn groups(&self) -> BoxFuture<'_, Result<Vec<String>, ClientError>> {
-        Box::pin(async { self.ask(|cluster| cluster.groups.keys().cloned().collect()) })
+        Box::pin(async {
+            let listed = self.ask(|cluster| (cluster.groups_error, cluster.groups.keys().cloned().collect()))?;
+            match listed {
+                (None, groups) => Ok(groups),
+                (Some(code), _) => Err(refused_with("groups", code)),
+            }
+        })
     }
 
     fn group_offsets<'a>(&'a self, groups: &'a [String]) -> BoxFuture<'a, ByName<Vec<SourceCommit>>> {
         Box::pin(async move {
             self.ask(|cluster| {
-                let of = |group: &String| (group.clone(), Ok(cluster.groups.get(group).cloned().unwrap_or_default()));
-                groups.iter().map(of).collect()
+                let of = |group: &String| match cluster.group_errors.get(group) {
+                    Some(code) => Err(refused_with(group, *code)),
+                    None => Ok(cluster.groups.get(group).cloned().unwrap_or_default()),
+                };
+                groups.iter().map(|group| (group.clone(), of(group))).collect()
             })
         })
     }
@@ -284,8 +355,20 @@ impl Line for ScriptedLine {
             let mut changed = self.cluster.0.changed.subscribe();
             loop {
                 let Some(asked) = &self.asked else { return pending().await };
-                let answer = self.cluster.ask(|cluster| answer(cluster, asked, &self.told))?;
+                let mut answer = self.cluster.ask(|cluster| answer(cluster, asked, &self.told))?;
                 if !answer.is_empty() || Instant::now() >= asked.until {
+                    match self.cluster.0.cluster.lock().odd.pop_front() {
+                        Some(Odd::Starved) => answer.iter_mut().for_each(|fetched| fetched.records = Bytes::new()),
+                        Some(Odd::Throttled) => answer.clear(),
+                        Some(Odd::Epoch(epoch)) => {
+                            answer.iter_mut().for_each(|fetched| fetched.records = in_epoch(&fetched.records, epoch))
+                        }
+                        Some(Odd::NoSession) => {
+                            self.asked = None;
+                            return Err(refused("session", ErrorCode::FetchSessionIdNotFound));
+                        }
+                        None => {}
+                    }
                     self.told.extend(answer.iter().map(|f| (f.target.clone(), (f.high_watermark, f.log_start_offset))));
                     self.asked = None;
                     return Ok(answer);
@@ -308,7 +391,7 @@ fn answer(cluster: &Cluster, asked: &Asked, told: &BTreeMap<FetchTarget, (Offset
         room = room.saturating_sub(fetched.records.len());
         let bounds = (fetched.high_watermark, fetched.log_start_offset);
         let news = fetched.error.is_some() || fetched.diverging.is_some() || !fetched.records.is_empty();
-        if news || told.get(target) != Some(&bounds) {
+        if news || asked.limits.whole || told.get(target) != Some(&bounds) {
             answer.push(fetched);
         }
     }

@@ -2,12 +2,17 @@
 //!
 //! Invariant: a position is handed over only after every partition that copies has reached the source's end as it was after the position was read, or
 //! after [`BARRIER_MS`](gnomon_links::plan_offsets::BARRIER_MS) with a warning; and never beyond our own high watermark (`links::plan_offsets`).
+//! One group that is not shown, or not taken, holds up no other; what was read of it last still counts.
 //! What the group machine does with it, live members and commits made here included, is its own.
 
 use super::{RoundError, after_round};
-use crate::{assign::Key, link::LinkShared};
+use crate::{
+    assign::Key,
+    link::{GroupsSeen, LinkShared},
+};
 use gnomon_catalog::{Image, Topic};
 use gnomon_client::{
+    ClientError,
     offsets::{LATEST, TopicPartition},
     retry::Backoff,
 };
@@ -62,11 +67,22 @@ impl GroupSync {
         if !image.link(self.link.id).is_some_and(|link| link.runs()) {
             return Ok(());
         }
-        let t0 = self.link.site.now().mono.0;
+        let read_at = self.link.site.now();
+        let t0 = read_at.mono.0;
         let groups = self.link.source.groups().await?;
         let selected: Vec<String> = groups.iter().filter(|g| selects_group(&self.link.config.groups.filters, g)).cloned().collect();
-        let commits = self.read(&selected).await?;
-        *self.link.group_offsets.lock() = commits.clone();
+        let (mut commits, hidden) = self.read(&selected).await?;
+        {
+            let mut seen = self.link.groups_seen.lock();
+            // Of a group that is not shown now, what was read last is still the last.
+            let last = seen.take().map(|seen| seen.commits).unwrap_or_default();
+            commits.extend(last.into_iter().filter(|(group, _)| hidden.contains_key(group)));
+            *seen = Some(GroupsSeen { at_ms: read_at.wall.0, commits: commits.clone() });
+        }
+        self.warn(
+            "hidden groups",
+            hidden.into_iter().next().map(|(group, why)| format!("the source does not show the offsets of group {group}: {why}")),
+        );
         if self.anything_new(&image, &commits) {
             self.wait_for_data(t0).await?;
             // Topics may have failed over while we waited.
@@ -80,18 +96,28 @@ impl GroupSync {
         Ok(())
     }
 
-    async fn read(&self, groups: &[String]) -> Result<BTreeMap<String, Vec<SourceCommit>>, RoundError> {
+    /// What the groups have committed, and why others are not shown.
+    async fn read(&self, groups: &[String]) -> Result<(BTreeMap<String, Vec<SourceCommit>>, BTreeMap<String, ClientError>), RoundError> {
+        let (mut commits, mut hidden) = (BTreeMap::new(), BTreeMap::new());
         if groups.is_empty() {
-            return Ok(BTreeMap::new());
+            return Ok((commits, hidden));
         }
-        let mut commits = BTreeMap::new();
         for (group, offsets) in self.link.source.group_offsets(groups).await? {
             match offsets {
                 Ok(offsets) => drop(commits.insert(group, offsets)),
-                Err(error) => tracing::debug!(group, %error, "the source does not show a group's offsets"),
+                Err(error) => drop(hidden.insert(group, error)),
             }
         }
-        Ok(commits)
+        Ok((commits, hidden))
+    }
+
+    /// Shows a warning in the link's status, or takes it away.
+    fn warn(&self, about: &'static str, warning: Option<String>) {
+        let mut warnings = self.link.warnings.lock();
+        match warning {
+            Some(warning) => drop(warnings.insert(about, warning)),
+            None => drop(warnings.remove(about)),
+        }
     }
 
     fn anything_new(&self, image: &Image, commits: &BTreeMap<String, Vec<SourceCommit>>) -> bool {
@@ -142,12 +168,19 @@ impl GroupSync {
 
     async fn hand_over(&mut self, image: &Image, commits: &BTreeMap<String, Vec<SourceCommit>>) -> Result<(), RoundError> {
         let local = local_partitions(&self.link, image, commits);
+        let mut not_taken = None;
         for (group, commits) in commits {
             let planned = planned(&local, commits);
             if self.handed.get(group) == Some(&planned) {
                 continue;
             }
-            let outcomes = self.link.site.sync_offsets(sync_event(self.link.config.name.as_str(), group, &planned, false)).await?;
+            let outcomes = match self.link.site.sync_offsets(sync_event(self.link.config.name.as_str(), group, &planned, false)).await {
+                Ok(outcomes) => outcomes,
+                Err(gone) => {
+                    not_taken.get_or_insert(gone);
+                    continue;
+                }
+            };
             // Live members leave one day, and then the same positions are news.
             let refused_for_now = outcomes.iter().any(|of| of.outcome == SyncOutcome::Skipped(SkipReason::LiveMembers));
             match refused_for_now {
@@ -155,7 +188,7 @@ impl GroupSync {
                 false => self.handed.insert(group.clone(), planned),
             };
         }
-        Ok(())
+        not_taken.map_or(Ok(()), |gone| Err(gone.into()))
     }
 
     /// Groups that read what this link copies, and whose positions are lost with their site because no link selects them.
@@ -164,7 +197,7 @@ impl GroupSync {
         let filters: Vec<_> = image.links.values().map(|link| link.config.groups.filters.clone()).collect();
         let filters: Vec<&[_]> = filters.iter().map(Vec::as_slice).collect();
         let names: Vec<String> = unselected_groups(groups.iter().map(String::as_str), &filters).into_iter().map(str::to_owned).collect();
-        let commits = self.read(&names).await?;
+        let (commits, _hidden) = self.read(&names).await?;
         let paired = |commit: &SourceCommit| {
             image.topic_by_name(&commit.topic).is_some_and(|topic| standing(&self.link, topic) != Standing::Unrelated)
         };
@@ -234,7 +267,14 @@ pub(crate) fn sync_event(link: &str, group: &str, commits: &[PlannedCommit], las
         leader_epoch: commit.leader_epoch,
         metadata: commit.metadata.as_deref().unwrap_or_default().into(),
     };
-    SyncOffsets { link: link.into(), group: group.into(), offsets: commits.iter().map(offset).collect(), complete: !last, last }
+    SyncOffsets {
+        link: link.into(),
+        group: group.into(),
+        offsets: commits.iter().map(offset).collect(),
+        complete: !last,
+        last,
+        validate_only: false,
+    }
 }
 
 /// Topics by id, for the last step of a failover.

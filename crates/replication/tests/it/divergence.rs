@@ -2,7 +2,9 @@
 
 use crate::site::World;
 use gnomon_links::TopicState;
-use gnomon_replication::source::scripted::ScriptedTopic;
+use gnomon_partition::{Fence, SourceBounds};
+use gnomon_protocol::{batch::BatchView, ids::LeaderEpoch};
+use gnomon_replication::source::scripted::{Odd, ScriptedTopic};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -28,6 +30,25 @@ async fn an_unclean_election_faults_the_topic() {
     // It stays as it is.
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(world.high_watermark("a_orders", 0), 10);
+}
+
+/// A partition that changes lines (its leader moved) may still be appended to by the one that had it. What the new one asked for from before is then
+/// news of yesterday, not divergence.
+#[tokio::test(start_paused = true)]
+async fn a_log_that_went_on_meanwhile_is_no_divergence() {
+    let world = copied_world().await;
+    let batch = world.source.partition("a_orders", 0, |p| {
+        let mut ahead = p.clone();
+        ahead.append(&["10"]);
+        ahead.batches.pop().unwrap()
+    });
+    let fence = Fence(world.topic("a_orders").unwrap().shadow.as_ref().unwrap().fence);
+    let known = SourceBounds { log_start: 0, high_watermark: 11 };
+    world.handle("a_orders", 0).append_at(fence, vec![BatchView::parse_only(batch).unwrap()], known).unwrap();
+    world.source.partition("a_orders", 0, |p| (10..13).for_each(|n| p.append(&[&n.to_string()])));
+    world.copied("a_orders", 0, 13).await;
+    assert_eq!(world.state("a_orders"), Some((TopicState::Active, None)));
+    assert_eq!(world.bytes("a_orders", 0), world.source_bytes("a_orders", 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,6 +109,20 @@ async fn a_topic_that_is_gone_is_missing_as_soon_as_the_list_is_whole() {
     assert!(!missing(&world));
     world.source.set(|cluster| drop(cluster.topics.remove("a_troubled")));
     world.until("source missing", Duration::from_secs(5), missing).await;
+}
+
+/// The epoch stands outside of a batch's checksum. One that the source's leader cannot have given is not recorded, where it would stand for ever.
+#[tokio::test(start_paused = true)]
+async fn a_damaged_epoch_is_asked_for_again() {
+    let world = copied_world().await;
+    world.source.set(|cluster| {
+        cluster.topics.get_mut("a_orders").unwrap().partitions[0].append(&["ten"]);
+        cluster.odd.push_back(Odd::Epoch(1 << 30));
+    });
+    world.copied("a_orders", 0, 11).await;
+    assert_eq!(world.state("a_orders"), Some((TopicState::Active, None)));
+    assert_eq!(world.topic("a_orders").unwrap().partition(0).unwrap().leader_epoch, LeaderEpoch(0));
+    assert!(world.bytes("a_orders", 0) == world.source_bytes("a_orders", 0));
 }
 
 #[tokio::test(start_paused = true)]

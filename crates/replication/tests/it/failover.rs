@@ -50,7 +50,7 @@ async fn a_topic_becomes_ours_and_the_others_stay_shadows() {
     let offsets = handle.offsets();
     assert_eq!((offsets.end, offsets.last_stable, handle.open_transactions().len()), (12, 12, 0));
     // A position from an epoch that never came here is answered with the cut.
-    assert_eq!(handle.end_for_epoch(BatchEpoch(40)).pair(), (BatchEpoch(0), 11));
+    assert_eq!(handle.end_for_epoch(BatchEpoch(40), None).pair(), (BatchEpoch(0), 11));
     // A late answer of the source cannot be appended any more.
     let late = BatchBuilder::new(1).base_offset(12).leader_epoch(BatchEpoch(0)).record(1, None, Some(b"late"), &[]).build().unwrap();
     for fence in [fence, Fence(fence.0 + 1)] {

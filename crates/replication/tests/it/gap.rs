@@ -1,8 +1,18 @@
 //! The source's start moves: followed exactly while we keep up, a gap once it has passed our end, and no gap for what was never copied.
 
 use crate::site::World;
+use gnomon_links::Start;
+use gnomon_replication::source::scripted::Odd;
 use std::time::Duration;
 use uuid::Uuid;
+
+/// The gap events that a topic's status shows: partition, from, to. Each has a time and a reason.
+fn gaps(world: &World, topic: &str) -> Vec<(i32, i64, i64)> {
+    let status = world.service.status(world.link).unwrap();
+    let gaps = &status.topic(topic).unwrap().gaps;
+    assert!(gaps.iter().all(|gap| gap.at_ms > 0 && !gap.reason.is_empty()), "{gaps:?}");
+    gaps.iter().map(|gap| (gap.partition, gap.from, gap.to)).collect()
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_trim_is_followed_also_when_the_topic_is_idle_and_inside_a_batch() {
@@ -28,6 +38,23 @@ async fn an_empty_shadow_begins_at_the_sources_start() {
     assert_eq!(world.handle("a_orders", 0).offsets().log_start, 2);
 }
 
+/// "Latest" is the source's end when the copy begins, once and for all: what comes then is copied, also if the copy has to look again before it has
+/// anything.
+#[tokio::test(start_paused = true)]
+async fn a_copy_from_the_end_begins_once() {
+    let world = World::start_at(Start::Latest).await;
+    world.source.create("a_orders", Uuid::from_u128(1), 1);
+    let begun = |world: &World| world.topic("a_orders").is_some() && world.handle("a_orders", 0).has_begun();
+    world.until("the copy begun", Duration::from_secs(10), begun).await;
+    world.source.partition("a_orders", 0, |p| {
+        p.leader_epoch = 1;
+        p.append(&["0", "1", "2"]);
+    });
+    world.copied("a_orders", 0, 3).await;
+    assert_eq!(world.handle("a_orders", 0).offsets().log_start, 0);
+    assert_eq!(world.bytes("a_orders", 0), world.source_bytes("a_orders", 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn records_that_were_lost_to_us_are_a_gap_and_fault_the_topic() {
     let world = World::start().await;
@@ -44,6 +71,7 @@ async fn records_that_were_lost_to_us_are_a_gap_and_fault_the_topic() {
     let reason = world.faulted("a_orders").await;
     assert!(reason.contains("offsets 1 to 3"), "{reason}");
     assert_eq!(world.high_watermark("a_orders", 0), 1, "what was copied stays");
+    assert_eq!(gaps(&world, "a_orders"), [(0, 1, 3)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,7 +89,26 @@ async fn a_hole_in_the_middle_is_a_gap_but_not_on_a_compacted_topic() {
     hole(&world, "a_compacted", 2, "compact");
     let reason = world.faulted("a_plain").await;
     assert!(reason.contains("offsets 2 to 3"), "{reason}");
+    assert_eq!(gaps(&world, "a_plain"), [(0, 2, 3)]);
+    assert_eq!(gaps(&world, "a_compacted"), []);
     world.copied("a_compacted", 0, 4).await;
+}
+
+/// A source that throttles answers with nothing, and that is not "nothing is there": what it holds back must not be passed over.
+#[tokio::test(start_paused = true)]
+async fn a_throttled_answer_is_no_cleaned_tail() {
+    let world = World::start().await;
+    world.source.create("a_compacted", Uuid::from_u128(1), 1);
+    world.source.set(|c| drop(c.topics.get_mut("a_compacted").unwrap().configs.insert("cleanup.policy".into(), "compact".into())));
+    world.source.partition("a_compacted", 0, |p| p.append(&["0"]));
+    world.copied("a_compacted", 0, 1).await;
+    world.source.set(|cluster| {
+        cluster.topics.get_mut("a_compacted").unwrap().partitions[0].append(&["1", "2"]);
+        cluster.odd.extend([Odd::Starved, Odd::Throttled]);
+    });
+    world.copied("a_compacted", 0, 3).await;
+    assert!(world.source.set(|cluster| cluster.odd.is_empty()), "both odd answers were given");
+    assert_eq!(world.bytes("a_compacted", 0), world.source_bytes("a_compacted", 0));
 }
 
 #[tokio::test(start_paused = true)]

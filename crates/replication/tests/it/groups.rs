@@ -61,6 +61,24 @@ async fn offsets_wait_for_their_data_and_then_for_no_longer_than_ten_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_read_before_the_source_died_is_applied_without_it() {
+    let world = World::start().await;
+    world.source.create("a_orders", Uuid::from_u128(1), 1);
+    world.source.partition("a_orders", 0, |p| p.append(&["x"]));
+    world.copied("a_orders", 0, 1).await;
+    world.source.partition("a_orders", 0, |p| {
+        p.error = Some(ErrorCode::KafkaStorageError.code());
+        (0..9).for_each(|_| p.append(&["x"]));
+    });
+    set_commits(&world, "a_reports", vec![commit("a_orders", 0, 10)]);
+    // It was read, and waits for data that will not come any more.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    world.source.set(|cluster| cluster.down = true);
+    assert_eq!(synced(&world, "a_reports", "a_orders", 0), None);
+    world.until("applied, clamped", Duration::from_secs(30), |w| synced(w, "a_reports", "a_orders", 0) == Some(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failover_writes_the_last_fetched_offsets() {
     let world = World::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 1);
@@ -72,4 +90,29 @@ async fn a_failover_writes_the_last_fetched_offsets() {
     world.site.submit(Event::FailOver(FailOver { link: "from-a".into(), which: Which::All })).await.unwrap();
     let last = world.site.synced.lock().unwrap().last().cloned().unwrap();
     assert!(last.last && last.offsets.len() == 1 && last.offsets[0].offset == 10, "{last:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_is_not_shown_holds_up_no_other_and_keeps_what_was_read_last() {
+    let world = World::start().await;
+    world.source.create("a_orders", Uuid::from_u128(1), 1);
+    world.source.partition("a_orders", 0, |p| (0..10).for_each(|_| p.append(&["x"])));
+    set_commits(&world, "a_first", vec![commit("a_orders", 0, 5)]);
+    set_commits(&world, "a_second", vec![commit("a_orders", 0, 6)]);
+    world.copied("a_orders", 0, 10).await;
+    world.until("synced", Duration::from_secs(3), |w| synced(w, "a_first", "a_orders", 0) == Some(5)).await;
+    let loading = ErrorCode::CoordinatorLoadInProgress.code();
+    world.source.set(|cluster| {
+        cluster.group_errors.insert("a_first".into(), loading);
+    });
+    set_commits(&world, "a_second", vec![commit("a_orders", 0, 8)]);
+    world.until("the other goes on", Duration::from_secs(3), |w| synced(w, "a_second", "a_orders", 0) == Some(8)).await;
+    let warnings: Vec<String> = world.service.statuses().into_iter().flat_map(|link| link.warnings).collect();
+    assert!(warnings.iter().any(|warning| warning.contains("a_first")), "{warnings:?}");
+
+    world.source.set(|cluster| cluster.down = true);
+    world.site.submit(Event::FailOver(FailOver { link: "from-a".into(), which: Which::All })).await.unwrap();
+    let synced = world.site.synced.lock().unwrap();
+    let last: Vec<_> = synced.iter().filter(|sync| sync.last).map(|sync| (&*sync.group, sync.offsets[0].offset)).collect();
+    assert_eq!(last, [("a_first", 5), ("a_second", 8)]);
 }

@@ -1,10 +1,13 @@
 //! Links against a scripted source, with the real metadata machine, real partitions on a disk in memory, and paused time.
 
+mod asked;
 mod catch_up;
+mod disk;
 mod divergence;
 mod failover;
 mod gap;
 mod groups;
 mod live;
+mod loss;
 mod site;
 mod source_restart;

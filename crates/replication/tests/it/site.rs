@@ -2,8 +2,8 @@
 
 use gnomon_catalog::{Action, Catalog, Event, Image, LinkId, LinkSource, Register, Reply, Soft, Topic, Writers as May};
 use gnomon_client::BoxFuture;
-use gnomon_groups::{SyncOffsets, SyncedPartition};
-use gnomon_links::{ClientOptions, GroupSync, LinkConfig, LinkName, NameFilter, TopicState, TopicSync};
+use gnomon_groups::{SkipReason, SyncEnded, SyncOffset, SyncOffsets, SyncOutcome, SyncedPartition};
+use gnomon_links::{ClientOptions, GroupSync, LinkConfig, LinkName, NameFilter, Start, TopicState, TopicSync};
 use gnomon_machine::{DurableRecord, Machine, Mono, Now, ReplyToken, Wall};
 use gnomon_partition::{Blocking, Env, Fence, Flusher, Handle, LinkLabel, PartitionId, Replica, Role, Settings, Writers};
 use gnomon_protocol::ids::TopicId;
@@ -32,11 +32,16 @@ pub struct TestSite {
     published: Mutex<Arc<Image>>,
     handles: Mutex<BTreeMap<(TopicId, i32), Handle>>,
     env: Env,
+    pub disk: MemDisk,
     began: Instant,
     ids: AtomicU64,
     service: OnceLock<Arc<LinkService>>,
-    /// Every group sync that was asked for, in order.
+    /// Every group sync that was asked for, in order; those that only asked what would be are not among them.
     pub synced: Mutex<Vec<SyncOffsets>>,
+    /// Every end of syncing that was told, in order.
+    pub sync_ended: Mutex<Vec<SyncEnded>>,
+    /// Where groups stand that take no position from a link: by group.
+    pub stand: Mutex<BTreeMap<String, Option<i64>>>,
 }
 
 #[derive(Default)]
@@ -55,27 +60,32 @@ pub struct World {
     pub link: LinkId,
 }
 
-fn link_config(address: &str) -> LinkConfig {
+fn link_config(address: &str, start: Start) -> LinkConfig {
     LinkConfig {
         name: LinkName::new("from-a").expect("a legal name"),
         client: ClientOptions { bootstrap_servers: vec![address.to_owned()], ..ClientOptions::default() },
-        topics: TopicSync { filters: vec![NameFilter::include_prefix("a_")], ..TopicSync::default() },
+        topics: TopicSync { filters: vec![NameFilter::include_prefix("a_")], start, ..TopicSync::default() },
         groups: GroupSync { filters: vec![NameFilter::include_prefix("a_")], ..GroupSync::default() },
     }
 }
 
 impl World {
     pub async fn start() -> World {
+        World::start_at(Start::Earliest).await
+    }
+
+    /// The link begins new topics there.
+    pub async fn start_at(start: Start) -> World {
         let source = Scripted::new("cluster-a");
-        World::of(source.clone(), "scripted:9092", Arc::new(source)).await
+        World::of(source.clone(), link_config("scripted:9092", start), Arc::new(source)).await
     }
 
     /// The same with another source; the scripted one stands idle.
     pub async fn start_on(address: &str, connect: Arc<dyn Connect>) -> World {
-        World::of(Scripted::new("idle"), address, connect).await
+        World::of(Scripted::new("idle"), link_config(address, Start::Earliest), connect).await
     }
 
-    async fn of(source: Scripted, address: &str, connect: Arc<dyn Connect>) -> World {
+    async fn of(source: Scripted, config: LinkConfig, connect: Arc<dyn Connect>) -> World {
         let site = TestSite::start();
         let service = Arc::new(LinkService::new(site.clone(), connect));
         assert!(site.service.set(service.clone()).is_ok());
@@ -89,7 +99,7 @@ impl World {
         };
         assert!(matches!(site.submit(Event::Register(register)).await, Ok(Reply::Register(Ok(_)))));
         let link = LinkId(Uuid::from_u128(0x11));
-        let create = Event::CreateLink { id: link, config: Box::new(link_config(address)), source: LinkSource::Command };
+        let create = Event::CreateLink { id: link, config: Box::new(config), source: LinkSource::Command };
         assert!(matches!(site.submit(create).await, Ok(Reply::CreateLink(Ok(_)))));
         World { site, service, source, link }
     }
@@ -106,6 +116,15 @@ impl World {
     pub fn handle(&self, name: &str, partition: i32) -> Handle {
         let topic = self.topic(name).expect("a topic that is here");
         self.site.handle(topic.id, partition).expect("a partition that opens")
+    }
+
+    /// Opens a partition again that a disk error closed, as the broker does.
+    pub fn reopen(&self, name: &str, partition: i32) {
+        let failed = self.handle(name, partition);
+        let successor = failed.reopen(failed.role(), (*failed.settings()).clone()).expect("the disk works");
+        let topic = self.topic(name).expect("a topic that is here");
+        self.site.handles.lock().unwrap().insert((topic.id, partition), successor.clone());
+        failed.succeeded_by(&successor);
     }
 
     /// All bytes of a partition here.
@@ -160,14 +179,17 @@ impl TestSite {
             published: Mutex::default(),
             handles: Mutex::default(),
             env: Env {
-                disk: Arc::new(disk),
+                disk: Arc::new(disk.clone()),
                 flusher: Flusher::start(Blocking::Inline { flush: Duration::ZERO }).expect("inside a runtime"),
                 boot: Boot::Same,
             },
+            disk,
             began: Instant::now(),
             ids: AtomicU64::new(1_000),
             service: OnceLock::new(),
             synced: Mutex::default(),
+            sync_ended: Mutex::default(),
+            stand: Mutex::default(),
         })
     }
 
@@ -251,8 +273,23 @@ impl Site for TestSite {
     }
 
     fn sync_offsets(&self, sync: SyncOffsets) -> BoxFuture<'static, Result<Vec<SyncedPartition>, Gone>> {
-        self.synced.lock().unwrap().push(sync);
-        Box::pin(async { Ok(Vec::new()) })
+        let stand = self.stand.lock().unwrap().get(&*sync.group).copied();
+        let answer = |offset: &SyncOffset| SyncedPartition {
+            topic: offset.topic.clone(),
+            partition: offset.partition,
+            outcome: if stand.is_some() { SyncOutcome::Skipped(SkipReason::Local) } else { SyncOutcome::Applied },
+            stands: stand.unwrap_or(Some(offset.offset)),
+        };
+        let answers = sync.offsets.iter().map(answer).collect();
+        if !sync.validate_only {
+            self.synced.lock().unwrap().push(sync);
+        }
+        Box::pin(async { Ok(answers) })
+    }
+
+    fn sync_ended(&self, ended: SyncEnded) -> BoxFuture<'static, Result<(), Gone>> {
+        self.sync_ended.lock().unwrap().push(ended);
+        Box::pin(async { Ok(()) })
     }
 
     fn now(&self) -> Now {

@@ -2,6 +2,7 @@
 
 use crate::site::World;
 use gnomon_links::{Task, TaskState, TopicState};
+use gnomon_replication::source::scripted::Odd;
 use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -39,6 +40,22 @@ async fn a_link_resumes_from_its_own_log() {
     for index in 0..2 {
         assert!(world.bytes("a_orders", index as i32) == world.source_bytes("a_orders", index));
     }
+}
+
+/// A session that is lost begins anew at once; a source that knows none, again and again, is left alone in between like any source in trouble.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_refuses_every_session_is_not_asked_without_end() {
+    let world = World::start().await;
+    world.source.create("a_orders", Uuid::from_u128(1), 1);
+    world.source.partition("a_orders", 0, |p| p.append(&["0"]));
+    world.copied("a_orders", 0, 1).await;
+    let began = Instant::now();
+    world.source.set(|cluster| {
+        cluster.topics.get_mut("a_orders").unwrap().partitions[0].append(&["1"]);
+        cluster.odd.extend([Odd::NoSession; 4]);
+    });
+    world.copied("a_orders", 0, 2).await;
+    assert!(began.elapsed() >= Duration::from_millis(150), "three times a wait of at least 50 ms");
 }
 
 #[tokio::test(start_paused = true)]

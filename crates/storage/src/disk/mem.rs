@@ -5,31 +5,28 @@
 //! each 4 KiB page of a file kept, lost or torn at a 512-byte sector, each file's length, each change of a name. Invariant: the same calls
 //! and the same seed give the same bytes. Not here: latency, and read errors.
 
-use super::{Boot, Disk, DiskFile, LockGuard, Mapped, OpenMode};
+mod faults;
+
+pub use self::faults::Fault;
+
+use super::{Boot, Disk, DiskFile, FileSystem, LockGuard, Mapped, OpenMode};
 use bytes::Bytes;
+use faults::{Faults, injected};
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::File,
     io::{self, IoSlice},
-    os::fd::RawFd,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
 const PAGE: usize = 4096;
 const SECTOR: usize = 512;
-
-/// What [`MemDisk::fail_next`] makes fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The next write to a file writes half and fails.
-    Write,
-    /// The next sync of a file fails. As with a real kernel, its unsynced bytes stay readable, but no later sync writes them.
-    Sync,
-}
 
 /// A handle on one simulated disk; clones share it.
 #[derive(Clone, Default)]
@@ -40,8 +37,7 @@ struct Inner {
     names: Mutex<Names>,
     /// Files opened before the last power loss are dead.
     generation: AtomicU64,
-    full: AtomicBool,
-    faults: Mutex<Vec<Fault>>,
+    faults: Faults,
 }
 
 #[derive(Default)]
@@ -100,6 +96,8 @@ struct Inode {
     durable: Vec<u8>,
     /// Numbers of pages written since the last sync.
     dirty: BTreeSet<usize>,
+    /// Space is taken up to here, whatever the length.
+    reserved: usize,
 }
 
 impl MemDisk {
@@ -113,7 +111,7 @@ impl MemDisk {
     pub fn power_loss(&self, seed: u64) {
         let mut dice = Dice(seed);
         self.0.generation.fetch_add(1, Ordering::SeqCst);
-        self.0.faults.lock().clear();
+        self.0.faults.heal();
         let names = &mut *self.0.names.lock();
         names.held.clear();
         let mut files: Vec<_> = names.live.values().chain(names.durable.values()).filter_map(Node::file).collect();
@@ -142,12 +140,48 @@ impl MemDisk {
 
     /// The next operation of that kind fails, on whatever file.
     pub fn fail_next(&self, fault: Fault) {
-        self.0.faults.lock().push(fault);
+        self.0.faults.fail_next(fault);
     }
 
-    /// While set, writes that make a file longer fail with `StorageFull`, having written nothing.
+    /// Calls so far that change something or sync.
+    pub fn calls(&self) -> u64 {
+        self.0.faults.calls()
+    }
+
+    /// Calls with these numbers, as [`MemDisk::calls`] counts, fail, having done part of their work where a real one could.
+    pub fn fail_calls(&self, calls: Range<u64>) {
+        self.0.faults.fail_calls(calls);
+    }
+
+    /// While set, new files and writes that make a file longer fail with `StorageFull`.
     pub fn set_full(&self, full: bool) {
-        self.0.full.store(full, Ordering::SeqCst);
+        self.0.faults.set_full(full);
+    }
+
+    /// Files may have so many bytes in all: what does not fit any more is written as far as it does, and fails with `StorageFull`.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.0.faults.set_capacity(bytes);
+    }
+
+    /// Whether after a failed sync a running system sees what the disk holds, zeros where it holds nothing, as on some file systems; else the unsynced
+    /// bytes stay readable.
+    pub fn set_forgetful(&self, forgetful: bool) {
+        self.0.faults.set_forgetful(forgetful);
+    }
+
+    /// Syncs of files below this path hang until another path, or `None`, is given.
+    pub fn hold_syncs(&self, below: Option<PathBuf>) {
+        self.0.faults.hold_syncs(below);
+    }
+
+    /// Everything works again, and what was held goes on.
+    pub fn heal(&self) {
+        self.0.faults.heal();
+    }
+
+    /// Bytes of all files that have a name, and what is reserved for them.
+    pub fn used_bytes(&self) -> u64 {
+        self.0.used_bytes()
     }
 
     fn inode(&self, path: &Path) -> io::Result<Arc<Mutex<Inode>>> {
@@ -165,14 +199,22 @@ impl Node {
 }
 
 impl Inner {
-    fn take_fault(&self, fault: Fault) -> bool {
-        let mut faults = self.faults.lock();
-        let at = faults.iter().position(|f| *f == fault);
-        at.map(|at| faults.remove(at)).is_some()
+    fn used_bytes(&self) -> u64 {
+        let files: Vec<_> = self.names.lock().live.values().filter_map(Node::file).collect();
+        files.iter().map(|file| file.lock().taken() as u64).sum()
+    }
+
+    fn room(&self) -> Option<u64> {
+        self.faults.room(|| self.used_bytes())
     }
 }
 
 impl Inode {
+    /// Bytes of the disk that are its own.
+    fn taken(&self) -> usize {
+        self.live.len().max(self.reserved)
+    }
+
     fn write(&mut self, mut offset: usize, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
@@ -196,6 +238,20 @@ impl Inode {
         for page in std::mem::take(&mut self.dirty) {
             let range = (page * PAGE).min(self.live.len())..((page + 1) * PAGE).min(self.live.len());
             self.durable[range.clone()].copy_from_slice(&self.live[range]);
+        }
+    }
+
+    /// Clean from now on, whatever the disk holds.
+    fn fail_sync(&mut self, forgetful: bool) {
+        for page in std::mem::take(&mut self.dirty) {
+            if forgetful {
+                let page = (page * PAGE).min(self.live.len())..((page + 1) * PAGE).min(self.live.len());
+                self.live[page.clone()].fill(0);
+                let known = page.start..page.end.min(self.durable.len());
+                if !known.is_empty() {
+                    self.live[known.clone()].copy_from_slice(&self.durable[known]);
+                }
+            }
         }
     }
 
@@ -245,6 +301,10 @@ fn missing(path: &Path) -> io::Error {
 
 impl Disk for MemDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        if mode == OpenMode::Create {
+            self.0.faults.call()?;
+        }
+        let room = self.0.room();
         let names = &mut *self.0.names.lock();
         let inode = match (names.live.get(path), mode) {
             (Some(Node::Dir), _) => return Err(io::ErrorKind::IsADirectory.into()),
@@ -259,6 +319,9 @@ impl Disk for MemDisk {
                 if !is_root(above) && !matches!(names.live.get(above), Some(Node::Dir)) {
                     return Err(missing(above));
                 }
+                if room == Some(0) {
+                    return Err(io::ErrorKind::StorageFull.into());
+                }
                 let inode = Arc::new(Mutex::new(Inode::default()));
                 names.live.insert(path.to_owned(), Node::File(inode.clone()));
                 names.pending.push(Change::Put(path.to_owned(), Node::File(inode.clone())));
@@ -266,10 +329,11 @@ impl Disk for MemDisk {
             }
         };
         let generation = self.0.generation.load(Ordering::SeqCst);
-        Ok(Arc::new(MemFile { disk: self.0.clone(), inode, generation }))
+        Ok(Arc::new(MemFile { disk: self.0.clone(), path: path.to_owned(), inode, generation }))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.0.faults.call()?;
         let names = &mut *self.0.names.lock();
         let mut wanted: Vec<_> = path.ancestors().filter(|above| !is_root(above)).collect();
         wanted.reverse();
@@ -296,6 +360,7 @@ impl Disk for MemDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.faults.call()?;
         let names = &mut *self.0.names.lock();
         if !names.live.contains_key(from) {
             return Err(missing(from));
@@ -306,6 +371,7 @@ impl Disk for MemDisk {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.0.faults.call()?;
         let names = &mut *self.0.names.lock();
         match names.live.remove(path) {
             Some(Node::File(_)) => names.pending.push(Change::Remove(path.to_owned())),
@@ -319,9 +385,19 @@ impl Disk for MemDisk {
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        let failed = self.0.faults.call();
         let names = &mut *self.0.names.lock();
         if !names.live.contains_key(path) {
             return Err(missing(path));
+        }
+        if failed.is_err() {
+            // It came as far as the first file.
+            let inside = names.live.iter().find(|(name, node)| name.starts_with(path) && matches!(node, Node::File(_)));
+            if let Some(first) = inside.map(|(name, _)| name.clone()) {
+                names.live.remove(&first);
+                names.pending.push(Change::Remove(first));
+            }
+            return failed;
         }
         names.live.retain(|name, _| !name.starts_with(path));
         names.pending.push(Change::Remove(path.to_owned()));
@@ -329,6 +405,7 @@ impl Disk for MemDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.0.faults.call()?;
         let names = &mut *self.0.names.lock();
         if !is_root(dir) && !matches!(names.live.get(dir), Some(Node::Dir)) {
             return Err(missing(dir));
@@ -351,10 +428,15 @@ impl Disk for MemDisk {
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(".tmp");
         let temporary = PathBuf::from(temporary);
-        let file = self.open(&temporary, OpenMode::Create)?;
-        file.write_all_at(&mut [IoSlice::new(content)], 0)?;
-        file.sync_data()?;
-        self.rename(&temporary, path)?;
+        let written = self.open(&temporary, OpenMode::Create).and_then(|file| {
+            file.write_all_at(&mut [IoSlice::new(content)], 0)?;
+            file.sync_data()?;
+            self.rename(&temporary, path)
+        });
+        if written.is_err() {
+            let _ = self.remove_file(&temporary);
+        }
+        written?;
         self.sync_dir(path.parent().unwrap_or(Path::new("")))
     }
 
@@ -378,7 +460,11 @@ impl Disk for MemDisk {
     }
 
     fn free_bytes(&self, _: &Path) -> io::Result<u64> {
-        Ok(if self.0.full.load(Ordering::SeqCst) { 0 } else { 1 << 40 })
+        Ok(self.0.room().unwrap_or(1 << 40))
+    }
+
+    fn file_system(&self, _: &Path) -> io::Result<Arc<dyn FileSystem>> {
+        Ok(Arc::new(MemFileSystem { disk: self.clone(), generation: self.0.generation.load(Ordering::SeqCst) }))
     }
 }
 
@@ -403,8 +489,44 @@ impl Drop for MemLock {
     }
 }
 
+struct MemFileSystem {
+    disk: MemDisk,
+    generation: u64,
+}
+
+impl FileSystem for MemFileSystem {
+    fn covers(&self, _: &dyn DiskFile) -> bool {
+        true
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let Inner { faults, names, generation, .. } = &*self.disk.0;
+        if self.generation != generation.load(Ordering::SeqCst) {
+            return Err(io::Error::other("opened before the power was lost"));
+        }
+        faults.call()?;
+        if faults.take(Fault::Sync) {
+            // The file whose bytes it was says so itself when it is asked.
+            self.disk.fail_next(Fault::Sync);
+            return Err(injected("sync the file system"));
+        }
+        let names = &mut *names.lock();
+        for node in names.live.values() {
+            if let Node::File(inode) = node {
+                inode.lock().sync();
+            }
+        }
+        for change in std::mem::take(&mut names.pending) {
+            change.apply(&mut names.durable);
+        }
+        Ok(())
+    }
+}
+
 struct MemFile {
     disk: Arc<Inner>,
+    /// Its name when it was opened.
+    path: PathBuf,
     inode: Arc<Mutex<Inode>>,
     generation: u64,
 }
@@ -437,13 +559,20 @@ impl DiskFile for MemFile {
         self.alive()?;
         let whole: Vec<u8> = bufs.iter().flat_map(|slice| slice.iter().copied()).collect();
         let offset = usize::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        let failed = self.disk.faults.call().and_then(|()| match self.disk.faults.take(Fault::Write) {
+            true => Err(injected("write")),
+            false => Ok(()),
+        });
+        let room = self.disk.room();
         let mut inode = self.inode.lock();
-        if self.disk.full.load(Ordering::SeqCst) && offset + whole.len() > inode.live.len() {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        if self.disk.take_fault(Fault::Write) {
+        if failed.is_err() {
             inode.write(offset, &whole[..whole.len() / 2]);
-            return Err(io::Error::other("injected write error"));
+            return failed;
+        }
+        let longest = room.map_or(usize::MAX, |room| inode.taken().saturating_add(usize::try_from(room).unwrap_or(usize::MAX)));
+        if offset + whole.len() > longest {
+            inode.write(offset, &whole[..longest.saturating_sub(offset)]);
+            return Err(io::ErrorKind::StorageFull.into());
         }
         inode.write(offset, &whole);
         Ok(())
@@ -451,35 +580,50 @@ impl DiskFile for MemFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.alive()?;
+        self.disk.faults.call()?;
         let len = usize::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
         let mut inode = self.inode.lock();
         let before = inode.live.len();
         inode.touch(before.min(len), before.max(len));
         inode.live.resize(len, 0);
+        inode.reserved = inode.reserved.min(len);
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        self.disk.faults.wait_for_release(&self.path);
         self.alive()?;
+        let failed = self.disk.faults.call().and_then(|()| match self.disk.faults.take(Fault::Sync) {
+            true => Err(injected("sync")),
+            false => Ok(()),
+        });
         let mut inode = self.inode.lock();
-        if self.disk.take_fault(Fault::Sync) {
-            inode.dirty.clear();
-            return Err(io::Error::other("injected sync error"));
+        match failed {
+            Ok(()) => inode.sync(),
+            Err(_) => inode.fail_sync(self.disk.faults.is_forgetful()),
         }
-        inode.sync();
-        Ok(())
+        failed
     }
 
-    fn allocate(&self, _: u64, _: u64) -> io::Result<()> {
-        self.alive()
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.alive()?;
+        let until = usize::try_from(offset.saturating_add(len)).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        let room = self.disk.room();
+        let mut inode = self.inode.lock();
+        let more = until.saturating_sub(inode.taken()) as u64;
+        if room.is_some_and(|room| more > room) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        inode.reserved = inode.reserved.max(until);
+        Ok(())
     }
 
     fn try_read_resident(&self, _: u64) -> bool {
         true
     }
 
-    fn raw_fd(&self) -> Option<RawFd> {
-        None
+    fn descriptor(&self) -> io::Result<Option<Arc<File>>> {
+        Ok(None)
     }
 
     fn map(&self, len: usize) -> io::Result<Mapped> {

@@ -3,7 +3,10 @@
 //! Invariant: only index files of sealed segments are mapped, and those are replaced, never changed; so no store and no truncation can
 //! meet a map. Not here: any caching or retrying; an error is the caller's to judge.
 
-use super::{Boot, Disk, DiskFile, LockGuard, Mapped, OpenMode};
+use super::{
+    Boot, Disk, DiskFile, FileSystem, LockGuard, Mapped, OpenMode,
+    handles::{Handles, Slot},
+};
 use bytes::Bytes;
 use rustix::{
     fs::{FallocateFlags, FlockOperation},
@@ -12,10 +15,7 @@ use rustix::{
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, IoSlice, IoSliceMut, Read, Seek, Write},
-    os::{
-        fd::{AsRawFd, RawFd},
-        unix::fs::FileExt,
-    },
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -23,14 +23,29 @@ use std::{
 /// Buffers of one vectored write; Linux takes 1,024.
 const BUFFERS_PER_WRITE: usize = 1024;
 
+/// Log files kept open where the system sets no limit.
+const OPEN_FILES_MAX: usize = 1 << 20;
+
+/// Log files kept open at least.
+const OPEN_FILES_MIN: usize = 16;
+
 /// The file system of this machine.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RealDisk;
+pub struct RealDisk {
+    handles: Arc<Handles>,
+}
+
+impl Default for RealDisk {
+    fn default() -> Self {
+        RealDisk::new()
+    }
+}
 
 impl RealDisk {
-    /// Nothing is opened by this.
+    /// Half of the descriptors that the process may have now are for log files; the rest is left to connections. Nothing is opened by this.
     pub fn new() -> RealDisk {
-        RealDisk
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let half = limit.and_then(|limit| usize::try_from(limit / 2).ok()).unwrap_or(OPEN_FILES_MAX);
+        RealDisk { handles: Arc::new(Handles::new(half.clamp(OPEN_FILES_MIN, OPEN_FILES_MAX))) }
     }
 }
 
@@ -42,7 +57,7 @@ impl Disk for RealDisk {
             OpenMode::ReadWrite => options.read(true).write(true),
             OpenMode::Create => options.read(true).write(true).create(true).truncate(true),
         };
-        Ok(Arc::new(RealFile(options.open(path)?)))
+        Ok(Arc::new(RealFile(self.handles.open(path, &options, mode != OpenMode::Read)?)))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -89,11 +104,16 @@ impl Disk for RealDisk {
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(".tmp");
         let temporary = PathBuf::from(temporary);
-        let mut file = File::create(&temporary)?;
-        file.write_all(content)?;
-        file.sync_data()?;
-        drop(file);
-        fs::rename(&temporary, path)?;
+        let written = File::create(&temporary).and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_data()?;
+            fs::rename(&temporary, path)
+        });
+        if written.is_err() {
+            // On a full disk it would hold on to what little space there is.
+            let _ = fs::remove_file(&temporary);
+        }
+        written?;
         match path.parent() {
             Some(dir) if !dir.as_os_str().is_empty() => self.sync_dir(dir),
             Some(_) | None => self.sync_dir(Path::new(".")),
@@ -139,6 +159,30 @@ impl Disk for RealDisk {
         let stat = rustix::fs::statvfs(path)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
+
+    fn file_system(&self, dir: &Path) -> io::Result<Arc<dyn FileSystem>> {
+        let root = File::open(dir)?;
+        let device = rustix::fs::fstat(&root)?.st_dev;
+        Ok(Arc::new(RealFileSystem { root, device }))
+    }
+}
+
+/// One descriptor for as long as the process lives: `syncfs` reports every error since its last call by this descriptor, and none twice.
+struct RealFileSystem {
+    root: File,
+    device: u64,
+}
+
+impl FileSystem for RealFileSystem {
+    fn covers(&self, file: &dyn DiskFile) -> bool {
+        // What cannot be told is not vouched for.
+        let stat = file.descriptor().ok().flatten().and_then(|file| rustix::fs::fstat(file).ok());
+        stat.is_some_and(|stat| stat.st_dev == self.device)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.root)?)
+    }
 }
 
 /// The kernel drops the lock with the descriptor.
@@ -153,22 +197,25 @@ impl LockGuard for RealLock {
     }
 }
 
-struct RealFile(File);
+/// One file, which may be closed while nobody uses it.
+struct RealFile(Arc<Slot>);
 
 impl DiskFile for RealFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.0.file()?.metadata()?.len())
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
+        self.0.file()?.read_at(buf, offset)
     }
 
     fn write_all_at(&self, mut bufs: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+        let file = self.0.file()?;
+        self.0.note_write();
         IoSlice::advance_slices(&mut bufs, 0);
         while !bufs.is_empty() {
             let now = &bufs[..bufs.len().min(BUFFERS_PER_WRITE)];
-            match rustix::io::pwritev(&self.0, now, offset) {
+            match rustix::io::pwritev(&file, now, offset) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     offset += written as u64;
@@ -182,33 +229,46 @@ impl DiskFile for RealFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.0.file()?.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        let written = self.0.written();
+        self.0.file()?.sync_data()?;
+        self.0.note_synced(written);
+        Ok(())
     }
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        Ok(rustix::fs::fallocate(&self.0, FallocateFlags::KEEP_SIZE, offset, len)?)
+        Ok(rustix::fs::fallocate(self.0.file()?, FallocateFlags::KEEP_SIZE, offset, len)?)
     }
 
     fn try_read_resident(&self, offset: u64) -> bool {
+        let Ok(file) = self.0.file() else { return true };
         let mut byte = [0];
         // Only "would have to wait" means no: file systems without the flag, and the end of the file, are not worth a detour.
-        !matches!(rustix::io::preadv2(&self.0, &mut [IoSliceMut::new(&mut byte)], offset, ReadWriteFlags::NOWAIT), Err(Errno::AGAIN))
+        !matches!(rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut byte)], offset, ReadWriteFlags::NOWAIT), Err(Errno::AGAIN))
     }
 
-    fn raw_fd(&self) -> Option<RawFd> {
-        Some(self.0.as_raw_fd())
+    fn descriptor(&self) -> io::Result<Option<Arc<File>>> {
+        self.0.file().map(Some)
+    }
+
+    fn written(&self) -> u64 {
+        self.0.written()
+    }
+
+    fn note_synced(&self, written: u64) {
+        self.0.note_synced(written);
     }
 
     fn map(&self, len: usize) -> io::Result<Mapped> {
         if len == 0 {
             return Ok(Mapped::Owned(Bytes::new()));
         }
+        let file = self.0.file()?;
         // SAFETY: the file is a sealed index inside our locked directory: it is replaced by rename or removed, never written or cut.
-        let map = unsafe { memmap2::MmapOptions::new().len(len).map(&self.0)? };
+        let map = unsafe { memmap2::MmapOptions::new().len(len).map(&*file)? };
         Ok(Mapped::Map(map))
     }
 }

@@ -1,6 +1,7 @@
 //! Batches and a `Vec` that a log must agree with.
 #![allow(dead_code)]
 
+pub mod damage;
 pub mod random;
 
 use bytes::Bytes;
@@ -16,13 +17,21 @@ pub fn batch(base: Offset, records: i32, bytes: usize, salt: u64) -> PlacedBatch
 }
 
 pub fn batch_at_time(base: Offset, records: i32, bytes: usize, salt: u64, timestamp: i64) -> PlacedBatch {
+    unplaced(records, bytes, salt, timestamp).place(base, BatchEpoch(0))
+}
+
+pub fn batch_of_epoch(base: Offset, records: i32, bytes: usize, salt: u64, epoch: i32) -> PlacedBatch {
+    unplaced(records, bytes, salt, 1_000 + base).place(base, BatchEpoch(epoch))
+}
+
+fn unplaced(records: i32, bytes: usize, salt: u64, timestamp: i64) -> BatchView {
     let mut builder = BatchBuilder::new(timestamp);
     for i in 0..records {
         let value: Vec<u8> = (0..bytes).map(|at| (salt as usize).wrapping_mul(31).wrapping_add(at * 7 + i as usize) as u8).collect();
         builder = builder.record(timestamp, None, Some(&value), &[]);
     }
     let bytes = builder.build().expect("a batch");
-    BatchView::parse_only(bytes).expect("a valid batch").place(base, BatchEpoch(0))
+    BatchView::parse_only(bytes).expect("a valid batch")
 }
 
 pub fn small_segments() -> LogOptions {

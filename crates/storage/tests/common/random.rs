@@ -41,6 +41,7 @@ pub fn live(seed: u64, steps: usize) {
         index_interval_bytes: dice.below(1_500) as u32,
         index_bytes_max: 40 + dice.below(400) as u32,
         checkpoint_bytes: 3_000 + dice.below(20_000),
+        ..LogOptions::default()
     };
     let disk = MemDisk::new();
     let start = dice.below(3) as i64 * 7;
@@ -128,7 +129,7 @@ impl Life {
 
     fn checkpoint(&mut self) {
         let end = self.model.end;
-        let extra = CheckpointExtra { epochs: vec![(BatchEpoch(1), self.model.start)], producer_snapshot_at: end };
+        let extra = CheckpointExtra { epochs: vec![(BatchEpoch(0), self.model.start)], producer_snapshot_at: end };
         self.log().checkpoint(extra).expect("written");
         let flushed = self.log().flushed();
         self.note(format!("checkpoint, flushed {flushed}"));

@@ -2,11 +2,10 @@
 //!
 //! Invariant: after the life's end, not a byte and not a name changes on the disk by it. What a power loss leaves is `MemDisk`'s.
 
-use gnomon_storage::{Boot, Disk, DiskFile, LockGuard, Mapped, MemDisk, OpenMode};
+use gnomon_storage::{Boot, Disk, DiskFile, FileSystem, LockGuard, Mapped, MemDisk, OpenMode};
 use parking_lot::Mutex;
 use std::{
     io::{self, IoSlice},
-    os::fd::RawFd,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -138,6 +137,10 @@ impl Disk for Mount {
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
         self.disk()?.free_bytes(path)
     }
+
+    fn file_system(&self, dir: &Path) -> io::Result<Arc<dyn FileSystem>> {
+        Ok(Arc::new(Whole { mount: self.clone(), file_system: self.disk()?.file_system(dir)? }))
+    }
 }
 
 /// The process's lock: it has one, on its data directory.
@@ -161,6 +164,23 @@ impl Drop for Held {
 struct File {
     mount: Mount,
     file: Arc<dyn DiskFile>,
+}
+
+/// The file system, for as long as the life goes on.
+struct Whole {
+    mount: Mount,
+    file_system: Arc<dyn FileSystem>,
+}
+
+impl FileSystem for Whole {
+    fn covers(&self, _: &dyn DiskFile) -> bool {
+        true
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.mount.disk()?;
+        self.file_system.sync()
+    }
 }
 
 impl File {
@@ -199,8 +219,8 @@ impl DiskFile for File {
         self.file.try_read_resident(offset)
     }
 
-    fn raw_fd(&self) -> Option<RawFd> {
-        None
+    fn descriptor(&self) -> io::Result<Option<Arc<std::fs::File>>> {
+        Ok(None)
     }
 
     fn map(&self, len: usize) -> io::Result<Mapped> {

@@ -6,7 +6,8 @@
 //! - Consumers read to the high watermark, or to the last stable offset with the aborted transactions in between.
 //! - Waits until `min_bytes` are there or `max_wait_ms` are over; an error or a divergence is answered at once.
 //! - Sessions in `session.rs` (KIP-227).
-//! - On a shadow an offset that has not been copied yet is OFFSET_NOT_AVAILABLE, never out of range: the consumer waits.
+//! - On a shadow a position that has not been copied yet is OFFSET_NOT_AVAILABLE: the consumer waits. It is out of range, or its history has parted,
+//!   only once the source, asked after the request came, named a lower end or epoch; its word ends a long poll (`asks.rs`).
 //!
 //! Version notes
 //! - Version 12 asks where logs diverge (KIP-595); version 13 names topics by id (KIP-516); version 16 tells the current leader (KIP-951).
@@ -15,7 +16,8 @@ mod read;
 pub mod session;
 
 use crate::{
-    api::text,
+    api::{kept_text, text},
+    asks::Asking,
     config::limits::{FETCH_BYTES_MAX, WAIT_MAX},
     context::Context,
     dispatch::close,
@@ -32,10 +34,12 @@ use gnomon_protocol::{
     messages::{FetchRequest, RequestKind},
     request,
 };
+use gnomon_storage::FileRange;
 use read::{PartitionRead, read_all};
 use session::{Asked, Fetch, Key, Named};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
+use tracing::debug;
 
 /// Read committed, on the wire.
 const READ_COMMITTED: i8 = 1;
@@ -56,16 +60,19 @@ pub fn begin(site: &Arc<Site>, context: Context, header: &RequestHeader, body: B
 
 async fn handle(site: &Site, context: &Context, request: FetchRequest) -> FetchResponse<Records> {
     let named = Named { id: request.session_id, epoch: request.session_epoch };
+    let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0).min(FETCH_BYTES_MAX);
     let limits = Limits {
-        bytes_max: usize::try_from(request.max_bytes).unwrap_or(0).min(FETCH_BYTES_MAX),
+        bytes_max,
         isolation: if request.isolation_level == READ_COMMITTED { Isolation::ReadCommitted } else { Isolation::ReadUncommitted },
-        bytes_min: usize::try_from(request.min_bytes).unwrap_or(0),
+        // More than the answer can hold never comes.
+        bytes_min: usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max),
         wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX),
     };
     let (asked, forgotten) = partitions(request);
     match site.fetch_sessions.begin(named, asked, &forgotten, Instant::now()) {
         Ok(fetch) => {
-            let read = wait(site, &fetch, &limits).await;
+            let read = wait(site, context, &fetch, &limits).await;
+            read_ahead(site, &read).await;
             respond(site, context, fetch, read)
         }
         Err(error) => FetchResponse { throttle_ms: 0, error, session_id: 0, topics: Vec::new(), node_endpoints: Vec::new() },
@@ -82,7 +89,8 @@ struct Limits {
 
 fn partitions(request: FetchRequest) -> (Vec<Asked>, Vec<Key>) {
     let asked = request.topics.into_iter().flat_map(|topic| {
-        let (name, id) = (topic.topic.0, topic.topic_id);
+        // A session keeps the name.
+        let (name, id) = (kept_text(&topic.topic.0), topic.topic_id);
         topic.partitions.into_iter().map(move |partition| Asked {
             topic: name.clone(),
             topic_id: id,
@@ -101,14 +109,20 @@ fn partitions(request: FetchRequest) -> (Vec<Asked>, Vec<Key>) {
 }
 
 /// Reads until there is enough, or something to say, or no more time.
-async fn wait(site: &Site, fetch: &Fetch, limits: &Limits) -> Vec<PartitionRead> {
+async fn wait(site: &Site, context: &Context, fetch: &Fetch, limits: &Limits) -> Vec<PartitionRead> {
     let deadline = Instant::now() + limits.wait;
     let waiter = Waiter::new();
     let mut watched = false;
+    let ask_source = |id| site.ask_source(id);
+    let mut asking = Asking::new(&ask_source, &context.asks.positions);
     loop {
-        let read = read_all(site, &fetch.asked, limits);
+        let read = read_all(site, &mut asking, &fetch.asked, limits);
         let bytes: usize = read.iter().map(PartitionRead::bytes).sum();
-        let enough = bytes >= limits.bytes_min || limits.wait.is_zero() || fetch.asked.is_empty() || read.iter().any(PartitionRead::urgent);
+        // What stops short of what may be read, at the end of a segment or of a limit, does not grow by waiting.
+        let enough = bytes >= limits.bytes_min
+            || limits.wait.is_zero()
+            || fetch.asked.is_empty()
+            || read.iter().any(|read| read.urgent() || read.stops_short(limits.isolation));
         if enough {
             return read;
         }
@@ -119,8 +133,21 @@ async fn wait(site: &Site, fetch: &Fetch, limits: &Limits) -> Vec<PartitionRead>
             continue;
         }
         if timeout_at(deadline, waiter.changed()).await.is_err() {
-            return read_all(site, &fetch.asked, limits);
+            return read_all(site, &mut asking, &fetch.asked, limits);
         }
+    }
+}
+
+/// Records that have left the page cache are brought back where that holds nobody up: `sendfile` would wait for the disk on a thread that serves others.
+async fn read_ahead(site: &Site, read: &[PartitionRead]) {
+    let cold: Vec<_> = read.iter().filter_map(PartitionRead::range).filter(|range| !range.is_resident()).cloned().collect();
+    if cold.is_empty() {
+        return;
+    }
+    let ahead = site.partitions.blocking(move || cold.iter().try_for_each(FileRange::read_ahead)).await;
+    if let Err(error) = ahead.and_then(|read| read) {
+        // Sending meets the same error, and ends the connection.
+        debug!("records cannot be read ahead: {error}");
     }
 }
 
@@ -162,4 +189,26 @@ fn respond(site: &Site, context: &Context, fetch: Fetch, read: Vec<PartitionRead
         }
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gnomon_protocol::{
+        messages::{
+            TopicName,
+            fetch_request::{FetchPartition, FetchTopic},
+        },
+        wire::StrBytes,
+    };
+
+    #[test]
+    fn what_a_session_remembers_keeps_no_request_in_memory() {
+        let frame = Bytes::from(b"orders".to_vec());
+        let topic = TopicName(StrBytes::from_utf8(frame.clone()).expect("text"));
+        let topic = FetchTopic::default().with_topic(topic).with_partitions(vec![FetchPartition::default()]);
+        let (asked, _) = partitions(FetchRequest::default().with_topics(vec![topic]));
+        assert_eq!(&*asked[0].topic, "orders");
+        assert!(frame.is_unique());
+    }
 }

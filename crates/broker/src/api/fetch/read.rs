@@ -5,17 +5,19 @@ use super::{
     session::{Asked, Told},
 };
 use crate::{
+    asks::Asking,
     error_code::{self, Refusal},
     net::answer::Records,
     partitions::Unavailable,
     site::Site,
 };
-use gnomon_partition::{Handle, Offsets, Read};
+use gnomon_partition::{Handle, Isolation, Offsets, Position, Read, ReadError, Standing};
 use gnomon_protocol::{
     error_code::ErrorCode,
     fetch::FetchPartition,
     ids::{BatchEpoch, LeaderEpoch, Offset},
 };
+use gnomon_storage::FileRange;
 
 /// What a partition answers.
 pub enum PartitionRead {
@@ -36,14 +38,14 @@ pub fn find(site: &Site, asked: &Asked) -> Result<Handle, Unavailable> {
     }
 }
 
-/// Reads all partitions in order, within the limits.
-pub fn read_all(site: &Site, asked: &[Asked], limits: &Limits) -> Vec<PartitionRead> {
+/// Reads all partitions in order, within the limits. `asking`: for positions that only a shadow's source can judge.
+pub fn read_all(site: &Site, asking: &mut Asking<'_, Position>, asked: &[Asked], limits: &Limits) -> Vec<PartitionRead> {
     let mut bytes_left = limits.bytes_max;
     let mut empty = true;
     asked
         .iter()
         .map(|asked| {
-            let read = read_one(site, asked, limits, bytes_left, empty);
+            let read = read_one(site, asking, asked, limits, bytes_left, empty);
             bytes_left = bytes_left.saturating_sub(read.bytes());
             empty &= read.bytes() == 0;
             read
@@ -51,7 +53,14 @@ pub fn read_all(site: &Site, asked: &[Asked], limits: &Limits) -> Vec<PartitionR
         .collect()
 }
 
-fn read_one(site: &Site, asked: &Asked, limits: &Limits, bytes_left: usize, at_least_one: bool) -> PartitionRead {
+fn read_one(
+    site: &Site,
+    asking: &mut Asking<'_, Position>,
+    asked: &Asked,
+    limits: &Limits,
+    bytes_left: usize,
+    at_least_one: bool,
+) -> PartitionRead {
     let handle = match find(site, asked) {
         Ok(handle) => handle,
         Err(unavailable) => return PartitionRead::Error(error_code::unavailable(&unavailable), None),
@@ -60,24 +69,58 @@ fn read_one(site: &Site, asked: &Asked, limits: &Limits, bytes_left: usize, at_l
     if let Err(refusal) = handle.check_current_epoch(asked.current_leader_epoch) {
         return PartitionRead::Error(refusal.code(), known(&handle));
     }
-    match handle.diverging(asked.last_fetched_epoch, asked.fetch_offset) {
-        Ok(None) => {}
-        Ok(Some((epoch, end))) => return PartitionRead::Diverging(handle.offsets(), epoch, end),
-        Err(error) => return PartitionRead::Error(error_code::read(&error), known(&handle)),
+    let position = Position { offset: asked.fetch_offset, last_epoch: asked.last_fetched_epoch };
+    let mut elsewhere = || match asking.judge(&handle, position).0 {
+        Standing::Here => None,
+        Standing::Diverging { epoch, end } => Some(PartitionRead::Diverging(handle.offsets(), epoch, end)),
+        Standing::OutOfRange => Some(PartitionRead::Error(ErrorCode::OffsetOutOfRange, known(&handle))),
+        Standing::NotYet => Some(PartitionRead::Error(ErrorCode::OffsetNotAvailable, known(&handle))),
+    };
+    // Consumers do not say what they read last, and to judge where they stand is the read's: only who does is compared first.
+    if position.last_epoch >= BatchEpoch(0)
+        && let Some(elsewhere) = elsewhere()
+    {
+        return elsewhere;
     }
     let bytes_max = asked.bytes_max.min(bytes_left);
     match handle.read(asked.fetch_offset, bytes_max, limits.isolation, at_least_one) {
-        Ok(read) => PartitionRead::Records(Box::new(read)),
+        Ok(read) => {
+            asking.settled(&handle);
+            PartitionRead::Records(Box::new(read))
+        }
+        // Copied between the two looks, if it is here now: the next look reads it.
+        Err(error @ ReadError::NotYet { .. }) => {
+            elsewhere().unwrap_or_else(|| PartitionRead::Error(error_code::read(&error), known(&handle)))
+        }
         Err(error) => PartitionRead::Error(error_code::read(&error), known(&handle)),
     }
 }
 
 impl PartitionRead {
+    /// The records, if there are any.
+    pub fn range(&self) -> Option<&FileRange> {
+        match self {
+            PartitionRead::Records(read) => read.range.as_ref(),
+            PartitionRead::Diverging(..) | PartitionRead::Error(..) => None,
+        }
+    }
+
     /// Bytes of records.
     pub fn bytes(&self) -> usize {
+        self.range().map_or(0, |range| range.len)
+    }
+
+    /// Whether there are records, and more behind them that may be read.
+    pub fn stops_short(&self, isolation: Isolation) -> bool {
         match self {
-            PartitionRead::Records(read) => read.range.as_ref().map_or(0, |range| range.len),
-            PartitionRead::Diverging(..) | PartitionRead::Error(..) => 0,
+            PartitionRead::Records(read) => {
+                let bound = match isolation {
+                    Isolation::ReadCommitted => read.offsets.last_stable,
+                    Isolation::ReadUncommitted | Isolation::LogEnd => read.offsets.high_watermark,
+                };
+                read.range.as_ref().is_some_and(|range| range.next_offset < bound)
+            }
+            PartitionRead::Diverging(..) | PartitionRead::Error(..) => false,
         }
     }
 

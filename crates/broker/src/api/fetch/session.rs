@@ -3,7 +3,7 @@
 //! Whether a partition changed is decided once for each response, never for the reads that led to it. Fairness: a full response moves the
 //! place where the next one begins. Not here: reading.
 
-use crate::config::limits::{FETCH_SESSION_IDLE, FETCH_SESSIONS_MAX};
+use crate::config::limits::{FETCH_SESSION_IDLE, FETCH_SESSION_PARTITIONS_MAX, FETCH_SESSIONS_MAX};
 use gnomon_protocol::{
     error_code::ErrorCode,
     ids::{BatchEpoch, LeaderEpoch, Offset, TopicId},
@@ -76,15 +76,15 @@ struct Session {
 }
 
 /// All sessions.
-#[derive(Default)]
 pub struct Sessions {
     inner: Mutex<Table>,
 }
 
-#[derive(Default)]
 struct Table {
     sessions: HashMap<i32, Arc<Mutex<Session>>>,
     next_id: i32,
+    /// Of all sessions together.
+    partitions_max: usize,
 }
 
 /// What one fetch works on.
@@ -99,6 +99,16 @@ pub struct Fetch {
 }
 
 impl Sessions {
+    /// None yet. Ids begin somewhere by chance (`random`), so that a client of a former process, which still names its old session, does not meet
+    /// another client's.
+    pub fn new(random: u32) -> Sessions {
+        Sessions::bounded(random, FETCH_SESSION_PARTITIONS_MAX)
+    }
+
+    fn bounded(random: u32, partitions_max: usize) -> Sessions {
+        Sessions { inner: Mutex::new(Table { sessions: HashMap::new(), next_id: (random >> 1) as i32, partitions_max }) }
+    }
+
     /// Finds or makes the session that a request names and brings it up to date.
     pub fn begin(&self, named: Named, asked: Vec<Asked>, forgotten: &[Key], now: Instant) -> Result<Fetch, ErrorCode> {
         match named {
@@ -109,7 +119,10 @@ impl Sessions {
             Named { id, epoch: 0 } => Ok(self.inner.lock().open(id, asked, now)),
             Named { id, epoch } => {
                 let session = self.inner.lock().sessions.get(&id).cloned().ok_or(ErrorCode::FetchSessionIdNotFound)?;
-                let all = session.lock().update(epoch, asked, forgotten, now)?;
+                let (all, grown) = session.lock().update(epoch, asked, forgotten, now)?;
+                if grown && !self.inner.lock().keeps(id) {
+                    return Err(ErrorCode::FetchSessionIdNotFound);
+                }
                 Ok(Fetch { asked: all, session_id: id, session: Some(session), incremental: true })
             }
         }
@@ -125,7 +138,7 @@ impl Table {
     /// A new session in place of `old`, if there is room; without one the client goes on as well, only with longer requests.
     fn open(&mut self, old: i32, asked: Vec<Asked>, now: Instant) -> Fetch {
         self.sessions.remove(&old);
-        if asked.is_empty() || !self.make_room(now) {
+        if asked.is_empty() || self.partitions() + asked.len() > self.partitions_max || !self.make_room(now) {
             return Fetch { asked, session_id: 0, session: None, incremental: false };
         }
         self.next_id = self.next_id.checked_add(1).unwrap_or(1);
@@ -136,6 +149,20 @@ impl Table {
         let session = Arc::new(Mutex::new(Session { partitions, next_epoch: 1, first: 0, used: now }));
         self.sessions.insert(self.next_id, session.clone());
         Fetch { asked, session_id: self.next_id, session: Some(session), incremental: false }
+    }
+
+    /// Partitions that all sessions remember.
+    fn partitions(&self) -> usize {
+        self.sessions.values().map(|session| session.lock().partitions.len()).sum()
+    }
+
+    /// Whether a session that has grown may stay; one that takes too much is forgotten.
+    fn keeps(&mut self, id: i32) -> bool {
+        let fits = self.partitions() <= self.partitions_max;
+        if !fits {
+            self.sessions.remove(&id);
+        }
+        fits
     }
 
     fn make_room(&mut self, now: Instant) -> bool {
@@ -151,12 +178,14 @@ impl Table {
 }
 
 impl Session {
-    fn update(&mut self, epoch: i32, asked: Vec<Asked>, forgotten: &[Key], now: Instant) -> Result<Vec<Asked>, ErrorCode> {
+    /// All partitions, in the order in which to read them, and whether there are more than before.
+    fn update(&mut self, epoch: i32, asked: Vec<Asked>, forgotten: &[Key], now: Instant) -> Result<(Vec<Asked>, bool), ErrorCode> {
         if epoch != self.next_epoch {
             return Err(ErrorCode::InvalidFetchSessionEpoch);
         }
         self.next_epoch = self.next_epoch.checked_add(1).unwrap_or(1);
         self.used = now;
+        let before = self.partitions.len();
         for key in forgotten {
             self.partitions.shift_remove(key);
         }
@@ -170,7 +199,8 @@ impl Session {
         }
         let first = if self.partitions.is_empty() { 0 } else { self.first % self.partitions.len() };
         let asked = |cached: &Cached| cached.asked.clone();
-        Ok(self.partitions.values().skip(first).chain(self.partitions.values().take(first)).map(asked).collect())
+        let all = self.partitions.values().skip(first).chain(self.partitions.values().take(first)).map(asked).collect();
+        Ok((all, self.partitions.len() > before))
     }
 }
 
@@ -220,7 +250,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_incremental_fetch_leaves_out_what_did_not_change() {
-        let sessions = Sessions::default();
+        let sessions = Sessions::new(0);
         let now = Instant::now();
         let full = sessions.begin(Named { id: 0, epoch: 0 }, vec![asked(0, 5), asked(1, 7)], &[], now).expect("a session");
         assert_eq!(full.changed(&[told(5), told(7)]), [true, true]);
@@ -234,7 +264,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_end_of_an_error_is_told_once() {
-        let sessions = Sessions::default();
+        let sessions = Sessions::new(0);
         let now = Instant::now();
         let error = (Told { high_watermark: -1, log_start: -1, error: true }, true);
         let full = sessions.begin(Named { id: 0, epoch: 0 }, vec![asked(0, 5)], &[], now).expect("a session");
@@ -249,7 +279,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn wrong_numbers_are_refused_and_a_closed_session_is_gone() {
-        let sessions = Sessions::default();
+        let sessions = Sessions::new(0);
         let now = Instant::now();
         let id = sessions.begin(Named { id: 0, epoch: 0 }, vec![asked(0, 5)], &[], now).expect("a session").session_id;
         assert_eq!(sessions.begin(Named { id, epoch: 2 }, vec![], &[], now).err(), Some(ErrorCode::InvalidFetchSessionEpoch));
@@ -262,8 +292,29 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn sessions_remember_so_many_partitions_and_no_more() {
+        let sessions = Sessions::bounded(0, 10);
+        let now = Instant::now();
+        let most = (1..10).map(|partition| asked(partition, 0)).collect();
+        let large = sessions.begin(Named { id: 0, epoch: 0 }, most, &[], now).expect("a session").session_id;
+        assert_ne!(large, 0);
+        assert_ne!(sessions.begin(Named { id: 0, epoch: 0 }, vec![asked(0, 5)], &[], now).expect("the last place").session_id, 0);
+        assert_eq!(sessions.begin(Named { id: 0, epoch: 0 }, vec![asked(0, 5)], &[], now).expect("no session").session_id, 0);
+        let grown = sessions.begin(Named { id: large, epoch: 1 }, vec![asked(0, 5)], &[], now);
+        assert_eq!((grown.err(), sessions.count()), (Some(ErrorCode::FetchSessionIdNotFound), 1));
+        assert_ne!(sessions.begin(Named { id: 0, epoch: 0 }, vec![asked(0, 5)], &[], now).expect("room again").session_id, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ids_stay_positive_wherever_they_begin() {
+        let sessions = Sessions::new(u32::MAX);
+        let id = || sessions.begin(Named { id: 0, epoch: 0 }, vec![asked(0, 5)], &[], Instant::now()).expect("a session").session_id;
+        assert_eq!([id(), id()], [1, 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn only_idle_sessions_make_room() {
-        let sessions = Sessions::default();
+        let sessions = Sessions::new(0);
         let now = Instant::now();
         for _ in 0..FETCH_SESSIONS_MAX {
             assert_ne!(sessions.begin(Named { id: 0, epoch: 0 }, vec![asked(0, 5)], &[], now).expect("a session").session_id, 0);

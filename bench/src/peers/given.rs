@@ -1,0 +1,32 @@
+//! Whatever listens at an address that somebody gave: measured as it is, never started or stopped.
+
+use super::{Durability, Installed, Peer, PeerName};
+use crate::Failure;
+use std::path::Path;
+
+#[derive(Clone, Debug)]
+pub struct Given {
+    pub bootstrap: String,
+    /// Of its process, when it runs on this machine.
+    pub pid: Option<u32>,
+    /// What librdkafka is to be told to be let in.
+    pub client_options: Vec<String>,
+}
+
+impl Peer for Given {
+    fn offers(&self, _: Durability) -> Option<Durability> {
+        Some(Durability::ItsOwn)
+    }
+
+    fn install(&self, folder: &Path, durability: Durability) -> Result<Installed, Failure> {
+        Ok(Installed {
+            peer: PeerName::Given,
+            durability,
+            program: None,
+            bootstrap: self.bootstrap.clone(),
+            client_options: self.client_options.clone(),
+            folder: folder.to_path_buf(),
+            foreign_pid: self.pid,
+        })
+    }
+}

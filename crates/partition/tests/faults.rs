@@ -1,0 +1,292 @@
+//! The n-th call to the disk fails, for every n, under a partition that clients write; they try again until they are acknowledged.
+//!
+//! What must hold: nothing is acknowledged between a failure and the reopening (L4); a full disk refuses and heals by itself (L5); what was
+//! acknowledged is there, once and at its offset, also with acks=1 as long as the power stays on (L1); no offset is handed out twice under one epoch
+//! for different bytes (L2); a repeated sequence is never stored twice (L6); watermarks never go back.
+
+mod common;
+
+use common::*;
+use gnomon_partition::{AppendError, Handle, Isolation, Lost, ReadError, ReopenError, Role, Settings};
+use gnomon_protocol::{batch::BatchView, ids::Offset};
+use gnomon_storage::MemDisk;
+use std::{collections::HashMap, time::Duration};
+
+/// How the disk fails.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum How {
+    /// One call.
+    Once,
+    /// One call, and what it did not sync is gone.
+    Forgetful,
+    /// From this call on all fail, until somebody has tried in vain to open the partition again.
+    Broken,
+    /// From this call on there is no more space, until a client has been refused some times.
+    Full,
+}
+
+/// What a client was told.
+struct Told {
+    batch: BatchView,
+    base: Offset,
+    epoch: i32,
+    durable: bool,
+}
+
+struct Run {
+    how: How,
+    at: u64,
+    disk: MemDisk,
+    handle: Handle,
+    settings: Settings,
+    epoch: i32,
+    told: Vec<Told>,
+    /// Whose bytes an offset was given to, by epoch.
+    handed_out: HashMap<(i32, Offset), BatchView>,
+    next_sequence: i32,
+    seen: Offset,
+    /// What a caching topic's consumers saw may go with a failed sync.
+    lossy: bool,
+    reopened: u32,
+    refused: u32,
+}
+
+impl Run {
+    fn new(how: How, at: u64, settings: Settings) -> Run {
+        let disk = disk();
+        let at = at.saturating_add(disk.calls());
+        disk.set_forgetful(how == How::Forgetful);
+        match how {
+            How::Once | How::Forgetful => disk.fail_calls(at..at.saturating_add(1)),
+            How::Broken => disk.fail_calls(at..u64::MAX),
+            How::Full => {}
+        }
+        let handle = open(&disk, Role::leader(1), settings.clone());
+        let lossy = how == How::Forgetful && settings.write_caching;
+        Run {
+            how,
+            at,
+            disk,
+            handle,
+            settings,
+            epoch: 1,
+            told: Vec::new(),
+            handed_out: HashMap::new(),
+            next_sequence: 0,
+            seen: 0,
+            lossy,
+            reopened: 0,
+            refused: 0,
+        }
+    }
+
+    /// An idempotent client writes a batch until it is acknowledged.
+    async fn produce(&mut self, count: i32, acks_all: bool) {
+        if self.how == How::Full && self.disk.calls() >= self.at && self.refused == 0 {
+            self.disk.set_capacity(Some(self.disk.used_bytes() + 100));
+        }
+        for attempt in 0.. {
+            assert!(attempt < 20, "never acknowledged");
+            let batch = idempotent(7, 0, self.next_sequence, count);
+            let appended = match self.handle.append(batch.clone(), CLIENT, NOW) {
+                Ok(appended) => appended,
+                Err(AppendError::Closed { .. }) => {
+                    self.reopen();
+                    continue;
+                }
+                Err(AppendError::Storage(failure)) => {
+                    self.refused += 1;
+                    assert!(self.handle.failed().is_some() || self.how != How::Full || failure.is_disk_full(), "{failure}");
+                    if self.how == How::Full && self.refused.is_multiple_of(3) {
+                        self.disk.heal();
+                    } else if self.how == How::Broken && self.handle.failed().is_none() {
+                        // Nothing but making the log fails without closing anything, and there is no way back but to try again.
+                        self.disk.heal();
+                    }
+                    continue;
+                }
+                Err(other) => panic!("{other}"),
+            };
+            let (base, epoch) = (appended.base_offset, self.epoch);
+            if !appended.duplicate {
+                let before = self.handed_out.insert((epoch, base), batch.clone());
+                assert!(before.is_none_or(|before| before == batch), "offset {base} again under epoch {epoch}");
+            }
+            if acks_all {
+                match self.handle.durable(appended.last_offset + 1).await {
+                    Ok(()) => assert!(self.handle.failed().is_none() || self.handle.offsets().flushed > appended.last_offset),
+                    Err(Lost::Closed { .. }) => {
+                        self.reopen();
+                        continue;
+                    }
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            self.next_sequence += count;
+            self.told.push(Told { batch, base, epoch, durable: acks_all });
+            break;
+        }
+        self.look();
+    }
+
+    /// L4: nobody gets anything in. Then the way back.
+    fn reopen(&mut self) {
+        assert!(self.handle.failed().is_some(), "closed, and not by the disk");
+        let before = self.handle.offsets();
+        assert!(matches!(self.handle.append(plain(1, 0), CLIENT, NOW), Err(AppendError::Closed { .. })));
+        let readable = self.readable(before.log_start);
+        if self.handle.latest_epoch().0 == self.epoch {
+            let again = self.handle.reopen(Role::leader(self.epoch), self.settings.clone());
+            assert!(matches!(again, Err(ReopenError::EpochUsed { .. })), "{again:?}");
+        }
+        self.epoch += 1;
+        if self.how == How::Broken {
+            let again = self.handle.reopen(Role::leader(self.epoch), self.settings.clone());
+            assert!(matches!(again, Err(ReopenError::Open(_))), "{again:?}");
+            assert!(matches!(self.handle.append(plain(1, 0), CLIENT, NOW), Err(AppendError::Closed { .. })));
+            assert_eq!(self.readable(before.log_start), readable, "reads go on");
+        }
+        self.disk.heal();
+        let successor = self.handle.reopen(Role::leader(self.epoch), self.settings.clone()).expect("the disk works");
+        self.handle.succeeded_by(&successor);
+        let after = successor.offsets();
+        assert_eq!((after.flushed, after.high_watermark), (after.end, after.end));
+        assert!(self.lossy || after.end >= before.high_watermark, "{before:?} became {after:?}");
+        assert!(self.how == How::Forgetful || after.end >= before.end, "the page cache had it all: {before:?} became {after:?}");
+        if self.how == How::Forgetful {
+            // What was only written may be gone, and its sender was told nothing or a failure.
+            self.told.retain(|told| told.base < after.end);
+            self.seen = self.seen.min(after.end);
+            self.next_sequence = self.told.last().map_or(0, |told| told.batch.header().last_sequence() + 1);
+        }
+        self.handle = successor;
+        self.reopened += 1;
+        self.look();
+    }
+
+    /// What consumers get while the partition is closed to writing: everything, unless what they had seen may have gone with a failed sync.
+    fn readable(&self, from: Offset) -> Vec<BatchView> {
+        if !self.lossy {
+            return batches(&self.handle, from, Isolation::ReadUncommitted);
+        }
+        let read = self.handle.read(from, 1, Isolation::ReadUncommitted, true);
+        assert!(matches!(read, Ok(_) | Err(ReadError::Closed { .. })), "{read:?}");
+        Vec::new()
+    }
+
+    fn look(&mut self) {
+        let offsets = self.handle.offsets();
+        assert!(offsets.high_watermark >= self.seen, "the high watermark went back: {offsets:?}, it was at {}", self.seen);
+        self.seen = offsets.high_watermark;
+    }
+
+    /// Everything acknowledged is there, once.
+    fn check(&self, promised_only: bool) {
+        let start = self.handle.offsets().log_start;
+        let found = batches(&self.handle, start, Isolation::LogEnd);
+        let by_base: HashMap<Offset, &BatchView> = found.iter().map(|batch| (batch.header().base_offset, batch)).collect();
+        for told in self.told.iter().filter(|told| told.base >= start && (told.durable || !promised_only)) {
+            let expected = copied(told.base, told.epoch, told.batch.clone());
+            let records = |batch: &BatchView| batch.bytes().slice(61..);
+            let there = by_base.get(&told.base).map(|batch| records(batch));
+            assert_eq!(there, Some(records(&expected)), "what was acknowledged at {}", told.base);
+        }
+        let mut expected = None;
+        for batch in found.iter().filter(|batch| batch.header().producer_id == 7) {
+            let header = batch.header();
+            assert!(expected.is_none_or(|next| next == header.base_sequence), "sequences {expected:?} and {header:?}");
+            expected = Some(header.last_sequence() + 1);
+        }
+    }
+
+    async fn script(&mut self) {
+        for round in 0..14 {
+            self.produce(1 + round % 5, round % 3 != 1).await;
+            match round {
+                3 | 9 => drop(self.handle.checkpoint()),
+                5 => drop(self.handle.trim_to(self.seen.min(6))),
+                7 => drop(self.handle.apply_retention(NOW)),
+                11 => tokio::time::sleep(Duration::from_millis(20)).await,
+                _ => {}
+            }
+        }
+    }
+
+    /// The disk works again, all is flushed, the power goes.
+    async fn end(mut self, seed: u64) -> (u64, u32, u32) {
+        let calls = self.disk.calls();
+        if self.handle.failed().is_some() {
+            self.reopen();
+        }
+        self.disk.heal();
+        if self.handle.flush().await.is_err() {
+            self.reopen();
+        }
+        self.check(false);
+        let promised = self.handle.offsets().end;
+        self.produce(3, false).await;
+        let (reopened, refused) = (self.reopened, self.refused);
+        self.disk.power_loss(seed);
+        self.epoch += 1;
+        self.handle = open_after_power_loss(&self.disk, Role::leader(self.epoch), self.settings.clone());
+        assert!(self.handle.offsets().end >= promised);
+        self.check(true);
+        (calls, reopened, refused)
+    }
+}
+
+fn run(how: How, at: u64, seed: u64, settings: &Settings) -> (u64, u32, u32) {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let mut run = Run::new(how, at, settings.clone());
+            run.script().await;
+            run.end(seed).await
+        })
+    }));
+    outcome.unwrap_or_else(|panic| {
+        eprintln!("{how:?} at call {at}, seed {seed}, write.caching {}", settings.write_caching);
+        std::panic::resume_unwind(panic)
+    })
+}
+
+/// Power losses behind each failure; the full run takes more.
+fn seeds() -> u64 {
+    if std::env::var("GNOMON_FAULTS").is_ok_and(|runs| runs == "full") { 50 } else { 2 }
+}
+
+fn every_call(how: How) {
+    for write_caching in [false, true] {
+        let settings = Settings { write_caching, ..settings() };
+        let (calls, ..) = run(how, u64::MAX, 0, &settings);
+        let (mut reopened, mut refused) = (0, 0);
+        for at in 0..calls {
+            for seed in 0..seeds() {
+                let (_, again, no) = run(how, at, seed, &settings);
+                (reopened, refused) = (reopened + again, refused + no);
+            }
+        }
+        println!("{how:?}, write.caching {write_caching}: {calls} calls, {reopened} times reopened, {refused} writes refused");
+        assert!(if how == How::Full { refused > 50 } else { reopened > 20 }, "hardly anything failed");
+    }
+}
+
+#[test]
+fn one_call_fails() {
+    every_call(How::Once);
+}
+
+#[test]
+fn one_call_fails_on_a_file_system_that_forgets() {
+    every_call(How::Forgetful);
+}
+
+#[test]
+fn all_calls_fail_from_one_on() {
+    every_call(How::Broken);
+}
+
+#[test]
+fn the_disk_is_full_from_one_call_on() {
+    every_call(How::Full);
+}

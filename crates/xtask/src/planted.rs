@@ -1,0 +1,119 @@
+//! `cargo xtask planted`: checks the checkers. Each planted bug is switched on by its name (`FAILPOINTS`), and its test, which does not know of it, must
+//! fail; without it the same test must pass. A bug that survives is a hole in the tests.
+//!
+//! The bugs are fail points in the code, a readable line each, and not there in a build without the feature `failpoints`.
+
+use crate::tests_of::{Outcome, Test, build};
+use std::time::{Duration, Instant};
+
+/// A bug, and the test that is to catch it.
+struct Planted {
+    /// The fail point's name.
+    name: &'static str,
+    /// What it does (crate `fail`): `return` always, `1*return` once.
+    action: &'static str,
+    /// What goes wrong.
+    story: &'static str,
+    test: Test,
+}
+
+const fn storage(program: &'static str, filter: &'static str) -> Test {
+    Test { package: "gnomon-storage", program, filter }
+}
+
+const fn partition(program: &'static str, filter: &'static str) -> Test {
+    Test { package: "gnomon-partition", program, filter }
+}
+
+const fn broker(filter: &'static str) -> Test {
+    Test { package: "gnomon-broker", program: "lib", filter }
+}
+
+const fn site(program: &'static str, filter: &'static str) -> Test {
+    Test { package: "gnomon-testkit", program, filter }
+}
+
+const fn bug(name: &'static str, story: &'static str, test: Test) -> Planted {
+    Planted { name, action: "return", story, test }
+}
+
+/// Every planted bug.
+#[rustfmt::skip]
+const BUGS: &[Planted] = &[
+    bug("skip_fsync", "a flush does not sync", storage("model", "agrees_with_a_vec")),
+    bug("skip_fsync", "the same, seen by clients", site("power_loss", "takes_nothing_that_was_promised")),
+    bug("skip_name_sync", "a new segment's name is not synced", storage("model", "agrees_with_a_vec")),
+    bug("ack_before_append", "an append is answered and never written", storage("model", "agrees_with_a_vec")),
+    bug("swap_batches", "batches of one append change places", storage("log", "appends_roll_and_read_back")),
+    bug("cut_one_batch_too_far", "recovery cuts a whole batch", storage("torn", "torn_tail")),
+    bug("keep_torn_batch", "recovery keeps a torn batch", storage("torn", "torn_tail")),
+    bug("drop_truncated_index_entry", "a truncation forgets to drop index entries", storage("log", "truncation_at_every_offset")),
+    bug("serve_bad_crc", "checksums are not looked at", storage("damage", "flipped_bits")),
+    bug("serve_wrong_epoch", "leader epochs are not looked at", storage("damage", "flipped_bits")),
+    bug("pass_over_damage", "damage is passed over without a word", storage("damage", "flipped_bits")),
+    bug("trim_one_too_far", "a trim takes one offset more", storage("log", "the_start_moves")),
+    bug("ack_before_flush", "the watermark runs ahead of the disk", partition("model", "what_was_written_to_it")),
+    bug("visible_before_flush", "consumers see what a power cut takes back", partition("append", "readers_see_what_is_durable")),
+    bug("forget_producer_state", "a restart forgets sequences", partition("append", "survive_every_kind_of_restart")),
+    bug("accept_gap", "a copy accepts missing offsets", partition("copy", "all_of_a_response_or_none")),
+    bug("fence_ignored", "a late answer of the source is appended after a fence", partition("copy", "a_late_response_meets_the_fence")),
+    Planted { action: "1*return", ..bug("one_lost_wakeup", "one wake-up of a waiting fetch is lost", partition("durability", "every_single_change")) },
+    bug("snapshot_without_marker", "a machine's snapshot has no end", broker("a_long_log_is_rewritten")),
+    bug("reply_before_durable", "a machine answers before the disk has it", broker("what_was_answered_survives_power_loss")),
+    bug("lose_group_commit", "a commit is answered and never written", site("power_loss", "takes_nothing_that_was_promised")),
+    bug("same_epoch_after_restart", "a restart uses its epoch again", site("power_loss", "takes_nothing_that_was_promised")),
+];
+
+/// A test that takes longer than this hangs: for a lost wake-up that is how it fails.
+const DEADLINE: Duration = Duration::from_secs(300);
+
+/// Whether every chosen bug was caught.
+pub fn run(chosen: &[String]) -> Result<bool, String> {
+    if let Some(unknown) = chosen.iter().find(|name| !BUGS.iter().any(|bug| bug.name == name.as_str())) {
+        let mut names: Vec<&str> = BUGS.iter().map(|bug| bug.name).collect();
+        names.dedup();
+        return Err(format!("no bug is called {unknown}; there are {}", names.join(", ")));
+    }
+    let bugs: Vec<&Planted> = BUGS.iter().filter(|bug| chosen.is_empty() || chosen.iter().any(|name| name == bug.name)).collect();
+    let tests: Vec<Test> = bugs.iter().map(|bug| bug.test).collect();
+    let programs = build(&tests, Some("failpoints"))?;
+    let began = Instant::now();
+    let mut sound: Vec<(Test, bool)> = Vec::new();
+    let mut survived = 0;
+    for bug in &bugs {
+        let known = sound.iter().find(|(test, _)| *test == bug.test).map(|(_, sound)| *sound);
+        let is_sound = match known {
+            Some(is_sound) => is_sound,
+            None => {
+                let is_sound = matches!(programs.run(&bug.test, &[], DEADLINE)?, Outcome::Passed(_));
+                sound.push((bug.test, is_sound));
+                is_sound
+            }
+        };
+        let points = format!("{}={}", bug.name, bug.action);
+        let (caught, by) = match programs.run(&bug.test, &[("FAILPOINTS", points.as_str())], DEADLINE)? {
+            _ if !is_sound => (false, "its test fails or is not found without it".to_owned()),
+            Outcome::Failed(printed) => (true, format!("caught by {}", failed(&printed))),
+            Outcome::Hung => (true, format!("caught by {}, which hangs", bug.test.filter)),
+            Outcome::Passed(_) => (false, "SURVIVES".to_owned()),
+            Outcome::NotFound => (false, "its test is not found".to_owned()),
+        };
+        survived += usize::from(!caught);
+        println!("{:28} {:54} {}::{} {by}", bug.name, bug.story, bug.test.package, bug.test.program);
+    }
+    println!("{} planted, {} caught, {survived} not; {} s", bugs.len(), bugs.len() - survived, began.elapsed().as_secs());
+    Ok(survived == 0)
+}
+
+/// The names of the tests that failed.
+fn failed(printed: &str) -> String {
+    let names =
+        printed.lines().filter_map(|line| line.strip_prefix("test ")?.split_once(" ... ").filter(|(_, how)| how.ends_with("FAILED")));
+    let named: Vec<&str> = names.map(|(name, _)| name).collect();
+    if !named.is_empty() {
+        return named.join(", ");
+    }
+    // With its output in between, a failing test's name stands in the list at the end.
+    let list = printed.rsplit("failures:\n").next().unwrap_or_default();
+    list.lines().map(str::trim).take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(", ")
+}
