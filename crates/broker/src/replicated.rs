@@ -333,10 +333,7 @@ where
             }
             snapshot = Some(self.host.capture(&self.durable));
         }
-        if answer_before_durable() {
-            snapshot.take().into_iter().for_each(|snapshot| self.host.publish(snapshot));
-        }
-        if snapshot.is_none() && (self.outstanding.is_empty() || answer_before_durable()) {
+        if self.outstanding.is_empty() && snapshot.is_none() {
             self.let_out(replies, actions);
         } else if snapshot.is_some() || !replies.is_empty() || !actions.is_empty() {
             self.outstanding.push_back(Outstanding { position: self.journal.end(), snapshot, replies, actions });
@@ -448,12 +445,6 @@ enum Served {
     Refused,
     /// Nobody asks any more.
     Ended,
-}
-
-/// Planted fault for tests of durability: a machine answers what power loss may take back.
-fn answer_before_durable() -> bool {
-    fail::fail_point!("answer_before_durable", |_| true);
-    false
 }
 
 /// Waits for `position`, or for ever when nothing is outstanding.

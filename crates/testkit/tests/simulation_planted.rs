@@ -30,7 +30,7 @@ fn an_ack_before_the_flush() {
 
 #[test]
 fn a_machine_that_answers_before_it_is_durable() {
-    planted("answer_before_durable", &["L7", "L1", "R5", "R13"]);
+    planted("reply_before_durable", &["L7", "L1", "R5", "R13"]);
 }
 
 #[test]

@@ -2,11 +2,13 @@
 //!
 //! - `faults`: every fault the tests know, in full (`faults.rs`).
 //! - `planted`: every planted bug, and the test that catches it (`planted.rs`).
+//! - `simulate`: two sites by seed, for hours (`simulate.rs`).
 //!
-//! Names behind the command choose rows.
+//! Names behind the first two choose rows.
 
 mod faults;
 mod planted;
+mod simulate;
 mod tests_of;
 
 use std::process::ExitCode;
@@ -18,7 +20,11 @@ fn main() -> ExitCode {
     let done = match command.as_deref() {
         Some("faults") => faults::run(&chosen),
         Some("planted") => planted::run(&chosen),
-        Some(_) | None => Err("usage: cargo xtask faults [NAME...] | planted [NAME...]".to_owned()),
+        Some("simulate") => simulate::run(&chosen),
+        Some(_) | None => {
+            Err("usage: cargo xtask faults [NAME...] | planted [NAME...] | simulate [--hours N] [--from SEED] [--seed SEED [--aloud]]"
+                .to_owned())
+        }
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
