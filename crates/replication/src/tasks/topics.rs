@@ -156,7 +156,8 @@ impl Discovery {
                     tracing::warn!(link = link.name(), topic, reason, "shadow topic is faulted");
                 }
                 // A list with holes has said nothing of what it leaves out: the same topics come again when it is whole.
-                self.handed = complete.then(|| (topics, self.link.site.image().topics.clone()));
+                // The metadata as it was before: whatever changed since, by this event or by others behind it, may have made room for a topic.
+                self.handed = complete.then(|| (topics, image.topics.clone()));
                 Ok(())
             }
             Reply::Discovered(Err(unknown)) => Err(RoundError::Refused(unknown.to_string())),

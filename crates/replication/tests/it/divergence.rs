@@ -1,6 +1,7 @@
 //! Histories that part are faults with both offsets; an election, however it looks for a moment, is not.
 
 use crate::site::World;
+use gnomon_catalog::Event;
 use gnomon_links::TopicState;
 use gnomon_partition::{Fence, SourceBounds};
 use gnomon_protocol::{batch::BatchView, ids::LeaderEpoch};
@@ -84,6 +85,20 @@ async fn a_topic_made_anew_faults_its_shadow() {
     let reason = world.faulted("a_orders").await;
     assert!(reason.contains("deleted and created again"), "{reason}");
     assert_eq!(world.high_watermark("a_orders", 0), 10);
+}
+
+/// The shadow of a topic that was made anew is deleted right behind a discovery: the source's list does not change any more, and still the link makes
+/// the shadow anew.
+#[tokio::test(start_paused = true)]
+async fn a_shadow_that_is_deleted_behind_a_discovery_is_made_anew() {
+    let world = copied_world().await;
+    world.source.create("a_orders", Uuid::from_u128(99), 1);
+    world.faulted("a_orders").await;
+    let faulted = world.topic("a_orders").unwrap().id;
+    *world.site.behind_discovery.lock().unwrap() = Some(Event::DeleteTopics { ids: vec![faulted] });
+    world.source.create("a_other", Uuid::from_u128(100), 1);
+    world.until("the deletion", Duration::from_secs(5), |world| world.topic("a_orders").is_none_or(|topic| topic.id != faulted)).await;
+    world.until("a new shadow", Duration::from_secs(5), |world| world.topic("a_orders").is_some()).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,6 +36,8 @@ pub struct TestSite {
     began: Instant,
     ids: AtomicU64,
     service: OnceLock<Arc<LinkService>>,
+    /// An event of somebody else's, decided right behind the next discovery, before that one's answer is read.
+    pub behind_discovery: Mutex<Option<Event>>,
     /// Every group sync that was asked for, in order; those that only asked what would be are not among them.
     pub synced: Mutex<Vec<SyncOffsets>>,
     /// Every end of syncing that was told, in order.
@@ -187,6 +189,7 @@ impl TestSite {
             disk,
             began: Instant::now(),
             ids: AtomicU64::new(1_000),
+            behind_discovery: Mutex::default(),
             service: OnceLock::new(),
             synced: Mutex::default(),
             sync_ended: Mutex::default(),
@@ -269,7 +272,12 @@ impl Site for TestSite {
     }
 
     fn submit(&self, event: Event) -> BoxFuture<'static, Result<Reply, Gone>> {
+        let discovered = matches!(event, Event::Discovered(_));
         let reply = self.step(event);
+        let meanwhile = discovered.then(|| self.behind_discovery.lock().unwrap().take()).flatten();
+        if let Some(event) = meanwhile {
+            drop(self.step(event));
+        }
         Box::pin(async move { reply.await.map_err(|_| Gone { what: "the metadata machine", why: "it ended".into() }) })
     }
 
