@@ -8,9 +8,11 @@ use super::{
         groups::{self, Attempt, Commits},
         records::{self, Ack},
         shadows::{self, Cut},
+        txns,
     },
     log::{AckedRecord, Marks, PartitionLog, SeenBatch},
     trace::Trace,
+    work::committed::Committed,
 };
 use gnomon_protocol::ids::{Offset, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +38,33 @@ pub enum Kind {
     Plain,
     /// Old segments go after seconds.
     Trimmed,
+    /// Keeps everything; transactions are written into it while its site is down.
+    Transactional,
+}
+
+/// How a transaction stands at the site that it was written at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Undecided.
+    Open,
+    /// Decided.
+    Ended {
+        /// Committed, or aborted.
+        commit: bool,
+        /// Where its marker stands.
+        marker: Offset,
+    },
+}
+
+/// A transaction in one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Txn {
+    /// Offset of its first record.
+    pub first: Offset,
+    /// How it stands.
+    pub fate: Fate,
+    /// Records of it.
+    pub records: u64,
 }
 
 /// A topic, from its creation by a client to its deletion.
@@ -117,6 +146,8 @@ pub struct Model {
     pub logs: BTreeMap<LogId, PartitionLog>,
     /// By site, group and partition.
     pub commits: BTreeMap<(usize, String, (String, i32)), Commits>,
+    /// By number, as in their values.
+    pub txns: BTreeMap<u32, Txn>,
     /// Commits tried.
     pub attempts: u64,
     /// By producer: records it has sent, whatever came of them.
@@ -127,6 +158,8 @@ pub struct Model {
     pub lives: [u64; 2],
     /// By site: how often the power went.
     pub power_losses: [u64; 2],
+    /// By site: its disk fails, and what it has been given without a promise may not be there.
+    pub doubted: [bool; 2],
 }
 
 /// A value is `topic#generation/partition:producer.number`.
@@ -222,7 +255,7 @@ impl Model {
         let log = self.logs.entry(id).or_default();
         let ack = Ack { base: written.base, values: &written.values, durable: written.durable, end_before: written.end_before };
         records::l6_right_offset(log, &ack)?;
-        let lost = !written.durable && written.power_losses != self.power_losses[id.site];
+        let lost = !written.durable && (written.power_losses != self.power_losses[id.site] || self.doubted[id.site]);
         let end = written.base + written.values.len() as i64;
         for (offset, value) in (written.base..).zip(written.values) {
             let seen = log.places.contains_key(&value);
@@ -350,5 +383,26 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    /// A partition was read by a read_committed consumer, from its log start to its last stable offset, while nobody wrote.
+    pub fn read_committed(&self, id: LogId, start: Offset, read: &Committed) -> Check {
+        let (Some(topic), Some(log)) = (self.topic(id.site, id.topic), self.logs.get(&id)) else { return Ok(()) };
+        let failed_over = topic.failover.as_ref().filter(|_| topic.owner != id.site);
+        let cut = failed_over.and_then(|failover| failover.cuts.get(&id.partition)).map(|cut| cut.end);
+        if failed_over.is_some() && cut.is_none() {
+            return Ok(());
+        }
+        txns::l6_all_or_nothing(log, &self.txns, cut, (start, read.last_stable), &read.records)?;
+        let here =
+            |txn: &&Txn| txn.fate == Fate::Open && cut.is_none() && log.batch_at(txn.first).is_some_and(|batch| self.is_of(batch, txn));
+        let open = self.txns.values().filter(here).map(|txn| txn.first);
+        txns::l6_stable_offset(open, read.last_stable, read.high_watermark)
+    }
+
+    /// Whether a batch is the first one of a transaction: offsets of other partitions are other transactions'.
+    fn is_of(&self, batch: &SeenBatch, txn: &Txn) -> bool {
+        let first = batch.values.first().and_then(|(_, value)| producer_of(value));
+        first.is_some_and(|(number, _)| self.txns.get(&number) == Some(txn))
     }
 }
