@@ -256,7 +256,7 @@ mod tests {
             ..RawConfig::default()
         };
         // Inline: the flusher is a task of this thread, so that nothing is flushed before the first await.
-        let world = World { blocking: Blocking::Inline, ..World::real(Arc::new(MemDisk::new())) };
+        let world = World { blocking: Blocking::Inline { flush: Duration::ZERO }, ..World::real(Arc::new(MemDisk::new())) };
         let broker = Broker::start(raw.check().expect("valid"), world).await.expect("started");
         let site = broker.site();
         let topics = vec![NewTopic { partitions: 1, ..NewTopic::named("t", site.fresh_id()) }];
