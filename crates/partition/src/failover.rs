@@ -70,6 +70,8 @@ impl Handle {
             Writers::Clients | Writers::Site => return Ok(Vec::new()),
             Writers::Nobody(reason) => return Err(RoleRefusal::Nobody { reason: reason.clone() }.into()),
         }
+        // Planted fault for tests of failover: open transactions stay open.
+        fail::fail_point!("leave_open", |_| Ok(Vec::new()));
         let open = self.open_transactions();
         for txn in &open {
             let epoch = txn.producer_epoch.saturating_add(1);

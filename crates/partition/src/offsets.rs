@@ -77,6 +77,8 @@ impl Watermarks {
     /// The line now. `first_unstable`: the first offset of the oldest transaction that is open, or whose marker is at or above the high
     /// watermark.
     pub fn offsets(&self, first_unstable: Option<Offset>) -> Offsets {
+        // Planted fault for tests of transactions: what is open is shown.
+        let first_unstable = first_unstable.filter(|_| !open_is_stable());
         let last_stable = first_unstable.unwrap_or(Offset::MAX).clamp(self.log_start, self.high_watermark);
         let line =
             Offsets { log_start: self.log_start, last_stable, high_watermark: self.high_watermark, end: self.end, flushed: self.flushed };
@@ -100,6 +102,11 @@ impl Offsets {
             "the line of a partition is broken: {self:?}"
         );
     }
+}
+
+fn open_is_stable() -> bool {
+    fail::fail_point!("open_is_stable", |_| true);
+    false
 }
 
 /// Planted fault for tests of durability: the watermark runs ahead of the disk.

@@ -91,6 +91,8 @@ impl Handle {
         if range.is_empty() {
             return Ok(Read { range: None, offsets, aborted: committed.then(Vec::new) });
         }
+        // Planted fault for tests of transactions: nobody hears what was aborted.
+        let committed = committed && !forget_aborted();
         let aborted = committed.then(|| self.0.view.read().ledger.txns.aborted().overlapping(from, range.next_offset));
         Ok(Read { range: Some(range), offsets, aborted })
     }
@@ -167,6 +169,11 @@ impl Handle {
 /// Planted fault for tests of durability: consumers see what the disk may lose.
 fn visible_before_flush() -> bool {
     fail::fail_point!("visible_before_flush", |_| true);
+    false
+}
+
+fn forget_aborted() -> bool {
+    fail::fail_point!("forget_aborted", |_| true);
     false
 }
 

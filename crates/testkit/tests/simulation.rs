@@ -11,6 +11,8 @@ const THREADS: usize = 2;
 
 #[test]
 fn an_hour_of_trouble_breaks_nothing() {
+    // Planted faults come from the environment (`cargo xtask planted`).
+    let _faults = fail::FailScenario::setup();
     let mut broken: Option<Outcome> = None;
     let simulated = simulate_many(1, HOUR, THREADS, &Plan::default(), |outcome| {
         println!("{outcome}");

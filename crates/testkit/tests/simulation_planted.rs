@@ -2,20 +2,32 @@
 //!
 //! Fail points are the process's: these tests take turns, and no other test of this kind lives in this process.
 
-use gnomon_testkit::sim::{Plan, simulate};
+use gnomon_testkit::sim::{Outcome, Plan, simulate_many};
+use std::time::Duration;
 
-/// A fault must be seen within these seeds.
-const SEEDS: u64 = 40;
+/// A fault must be seen within so much simulated time; most are within a minute.
+const WITHIN: Duration = Duration::from_secs(2 * 3_600);
+
+/// Both cores of a small machine.
+const THREADS: usize = 2;
 
 fn planted(fault: &str, invariants: &[&str]) {
     let scenario = fail::FailScenario::setup();
     fail::cfg(fault, "return").expect("a failpoint");
-    let plan = Plan { rounds: 3, ..Plan::default() };
-    let found = (1..=SEEDS).find_map(|seed| simulate(seed, &plan).broken.map(|violation| (seed, violation)));
+    let plan = Plan { rounds: 2, ..Plan::default() };
+    let mut found: Option<Outcome> = None;
+    let simulated = simulate_many(1, WITHIN, THREADS, &plan, |outcome| {
+        if found.is_none() && outcome.broken.is_some() {
+            found = Some(outcome.clone());
+        }
+    });
     scenario.teardown();
-    let (seed, violation) = found.unwrap_or_else(|| panic!("{fault} was not seen within {SEEDS} seeds"));
-    println!("{fault}, seed {seed}: {violation}");
-    assert!(invariants.contains(&violation.invariant), "{fault}, seed {seed}: expected {invariants:?}, not {violation}");
+    let found = found.unwrap_or_else(|| panic!("{fault} was not seen within {simulated:?}"));
+    println!("{fault}, after {simulated:?}: {found}");
+    assert!(
+        found.broken.as_ref().is_some_and(|violation| invariants.contains(&violation.invariant)),
+        "{fault}: expected {invariants:?}; {found}"
+    );
 }
 
 #[test]
@@ -30,7 +42,7 @@ fn an_ack_before_the_flush() {
 
 #[test]
 fn a_machine_that_answers_before_it_is_durable() {
-    planted("reply_before_durable", &["L7", "L1", "R5", "R13"]);
+    planted("reply_before_durable", &["L7", "L1", "R5", "R11", "R13"]);
 }
 
 #[test]
@@ -50,7 +62,7 @@ fn a_copy_that_is_not_verbatim() {
 
 #[test]
 fn a_trim_too_far() {
-    planted("trim_too_far", &["R3", "R13"]);
+    planted("trim_too_far", &["R3", "R13", "L6"]);
 }
 
 #[test]
@@ -81,4 +93,19 @@ fn positions_that_outrun_their_data() {
 #[test]
 fn a_link_that_gives_up() {
     planted("link_gives_up", &["R13"]);
+}
+
+#[test]
+fn an_abort_that_nobody_hears_of() {
+    planted("forget_aborted", &["L6"]);
+}
+
+#[test]
+fn an_open_transaction_that_is_shown() {
+    planted("open_is_stable", &["L6"]);
+}
+
+#[test]
+fn a_failover_that_leaves_transactions_open() {
+    planted("leave_open", &["L6"]);
 }

@@ -62,6 +62,18 @@ const BUGS: &[Planted] = &[
     bug("reply_before_durable", "a machine answers before the disk has it", broker("what_was_answered_survives_power_loss")),
     bug("lose_group_commit", "a commit is answered and never written", site("power_loss", "takes_nothing_that_was_promised")),
     bug("same_epoch_after_restart", "a restart uses its epoch again", site("power_loss", "takes_nothing_that_was_promised")),
+    bug("skip_fsync", "the same, between two sites", site("simulation", "an_hour_of_trouble")),
+    bug("copy_rewrites", "a copied batch gets an epoch of our own", site("simulation", "an_hour_of_trouble")),
+    bug("trim_too_far", "a shadow trims one offset more than its source", site("simulation", "an_hour_of_trouble")),
+    bug("shadow_writable", "clients may write a shadow", site("simulation", "an_hour_of_trouble")),
+    bug("cut_short", "a failover's cut misses the last record", site("simulation", "an_hour_of_trouble")),
+    bug("failover_epoch_plus_one", "the old owner's elections reach the new epochs", site("simulation", "an_hour_of_trouble")),
+    bug("leave_open", "a failover leaves copied transactions open", site("simulation", "an_hour_of_trouble")),
+    bug("forget_aborted", "read_committed does not hear what was aborted", site("simulation", "an_hour_of_trouble")),
+    bug("open_is_stable", "read_committed is shown open transactions", site("simulation", "an_hour_of_trouble")),
+    bug("create_unowned", "a name that a link claims is made by clients", site("simulation", "an_hour_of_trouble")),
+    bug("offsets_outrun_data", "a group's positions come before their data", site("simulation", "an_hour_of_trouble")),
+    bug("link_gives_up", "a link that failed once does not try again", site("simulation", "an_hour_of_trouble")),
 ];
 
 /// A test that takes longer than this hangs: for a lost wake-up that is how it fails.

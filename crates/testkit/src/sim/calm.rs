@@ -4,8 +4,8 @@
 use super::{
     admin,
     check::{Check, links, shadows},
-    model::{Kind, Model, SITES, Topic},
-    work::reader,
+    model::{Kind, LogId, Model, SITES, Topic},
+    work::{committed::read_committed, reader},
     world::World,
 };
 use gnomon_client::{Client, ClientError, Topics, fetcher::FetchTarget};
@@ -105,13 +105,23 @@ impl Auditor {
             return Err(ClientError::Missing { api: "Metadata", subject: format!("{} as {known:?}, but of {found:?}", topic.name) });
         };
         let target = FetchTarget { topic: topic.name.as_str().into(), topic_id, partition };
-        loop {
+        let bounds = loop {
             match reader::read_whole(&self.world, client, site, &target).await {
                 // Retention was quicker than the reader.
                 Err(error) if topic.kind == Kind::Trimmed && error.code() == Some(ErrorCode::OffsetOutOfRange.code()) => {}
-                read => return read,
+                read => break read?,
             }
+        };
+        if topic.kind == Kind::Transactional {
+            let id = LogId { site, topic: topic_id, partition };
+            let read = read_committed(client, &target, bounds.0).await?;
+            self.world.tell(
+                "auditor",
+                format!("{}-{partition}: {} records committed, last stable offset {}", topic.name, read.records.len(), read.last_stable),
+            );
+            self.world.hold("auditor", |model| model.read_committed(id, bounds.0, &read));
         }
+        Ok(bounds)
     }
 
     /// L7, R12: what groups have committed stands, and has come along to the other site.
@@ -177,7 +187,7 @@ fn compare(model: &Model, topic: &Topic, partition: i32, at_source: (Offset, Off
     }
     shadows::r1_same_logs(source, shadow, at_shadow.1)?;
     shadows::r2_not_ahead(at_shadow.1, at_source.1)?;
-    if topic.kind == Kind::Plain {
+    if topic.kind != Kind::Trimmed {
         shadows::r3_same_start(at_shadow.0, at_source.0)?;
         shadows::r13_same_end(at_shadow.1, at_source.1)?;
     }

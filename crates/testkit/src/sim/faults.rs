@@ -4,11 +4,14 @@
 
 use super::{
     dice::Dice,
+    goes_on,
     model::SITES,
     process::{Ended, Process},
+    txns::Scribe,
     world::{CLIENTS, World},
 };
 use gnomon_broker::StartError;
+use gnomon_storage::Fault;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::oneshot,
@@ -18,7 +21,7 @@ use tokio::{
 /// Operations of a disk after which the power may go.
 const OPERATIONS: std::ops::Range<u64> = 1..1_500;
 
-/// A site's keeper: starts it, ends it in every way, and starts it again.
+/// A site's keeper: starts it, ends it in every way, and starts it again; and what its disk does wrong meanwhile.
 pub struct Keeper {
     world: Arc<World>,
     dice: Dice,
@@ -26,12 +29,14 @@ pub struct Keeper {
     process: Process,
     /// The power is to go in the middle of something.
     armed: bool,
+    /// The disk fails, or is full, until then.
+    disk_fails_until: Option<Instant>,
 }
 
 impl Keeper {
     /// The process is not started yet.
     pub fn new(world: &Arc<World>, dice: Dice, site: usize, process: Process) -> Keeper {
-        Keeper { world: world.clone(), dice, site, process, armed: false }
+        Keeper { world: world.clone(), dice, site, process, armed: false, disk_fails_until: None }
     }
 
     fn who(&self) -> String {
@@ -40,11 +45,14 @@ impl Keeper {
 
     /// Makes trouble until `until`.
     pub async fn run(mut self, until: Instant) -> Keeper {
-        while super::goes_on(&self.world, until) {
-            let next = (Instant::now() + self.dice.millis(2_000..25_000)).min(until);
+        while goes_on(&self.world, until) {
+            let trouble = Instant::now() + self.dice.millis(2_000..25_000);
+            let next = self.disk_fails_until.map_or(trouble, |healed| healed.min(trouble)).min(until);
             if let Ok(ended) = timeout_at(next, self.process.ended()).await {
                 self.after(ended).await;
                 self.down_for_a_while(until).await;
+            } else if self.disk_fails_until.is_some_and(|healed| healed <= Instant::now()) {
+                self.heal_disk();
             } else if Instant::now() < until {
                 self.trouble(until).await;
             }
@@ -54,12 +62,24 @@ impl Keeper {
 
     /// Runs without trouble from now on.
     pub async fn settle(&mut self) {
+        self.heal_disk();
         if self.armed {
             self.lose_power().await;
         }
         while !self.process.is_up() && !self.world.is_over() {
             self.start(None).await;
         }
+    }
+
+    /// Stops the site, lets somebody write into its logs, and starts it again.
+    pub async fn interrupt(&mut self, scribe: &mut Scribe) {
+        let topics = scribe.topics(self.site);
+        if topics.is_empty() || self.world.is_over() {
+            return;
+        }
+        self.process.stop().await;
+        scribe.write(self.site, &topics, self.process.disk()).await;
+        self.settle().await;
     }
 
     /// Watches until the calm is over: nothing should happen.
@@ -74,7 +94,7 @@ impl Keeper {
     }
 
     async fn trouble(&mut self, until: Instant) {
-        match self.dice.within(0..10) {
+        match self.dice.within(0..12) {
             0..=2 => {
                 self.world.tell(&self.who(), "kill");
                 self.process.kill().await;
@@ -91,9 +111,51 @@ impl Keeper {
                 self.world.tell(&self.who(), "clean stop");
                 self.process.stop().await;
             }
-            _ => return,
+            _ => return self.trouble_disk(until),
         }
         self.down_for_a_while(until).await;
+    }
+
+    /// Calls that fail, or no space, for a while; the site is to live with it.
+    fn trouble_disk(&mut self, until: Instant) {
+        let disk = self.process.disk();
+        let what = match self.dice.within(0..4) {
+            0 => {
+                let from = disk.calls() + self.dice.within(0..30);
+                disk.fail_calls(from..from + self.dice.within(1..40));
+                "calls fail"
+            }
+            1 => {
+                disk.fail_next(*self.dice.pick(&[Fault::Sync, Fault::Write]));
+                "the next sync or write fails"
+            }
+            2 => {
+                disk.set_full(true);
+                "full"
+            }
+            _ => {
+                disk.set_capacity(Some(disk.used_bytes() + self.dice.within(0..60_000)));
+                "nearly full"
+            }
+        };
+        self.world.tell(&self.who(), format!("disk: {what}"));
+        self.doubt(true);
+        self.disk_fails_until = Some((Instant::now() + self.dice.millis(500..10_000)).min(until));
+    }
+
+    /// What was acknowledged with acks=1 may be gone: after a failed sync the disk alone knows what it has.
+    fn heal_disk(&mut self) {
+        if self.disk_fails_until.take().is_some() {
+            self.process.disk().heal();
+            self.world.tell(&self.who(), "disk healed");
+            self.doubt(false);
+        }
+    }
+
+    fn doubt(&self, doubted: bool) {
+        let mut model = self.world.model.lock();
+        model.doubted[self.site] = doubted;
+        model.lost_power(self.site);
     }
 
     async fn lose_power(&mut self) {
@@ -110,7 +172,8 @@ impl Keeper {
                 self.armed = false;
                 self.world.model.lock().lost_power(self.site);
             }
-            Ended::Failed(why) if self.armed => self.world.tell(&self.who(), why),
+            // The metadata log was lost: the site says so and ends, by design.
+            Ended::Failed(_) if self.armed || self.disk_fails_until.is_some() => {}
             Ended::Failed(why) => self.world.broken(&self.who(), "L5", format!("the site ended without a fault of its disk: {why}")),
         }
     }
@@ -118,7 +181,7 @@ impl Keeper {
     async fn down_for_a_while(&mut self, until: Instant) {
         let down = if self.dice.once_in(3) { Duration::ZERO } else { self.dice.millis(0..8_000) };
         sleep_until((Instant::now() + down).min(until)).await;
-        while !self.process.is_up() && super::goes_on(&self.world, until) {
+        while !self.process.is_up() && goes_on(&self.world, until) {
             // Now and then the power goes again while the site recovers.
             let operations = self.dice.once_in(6).then(|| self.dice.within(1..400));
             self.start(operations).await;
@@ -136,6 +199,11 @@ impl Keeper {
                 self.armed = operations.is_some();
                 self.world.tell(&self.who(), "up");
             }
+            (Err(error), _) if self.disk_fails_until.is_some() => {
+                self.world.tell(&self.who(), format!("does not start on a disk that fails: {error}"));
+                self.world.model.lock().lost_power(self.site);
+                self.heal_disk();
+            }
             (Err(error), Some(operations)) => {
                 self.world.tell(&self.who(), format!("the power went after {operations} operations of the start: {error}"));
                 self.world.model.lock().lost_power(self.site);
@@ -152,7 +220,7 @@ impl Keeper {
 
 /// Troubles the network until `until`, and heals it then.
 pub async fn trouble_network(world: Arc<World>, mut dice: Dice, until: Instant) {
-    while super::goes_on(&world, until) {
+    while goes_on(&world, until) {
         sleep_until((Instant::now() + dice.millis(500..15_000)).min(until)).await;
         if Instant::now() >= until {
             break;

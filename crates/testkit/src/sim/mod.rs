@@ -17,6 +17,7 @@ pub mod net;
 mod process;
 mod run;
 mod trace;
+mod txns;
 mod wire;
 mod work;
 mod world;

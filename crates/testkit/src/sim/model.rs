@@ -2,15 +2,19 @@
 //!
 //! Nothing here looks into a broker. The first broken invariant ends the run.
 
+mod commits;
+
 use super::{
     check::{
         Check, Violation,
-        groups::{self, Attempt, Commits},
+        groups::Commits,
         records::{self, Ack},
         shadows::{self, Cut},
+        txns,
     },
     log::{AckedRecord, Marks, PartitionLog, SeenBatch},
     trace::Trace,
+    work::committed::Committed,
 };
 use gnomon_protocol::ids::{Offset, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +40,33 @@ pub enum Kind {
     Plain,
     /// Old segments go after seconds.
     Trimmed,
+    /// Keeps everything; transactions are written into it while its site is down.
+    Transactional,
+}
+
+/// How a transaction stands at the site that it was written at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Undecided.
+    Open,
+    /// Decided.
+    Ended {
+        /// Committed, or aborted.
+        commit: bool,
+        /// Where its marker stands.
+        marker: Offset,
+    },
+}
+
+/// A transaction in one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Txn {
+    /// Offset of its first record.
+    pub first: Offset,
+    /// How it stands.
+    pub fate: Fate,
+    /// Records of it.
+    pub records: u64,
 }
 
 /// A topic, from its creation by a client to its deletion.
@@ -117,6 +148,8 @@ pub struct Model {
     pub logs: BTreeMap<LogId, PartitionLog>,
     /// By site, group and partition.
     pub commits: BTreeMap<(usize, String, (String, i32)), Commits>,
+    /// By number, as in their values.
+    pub txns: BTreeMap<u32, Txn>,
     /// Commits tried.
     pub attempts: u64,
     /// By producer: records it has sent, whatever came of them.
@@ -127,6 +160,8 @@ pub struct Model {
     pub lives: [u64; 2],
     /// By site: how often the power went.
     pub power_losses: [u64; 2],
+    /// By site: its disk fails, and what it has been given without a promise may not be there.
+    pub doubted: [bool; 2],
 }
 
 /// A value is `topic#generation/partition:producer.number`.
@@ -222,7 +257,7 @@ impl Model {
         let log = self.logs.entry(id).or_default();
         let ack = Ack { base: written.base, values: &written.values, durable: written.durable, end_before: written.end_before };
         records::l6_right_offset(log, &ack)?;
-        let lost = !written.durable && written.power_losses != self.power_losses[id.site];
+        let lost = !written.durable && (written.power_losses != self.power_losses[id.site] || self.doubted[id.site]);
         let end = written.base + written.values.len() as i64;
         for (offset, value) in (written.base..).zip(written.values) {
             let seen = log.places.contains_key(&value);
@@ -287,68 +322,24 @@ impl Model {
         records::l1_in_order(log, |value| producer_of(value).filter(|(producer, _)| self.in_order.contains(producer)))
     }
 
-    /// Whether a commit on a partition means anything: its topic is there, and the same as ever.
-    pub fn may_commit(&self, site: usize, (topic, _): &(String, i32)) -> bool {
-        self.topics.get(topic).is_some_and(|topic| !topic.retired && !topic.made_again && topic.ids[site].is_some())
-    }
-
-    /// A group is about to commit; the number of the attempt.
-    pub fn commits(&mut self, site: usize, group: &str, place: &(String, i32), generation: i32, offset: Offset) -> u64 {
-        self.attempts += 1;
-        let commits = self.commits.entry((site, group.to_owned(), place.clone())).or_default();
-        commits.maybe.push(Attempt { number: self.attempts, generation, offset });
-        commits.highest = commits.highest.max(offset);
-        self.attempts
-    }
-
-    /// A commit is answered well.
-    pub fn commit_acked(&mut self, site: usize, group: &str, place: &(String, i32), number: u64) {
-        self.commits.entry((site, group.to_owned(), place.clone())).or_default().acked(number);
-    }
-
-    /// A group is told what it has committed on a partition.
-    pub fn committed(&mut self, site: usize, group: &str, place: &(String, i32), found: Option<Offset>) -> Check {
-        let Some(topic) = self.topics.get(&place.0).filter(|topic| !topic.retired && !topic.made_again) else { return Ok(()) };
-        let key = (site, group.to_owned(), place.clone());
-        let here = self.commits.get(&key).cloned().unwrap_or_default();
-        if site == topic.owner || here.acked.is_some() || found.is_some_and(|found| here.may_be(found)) {
-            groups::l7_commit_stands(&here, found)?;
-            self.commits.entry(key).or_default().found(found);
+    /// A partition was read by a read_committed consumer, from its log start to its last stable offset, while nobody wrote.
+    pub fn read_committed(&self, id: LogId, start: Offset, read: &Committed) -> Check {
+        let (Some(topic), Some(log)) = (self.topic(id.site, id.topic), self.logs.get(&id)) else { return Ok(()) };
+        let failed_over = topic.failover.as_ref().filter(|_| topic.owner != id.site);
+        let cut = failed_over.and_then(|failover| failover.cuts.get(&id.partition)).map(|cut| cut.end);
+        if failed_over.is_some() && cut.is_none() {
             return Ok(());
         }
-        found.map_or(Ok(()), |found| self.brought(site, group, place, found))
+        txns::l6_all_or_nothing(log, &self.txns, cut, (start, read.last_stable), &read.records)?;
+        let here =
+            |txn: &&Txn| txn.fate == Fate::Open && cut.is_none() && log.batch_at(txn.first).is_some_and(|batch| self.is_of(batch, txn));
+        let open = self.txns.values().filter(here).map(|txn| txn.first);
+        txns::l6_stable_offset(open, read.last_stable, read.high_watermark)
     }
 
-    /// A position is found at a site; a link brought it, unless the group worked there.
-    pub fn brought(&self, site: usize, group: &str, place: &(String, i32), found: Offset) -> Check {
-        let Some(topic) = self.topics.get(&place.0) else { return Ok(()) };
-        let at = |site: usize| self.commits.get(&(site, group.to_owned(), place.clone()));
-        if site == topic.owner || at(site).is_some() {
-            return Ok(());
-        }
-        groups::r12_nothing_is_skipped(at(topic.owner).map_or(0, |commits| commits.highest), found)?;
-        match topic.failover.as_ref().and_then(|failover| failover.cuts.get(&place.1)) {
-            Some(cut) => groups::r12_not_behind_the_cut(found, cut.end),
-            None => Ok(()),
-        }
-    }
-
-    /// Every group's offsets at both sites, fetched while nobody worked. `at` tells what was found, by site.
-    pub fn compare_groups(&mut self, at: impl Fn(usize, &str, &(String, i32)) -> Option<Offset>) -> Check {
-        let places: Vec<(usize, String, (String, i32))> =
-            self.commits.keys().filter(|(site, _, place)| self.may_commit(*site, place)).cloned().collect();
-        for (site, group, place) in places {
-            let Some(topic) = self.topics.get(&place.0).cloned() else { continue };
-            self.committed(site, &group, &place, at(site, &group, &place))?;
-            let other = 1 - topic.owner;
-            let Some(id) = self.id(other, &place.0, place.1).filter(|_| site == topic.owner) else { continue };
-            let untouched = !self.commits.contains_key(&(other, group.clone(), place.clone()));
-            if untouched && topic.failover.is_none() {
-                let marks = self.marks(id);
-                let (there, here) = (at(site, &group, &place), at(other, &group, &place));
-                groups::r12_nothing_is_repeated(there, here, marks.log_start, marks.high_watermark)?;
-            }
-        }
-        Ok(())
+    /// Whether a batch is the first one of a transaction: offsets of other partitions are other transactions'.
+    fn is_of(&self, batch: &SeenBatch, txn: &Txn) -> bool {
+        let first = batch.values.first().and_then(|(_, value)| producer_of(value));
+        first.is_some_and(|(number, _)| self.txns.get(&number) == Some(txn))
     }
 }

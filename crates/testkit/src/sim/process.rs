@@ -56,18 +56,25 @@ impl Process {
     /// A site that has not been started yet, on an empty disk. Its address in the network is `ip`.
     pub fn new(name: &'static str, ip: &str, producer_tag: u16, net: &Net, mut dice: Dice) -> Process {
         let skew_ms = dice.within(0..4_000) as i64 - 2_000;
+        let disk = MemDisk::new();
+        disk.set_forgetful(dice.once_in(2));
         Process {
             name,
             ip: ip.to_owned(),
             producer_tag,
             net: net.clone(),
-            disk: MemDisk::new(),
+            disk,
             dice,
             skew_ms,
             began: Instant::now(),
             life: None,
             darkened: Arc::default(),
         }
+    }
+
+    /// Its disk, for faults.
+    pub fn disk(&self) -> &MemDisk {
+        &self.disk
     }
 
     /// Whether a process runs.

@@ -8,6 +8,7 @@ use super::{
     model::{SITES, Topic},
     net::Net,
     process::{Process, Task},
+    txns::Scribe,
     work::{landlord::Landlord, member::Member, operator::Operator, producer::Producer, reader, watcher::watch},
     world::{CLIENTS, World},
 };
@@ -74,6 +75,7 @@ pub fn simulate(seed: u64, plan: &Plan) -> Outcome {
                 break;
             }
             simulation.world.tell("simulation", format!("round {round}"));
+            simulation.write_transactions().await;
             simulation.trouble().await;
             simulation.calm().await;
         }
@@ -89,6 +91,7 @@ struct Simulation {
     operator: Option<Operator>,
     producers: Vec<Producer>,
     tails: Vec<reader::Tail>,
+    scribe: Scribe,
     /// By site: how many groups there have been, about.
     groups: [u64; 2],
     next_producer: u32,
@@ -112,6 +115,7 @@ impl Simulation {
             keepers,
             producers: Vec::new(),
             tails,
+            scribe: Scribe::new(&world, dice.fork("scribe")),
             groups: [0; 2],
             next_producer: 1,
             world,
@@ -124,6 +128,13 @@ impl Simulation {
             keeper.settle().await;
         }
         self.order().await;
+    }
+
+    /// While each site stands still for a moment.
+    async fn write_transactions(&mut self) {
+        for keeper in &mut self.keepers {
+            keeper.interrupt(&mut self.scribe).await;
+        }
     }
 
     /// Everything goes wrong for a while, and everybody works.

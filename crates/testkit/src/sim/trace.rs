@@ -4,7 +4,7 @@ use super::log::sum;
 use std::{collections::VecDeque, time::Duration};
 
 /// Lines that are kept for the end of a run that fails.
-const KEPT: usize = 400;
+const KEPT: usize = 60;
 
 /// The lines so far.
 #[derive(Debug, Default)]
@@ -12,6 +12,8 @@ pub struct Trace {
     sum: u64,
     lines: u64,
     last: VecDeque<String>,
+    /// What is kept ends here.
+    ended: bool,
     /// Whether every line is printed as it comes.
     pub aloud: bool,
 }
@@ -25,10 +27,18 @@ impl Trace {
         if self.aloud {
             println!("{line}");
         }
+        if self.ended {
+            return;
+        }
         if self.last.len() == KEPT {
             self.last.pop_front();
         }
         self.last.push_back(line);
+    }
+
+    /// What comes now is of no interest any more to whoever reads the last lines.
+    pub fn end(&mut self) {
+        self.ended = true;
     }
 
     /// Of all lines.

@@ -53,6 +53,7 @@ impl World {
         let mut model = self.model.lock();
         if let Err(violation) = check(&mut model) {
             model.trace.line(at, who, &format!("BROKEN {violation}"));
+            model.trace.end();
             model.broken.get_or_insert(violation);
         }
     }

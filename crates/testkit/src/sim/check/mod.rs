@@ -8,6 +8,7 @@ pub mod records;
 pub mod shadows;
 #[cfg(test)]
 mod tests;
+pub mod txns;
 
 use std::fmt;
 

@@ -100,7 +100,7 @@ impl Landlord {
     async fn make_new(&mut self, site: usize, until: Instant) {
         self.made += 1;
         let name = format!("{}_{}", SITES[site], self.made);
-        let kind = if self.dice.once_in(4) { Kind::Trimmed } else { Kind::Plain };
+        let kind = *self.dice.pick(&[Kind::Plain, Kind::Plain, Kind::Trimmed, Kind::Transactional]);
         let partitions = self.dice.within(1..4) as i32;
         self.make(site, name, partitions, kind, None, until).await;
     }
@@ -108,7 +108,7 @@ impl Landlord {
     /// Makes a topic, however often that takes, and tells the model its id.
     async fn make(&mut self, site: usize, name: String, partitions: i32, kind: Kind, stale: Option<TopicId>, until: Instant) {
         let configs: &[(&str, &str)] = match kind {
-            Kind::Plain => &[],
+            Kind::Plain | Kind::Transactional => &[],
             Kind::Trimmed => &[("segment.ms", "5000"), ("retention.ms", "20000")],
         };
         let configs = configs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>();

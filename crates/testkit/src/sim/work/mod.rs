@@ -2,6 +2,7 @@
 //!
 //! Nobody here judges an answer: what was told goes to the model.
 
+pub mod committed;
 pub mod landlord;
 pub mod member;
 pub mod operator;
