@@ -56,13 +56,12 @@ impl Handle {
     /// moved. A shadow keeps all. `now_ms`: wall time in milliseconds.
     pub fn apply_retention(&self, now_ms: i64) -> Result<Option<Offset>, TrimError> {
         let mut writer = self.0.writer.lock();
-        let (end, high_watermark, settings, keeps_all) = {
+        let (offsets, settings, keeps_all) = {
             let view = self.0.view.read();
             if view.closed.is_some() {
                 return Ok(None);
             }
-            let offsets = view.offsets();
-            (offsets.end, offsets.high_watermark, view.settings.clone(), view.role.awaits_source())
+            (view.offsets(), view.settings.clone(), view.role.awaits_source())
         };
         self.0.update(|view| {
             let Ledger { producers, txns, .. } = &mut view.ledger;
@@ -80,11 +79,7 @@ impl Handle {
         }
         let snapshot_at = writer.snapshot_at;
         let Some(log) = &mut writer.log else { return Ok(None) };
-        let retained = log.retain(limits, high_watermark).and_then(|start| match start {
-            Some(start) if start == end => self.keep_epochs(log, snapshot_at).map(|()| Some(start)),
-            Some(_) | None => Ok(start),
-        });
-        match retained {
+        match self.retain(log, limits, offsets, snapshot_at) {
             Ok(start) => {
                 if let Some(start) = start {
                     writer.changed = true;
@@ -99,6 +94,23 @@ impl Handle {
                 Err(TrimError::Storage(failure))
             }
         }
+    }
+
+    /// Retention on the log. One that takes everything away notes first which epochs there were; on a full disk, afterwards, when there is room.
+    fn retain(&self, log: &mut Log, limits: RetentionLimits, offsets: Offsets, snapshot_at: Offset) -> Result<Option<Offset>, LogError> {
+        let Offsets { high_watermark, end, .. } = offsets;
+        let noted = match log.retention_start(limits, high_watermark) {
+            Some(start) if start == end => match self.keep_epochs(log, snapshot_at) {
+                Err(full) if full.is_disk_full() => false,
+                noted => noted.map(|()| true)?,
+            },
+            Some(_) | None => false,
+        };
+        let start = log.retain(limits, high_watermark)?;
+        if start == Some(end) && !noted {
+            self.keep_epochs(log, snapshot_at)?;
+        }
+        Ok(start)
     }
 
     /// Moves the log's start, and everything in memory with it.

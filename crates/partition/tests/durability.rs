@@ -4,6 +4,7 @@ mod common;
 
 use common::*;
 use gnomon_partition::{AppendError, Blocking, CloseError, Env, Flusher, Handle, Isolation, Lost, Role, Settings, Waiter};
+use gnomon_protocol::ids::BatchEpoch;
 use gnomon_storage::{Boot, Disk, MemDisk, disk::Fault};
 use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
 
@@ -253,4 +254,28 @@ async fn of_many_that_are_synced_together_only_the_one_that_fails_is_closed() {
     }
     assert_eq!(lost.len(), 1, "{lost:?}");
     assert!(handles[lost[0]].failed().is_some());
+}
+
+/// Retention takes everything away, and the power goes in the middle of it: which epoch the log had stays known, or a reader that stands at its end
+/// would be told that its history has parted from ours.
+#[tokio::test(start_paused = true)]
+async fn an_emptied_log_knows_its_last_epoch_wherever_the_power_goes() {
+    let gone = Settings { retention_ms: Some(1), ..settings() };
+    for calls in 0..40 {
+        let disk = disk();
+        let handle = open(&disk, Role::leader(1), gone.clone());
+        append(&handle, plain(10, 0));
+        handle.close().await.unwrap();
+        let handle = open(&disk, Role::leader(2), gone.clone());
+        append(&handle, plain(10, 1));
+        handle.flush().await.unwrap();
+        disk.fail_calls(disk.calls() + calls..u64::MAX);
+        let emptied = handle.apply_retention(i64::MAX);
+        drop(handle);
+        disk.power_loss(calls);
+
+        let handle = open_after_power_loss(&disk, Role::leader(3), gone.clone());
+        let offsets = handle.offsets();
+        assert_eq!((handle.latest_epoch(), offsets.end), (BatchEpoch(2), 20), "after {calls} calls, {emptied:?}, {offsets:?}");
+    }
 }

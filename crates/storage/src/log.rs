@@ -383,6 +383,14 @@ impl Log {
         Err(LogError::Closed { why: self.closed().unwrap_or_else(|| "a sync failed".into()) })
     }
 
+    /// Where the log would start if [`Log::retain`] ran now; `None` if it would stay.
+    pub fn retention_start(&self, limits: RetentionLimits, not_above: Offset) -> Option<Offset> {
+        match retention::removable(&self.segments(), limits, not_above) {
+            0 => None,
+            count => Some(self.segments.get(count).map_or(self.end(), |segment| segment.base)),
+        }
+    }
+
     /// Removes segments that the limits give up and that end at or below `not_above`; returns the new start if it moved. When the active
     /// segment is too old as well, another one is begun first. A full disk does not keep it from making room.
     pub fn retain(&mut self, limits: RetentionLimits, not_above: Offset) -> Result<Option<Offset>, LogError> {
