@@ -18,6 +18,24 @@ pub struct Args {
 pub enum Command {
     /// Run scenarios and write tables, JSON and plots.
     Run(Box<Run>),
+    /// How far a shadow is behind its source, between two Gnomon sites at fixed rates: `run link-lag-open --peers gnomon`.
+    PairLag(Box<Run>),
+}
+
+impl Command {
+    /// What is to be run.
+    pub fn into_run(self) -> Run {
+        match self {
+            Command::Run(run) => *run,
+            Command::PairLag(mut run) => {
+                run.scenarios = vec!["link-lag-open".to_owned()];
+                if run.peers.is_empty() {
+                    run.peers = vec![PeerName::Gnomon];
+                }
+                *run
+            }
+        }
+    }
 }
 
 /// Each run of a peer has a fresh broker on an empty folder of the same file system and memory that was just touched; peers take

@@ -32,7 +32,7 @@ mod warm;
 mod watch;
 mod wire;
 
-use args::{Args, Command, Run};
+use args::{Args, Run};
 use clap::Parser;
 use peers::Given;
 use report::{Conditions, Report};
@@ -51,7 +51,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 const ROUNDS: u32 = 3;
 
 fn main() -> ExitCode {
-    let Command::Run(args) = Args::parse().command;
+    let args = Args::parse().command.into_run();
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
