@@ -100,8 +100,7 @@ mod tests {
     use clap::CommandFactory;
 
     fn run(arguments: &[&str]) -> Run {
-        let Command::Run(run) = Args::try_parse_from([&["gnomon-bench", "run"], arguments].concat()).expect("it parses").command;
-        *run
+        Args::try_parse_from([&["gnomon-bench", "run"], arguments].concat()).expect("it parses").command.into_run()
     }
 
     #[test]
@@ -110,6 +109,8 @@ mod tests {
         let asked = run(&["produce", "--rates", "10,20", "--quick", "-X", "linger.ms=0", "-X", "acks=1"]);
         assert_eq!((asked.scenarios, asked.load.rates, asked.load.options.len()), (vec!["produce".to_owned()], vec![10, 20], 2));
         assert!(Args::try_parse_from(["gnomon-bench", "run", "prodcue"]).is_err());
+        let lag = Args::try_parse_from(["gnomon-bench", "pair-lag"]).expect("it parses").command.into_run();
+        assert_eq!((lag.scenarios, lag.peers.len()), (vec!["link-lag-open".to_owned()], 1));
         assert!(Args::try_parse_from(["gnomon-bench", "run", "--pid", "1"]).is_err());
     }
 
