@@ -7,12 +7,13 @@ use kafka_protocol::messages::produce_request::{PartitionProduceData, ProduceReq
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, RequestKind, ResponseKind};
 use proto_tests::client::Client;
 use proto_tests::history::History;
-use proto_tests::load::{self, Load, Writing};
+use proto_tests::load::{Load, Writing};
 use proto_tests::pair::Pair;
 use proto_tests::site::Site;
 use proto_tests::wait::{PATIENCE, holds, until};
 use proto_tests::{checker, librdkafka};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -67,8 +68,13 @@ fn starved_of_file_handles() {
     let root = tempfile::tempdir().expect("a temporary folder");
     let mut site = Site::new(root.path(), "handles", 14);
     site.start();
-    load::create(&site.kafka, "used", 1);
-    load::create(&site.kafka, "fresh", PARTITIONS);
+    // The records have an old timestamp: retention, which begins a segment, is not what is looked at here.
+    let keeps = BTreeMap::from([("retention.ms", "-1")]);
+    for (topic, partitions) in [("used", 1), ("fresh", PARTITIONS)] {
+        librdkafka::client()
+            .create_topic(&site.kafka, topic, partitions, &keeps)
+            .unwrap_or_else(|failure| panic!("create {topic}: {failure}"));
+    }
     let mut honest = Wire::connect(&site.kafka);
     assert_eq!(produce(&mut honest, "used", 0), 0);
     let rounds = if full() { 50 } else { 3 };

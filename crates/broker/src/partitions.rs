@@ -138,6 +138,11 @@ impl Partitions {
         self.open.iter().filter(|entry| failed(entry.value())).map(|entry| entry.value().clone()).collect()
     }
 
+    /// Resolves when a disk error has closed a partition since the last call. Cancel safe.
+    pub async fn trouble(&self) {
+        self.env.troubles.next().await;
+    }
+
     /// How many partitions take no writes after a disk error.
     pub fn closed_count(&self) -> usize {
         self.open.iter().filter(|entry| entry.value().failed().is_some()).count()

@@ -23,9 +23,6 @@ use tokio::{
 };
 use tracing::{debug, error, warn};
 
-/// How often is looked for closed partitions.
-const LOOK: Duration = Duration::from_millis(500);
-
 /// The pause behind the first attempt that failed, and the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -106,8 +103,12 @@ pub async fn run(site: Arc<Site>, reopener: Reopener, mut stopping: watch::Recei
         tokio::select! {
             biased;
             () = stopped(&mut stopping) => return,
-            Some(ended) = attempts.join_next() => forget(&mut under_way, ended),
-            () = sleep(LOOK) => begin(&site, &reopener, &mut attempts, &mut under_way),
+            Some(ended) = attempts.join_next() => {
+                forget(&mut under_way, ended);
+                // Its successor may have been closed before it was forgotten here.
+                begin(&site, &reopener, &mut attempts, &mut under_way);
+            }
+            () = site.partitions.trouble() => begin(&site, &reopener, &mut attempts, &mut under_way),
         }
     }
 }

@@ -94,7 +94,12 @@ impl Host<Shelf> for Readers {
 }
 
 pub(super) fn open(disk: &MemDisk, boot: Boot) -> Handle {
-    let env = Env { disk: Arc::new(disk.clone()), flusher: Flusher::start(Blocking::Pool { threads: 1 }).expect("a flusher"), boot };
+    let env = Env {
+        disk: Arc::new(disk.clone()),
+        flusher: Flusher::start(Blocking::Pool { threads: 1 }).expect("a flusher"),
+        boot,
+        troubles: Default::default(),
+    };
     let id = PartitionId { topic_id: Uuid::from_u128(7), index: 0 };
     Handle::open(&env, PathBuf::from("/log"), id, Role { writers: Writers::Site, ..Role::leader(1) }, settings()).expect("a partition")
 }

@@ -49,7 +49,7 @@ pub use offsets::Offsets;
 pub use producer::{LastMarker, Producer, Remembered, SequenceError};
 pub use reader::{Isolation, Read, TimedOffset};
 pub use role::{Fence, FenceRefusal, LinkLabel, Origin, Replica, Role, RoleRefusal, Writers};
-pub use settings::{Env, PartitionId, Settings, TimestampType};
+pub use settings::{Env, PartitionId, Settings, TimestampType, Troubles};
 pub use standing::{Position, Standing};
 pub use txn_index::Aborted;
 pub use waiters::Waiter;

@@ -7,6 +7,7 @@ use crate::flusher::Flusher;
 use gnomon_protocol::ids::{Offset, TopicId};
 use gnomon_storage::{Boot, Disk, LogOptions};
 use std::{fmt, sync::Arc};
+use tokio::sync::Notify;
 
 /// Which partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,4 +93,22 @@ pub struct Env {
     pub flusher: Flusher,
     /// Whether the kernel that wrote the files is still running.
     pub boot: Boot,
+    /// Where partitions say that a disk error closed them.
+    pub troubles: Troubles,
+}
+
+/// Wakes whoever looks after partitions that a disk error closed. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Troubles(Arc<Notify>);
+
+impl Troubles {
+    /// A partition was closed.
+    pub(crate) fn tell(&self) {
+        self.0.notify_one();
+    }
+
+    /// Resolves when one was since the last call; may resolve without one. Cancel safe. For one task.
+    pub async fn next(&self) {
+        self.0.notified().await;
+    }
 }

@@ -153,6 +153,7 @@ impl Inner {
         let why: Arc<str> = failure.to_string().into();
         error!(partition = %self.id, %why, "closed to writing until it is opened again");
         self.close(Closed { why: why.clone(), readable: true, cause: Cause::Disk }, &Lost::Closed { why });
+        self.env.troubles.tell();
     }
 
     /// No more writes and no more reads, for good.

@@ -150,7 +150,12 @@ fn a_pool_flushes_many_partitions_beside_each_other() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let disk = disk();
-        let env = Env { disk: Arc::new(disk.clone()), flusher: Flusher::start(Blocking::Pool { threads: 3 }).unwrap(), boot: Boot::Same };
+        let env = Env {
+            disk: Arc::new(disk.clone()),
+            flusher: Flusher::start(Blocking::Pool { threads: 3 }).unwrap(),
+            boot: Boot::Same,
+            troubles: Default::default(),
+        };
         let mut writers = Vec::new();
         for index in 0..8 {
             let id = gnomon_partition::PartitionId { index, ..id() };
@@ -198,8 +203,9 @@ fn many(disk: &MemDisk) -> Vec<Handle> {
     let file_system = disk.file_system(&dir()).unwrap();
     let env = Env {
         disk: Arc::new(disk.clone()),
-        flusher: Flusher::over(file_system, Blocking::Inline { flush: std::time::Duration::ZERO }).unwrap(),
+        flusher: Flusher::over(file_system, Blocking::Inline { flush: Duration::ZERO }).unwrap(),
         boot: Boot::Other,
+        troubles: Default::default(),
     };
     let open = |index| {
         let id = gnomon_partition::PartitionId { index, ..id() };

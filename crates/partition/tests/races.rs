@@ -8,7 +8,12 @@ use gnomon_storage::Boot;
 use std::{sync::Arc, thread};
 
 fn pooled() -> Env {
-    Env { disk: Arc::new(disk()), flusher: Flusher::start(Blocking::Pool { threads: 2 }).unwrap(), boot: Boot::Same }
+    Env {
+        disk: Arc::new(disk()),
+        flusher: Flusher::start(Blocking::Pool { threads: 2 }).unwrap(),
+        boot: Boot::Same,
+        troubles: Default::default(),
+    }
 }
 
 #[test]

@@ -187,6 +187,35 @@ fn a_failed_sync_closes_one_partition_until_it_is_opened_again() {
     }
 }
 
+/// Nothing is written for the sake of a closed partition, to the metadata log above all, before its disk takes something again.
+#[test]
+fn a_disk_that_takes_nothing_costs_no_more_than_what_was_written_to_it() {
+    let disk = MemDisk::new();
+    let site = Site::start(&disk).expect("a site");
+    let client = site.client();
+    runtime().block_on(async {
+        make_topic(&client, TOPIC).await;
+        produce(&client, TOPIC, "before").await.expect("written");
+        disk.fail_calls(disk.calls()..u64::MAX);
+        for _ in 0..2 {
+            let refused = produce(&client, TOPIC, "refused").await.expect_err("broken");
+            assert_eq!(code(&refused), Some(ErrorCode::KafkaStorageError));
+            // Long enough for attempts to open it again.
+            let calls = disk.calls();
+            while disk.calls() < calls + 2 {
+                assert_eq!(site.failure(), None);
+                sleep(Duration::from_millis(10)).await;
+            }
+            assert_eq!(values(&read(&client, TOPIC).await), ["before"]);
+            assert_eq!(site.failure(), None);
+        }
+        disk.heal();
+        until_done("produce", || produce(&client, TOPIC, "after")).await;
+        assert_eq!(site.failure(), None);
+    });
+    site.stop();
+}
+
 #[test]
 fn a_group_whose_log_is_lost_is_rebuilt_in_place() {
     for forgetful in [false, true] {

@@ -31,6 +31,7 @@ const FAULTS: &[Fault] = &[
     fault("disk-log", "gnomon-storage", "faults", "", 60),
     fault("disk-partition", "gnomon-partition", "faults", "", 60),
     fault("disk-site", "gnomon-testkit", "disk_errors", "", 180),
+    fault("disk-process", "proto-tests", "story_disk", "", 180),
     fault("file-handles", "proto-tests", "starved", "starved_of_file_handles", 30),
     fault("pauses", "proto-tests", "starved", "starved_of_time_by_pauses", 180),
     fault("kill-9", "proto-tests", "story_kill", "", 120),

@@ -70,7 +70,7 @@ pub fn build(tests: &[Test], feature: Option<&str>) -> Result<Programs, String> 
     Ok(Programs(programs))
 }
 
-/// Whether a package id, such as `path+file:///work/crates/storage#gnomon-storage@0.1.0`, is of that package.
+/// Whether a package id, such as `path+file:///src/crates/storage#gnomon-storage@0.1.0`, is of that package.
 fn is_of(id: &str, package: &str) -> bool {
     let fragment = id.rsplit('#').next().unwrap_or_default();
     let name = fragment.split('@').next().unwrap_or_default();

@@ -166,7 +166,7 @@ mod tests {
 
     fn partitions(disk: &MemDisk) -> Arc<Partitions> {
         let flusher = Flusher::start(Blocking::Pool { threads: 1 }).expect("a flusher");
-        let env = Env { disk: Arc::new(disk.clone()), flusher, boot: Boot::Same };
+        let env = Env { disk: Arc::new(disk.clone()), flusher, boot: Boot::Same, troubles: Default::default() };
         Arc::new(Partitions::new(env, PathBuf::from("/data"), 0, SiteDefaults::default()))
     }
 

@@ -46,7 +46,12 @@ pub fn settings() -> Settings {
 
 /// Flushes on the test's own runtime, when the test awaits.
 pub fn env(disk: &MemDisk) -> Env {
-    Env { disk: Arc::new(disk.clone()), flusher: Flusher::start(Blocking::Inline { flush: Duration::ZERO }).unwrap(), boot: Boot::Same }
+    Env {
+        disk: Arc::new(disk.clone()),
+        flusher: Flusher::start(Blocking::Inline { flush: Duration::ZERO }).unwrap(),
+        boot: Boot::Same,
+        troubles: Default::default(),
+    }
 }
 
 pub fn open(disk: &MemDisk, role: Role, settings: Settings) -> Handle {

@@ -184,6 +184,7 @@ impl TestSite {
                 disk: Arc::new(disk.clone()),
                 flusher: Flusher::start(Blocking::Inline { flush: Duration::ZERO }).expect("inside a runtime"),
                 boot: Boot::Same,
+                troubles: Default::default(),
             },
             disk,
             began: Instant::now(),
