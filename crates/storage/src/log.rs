@@ -411,7 +411,7 @@ impl Log {
         match self.trim_to(start) {
             // The checkpoint's start may lag: what is gone is gone, and then there is room for it.
             Err(full) if full.is_disk_full() => {
-                self.start_behind(start, count);
+                self.trim_unnoted(start, count);
                 self.checkpoint_write().write()?;
             }
             trimmed => trimmed?,

@@ -158,23 +158,37 @@ impl Log {
         write.content.start = start;
         write.content.segments.retain(|summary| count == 0 || summary.base >= self.segments[count].base);
         write.write()?;
-        self.start_behind(start, count);
+        let gone = self.start_behind(start, count);
+        for segment in &gone {
+            if let Err(error) = self.remove_files(segment) {
+                tracing::warn!(%error, "what lies below the log's start still takes space");
+            }
+        }
         Ok(())
     }
 
-    /// The log starts at `start`, and its first `count` segments go.
-    pub(crate) fn start_behind(&mut self, start: Offset, count: usize) {
-        self.shared.set_start(start);
-        if count > 0 {
-            let gone: Vec<_> = self.segments.drain(..count).collect();
-            self.summaries.drain(..count);
-            self.publish_segments();
-            for segment in &gone {
-                if let Err(error) = self.remove_files(segment) {
-                    tracing::warn!(%error, "what lies below the log's start still takes space");
-                }
-            }
+    /// The same without a checkpoint that says so first: each segment is gone for good before the next one goes, so that a crash leaves no hole.
+    pub(crate) fn trim_unnoted(&mut self, start: Offset, count: usize) {
+        let gone = self.start_behind(start, count);
+        let removed = gone.iter().try_for_each(|segment| {
+            self.remove_files(segment)?;
+            self.sync_dir()
+        });
+        if let Err(error) = removed {
+            tracing::warn!(%error, "what lies below the log's start still takes space");
         }
+    }
+
+    /// The log starts at `start`; its first `count` segments are no longer its own, and have files still.
+    fn start_behind(&mut self, start: Offset, count: usize) -> Vec<Arc<Segment>> {
+        self.shared.set_start(start);
+        if count == 0 {
+            return Vec::new();
+        }
+        let gone = self.segments.drain(..count).collect();
+        self.summaries.drain(..count);
+        self.publish_segments();
+        gone
     }
 
     /// Drops everything; the log is empty and begins and ends at `at`.

@@ -341,6 +341,33 @@ fn retention_makes_room_on_a_full_disk() {
     assert_eq!((opened.log.start(), opened.log.end()), (start, 101));
 }
 
+/// The disk is full, so that no checkpoint says where the log starts now, and the power goes right behind the retention: what is left has no holes.
+#[test]
+fn retention_on_a_full_disk_leaves_no_holes_wherever_the_power_goes() {
+    for seed in 0..200 {
+        let disk = MemDisk::new();
+        disk.create_dir_all(Path::new("/data")).expect("made");
+        disk.sync_dir(Path::new("/")).expect("synced");
+        let mut log = Log::create(Arc::new(disk.clone()), dir(), small_segments(), 0).expect("created");
+        for offset in 0..100 {
+            log.append(&[batch(offset, 1, 150, offset as u64)]).expect("appended");
+        }
+        let point = log.flush_point();
+        point.sync().expect("synced");
+        log.flushed_to(&point);
+        log.checkpoint(CheckpointExtra::default()).expect("written");
+        disk.set_full(true);
+        let limits = RetentionLimits { bytes: Some(2_000), before_timestamp: None };
+        let retained = log.retain(limits, 100);
+        drop(log);
+        disk.power_loss(seed);
+        let opened = Log::open(Arc::new(disk.clone()), dir(), small_segments(), Boot::Other).expect("opened");
+        let (start, end) = (opened.log.start(), opened.log.end());
+        let (batches, damaged) = read_all(&opened.log.reader(), start, end, 1 << 20);
+        assert_eq!((end, damaged, batches.len() as i64), (100, vec![], 100 - start), "seed {seed}, {retained:?}");
+    }
+}
+
 #[test]
 fn what_is_reserved_can_be_written_on_a_full_disk() {
     let disk = MemDisk::new();

@@ -18,6 +18,9 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout_at},
 };
 
+/// When a disk works again, a failed sync is noted on it, and its partition opened anew, within this time.
+const NOTED_WITHIN: Duration = Duration::from_secs(5);
+
 /// Operations of a disk after which the power may go.
 const OPERATIONS: std::ops::Range<u64> = 1..1_500;
 
@@ -31,12 +34,15 @@ pub struct Keeper {
     armed: bool,
     /// The disk fails, or is full, until then.
     disk_fails_until: Option<Instant>,
+    /// A sync may have failed, and the note of it too: until then nobody but the process that saw it knows. When it ends, the power goes as well, for
+    /// a start under the same kernel would believe what the page cache shows (see `docs/decisions/0014-what-simulation-checks.md`).
+    unnoted_until: Option<Instant>,
 }
 
 impl Keeper {
     /// The process is not started yet.
     pub fn new(world: &Arc<World>, dice: Dice, site: usize, process: Process) -> Keeper {
-        Keeper { world: world.clone(), dice, site, process, armed: false, disk_fails_until: None }
+        Keeper { world: world.clone(), dice, site, process, armed: false, disk_fails_until: None, unnoted_until: None }
     }
 
     fn who(&self) -> String {
@@ -95,6 +101,7 @@ impl Keeper {
 
     async fn trouble(&mut self, until: Instant) {
         match self.dice.within(0..12) {
+            _ if self.is_unnoted() => self.lose_power().await,
             0..=2 => {
                 self.world.tell(&self.who(), "kill");
                 self.process.kill().await;
@@ -140,7 +147,9 @@ impl Keeper {
         };
         self.world.tell(&self.who(), format!("disk: {what}"));
         self.doubt(true);
-        self.disk_fails_until = Some((Instant::now() + self.dice.millis(500..10_000)).min(until));
+        let healed = (Instant::now() + self.dice.millis(500..10_000)).min(until);
+        self.disk_fails_until = Some(healed);
+        self.unnoted_until = Some(healed + NOTED_WITHIN);
     }
 
     /// What was acknowledged with acks=1 may be gone: after a failed sync the disk alone knows what it has.
@@ -158,9 +167,13 @@ impl Keeper {
         model.lost_power(self.site);
     }
 
+    fn is_unnoted(&self) -> bool {
+        self.unnoted_until.is_some_and(|until| Instant::now() < until)
+    }
+
     async fn lose_power(&mut self) {
         self.world.tell(&self.who(), "power loss");
-        self.armed = false;
+        (self.armed, self.unnoted_until) = (false, None);
         self.process.lose_power().await;
         self.world.model.lock().lost_power(self.site);
     }
@@ -173,6 +186,7 @@ impl Keeper {
                 self.world.model.lock().lost_power(self.site);
             }
             // The metadata log was lost: the site says so and ends, by design.
+            Ended::Failed(_) if self.is_unnoted() => self.lose_power().await,
             Ended::Failed(_) if self.armed || self.disk_fails_until.is_some() => {}
             Ended::Failed(why) => self.world.broken(&self.who(), "L5", format!("the site ended without a fault of its disk: {why}")),
         }

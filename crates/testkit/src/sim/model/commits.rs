@@ -2,7 +2,7 @@
 
 use super::Model;
 use crate::sim::check::{
-    Check,
+    Check, Violation,
     groups::{self, Attempt},
 };
 use gnomon_protocol::ids::Offset;
@@ -44,7 +44,7 @@ impl Model {
     pub fn brought(&self, site: usize, group: &str, place: &(String, i32), found: Offset) -> Check {
         let Some(topic) = self.topics.get(&place.0) else { return Ok(()) };
         let at = |site: usize| self.commits.get(&(site, group.to_owned(), place.clone()));
-        if site == topic.owner || at(site).is_some() {
+        if site == topic.owner || self.worked(site, group, &place.0) {
             return Ok(());
         }
         groups::r12_nothing_is_skipped(at(topic.owner).map_or(0, |commits| commits.highest), found)?;
@@ -63,13 +63,20 @@ impl Model {
             self.committed(site, &group, &place, at(site, &group, &place))?;
             let other = 1 - topic.owner;
             let Some(id) = self.id(other, &place.0, place.1).filter(|_| site == topic.owner) else { continue };
-            let untouched = !self.commits.contains_key(&(other, group.clone(), place.clone()));
-            if untouched && topic.failover.is_none() {
+            if !self.worked(other, &group, &place.0) && topic.failover.is_none() {
                 let marks = self.marks(id);
                 let (there, here) = (at(site, &group, &place), at(other, &group, &place));
-                groups::r12_nothing_is_repeated(there, here, marks.log_start, marks.high_watermark)?;
+                groups::r12_nothing_is_repeated(there, here, marks.log_start, marks.high_watermark).map_err(|violation| Violation {
+                    what: format!("{group} on {}-{}: {}", place.0, place.1, violation.what),
+                    ..violation
+                })?;
             }
         }
         Ok(())
+    }
+
+    /// Whether a group has tried to commit on a topic at a site: then links leave all of its positions there alone.
+    fn worked(&self, site: usize, group: &str, topic: &str) -> bool {
+        self.commits.keys().any(|(at, name, (on, _))| *at == site && name == group && on == topic)
     }
 }

@@ -125,15 +125,21 @@ impl Operator {
             self.world.tell("operator", format!("failover of {topics:?} (all: {all}) asked of {}", SITES[site]));
             match admin::fail_over(&self.world.net, SITES[site], &link, (!all).then_some(&topics[..])).await {
                 Ok(done) => {
-                    self.unanswered[site] = None;
-                    if all {
-                        self.links[site] = Link::Ended;
-                    }
+                    // A topic that a disk keeps on the way is asked for again.
+                    let stuck = done.iter().any(|topic| topic.stuck.is_some());
                     for topic in done {
                         self.world.tell("operator", format!("{topic:?}"));
                         if topic.stuck.is_none() {
                             self.world.hold("operator", |model| model.failed_over(&topic.topic, &topic.cuts));
                         }
+                    }
+                    if stuck {
+                        sleep(self.dice.millis(500..3_000)).await;
+                        continue;
+                    }
+                    self.unanswered[site] = None;
+                    if all {
+                        self.links[site] = Link::Ended;
                     }
                 }
                 Err(Failed::Refused(status, why)) if status < 500 => {
