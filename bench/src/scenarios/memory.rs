@@ -17,8 +17,8 @@ use crate::{
 };
 use std::{thread, time::Duration};
 
-/// What a broker does at its start is done by then.
-const SETTLED_AFTER: Duration = Duration::from_secs(2);
+/// What a broker does at its start, or behind a load, is done by then.
+const SETTLED_AFTER: Duration = Duration::from_secs(3);
 
 const IDLE: &str = "idle";
 const LOADED: &str = "after the load";
@@ -124,6 +124,8 @@ fn measure_disk(stage: &Stage<'_>, load: &Load) -> Result<Vec<Sample>, Failure> 
     let lost = produce::lost(load, &produce::fill(stage, &running, &topic, load)?);
     // What the tools print is a few KiB beside gigabytes.
     let per_byte = || usage::disk_bytes(stage.folder).saturating_sub(empty) as f64 / load.bytes() as f64;
+    // At rest: what is reserved ahead of logs that grow is not theirs for long.
+    thread::sleep(SETTLED_AFTER);
     let running_per_byte = per_byte();
     running.stop()?;
     let sample = Sample::new([(Figure::DiskPerByte, running_per_byte), (Figure::DiskPerByteStopped, per_byte())]);

@@ -157,7 +157,8 @@ mod tests {
     /// A shadow to which nothing came yet.
     fn shadow() -> Handle {
         let flusher = Flusher::start(Blocking::Inline { flush: std::time::Duration::ZERO }).expect("inside a runtime");
-        let env = Env { disk: Arc::new(MemDisk::new()), flusher, boot: Boot::Same, troubles: Default::default() };
+        let env =
+            Env { disk: Arc::new(MemDisk::new()), flusher, boot: Boot::Same, troubles: Default::default(), growing: Default::default() };
         let link = LinkLabel { name: "from-a".into(), source: "site a".into(), advice: String::new() };
         let role = Role { replica: Replica::Leader(LeaderEpoch(0)), writers: Writers::Link { link: Arc::new(link), fence: Fence(1) } };
         let id = PartitionId { topic_id: TopicId::from_u128(1), index: 0 };

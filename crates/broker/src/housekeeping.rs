@@ -10,6 +10,9 @@ use tracing::{error, warn};
 /// How often retention and checkpoints are looked at.
 const INTERVAL: Duration = Duration::from_secs(30);
 
+/// A log that nobody wrote to for so long gives back the space that was reserved for it.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// Runs until the site stops.
 pub async fn run(site: Arc<Site>, data_dir: Arc<DataDir>, mut stopping: watch::Receiver<bool>) {
     let work = async {
@@ -22,10 +25,16 @@ pub async fn run(site: Arc<Site>, data_dir: Arc<DataDir>, mut stopping: watch::R
             retain(&site).await;
         }
     };
+    let release = async {
+        loop {
+            site.partitions.release_idle(QUIET).await;
+        }
+    };
     tokio::select! {
         biased;
         () = stopped(&mut stopping) => {}
         () = work => {}
+        () = release => {}
     }
 }
 

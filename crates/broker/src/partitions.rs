@@ -14,8 +14,10 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
-use tracing::{error, info, warn};
+use tokio::time::sleep;
+use tracing::{debug, error, info, warn};
 
 /// Why a partition cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -141,6 +143,16 @@ impl Partitions {
     /// Resolves when a disk error has closed a partition since the last call. Cancel safe.
     pub async fn trouble(&self) {
         self.env.troubles.next().await;
+    }
+
+    /// Gives back the space that was reserved ahead of logs that have not grown for `quiet`. Resolves when none has any.
+    pub async fn release_idle(&self, quiet: Duration) {
+        let growing = self.env.growing.clone();
+        growing.some().await;
+        sleep(quiet).await;
+        if let Err(error) = self.blocking(move || growing.release_idle()).await {
+            debug!(%error, "reserved space not given back");
+        }
     }
 
     /// How many partitions take no writes after a disk error.

@@ -99,6 +99,7 @@ pub(super) fn open(disk: &MemDisk, boot: Boot) -> Handle {
         flusher: Flusher::start(Blocking::Pool { threads: 1 }).expect("a flusher"),
         boot,
         troubles: Default::default(),
+        growing: Default::default(),
     };
     let id = PartitionId { topic_id: Uuid::from_u128(7), index: 0 };
     Handle::open(&env, PathBuf::from("/log"), id, Role { writers: Writers::Site, ..Role::leader(1) }, settings()).expect("a partition")

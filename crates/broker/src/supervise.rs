@@ -139,7 +139,7 @@ impl Broker {
         let data_dir = Arc::new(DataDir::take(disk.clone(), &config.data)?);
         let file_system = disk.file_system(&config.data).map_err(StartError::FileSystem)?;
         let flusher = Flusher::over(file_system, blocking).map_err(StartError::Flusher)?;
-        let env = Env { disk, flusher, boot: data_dir.boot(), troubles: Default::default() };
+        let env = Env { disk, flusher, boot: data_dir.boot(), troubles: Default::default(), growing: Default::default() };
         let partitions = Arc::new(Partitions::new(env, config.data.clone(), config.broker_id, defaults(&config)));
         let published = Arc::new(OnceLock::new());
         let (actions, to_do) = mpsc::unbounded_channel();

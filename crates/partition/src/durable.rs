@@ -199,7 +199,7 @@ impl Inner {
         self.flush_now()?;
         self.checkpoint()?;
         if let Some(log) = &mut self.writer.lock().log {
-            log.close();
+            log.release_reserved();
         }
         Ok(())
     }

@@ -83,7 +83,7 @@ impl Handle {
         settings: Settings,
         from: LogFrom<'_>,
     ) -> Result<Handle, OpenError> {
-        let mut writer = Writer { log: None, generation: 0, snapshot_at: -1, changed: false, refused: false };
+        let mut writer = Writer { log: None, generation: 0, snapshot_at: -1, changed: false, refused: false, growing: false };
         let mut line = Watermarks::new(0, 0, 0, settings.write_caching);
         let mut ledger = Ledger::default();
         let mut reader = None;
@@ -243,6 +243,7 @@ impl Handle {
             Ok(()) => {}
             Err(failure) => self.0.failed(writer, failure),
         }
+        self.0.env.growing.note(&self.0, writer);
         written
     }
 

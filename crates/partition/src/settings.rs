@@ -3,7 +3,7 @@
 //! Invariant: nothing here decides by itself; `admit.rs` judges, `offsets.rs` computes, storage rolls. Defaults are Kafka's; the table of
 //! topic configs that they come from is the catalog's.
 
-use crate::flusher::Flusher;
+use crate::{flusher::Flusher, growing::Growing};
 use gnomon_protocol::ids::{Offset, TopicId};
 use gnomon_storage::{Boot, Disk, LogOptions};
 use std::{fmt, sync::Arc};
@@ -95,6 +95,8 @@ pub struct Env {
     pub boot: Boot,
     /// Where partitions say that a disk error closed them.
     pub troubles: Troubles,
+    /// Partitions with space reserved ahead.
+    pub growing: Growing,
 }
 
 /// Wakes whoever looks after partitions that a disk error closed. Clones are the same.

@@ -52,6 +52,8 @@ pub(crate) struct Writer {
     pub(crate) changed: bool,
     /// The disk refused the last write, and the log is as it was.
     pub(crate) refused: bool,
+    /// It is on the list of [`crate::Growing`].
+    pub(crate) growing: bool,
 }
 
 /// What readers see.

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use gnomon_partition::{AppendError, Blocking, CloseError, Env, Flusher, Handle, Isolation, Lost, Role, Settings, Waiter};
-use gnomon_protocol::ids::BatchEpoch;
+use gnomon_protocol::{batch::BatchBuilder, ids::BatchEpoch};
 use gnomon_storage::{Boot, Disk, MemDisk, disk::Fault};
 use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
 
@@ -155,6 +155,7 @@ fn a_pool_flushes_many_partitions_beside_each_other() {
             flusher: Flusher::start(Blocking::Pool { threads: 3 }).unwrap(),
             boot: Boot::Same,
             troubles: Default::default(),
+            growing: Default::default(),
         };
         let mut writers = Vec::new();
         for index in 0..8 {
@@ -206,6 +207,7 @@ fn many(disk: &MemDisk) -> Vec<Handle> {
         flusher: Flusher::over(file_system, Blocking::Inline { flush: Duration::ZERO }).unwrap(),
         boot: Boot::Other,
         troubles: Default::default(),
+        growing: Default::default(),
     };
     let open = |index| {
         let id = gnomon_partition::PartitionId { index, ..id() };
@@ -278,4 +280,41 @@ async fn an_emptied_log_knows_its_last_epoch_wherever_the_power_goes() {
         let offsets = handle.offsets();
         assert_eq!((handle.latest_epoch(), offsets.end), (BatchEpoch(2), 20), "after {calls} calls, {emptied:?}, {offsets:?}");
     }
+}
+
+/// A log that grows has space reserved ahead of it, and gives it back once nobody writes to it.
+#[tokio::test(start_paused = true)]
+async fn space_ahead_of_a_log_is_given_back_when_it_grows_no_more() {
+    let disk = disk();
+    let env = env(&disk);
+    let settings = Settings::named("t");
+    let handle = Handle::open(&env, dir(), id(), Role::leader(1), settings).unwrap();
+    let large = || {
+        let mut builder = BatchBuilder::new(NOW);
+        builder.push(NOW, None, Some(&[7; 200_000]), &[]);
+        view(builder.build().unwrap())
+    };
+    assert!(waits(env.growing.some()).await, "nothing is reserved yet");
+    for _ in 0..12 {
+        append(&handle, large());
+    }
+    handle.flush().await.unwrap();
+    let ahead = || disk.used_bytes() - handle.size_bytes();
+    let (reserved, bytes) = (ahead(), handle.size_bytes());
+    assert!((64 << 10..bytes / 8).contains(&reserved), "{reserved} ahead of {bytes}");
+    env.growing.some().await;
+    append(&handle, large());
+    let reserved = ahead();
+    env.growing.release_idle();
+    assert_eq!(ahead(), reserved, "it grew since");
+    env.growing.release_idle();
+    let left = ahead();
+    assert!(left < 32 << 10, "{left} ahead of a log that does not grow");
+    assert!(waits(env.growing.some()).await, "nobody has any");
+    // And again, from the start.
+    append(&handle, large());
+    env.growing.some().await;
+    handle.close().await.unwrap();
+    let left = ahead();
+    assert!(left < 32 << 10, "{left} ahead of a log that is closed");
 }

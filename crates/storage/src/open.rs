@@ -8,7 +8,7 @@ use crate::{
     disk::{Boot, Disk, DiskFile, OpenMode},
     error::LogError,
     flush::{SYNC_FAILED_FILE, leave_mark},
-    log::{Log, RESERVE_STEP},
+    log::{Log, RESERVED_FROM},
     options::LogOptions,
     recover::{Action, Found, Place, action},
     resync::{Search, resync},
@@ -26,8 +26,6 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-/// From this size on a segment that was not sealed may have space reserved behind its end.
-const RESERVED_FROM: u64 = 256 * RESERVE_STEP;
 /// Bytes rewritten at once after a failed sync.
 const REWRITE_CHUNK: usize = 1 << 20;
 

@@ -25,7 +25,7 @@ impl Default for LogOptions {
             index_interval_bytes: 4096,
             index_bytes_max: 10 << 20,
             reserve_bytes: 0,
-            checkpoint_bytes: 64 << 20,
+            checkpoint_bytes: 256 << 20,
         }
     }
 }

@@ -48,7 +48,7 @@ fn every_flipped_bit_is_found() {
     let (disk, model) = written(small_segments(), 60, 60, 60);
     let mut log = open(&disk, Boot::Same).log;
     checkpoint(&mut log, &model);
-    log.close();
+    log.release_reserved();
     drop(log);
     let pristine = files(&disk);
     let mut dice = Dice(7);

@@ -66,7 +66,7 @@ fn on_a_real_disk_too() {
     flush(&mut log);
     log.checkpoint(CheckpointExtra::default()).expect("written");
     check(&log, &model);
-    log.close();
+    log.release_reserved();
     drop(log);
     let mut log = Log::open(disk.clone(), path.clone(), small_segments(), Boot::Same).expect("opened").log;
     check(&log, &model);

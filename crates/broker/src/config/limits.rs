@@ -17,6 +17,12 @@ pub const RECEIVE_BYTES_MIN: usize = 8 << 10;
 /// A receive buffer grows at most by this much ahead of what has arrived.
 pub const RECEIVE_AHEAD_BYTES_MAX: usize = 512 << 10;
 
+/// As much is received at once while nothing is known of the request: one that is as large as most clients make them.
+pub const RECEIVE_FIRST_BYTES_MAX: usize = 1 << 20;
+
+/// The largest receive buffer that a thread keeps for its next connection: two such requests and some more.
+pub const RECEIVE_SPARE_BYTES_MAX: usize = 3 << 20;
+
 /// Largest request by default (`socket.request.max.bytes`).
 pub const REQUEST_BYTES_MAX: usize = 100 << 20;
 

@@ -166,7 +166,8 @@ mod tests {
 
     fn partitions(disk: &MemDisk) -> Arc<Partitions> {
         let flusher = Flusher::start(Blocking::Pool { threads: 1 }).expect("a flusher");
-        let env = Env { disk: Arc::new(disk.clone()), flusher, boot: Boot::Same, troubles: Default::default() };
+        let env =
+            Env { disk: Arc::new(disk.clone()), flusher, boot: Boot::Same, troubles: Default::default(), growing: Default::default() };
         Arc::new(Partitions::new(env, PathBuf::from("/data"), 0, SiteDefaults::default()))
     }
 

@@ -1,14 +1,19 @@
 //! Splits a stream into frames.
 //!
-//! Invariants: memory for a frame never runs far ahead of what has arrived, and a connection on which nothing is under way holds no buffer.
-//! What a frame means is `dispatch`'s.
+//! Invariants: memory for a frame never runs far ahead of what has arrived, and a connection on which nothing is under way holds no buffer: the
+//! thread keeps one, still warm, for whichever of its connections reads next. What a frame means is `dispatch`'s.
 
 use super::network::Reader;
-use crate::config::limits::{RECEIVE_AHEAD_BYTES_MAX, RECEIVE_BYTES_MIN};
-use bytes::{Buf, Bytes, BytesMut};
+use crate::config::limits::{RECEIVE_AHEAD_BYTES_MAX, RECEIVE_BYTES_MIN, RECEIVE_FIRST_BYTES_MAX, RECEIVE_SPARE_BYTES_MAX};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use gnomon_protocol::frame::{FrameError, frame_length};
-use std::io;
+use std::{cell::Cell, io};
 use tokio::{io::AsyncReadExt, task::coop::consume_budget};
+
+thread_local! {
+    /// A buffer that nobody holds, for the next connection of this thread.
+    static SPARE: Cell<BytesMut> = Cell::default();
+}
 
 /// Bytes of the size that opens a frame.
 const SIZE_BYTES: usize = 4;
@@ -59,15 +64,33 @@ impl Receiver {
         // A peer that always has something to say must not keep others from their turn.
         consume_budget().await;
         loop {
-            let room = self.missing()?.clamp(RECEIVE_BYTES_MIN, RECEIVE_AHEAD_BYTES_MAX);
-            self.buffer.reserve(room);
             let read = match &mut self.stream {
-                Reader::Tcp(socket) => socket.try_read_buf(&mut self.buffer),
-                other => other.read_buf(&mut self.buffer).await,
+                Reader::Tcp(socket) => {
+                    if self.buffer.is_empty() {
+                        take_spare(&mut self.buffer);
+                    }
+                    self.buffer.reserve(room(&self.buffer, self.frame_bytes_max)?);
+                    // A large frame is taken to its end and no further: the begin of the next one would have to be moved.
+                    let most = if self.buffer.is_empty() {
+                        RECEIVE_FIRST_BYTES_MAX
+                    } else {
+                        missing(&self.buffer, self.frame_bytes_max)?.max(RECEIVE_BYTES_MIN)
+                    };
+                    socket.try_read_buf(&mut (&mut self.buffer).limit(most))
+                }
+                other => {
+                    self.buffer.reserve(room(&self.buffer, self.frame_bytes_max)?);
+                    other.read_buf(&mut self.buffer).await
+                }
             };
             match read {
                 Ok(0) => return Err(ReceiveError::Closed),
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    if !self.is_ready() {
+                        self.fit()?;
+                    }
+                    return Ok(());
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable().await?,
                 Err(error) => return Err(error.into()),
             }
@@ -77,7 +100,7 @@ impl Receiver {
     /// Until something arrives. Without a part of a frame there is nothing to hold a buffer for.
     async fn readable(&mut self) -> io::Result<()> {
         if self.buffer.is_empty() {
-            self.buffer = BytesMut::new();
+            spare(std::mem::take(&mut self.buffer));
         }
         match &self.stream {
             Reader::Tcp(socket) => socket.readable().await,
@@ -85,11 +108,118 @@ impl Receiver {
         }
     }
 
-    /// Bytes of the next frame, its size included, that have not arrived; at least 1 while the size itself is not whole.
-    fn missing(&self) -> Result<usize, FrameError> {
-        match self.buffer.first_chunk::<SIZE_BYTES>() {
-            None => Ok(SIZE_BYTES - self.buffer.len()),
-            Some(size) => Ok((SIZE_BYTES + frame_length(*size, self.frame_bytes_max)?).saturating_sub(self.buffer.len())),
+    /// A part of a frame keeps a buffer of its own size, not the large one that it was read with.
+    fn fit(&mut self) -> Result<(), FrameError> {
+        if self.buffer.capacity() > self.buffer.len() + RECEIVE_AHEAD_BYTES_MAX {
+            let room = room(&self.buffer, self.frame_bytes_max)?;
+            let mut fitting = BytesMut::with_capacity(self.buffer.len() + room);
+            fitting.extend_from_slice(&self.buffer);
+            let mut large = std::mem::replace(&mut self.buffer, fitting);
+            large.clear();
+            spare(large);
         }
+        Ok(())
+    }
+
+    fn missing(&self) -> Result<usize, FrameError> {
+        missing(&self.buffer, self.frame_bytes_max)
+    }
+}
+
+/// Bytes of the frame at the buffer's start, its size included, that have not arrived; at least 1 while the size itself is not whole.
+fn missing(buffer: &BytesMut, frame_bytes_max: usize) -> Result<usize, FrameError> {
+    match buffer.first_chunk::<SIZE_BYTES>() {
+        None => Ok(SIZE_BYTES - buffer.len()),
+        Some(size) => Ok((SIZE_BYTES + frame_length(*size, frame_bytes_max)?).saturating_sub(buffer.len())),
+    }
+}
+
+/// How much room there is to be for what arrives next.
+fn room(buffer: &BytesMut, frame_bytes_max: usize) -> Result<usize, FrameError> {
+    Ok(missing(buffer, frame_bytes_max)?.clamp(RECEIVE_BYTES_MIN, RECEIVE_AHEAD_BYTES_MAX))
+}
+
+/// Puts an empty buffer aside, if it is worth it and nobody else holds a part of it.
+fn spare(mut buffer: BytesMut) {
+    if buffer.try_reclaim(RECEIVE_AHEAD_BYTES_MAX) && buffer.capacity() <= RECEIVE_SPARE_BYTES_MAX {
+        SPARE.set(buffer);
+    }
+}
+
+/// Takes the buffer that was put aside in place of an empty one that has little room.
+fn take_spare(buffer: &mut BytesMut) {
+    if !buffer.try_reclaim(RECEIVE_AHEAD_BYTES_MAX) {
+        *buffer = SPARE.take();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::network::Accepted, *};
+    use tokio::{
+        io::AsyncWriteExt,
+        net::{TcpListener, TcpStream},
+    };
+
+    async fn pair() -> (TcpStream, Receiver) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let client = TcpStream::connect(listener.local_addr().expect("its address")).await.expect("connected");
+        let accepted: Accepted = listener.accept().await.expect("accepted").into();
+        (client, Receiver::new(accepted.reader, 8 << 20))
+    }
+
+    fn frame(length: usize, byte: u8) -> Vec<u8> {
+        let mut frame = (length as u32).to_be_bytes().to_vec();
+        frame.resize(SIZE_BYTES + length, byte);
+        frame
+    }
+
+    async fn next(receiver: &mut Receiver) -> Bytes {
+        loop {
+            if let Some(frame) = receiver.next().expect("a frame") {
+                return frame;
+            }
+            receiver.fill().await.expect("more");
+        }
+    }
+
+    /// Large and small frames on two connections of one thread, whose buffer goes back and forth between them while somebody still holds what lay in it.
+    #[tokio::test]
+    async fn what_is_held_of_a_buffer_stays_as_it_was() {
+        let lengths = [30, 1_000_000, 70_000, 24, 1_048_576, 1_048_575, 3_000_000, 9_000, 524_288, 25, 1_000_000, 1_000_000, 26];
+        let mut connections = [pair().await, pair().await];
+        let mut held = Vec::new();
+        for (turn, length) in lengths.into_iter().cycle().take(60).enumerate() {
+            let byte = turn as u8;
+            let (client, receiver) = &mut connections[turn % 2];
+            let sent = [frame(length, byte), frame(length / 3, byte)].concat();
+            let (done, ()) = tokio::join!(client.write_all(&sent), async {
+                for expected in [length, length / 3] {
+                    let frame = next(receiver).await;
+                    assert_eq!(frame.len(), expected);
+                    held.push((frame, expected, byte));
+                }
+            });
+            done.expect("sent");
+            if turn % 5 == 0 {
+                held.drain(..held.len() / 2);
+            }
+            assert!(held.iter().all(|(frame, length, byte)| frame.len() == *length && frame.iter().all(|b| b == byte)));
+        }
+    }
+
+    /// The begin of a frame does not keep the large buffer that lay ready.
+    #[tokio::test]
+    async fn a_part_of_a_frame_holds_little() {
+        let (mut client, mut receiver) = pair().await;
+        let large = frame(1_000_000, 1);
+        let (done, _) = tokio::join!(client.write_all(&large), next(&mut receiver));
+        done.expect("sent");
+        spare(BytesMut::with_capacity(RECEIVE_SPARE_BYTES_MAX));
+        receiver.buffer = BytesMut::new();
+        client.write_all(&large[..100]).await.expect("sent");
+        receiver.fill().await.expect("more");
+        assert!(receiver.buffer.capacity() <= 100 + RECEIVE_AHEAD_BYTES_MAX, "{}", receiver.buffer.capacity());
+        assert!(SPARE.take().capacity() >= RECEIVE_SPARE_BYTES_MAX, "it lies ready for another");
     }
 }

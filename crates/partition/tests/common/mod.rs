@@ -51,6 +51,7 @@ pub fn env(disk: &MemDisk) -> Env {
         flusher: Flusher::start(Blocking::Inline { flush: Duration::ZERO }).unwrap(),
         boot: Boot::Same,
         troubles: Default::default(),
+        growing: Default::default(),
     }
 }
 

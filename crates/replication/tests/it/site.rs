@@ -185,6 +185,7 @@ impl TestSite {
                 flusher: Flusher::start(Blocking::Inline { flush: Duration::ZERO }).expect("inside a runtime"),
                 boot: Boot::Same,
                 troubles: Default::default(),
+                growing: Default::default(),
             },
             disk,
             began: Instant::now(),

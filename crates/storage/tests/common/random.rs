@@ -176,7 +176,7 @@ impl Life {
     fn reopen(&mut self, boot: Boot) {
         self.point = None;
         if boot == Boot::Same && self.dice.below(2) == 0 {
-            self.log().close();
+            self.log().release_reserved();
         }
         self.log = None;
         let opened = Log::open(Arc::new(self.disk.clone()), dir(), self.options.clone(), boot).expect("opened");

@@ -57,7 +57,8 @@ impl Scribe {
     /// Writes into every partition of these topics. The site is stopped, and its disk is whole.
     pub async fn write(&mut self, site: usize, topics: &[Topic], disk: &MemDisk) {
         let flusher = Flusher::start(Blocking::Inline { flush: Duration::ZERO }).expect("inside a runtime");
-        let env = Env { disk: Arc::new(disk.clone()), flusher, boot: Boot::Same, troubles: Default::default() };
+        let env =
+            Env { disk: Arc::new(disk.clone()), flusher, boot: Boot::Same, troubles: Default::default(), growing: Default::default() };
         for topic in topics {
             for partition in 0..topic.partitions {
                 if let Err(why) = self.write_one(&env, site, topic, partition).await {
