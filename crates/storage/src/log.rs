@@ -51,6 +51,13 @@ pub struct SegmentInfo {
     pub max_timestamp: i64,
 }
 
+/// What was written since the last checkpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Unvouched {
+    bytes: u64,
+    batches: u64,
+}
+
 /// One log, open for writing. Whoever has `&mut` is the only writer; [`LogReader`]s and [`FlushPoint`]s work beside it.
 pub struct Log {
     pub(crate) shared: Arc<Shared>,
@@ -70,7 +77,7 @@ pub struct Log {
     pub(crate) gap: Option<Gap>,
     pub(crate) extra: CheckpointExtra,
     pub(crate) checkpoint_sequence: u64,
-    pub(crate) since_checkpoint: u64,
+    pub(crate) since_checkpoint: Unvouched,
     pub(crate) sealed_since_checkpoint: bool,
     pub(crate) closed: Option<Arc<str>>,
 }
@@ -192,7 +199,8 @@ impl Log {
         }
         segment.max_timestamp.store(self.indexer.max_timestamp, Ordering::Release);
         segment.set_extent(position, next_offset);
-        self.since_checkpoint += bytes;
+        self.since_checkpoint.bytes += bytes;
+        self.since_checkpoint.batches += run.len() as u64;
         Ok(())
     }
 
@@ -436,9 +444,11 @@ impl Log {
         LogReader { shared: self.shared.clone() }
     }
 
-    /// Whether a segment was sealed, or [`LogOptions::checkpoint_bytes`] were written, since the last checkpoint.
+    /// Whether a segment was sealed, or [`LogOptions::checkpoint_bytes`] or that many batches were written, since the last checkpoint.
     pub fn checkpoint_due(&self) -> bool {
-        self.sealed_since_checkpoint || self.since_checkpoint >= self.options.checkpoint_bytes
+        self.sealed_since_checkpoint
+            || self.since_checkpoint.bytes >= self.options.checkpoint_bytes
+            || self.since_checkpoint.batches >= self.options.checkpoint_batches
     }
 
     /// Whether index files that were missing or wrong have been written anew, which only a checkpoint makes known to the next start.
@@ -460,7 +470,7 @@ impl Log {
         for (segment, summary) in self.segments.iter().zip(&mut self.summaries) {
             *summary = segment.take_rewritten().or(*summary);
         }
-        self.since_checkpoint = 0;
+        self.since_checkpoint = Unvouched::default();
         self.sealed_since_checkpoint = false;
         self.checkpoint_write()
     }

@@ -170,7 +170,7 @@ fn assemble(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, parts: Parts
         gap: None,
         extra: CheckpointExtra::default(),
         checkpoint_sequence: 0,
-        since_checkpoint: 0,
+        since_checkpoint: Default::default(),
         sealed_since_checkpoint: false,
         closed: None,
     }

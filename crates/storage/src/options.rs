@@ -13,8 +13,10 @@ pub struct LogOptions {
     pub index_bytes_max: u32,
     /// Space that is always reserved ahead of the end, as far as there is any: writes into it go on when the disk is full.
     pub reserve_bytes: u64,
-    /// After this many bytes [`crate::Log::checkpoint_due`] says that a checkpoint is due.
+    /// After this many bytes [`crate::Log::checkpoint_due`] says that a checkpoint is due: what a start after a power loss verifies.
     pub checkpoint_bytes: u64,
+    /// The same after so many batches: what a start after a kill goes over.
+    pub checkpoint_batches: u64,
 }
 
 impl Default for LogOptions {
@@ -25,7 +27,8 @@ impl Default for LogOptions {
             index_interval_bytes: 4096,
             index_bytes_max: 10 << 20,
             reserve_bytes: 0,
-            checkpoint_bytes: 256 << 20,
+            checkpoint_bytes: 1 << 30,
+            checkpoint_batches: 100_000,
         }
     }
 }
