@@ -23,9 +23,16 @@ impl Handle {
     }
 
     /// Makes everything up to the present end durable, whatever `write.caching` says; returns that end. Costs nothing if nothing is dirty.
-    /// Cancel safe.
+    /// [`Lost`] if the partition is closed, also with nothing dirty: whole batches of a write that failed may stand behind the end that is known, and
+    /// its successor will have them. Cancel safe.
     pub async fn flush(&self) -> Result<Offset, Lost> {
-        let end = self.offsets().end;
+        let end = {
+            let view = self.0.view.read();
+            if let Some(Closed { why, .. }) = &view.closed {
+                return Err(Lost::Closed { why: why.clone() });
+            }
+            view.offsets().end
+        };
         self.reach(&self.0.flushes, end, |handle| handle.offsets().flushed).await?;
         Ok(end)
     }

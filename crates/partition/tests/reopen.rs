@@ -71,6 +71,27 @@ async fn a_shadow_comes_back_under_its_source_s_epoch_and_is_copied_again() {
     assert_eq!(successor.epochs(), [(BatchEpoch(5), 0)]);
 }
 
+/// A failover asks for the end to cut at: an end that the successor goes beyond would be no cut.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_write_that_failed_is_not_known_until_it_is_opened_again() {
+    let disk = disk();
+    let handle = open(&disk, shadow(1), settings());
+    handle.append_at(Fence(1), vec![copied(0, 5, plain(3, 0))], bounds(0, 40)).unwrap();
+    handle.flush().await.unwrap();
+    // The write, and the cut of what it left.
+    disk.fail_calls(disk.calls()..disk.calls() + 2);
+    let several = (0..10).map(|n| copied(3 + 3 * n, 5, plain(3, n as u64))).collect();
+    assert!(matches!(handle.append_at(Fence(1), several, bounds(0, 40)), Err(AppendAtError::Storage(_))));
+    let known = handle.offsets();
+    assert_eq!((known.end, known.flushed), (3, 3), "nothing is dirty as far as it is known");
+    handle.set_role(failing_over(9));
+    assert!(matches!(handle.flush().await, Err(Lost::Closed { .. })));
+    let successor = handle.reopen(failing_over(9), settings()).unwrap();
+    handle.succeeded_by(&successor);
+    let end = successor.flush().await.unwrap();
+    assert!(end > 3 && end == successor.offsets().end, "half of the write was whole batches: {end}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_predecessor_is_over_and_its_fetches_hear_of_the_successor() {
     let disk = disk();

@@ -79,7 +79,7 @@ impl Keeper {
 
     /// Stops the site, lets somebody write into its logs, and starts it again.
     pub async fn interrupt(&mut self, scribe: &mut Scribe) {
-        let topics = scribe.topics(self.site);
+        let topics = scribe.topics(self.site).await;
         if topics.is_empty() || self.world.is_over() {
             return;
         }

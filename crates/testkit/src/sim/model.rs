@@ -88,8 +88,8 @@ pub struct Topic {
     pub failover: Option<Failover>,
     /// Somebody began to delete it: nothing is promised of it any more.
     pub retired: bool,
-    /// A topic of this name was deleted before.
-    pub made_again: bool,
+    /// A topic of this name was deleted before: its id at the site that shadowed it. An answer that is under way may speak of it long after its end.
+    pub former: Option<TopicId>,
     /// At the site that shadows it: what still stands there from before it was made again under its name.
     pub stale: Option<TopicId>,
 }

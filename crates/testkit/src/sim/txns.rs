@@ -8,10 +8,11 @@ use super::{
     model::{self, Fate, Kind, SITES, Topic, Txn},
     world::World,
 };
+use gnomon_client::Topics;
 use gnomon_partition::{Blocking, Env, Flusher, Handle, Origin, PartitionId, Role, Settings};
 use gnomon_protocol::{
     batch::{BatchBuilder, BatchView, marker_batch},
-    ids::ProducerId,
+    ids::{LeaderEpoch, ProducerId},
 };
 use gnomon_storage::{Boot, MemDisk};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
@@ -24,6 +25,9 @@ const FIRST_PRODUCER: ProducerId = 700_000;
 
 /// Writers at work in one partition at a time.
 const WRITERS: usize = 2;
+
+/// By partition: the epoch under which a site leads it.
+pub type Epochs = BTreeMap<i32, LeaderEpoch>;
 
 /// A transactional producer in one partition.
 struct Writer {
@@ -48,36 +52,52 @@ impl Scribe {
         Scribe { world: world.clone(), dice, next_txn: FIRST_TXN, next_producer: FIRST_PRODUCER, writers: BTreeMap::new() }
     }
 
-    /// Topics of a site that are there for transactions.
-    pub fn topics(&self, site: usize) -> Vec<Topic> {
-        let model = self.world.model.lock();
-        model.topics.values().filter(|topic| topic.owner == site && topic.kind == Kind::Transactional && !topic.retired).cloned().collect()
+    /// Topics of a site that are there for transactions, and the epochs under which the site, which runs, leads their partitions.
+    pub async fn topics(&self, site: usize) -> Vec<(Topic, Epochs)> {
+        let topics: Vec<Topic> = {
+            let model = self.world.model.lock();
+            let of = |topic: &&Topic| topic.owner == site && topic.kind == Kind::Transactional && !topic.retired;
+            model.topics.values().filter(of).cloned().collect()
+        };
+        if topics.is_empty() {
+            return Vec::new();
+        }
+        let names = topics.iter().map(|topic| topic.name.clone()).collect();
+        match self.world.client(SITES[site], "scribe").metadata(Topics::Names(names), false).await {
+            Ok(metadata) => {
+                let epochs = |topic: &Topic| {
+                    let found = metadata.topics.get(&topic.name).filter(|found| found.id == topic.ids[site])?;
+                    Some(found.partitions.iter().map(|(index, partition)| (*index, partition.leader_epoch)).collect())
+                };
+                topics.into_iter().filter_map(|topic| Some((epochs(&topic)?, topic))).map(|(epochs, topic)| (topic, epochs)).collect()
+            }
+            Err(error) => {
+                self.world.broken("scribe", "L1", format!("{} does not show its topics though all is well: {error}", SITES[site]));
+                Vec::new()
+            }
+        }
     }
 
-    /// Writes into every partition of these topics. The site is stopped, and its disk is whole.
-    pub async fn write(&mut self, site: usize, topics: &[Topic], disk: &MemDisk) {
+    /// Writes into every partition of these topics, as the process would have that led them under these epochs. It is stopped, and its disk is whole.
+    pub async fn write(&mut self, site: usize, topics: &[(Topic, Epochs)], disk: &MemDisk) {
         let flusher = Flusher::start(Blocking::Inline { flush: Duration::ZERO }).expect("inside a runtime");
         let env =
             Env { disk: Arc::new(disk.clone()), flusher, boot: Boot::Same, troubles: Default::default(), growing: Default::default() };
-        for topic in topics {
-            for partition in 0..topic.partitions {
-                if let Err(why) = self.write_one(&env, site, topic, partition).await {
+        for (topic, epochs) in topics {
+            for (&partition, &epoch) in epochs {
+                if let Err(why) = self.write_one(&env, site, topic, (partition, epoch)).await {
                     self.world.broken("scribe", "L1", format!("{}-{partition} of a stopped site: {why}", topic.name));
                 }
             }
         }
     }
 
-    async fn write_one(&mut self, env: &Env, site: usize, topic: &Topic, partition: i32) -> Result<(), String> {
+    async fn write_one(&mut self, env: &Env, site: usize, topic: &Topic, (partition, epoch): (i32, LeaderEpoch)) -> Result<(), String> {
         let Some(topic_id) = topic.ids[site] else { return Ok(()) };
         let dir = PathBuf::from(format!("/data/partitions/{}-{partition}", topic_id.simple()));
         let id = PartitionId { topic_id, index: partition };
-        let open = |epoch| {
-            Handle::open(env, dir.clone(), id, Role::leader(epoch), Settings::named(&topic.name)).map_err(|error| error.to_string())
-        };
-        // Under the epoch that the log has: the next process raises it.
-        let latest = open(i32::MAX)?.latest_epoch().0.max(0);
-        let handle = open(latest)?;
+        // The epoch of the log's last batch would not do: a power loss may have taken others that were acknowledged under it.
+        let handle = Handle::open(env, dir, id, Role::leader(epoch.0), Settings::named(&topic.name)).map_err(|error| error.to_string())?;
         for _ in 0..self.dice.within(2..9) {
             self.act(&handle, topic, partition)?;
         }

@@ -176,7 +176,7 @@ fn topic() -> Topic {
         ids: [Some(Uuid::from_u128(1)), Some(Uuid::from_u128(2))],
         failover: None,
         retired: false,
-        made_again: false,
+        former: None,
         stale: None,
     }
 }

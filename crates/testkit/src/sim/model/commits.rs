@@ -10,7 +10,7 @@ use gnomon_protocol::ids::Offset;
 impl Model {
     /// Whether a commit on a partition means anything: its topic is there, and the same as ever.
     pub fn may_commit(&self, site: usize, (topic, _): &(String, i32)) -> bool {
-        self.topics.get(topic).is_some_and(|topic| !topic.retired && !topic.made_again && topic.ids[site].is_some())
+        self.topics.get(topic).is_some_and(|topic| !topic.retired && topic.former.is_none() && topic.ids[site].is_some())
     }
 
     /// A group is about to commit; the number of the attempt.
@@ -29,7 +29,7 @@ impl Model {
 
     /// A group is told what it has committed on a partition.
     pub fn committed(&mut self, site: usize, group: &str, place: &(String, i32), found: Option<Offset>) -> Check {
-        let Some(topic) = self.topics.get(&place.0).filter(|topic| !topic.retired && !topic.made_again) else { return Ok(()) };
+        let Some(topic) = self.topics.get(&place.0).filter(|topic| !topic.retired && topic.former.is_none()) else { return Ok(()) };
         let key = (site, group.to_owned(), place.clone());
         let here = self.commits.get(&key).cloned().unwrap_or_default();
         if site == topic.owner || here.acked.is_some() || found.is_some_and(|found| here.may_be(found)) {

@@ -120,10 +120,9 @@ impl Landlord {
                     self.world.tell("landlord", format!("{name} with {partitions} partitions made at {}: {id}", SITES[site]));
                     let mut ids = [None; 2];
                     ids[site] = Some(id);
-                    let made_again = stale.is_some();
                     let (owner, failover, retired) = (site, None, false);
                     let topic =
-                        Topic { name: name.clone(), generation, owner, partitions, kind, ids, failover, retired, made_again, stale };
+                        Topic { name: name.clone(), generation, owner, partitions, kind, ids, failover, retired, former: stale, stale };
                     self.world.model.lock().topics.insert(name, topic);
                     return;
                 }

@@ -244,7 +244,7 @@ impl Member {
             self.group.starts_with(&format!("{}_", SITES[topic.owner]))
                 && topic.kind == Kind::Plain
                 && !topic.retired
-                && !topic.made_again
+                && topic.former.is_none()
                 && topic.ids[self.site].is_some()
         };
         model.topics.values().filter(reads).flat_map(|topic| (0..topic.partitions).map(|index| (topic.name.clone(), index))).collect()

@@ -100,7 +100,7 @@ impl Tail {
         let mut model = self.world.model.lock();
         let mut targets = BTreeMap::new();
         for topic in model.topics.values_mut().filter(|topic| !topic.retired) {
-            let found = metadata.topics.get(&topic.name).and_then(|found| found.id).filter(|id| topic.stale != Some(*id));
+            let found = metadata.topics.get(&topic.name).and_then(|found| found.id).filter(|id| topic.former != Some(*id));
             if topic.owner != self.site && topic.ids[self.site].is_none() {
                 topic.ids[self.site] = found;
             }
