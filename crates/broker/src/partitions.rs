@@ -1,7 +1,8 @@
 //! (topic id, index) to handle: partitions are opened when they are first used, with the role that the catalog image gives them.
 //!
-//! A role follows the published image: [`Partitions::apply`] swaps the image first and then goes over the open partitions, and opening
-//! happens under the entry's lock; so whichever comes second sees the other. Not here: what roles mean.
+//! A role follows the published image: [`Partitions::apply`] swaps the image first and then goes over the open partitions, and one that has been
+//! opened looks at the image once more under its entry's lock; so whichever comes second sees the other. No lock that requests for other partitions
+//! take is held while a log is opened, which may have to be recovered. Not here: what roles mean.
 
 use crate::{coordinators::catalog::METADATA_PARTITION, data_dir::PARTITIONS_FOLDER};
 use arc_swap::ArcSwap;
@@ -10,6 +11,7 @@ use gnomon_catalog::{Image, Partition as PartitionRecord, SiteDefaults, Timestam
 use gnomon_partition::{Env, Fence, Handle, LinkLabel, OpenError, PartitionId, ReopenError, Replica, Role, Settings, Writers};
 use gnomon_protocol::ids::TopicId;
 use gnomon_storage::LogOptions;
+use parking_lot::Mutex;
 use std::{
     io,
     path::{Path, PathBuf},
@@ -53,6 +55,9 @@ const INTERNAL_SEGMENT_BYTES: u64 = 4 << 20;
 /// Space that each of the site's own logs holds ready: hundreds of commits, or of changes of the metadata.
 const INTERNAL_RESERVE_BYTES: u64 = 64 << 10;
 
+/// Partitions that are opened at one time, at most.
+const FILES_LOCKS: usize = 64;
+
 /// Every partition that has been used.
 pub struct Partitions {
     env: Env,
@@ -61,6 +66,8 @@ pub struct Partitions {
     defaults: SiteDefaults,
     image: ArcSwap<Image>,
     open: DashMap<PartitionId, Handle>,
+    /// Each partition is opened, or its files are removed, under one of these.
+    files: [Mutex<()>; FILES_LOCKS],
 }
 
 /// Where a partition's files lie, below a site's data directory: named by the topic's id, so that a name can be used again.
@@ -71,7 +78,15 @@ pub fn partition_folder(data: &Path, id: PartitionId) -> PathBuf {
 impl Partitions {
     /// None is open yet.
     pub fn new(env: Env, folder: PathBuf, broker_id: i32, defaults: SiteDefaults) -> Partitions {
-        Partitions { env, folder, broker_id, defaults, image: ArcSwap::default(), open: DashMap::new() }
+        Partitions {
+            env,
+            folder,
+            broker_id,
+            defaults,
+            image: ArcSwap::default(),
+            open: DashMap::new(),
+            files: [const { Mutex::new(()) }; FILES_LOCKS],
+        }
     }
 
     /// The published image.
@@ -96,13 +111,26 @@ impl Partitions {
         if let Some(handle) = self.open.get(&id) {
             return Ok(handle.clone());
         }
-        match self.open.entry(id) {
-            Entry::Occupied(entry) => Ok(entry.get().clone()),
-            Entry::Vacant(entry) => {
-                let (role, settings) = self.published(id)?;
-                Ok(entry.insert(self.open(id, role, settings)?).clone())
-            }
+        self.env.flusher.run_here(|| self.first_use(id))
+    }
+
+    /// Opens a partition, unless somebody else has just done it. Blocking.
+    fn first_use(&self, id: PartitionId) -> Result<Handle, Unavailable> {
+        let _alone = self.files_of(id).lock();
+        if let Some(handle) = self.open.get(&id) {
+            return Ok(handle.clone());
         }
+        let (role, settings) = self.published(id)?;
+        let handle = self.open(id, role, settings)?;
+        let entry = self.open.entry(id);
+        // What was published meanwhile has passed it by.
+        let (role, settings) = self.published(id)?;
+        take_up(&handle, role, settings);
+        Ok(entry.or_insert(handle).clone())
+    }
+
+    fn files_of(&self, id: PartitionId) -> &Mutex<()> {
+        &self.files[self.open.hash_usize(&id) % FILES_LOCKS]
     }
 
     /// The role and the settings that the image gives a partition.
@@ -122,10 +150,7 @@ impl Partitions {
             Entry::Occupied(mut entry) if entry.get().is(failed) => {
                 // What was published meanwhile has reached its predecessor only.
                 let (role, settings) = self.published(id)?;
-                successor.set_settings(settings);
-                if successor.role() != role {
-                    successor.set_role(role);
-                }
+                take_up(&successor, role, settings);
                 entry.insert(successor.clone());
             }
             Entry::Occupied(_) | Entry::Vacant(_) => return Err(Unavailable::UnknownPartition.into()),
@@ -194,11 +219,7 @@ impl Partitions {
                 continue;
             }
             if let Some((topic, record)) = new.and_then(|topic| Some((topic, topic.partition(id.index)?))) {
-                handle.set_settings(settings(topic, record, &self.defaults));
-                let role = role(&image, topic, record, self.broker_id);
-                if handle.role() != role {
-                    handle.set_role(role);
-                }
+                take_up(&handle, role(&image, topic, record, self.broker_id), settings(topic, record, &self.defaults));
             }
         }
     }
@@ -237,6 +258,7 @@ impl Partitions {
     }
 
     fn delete_now(&self, id: PartitionId) {
+        let _alone = self.files_of(id).lock();
         if let Some((_, handle)) = self.open.remove(&id)
             && let Err(error) = handle.delete()
         {
@@ -254,6 +276,14 @@ impl Partitions {
 pub fn partition_of(folder: &str) -> Option<PartitionId> {
     let (topic_id, index) = folder.split_once('-')?;
     Some(PartitionId { topic_id: topic_id.parse().ok()?, index: index.parse().ok()? })
+}
+
+/// What an image says, for an open partition.
+fn take_up(handle: &Handle, role: Role, settings: Settings) {
+    handle.set_settings(settings);
+    if handle.role() != role {
+        handle.set_role(role);
+    }
 }
 
 /// The role that an image gives a partition.

@@ -18,7 +18,10 @@ use std::{
     thread,
     time::Duration,
 };
-use tokio::sync::Notify;
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::Notify,
+};
 
 /// How long a write that nobody waits for may stay unflushed for company's sake.
 const LINGER: Duration = Duration::from_millis(5);
@@ -162,6 +165,15 @@ impl Flusher {
         match self.0.blocking {
             Blocking::Pool { .. } => tokio::task::spawn_blocking(work).await.map_err(io::Error::other),
             Blocking::Inline { .. } => Ok(work()),
+        }
+    }
+
+    /// Runs blocking work where it is called, for callers that cannot await; the runtime's other tasks go on elsewhere meanwhile.
+    pub fn run_here<R>(&self, work: impl FnOnce() -> R) -> R {
+        let has_others = || Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+        match self.0.blocking {
+            Blocking::Pool { .. } if has_others() => tokio::task::block_in_place(work),
+            Blocking::Pool { .. } | Blocking::Inline { .. } => work(),
         }
     }
 
