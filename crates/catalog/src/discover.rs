@@ -11,7 +11,7 @@ use crate::{
     machine::{Catalog, Settings},
     record::{Epochs, PartitionEpoch, Record},
     reply::{Discovery, Reply},
-    topic::{Shadow, Topic},
+    topic::{Partition, Shadow, Topic},
 };
 use gnomon_links::{
     TopicState,
@@ -119,7 +119,8 @@ impl Look<'_> {
             }
             TopicPlan::AddPartitions { topic, epochs } => {
                 let broker_id = self.broker_id;
-                self.change(topic, |topic| topic.partitions.extend(epochs.iter().map(|epoch| new_partition(broker_id, *epoch))));
+                let added = |epoch: &LeaderEpoch| Partition { added: true, ..new_partition(broker_id, *epoch) };
+                self.change(topic, |topic| topic.partitions.extend(epochs.iter().map(added)));
                 self.note(topic, |found, name| found.grown.push(name));
             }
             TopicPlan::RaiseEpochs { topic, epochs } => {

@@ -84,6 +84,9 @@ pub struct Partition {
     /// Where the copy ended, once it was failed over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<Cut>,
+    /// The source got it when the topic was being copied already: there is nothing in it that the link was told to leave out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub added: bool,
 }
 
 /// Where a copied partition ended and its own history began.

@@ -180,7 +180,7 @@ pub struct TopicSync {
     /// Leaves [`plan_configs::SYNCED_BY_DEFAULT`] out.
     #[serde(default)]
     pub exclude_default: bool,
-    /// Where an empty shadow partition begins.
+    /// Where an empty shadow partition begins, if its topic had it when the link found the topic; later ones begin at the source's log start.
     #[serde(default)]
     pub start: Start,
 }
@@ -197,7 +197,7 @@ impl TopicSync {
     }
 }
 
-/// Where an empty shadow partition begins.
+/// Where an empty shadow partition begins, if its topic had it when the link found the topic; later ones begin at the source's log start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Start {

@@ -22,6 +22,8 @@ pub(crate) struct Job {
     pub source_topic_id: Option<TopicId>,
     /// The leader epoch recorded here: a batch with a newer one waits until that one is recorded.
     pub recorded_epoch: LeaderEpoch,
+    /// The source added it to a topic that was being copied: the copy begins at its start, whatever the link says of topics.
+    pub added: bool,
 }
 
 /// Where the source has a partition.
@@ -79,7 +81,7 @@ mod tests {
     use uuid::Uuid;
 
     fn job(topic: &str) -> Job {
-        Job { topic: topic.into(), fence: 1, source_topic_id: Some(Uuid::from_u128(9)), recorded_epoch: LeaderEpoch(0) }
+        Job { topic: topic.into(), fence: 1, source_topic_id: Some(Uuid::from_u128(9)), recorded_epoch: LeaderEpoch(0), added: false }
     }
 
     fn place(node: i32, id: u128) -> Place {

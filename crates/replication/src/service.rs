@@ -14,7 +14,7 @@ use crate::{
     source::Connect,
     status,
 };
-use gnomon_catalog::{Action, Image, Link, LinkId, Topic};
+use gnomon_catalog::{Action, Image, Link, LinkId, Partition, Topic};
 use gnomon_links::{LinkState, LinkStatus, TopicState, loss::Loss};
 use gnomon_protocol::ids::TopicId;
 use parking_lot::Mutex;
@@ -223,14 +223,14 @@ fn jobs_of(image: &Image, link: &Link) -> BTreeMap<Key, Job> {
         let name: Arc<str> = topic.name.as_str().into();
         for (index, partition) in topic.indexes().zip(&topic.partitions) {
             if Some(partition.leader) == broker {
-                jobs.insert((topic.id, index), job(topic, &name, fence, partition.leader_epoch));
+                jobs.insert((topic.id, index), job(topic, &name, fence, partition));
             }
         }
     }
     jobs
 }
 
-fn job(topic: &Topic, name: &Arc<str>, fence: u64, recorded_epoch: gnomon_protocol::ids::LeaderEpoch) -> Job {
+fn job(topic: &Topic, name: &Arc<str>, fence: u64, partition: &Partition) -> Job {
     let source_topic_id = topic.shadow.as_ref().and_then(|shadow| shadow.source_topic_id);
-    Job { topic: name.clone(), fence, source_topic_id, recorded_epoch }
+    Job { topic: name.clone(), fence, source_topic_id, recorded_epoch: partition.leader_epoch, added: partition.added }
 }

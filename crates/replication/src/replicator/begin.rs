@@ -46,6 +46,15 @@ enum Question {
     Nothing,
 }
 
+/// As ListOffsets asks for it.
+fn timestamp_of(start: Start) -> i64 {
+    match start {
+        Start::Earliest => EARLIEST,
+        Start::Latest => LATEST,
+        Start::TimestampMs(at) => at,
+    }
+}
+
 impl Replicator {
     /// Begins every partition whose time has come: one question of each kind for all of them.
     pub(super) async fn begin_due(&mut self) {
@@ -97,13 +106,8 @@ impl Replicator {
         if parts.is_empty() {
             return;
         }
-        let timestamp = match self.link.config.topics.start {
-            Start::Earliest => EARLIEST,
-            Start::Latest => LATEST,
-            Start::TimestampMs(at) => at,
-        };
-        let all = |timestamp| parts.keys().map(|name| (name.clone(), timestamp)).collect::<BTreeMap<_, _>>();
-        let mut found = self.link.source.offsets(&all(timestamp)).await;
+        let asked = parts.iter().map(|(name, key)| (name.clone(), timestamp_of(self.start_of(*key)))).collect();
+        let mut found = self.link.source.offsets(&asked).await;
         // No record is that late: begin at the end.
         let late: BTreeMap<_, _> = found
             .iter()
@@ -121,16 +125,22 @@ impl Replicator {
         }
     }
 
+    /// What the link says of topics holds for the partitions that they had when it found them.
+    fn start_of(&self, key: Key) -> Start {
+        let added = self.parts.get(&key).is_some_and(|part| part.assigned.job.added);
+        if added { Start::Earliest } else { self.link.config.topics.start }
+    }
+
     async fn begin_at(&mut self, key: Key, start: Offset) {
-        let Some(part) = self.parts.get_mut(&key) else { return };
+        let Some(part) = self.parts.get(&key) else { return };
         let Some(handle) = &part.handle else { return };
         // The source's start is found again by whoever asks again; its end would be a later one.
-        let begun = match self.link.config.topics.start {
+        let begun = match self.start_of(key) {
             Start::Earliest => handle.follow_source_start(part.fence(), start),
             Start::Latest | Start::TimestampMs(_) => handle.begin_copy_at(part.fence(), start),
         };
         match begun {
-            Ok(_) => part.read_on(),
+            Ok(_) => self.read_on(key),
             Err(error) => self.refused(key, on_follow(&error)).await,
         }
     }

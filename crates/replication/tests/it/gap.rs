@@ -55,6 +55,22 @@ async fn a_copy_from_the_end_begins_once() {
     assert_eq!(world.bytes("a_orders", 0), world.source_bytes("a_orders", 0));
 }
 
+/// A partition that the source adds later is copied from its start: what stands in it came after the copy of the topic had begun.
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_is_added_to_a_copy_from_the_end_is_copied_whole() {
+    let world = World::start_at(Start::Latest).await;
+    world.source.create("a_orders", Uuid::from_u128(1), 1);
+    world.source.partition("a_orders", 0, |p| p.append(&["before"]));
+    let begun = |world: &World| world.topic("a_orders").is_some() && world.handle("a_orders", 0).has_begun();
+    world.until("the copy begun", Duration::from_secs(10), begun).await;
+    world.source.set(|cluster| cluster.topics.get_mut("a_orders").unwrap().partitions.push(Default::default()));
+    world.source.partition("a_orders", 1, |p| p.append(&["0", "1", "2"]));
+    world.copied("a_orders", 1, 3).await;
+    assert_eq!(world.handle("a_orders", 1).offsets().log_start, 0);
+    assert_eq!(world.bytes("a_orders", 1), world.source_bytes("a_orders", 1));
+    assert_eq!(world.handle("a_orders", 0).offsets().log_start, 1, "the first one began at its end");
+}
+
 #[tokio::test(start_paused = true)]
 async fn records_that_were_lost_to_us_are_a_gap_and_fault_the_topic() {
     let world = World::start().await;
