@@ -112,7 +112,15 @@ impl Maker<'_> {
 
 /// A partition that one broker leads.
 pub(crate) fn new_partition(broker_id: i32, leader_epoch: LeaderEpoch) -> Partition {
-    Partition { replicas: vec![broker_id], isr: vec![broker_id], leader: broker_id, leader_epoch, partition_epoch: 0, cut: None, added: false }
+    Partition {
+        replicas: vec![broker_id],
+        isr: vec![broker_id],
+        leader: broker_id,
+        leader_epoch,
+        partition_epoch: 0,
+        cut: None,
+        added: false,
+    }
 }
 
 /// Kafka's rules for a topic's name; the error is the rule that is broken.

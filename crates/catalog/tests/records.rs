@@ -42,7 +42,8 @@ fn a_cluster_id_is_kafkas_base64() {
 /// Replaying a record twice changes nothing more, also those that touch many partitions at once.
 #[test]
 fn a_record_counts_once() {
-    let partition = Partition { replicas: vec![0], isr: vec![0], leader: 0, leader_epoch: LeaderEpoch(3), partition_epoch: 0, cut: None, added: false };
+    let partition =
+        Partition { replicas: vec![0], isr: vec![0], leader: 0, leader_epoch: LeaderEpoch(3), partition_epoch: 0, cut: None, added: false };
     let other = Partition { leader: 1, ..partition.clone() };
     let topic = Topic {
         id: Uuid::from_u128(1),

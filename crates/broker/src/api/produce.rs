@@ -21,7 +21,7 @@ use crate::{
     site::Site,
 };
 use bytes::Bytes;
-use gnomon_partition::{Handle, Origin};
+use gnomon_partition::{AppendError, Handle, Origin};
 use gnomon_protocol::{
     batch::BatchView,
     error_code::ErrorCode,
@@ -29,7 +29,7 @@ use gnomon_protocol::{
     ids::{LeaderEpoch, Offset, Uuid},
     messages::{
         BrokerId, ProduceResponse, ResponseKind, TopicName,
-        produce_response::{LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse},
+        produce_response::{BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse},
     },
     produce::{ProducePartition, ProduceRequest, ProduceTopic, decode_produce, encode_unsupported},
     request::encode_response,
@@ -161,6 +161,11 @@ fn append(site: &Site, name: Option<&StrBytes>, id: Option<Uuid>, partition: Pro
         Err(error) => {
             let code = error.code();
             let mut appended = failed(index, code, Some(error.to_string()));
+            if let AppendError::InvalidRecord { indices, .. } = &error {
+                // Clients blame these records, and not the others of the batch (KIP-467). The message is the same for all.
+                appended.response.record_errors =
+                    indices.iter().map(|at| BatchIndexAndErrorMessage::default().with_batch_index(*at)).collect();
+            }
             if matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch) {
                 let LeaderEpoch(epoch) = handle.leader_epoch();
                 appended.response.current_leader =
