@@ -102,6 +102,8 @@ struct Replicator {
     backoff: Backoff,
     /// When handles were last looked at.
     looked_at: Instant,
+    /// Since when there was nothing to do but to wait for the next answer.
+    free_since: Instant,
     /// A new partition waits to be read.
     joined: bool,
     troubled: bool,
@@ -131,6 +133,7 @@ pub(crate) async fn run(link: Arc<LinkShared>, id: LineId, share: watch::Receive
         sent: None,
         backoff: Backoff::default(),
         looked_at: Instant::now(),
+        free_since: Instant::now(),
         joined: false,
         troubled: false,
         session_refused: false,

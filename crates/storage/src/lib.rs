@@ -23,6 +23,7 @@ mod options;
 mod range;
 mod reader;
 pub mod recover;
+mod reserve;
 mod resync;
 pub mod retention;
 pub mod roll;

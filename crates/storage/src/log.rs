@@ -3,7 +3,7 @@
 //! Invariants: offsets ascend over the whole log; only the last segment is written; what a reader can see was written before. A call that fails
 //! leaves the log as it was, or closed to writing until it is opened again ([`Log::reopening`]): a failed sync always closes it, a failed write
 //! unless the disk was full and what got there could be cut off. Not here: opening (`open.rs`), taking back (`truncate.rs`), which batches are
-//! admitted (the partition).
+//! admitted (the partition), space ahead of the end (`reserve.rs`).
 
 use crate::{
     checkpoint::{Checkpoint, CheckpointExtra, CheckpointWrite, FILE, Gap, Summary},
@@ -30,13 +30,6 @@ use std::{
 
 /// Batches written without memory for their slices.
 const SMALL_APPEND: usize = 16;
-/// Space is reserved ahead in steps of this, as much as this part of what is written, and never more than the last. What the kernel need not look for
-/// block by block is written in two thirds of the time. It is given back when nothing is written any more ([`Log::release_reserved`]).
-const RESERVE_STEP: u64 = 64 << 10;
-const RESERVE_PART: u64 = 16;
-const RESERVE_MAX: u64 = 16 << 20;
-/// From this size on a segment that was not sealed may have space reserved behind its end.
-pub(crate) const RESERVED_FROM: u64 = RESERVE_PART * RESERVE_STEP;
 
 /// One segment, as an operator sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,22 +197,6 @@ impl Log {
         Ok(())
     }
 
-    /// Reserves some space beyond `end`, where the write that comes will end: of a segment that has become large, or as the options say. It may
-    /// fail: then a write will say so.
-    fn reserve(&mut self, segment: &Segment, end: u64) {
-        let ahead = (end / RESERVE_PART / RESERVE_STEP * RESERVE_STEP).min(RESERVE_MAX).max(self.options.reserve_bytes);
-        // Half of what is always to be there may be used up before more is taken.
-        if ahead == 0 || end + self.options.reserve_bytes / 2 <= self.reserved {
-            return;
-        }
-        let from = self.reserved.max(segment.len());
-        let until = (end + ahead).min(self.options.segment_bytes.max(end));
-        if until > from && segment.file.allocate(from, until - from).is_err() {
-            tracing::debug!(segment = %segment.path.display(), "no space reserved ahead");
-        }
-        self.reserved = until;
-    }
-
     /// Seals the active segment and begins another one where its batches end; at `base` when that is too far away to begin earlier.
     fn roll(&mut self, base: Offset, why: Why) -> Result<(), LogError> {
         let end = self.active().end();
@@ -298,22 +275,6 @@ impl Log {
                 None
             }
         }
-    }
-
-    /// Whether space is reserved only because the log grows.
-    pub fn has_reserved(&self) -> bool {
-        self.options.reserve_bytes == 0 && self.reserved > self.active().len()
-    }
-
-    /// Gives back space that was reserved ahead: for a log that is not written any more, or for the present. Appending goes on working.
-    pub fn release_reserved(&mut self) {
-        let segment = self.active();
-        if self.reserved > segment.len()
-            && let Err(error) = segment.file.set_len(segment.len())
-        {
-            tracing::warn!(segment = %segment.path.display(), %error, "reserved space not given back");
-        }
-        self.reserved = 0;
     }
 
     /// Moves the end forward without a batch (a copied log whose tail was compacted away); durable when this returns.

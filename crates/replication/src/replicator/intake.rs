@@ -11,6 +11,7 @@ use gnomon_catalog::{Event, Reply};
 use gnomon_client::fetcher::{FetchPosition, FetchTarget, Fetched, FetchedAll};
 use gnomon_partition::{AppendAtError, FollowError, SourceBounds};
 use gnomon_protocol::{error_code::name_of, ids::LeaderEpoch};
+use tokio::time::Instant;
 
 /// One partition's part of an answer that has to be worked on.
 struct Intake {
@@ -24,7 +25,7 @@ impl Replicator {
     pub(super) async fn take_in(&mut self, sent: Sent, answer: FetchedAll) {
         let bytes: usize = answer.iter().map(|fetched| fetched.records.len()).sum();
         let fullest = answer.iter().map(|fetched| fetched.records.len()).max().unwrap_or(0);
-        self.size.answered(bytes, fullest, sent.at.elapsed());
+        self.size.answered(bytes, fullest, sent.at.max(self.free_since).elapsed());
         let looked_at: Vec<FetchTarget> = answer.iter().filter(|fetched| fetched.error.is_none()).map(|f| f.target.clone()).collect();
         let mut intakes = Vec::with_capacity(answer.len());
         for fetched in answer {
@@ -41,6 +42,7 @@ impl Replicator {
         }
         self.send().await;
         self.append_all(intakes).await;
+        self.free_since = Instant::now();
     }
 
     /// An answer about hollow tails alone had no byte: there is nothing up to the source's end, so ours goes there. Only where the source says so in
