@@ -1,7 +1,7 @@
 //! What happens by itself: retention and checkpoints of open partitions, and at the first start after a boot the recovery of all that nobody
-//! has asked for yet; and what a deletion left behind that was cut short.
+//! has asked for yet; what a deletion left behind that was cut short; and space that was reserved for logs that are not written any more.
 
-use crate::{data_dir::DataDir, site::Site, supervise::stopped};
+use crate::{data_dir::DataDir, partitions::Unavailable, site::Site, supervise::stopped};
 use gnomon_storage::Boot;
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::sleep};
@@ -44,7 +44,8 @@ async fn recover_all(site: &Site, data_dir: &DataDir) {
         let image = site.catalog.image();
         for topic in image.topics.values() {
             for index in topic.indexes() {
-                if let Err(failure) = site.partitions.by_id(topic.id, index) {
+                // A topic that was deleted meanwhile needs no recovery.
+                if let Err(failure @ Unavailable::Open(_)) = site.partitions.by_id(topic.id, index) {
                     error!(topic = %topic.name, partition = index, "not recovered: {failure}");
                     return;
                 }

@@ -1,8 +1,8 @@
 //! (topic id, index) to handle: partitions are opened when they are first used, with the role that the catalog image gives them.
 //!
 //! A role follows the published image: [`Partitions::apply`] swaps the image first and then goes over the open partitions, and one that has been
-//! opened looks at the image once more under its entry's lock; so whichever comes second sees the other. No lock that requests for other partitions
-//! take is held while a log is opened, which may have to be recovered. Not here: what roles mean.
+//! opened looks at the image once more under its entry's lock; so whichever comes second sees the other. While a log is opened, which may have to be
+//! recovered, requests for open partitions go on; first uses of one in [`FILES_LOCKS`] others wait, each with a thread. Not here: what roles mean.
 
 use crate::{coordinators::catalog::METADATA_PARTITION, data_dir::PARTITIONS_FOLDER};
 use arc_swap::ArcSwap;
@@ -55,7 +55,7 @@ const INTERNAL_SEGMENT_BYTES: u64 = 4 << 20;
 /// Space that each of the site's own logs holds ready: hundreds of commits, or of changes of the metadata.
 const INTERNAL_RESERVE_BYTES: u64 = 64 << 10;
 
-/// Partitions that are opened at one time, at most.
+/// Partitions that are opened, or removed, at one time, at most.
 const FILES_LOCKS: usize = 64;
 
 /// Every partition that has been used.
@@ -111,6 +111,8 @@ impl Partitions {
         if let Some(handle) = self.open.get(&id) {
             return Ok(handle.clone());
         }
+        // What does not exist holds nobody up.
+        self.published(id)?;
         self.env.flusher.run_here(|| self.first_use(id))
     }
 
@@ -144,6 +146,7 @@ impl Partitions {
     /// Opens a partition again that a disk error closed, and puts it in the place of `failed`. Blocking.
     pub fn reopen(&self, failed: &Handle) -> Result<Handle, NotReopened> {
         let id = failed.id();
+        let _alone = self.files_of(id).lock();
         let (role, settings) = self.published(id)?;
         let successor = failed.reopen(role, settings)?;
         match self.open.entry(id) {
@@ -170,7 +173,7 @@ impl Partitions {
         self.env.troubles.next().await;
     }
 
-    /// Gives back the space that was reserved ahead of logs that have not grown for `quiet`. Resolves when none has any.
+    /// Waits for logs that have space reserved ahead, and gives back that of those which have not grown for `quiet`, or since the last call.
     pub async fn release_idle(&self, quiet: Duration) {
         let growing = self.env.growing.clone();
         growing.some().await;

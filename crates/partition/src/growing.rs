@@ -58,14 +58,13 @@ impl Listed {
     fn look(self) -> Option<Listed> {
         let partition = self.partition.upgrade()?;
         let mut writer = partition.writer.lock();
-        let end = writer.log.as_ref().filter(|log| log.closed().is_none()).map(|log| log.end())?;
-        if end != self.end {
-            return Some(Listed { end, ..self });
+        let open = writer.log.as_mut().filter(|log| log.closed().is_none());
+        match open.map(|log| (log.end(), log)) {
+            Some((end, _)) if end != self.end => return Some(Listed { end, ..self }),
+            Some((_, log)) => log.release_reserved(),
+            None => {}
         }
         writer.growing = false;
-        if let Some(log) = &mut writer.log {
-            log.release_reserved();
-        }
         None
     }
 }

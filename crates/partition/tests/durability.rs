@@ -3,8 +3,11 @@
 mod common;
 
 use common::*;
-use gnomon_partition::{AppendError, Blocking, CloseError, Env, Flusher, Handle, Isolation, Lost, Role, Settings, Waiter};
-use gnomon_protocol::{batch::BatchBuilder, ids::BatchEpoch};
+use gnomon_partition::{AppendError, Blocking, CloseError, Env, Fence, Flusher, Handle, Isolation, Lost, Role, Settings, Waiter};
+use gnomon_protocol::{
+    batch::{BatchBuilder, BatchView},
+    ids::BatchEpoch,
+};
 use gnomon_storage::{Boot, Disk, MemDisk, disk::Fault};
 use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
 
@@ -282,6 +285,12 @@ async fn an_emptied_log_knows_its_last_epoch_wherever_the_power_goes() {
     }
 }
 
+fn large() -> BatchView {
+    let mut builder = BatchBuilder::new(NOW);
+    builder.push(NOW, None, Some(&[7; 200_000]), &[]);
+    view(builder.build().unwrap())
+}
+
 /// A log that grows has space reserved ahead of it, and gives it back once nobody writes to it.
 #[tokio::test(start_paused = true)]
 async fn space_ahead_of_a_log_is_given_back_when_it_grows_no_more() {
@@ -289,11 +298,6 @@ async fn space_ahead_of_a_log_is_given_back_when_it_grows_no_more() {
     let env = env(&disk);
     let settings = Settings::named("t");
     let handle = Handle::open(&env, dir(), id(), Role::leader(1), settings).unwrap();
-    let large = || {
-        let mut builder = BatchBuilder::new(NOW);
-        builder.push(NOW, None, Some(&[7; 200_000]), &[]);
-        view(builder.build().unwrap())
-    };
     assert!(waits(env.growing.some()).await, "nothing is reserved yet");
     for _ in 0..12 {
         append(&handle, large());
@@ -317,4 +321,29 @@ async fn space_ahead_of_a_log_is_given_back_when_it_grows_no_more() {
     handle.close().await.unwrap();
     let left = ahead();
     assert!(left < 32 << 10, "{left} ahead of a log that is closed");
+}
+
+/// The same for a copy that begins anew.
+#[tokio::test(start_paused = true)]
+async fn space_ahead_of_a_copy_that_begins_anew_is_given_back() {
+    let disk = disk();
+    let env = env(&disk);
+    let handle = Handle::open(&env, dir(), id(), shadow(1), Settings::named("t")).unwrap();
+    let grow = |from: i64| {
+        for offset in from..from + 12 {
+            handle.append_at(Fence(1), vec![copied(offset, 1, large())], bounds(from, offset + 1)).unwrap();
+        }
+    };
+    let ahead = || disk.used_bytes() - handle.size_bytes();
+    grow(0);
+    env.growing.some().await;
+    handle.restart_at(Fence(1), 700).unwrap();
+    env.growing.release_idle();
+    grow(700);
+    assert!(ahead() > 32 << 10, "reserved again");
+    env.growing.some().await;
+    env.growing.release_idle();
+    env.growing.release_idle();
+    let left = ahead();
+    assert!(left < 32 << 10, "{left} ahead of a log that does not grow");
 }

@@ -64,6 +64,8 @@ pub struct Log {
     pub(crate) indexer: Indexer,
     /// Space is reserved in the active file up to here, 0 for not.
     pub(crate) reserved: u64,
+    /// Bytes that were written since reserved space was given back.
+    pub(crate) grown: u64,
     pub(crate) flushed: Offset,
     /// Where the batches below `flushed` end: lower when the end was moved without a batch.
     pub(crate) flushed_data: Offset,

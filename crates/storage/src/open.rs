@@ -166,6 +166,7 @@ fn assemble(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, parts: Parts
         covered: None,
         indexer: parts.indexer,
         reserved: 0,
+        grown: 0,
         flushed: parts.flushed,
         flushed_data: parts.flushed_data,
         gap: None,

@@ -5,7 +5,8 @@
 
 use crate::{log::Log, segment::Segment};
 
-/// Space is reserved ahead in steps of this, as much as this part of what is written, and never more than the last. What the kernel need not look for
+/// Space is reserved ahead in steps of this, as much as this part of what is written, never more than was written since it was given back, and never more
+/// than the last. What the kernel need not look for
 /// block by block is written in two thirds of the time. It is given back when nothing is written any more ([`Log::release_reserved`]).
 const RESERVE_STEP: u64 = 64 << 10;
 const RESERVE_PART: u64 = 16;
@@ -17,7 +18,10 @@ impl Log {
     /// Reserves some space beyond `end`, where the write that comes will end: of a segment that has become large, or as the options say. It may
     /// fail: then a write will say so.
     pub(crate) fn reserve(&mut self, segment: &Segment, end: u64) {
-        let ahead = (end / RESERVE_PART / RESERVE_STEP * RESERVE_STEP).min(RESERVE_MAX).max(self.options.reserve_bytes);
+        // A log that is written now and then is not worth two calls each time.
+        self.grown += end - segment.len();
+        let ahead = (segment.len() / RESERVE_PART).min(self.grown).min(RESERVE_MAX) / RESERVE_STEP * RESERVE_STEP;
+        let ahead = ahead.max(self.options.reserve_bytes);
         // Half of what is always to be there may be used up before more is taken.
         if ahead == 0 || end + self.options.reserve_bytes / 2 <= self.reserved {
             return;
@@ -26,6 +30,10 @@ impl Log {
         let until = (end + ahead).min(self.options.segment_bytes.max(end));
         if until > from && segment.file.allocate(from, until - from).is_err() {
             tracing::debug!(segment = %segment.path.display(), "no space reserved ahead");
+            if self.options.reserve_bytes == 0 {
+                // Others need what there is; how far it got is not known.
+                let _ = segment.file.set_len(segment.len());
+            }
         }
         self.reserved = until;
     }
@@ -43,6 +51,6 @@ impl Log {
         {
             tracing::warn!(segment = %segment.path.display(), %error, "reserved space not given back");
         }
-        self.reserved = 0;
+        (self.reserved, self.grown) = (0, 0);
     }
 }

@@ -14,7 +14,7 @@ pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(600);
 /// What a receive buffer holds before anything is known of the request.
 pub const RECEIVE_BYTES_MIN: usize = 8 << 10;
 
-/// A receive buffer grows at most by this much ahead of what has arrived.
+/// A receive buffer grows at most by this much ahead of what has arrived, or by doubling.
 pub const RECEIVE_AHEAD_BYTES_MAX: usize = 512 << 10;
 
 /// As much is received at once while nothing is known of the request: one that is as large as most clients make them.

@@ -1,7 +1,7 @@
 //! Splits a stream into frames.
 //!
-//! Invariants: memory for a frame never runs far ahead of what has arrived, and a connection on which nothing is under way holds no buffer: the
-//! thread keeps one, still warm, for whichever of its connections reads next. What a frame means is `dispatch`'s.
+//! Invariants: memory for a frame never runs far ahead of what has arrived, whoever waits with a small request holds no large buffer, and a connection on
+//! which nothing is under way holds none: the thread keeps one, still warm, for whichever of its connections reads next. What a frame means is `dispatch`'s.
 
 use super::network::Reader;
 use crate::config::limits::{RECEIVE_AHEAD_BYTES_MAX, RECEIVE_BYTES_MIN, RECEIVE_FIRST_BYTES_MAX, RECEIVE_SPARE_BYTES_MAX};
@@ -51,7 +51,12 @@ impl Receiver {
             return Ok(None);
         }
         let length = self.buffer.get_u32() as usize;
-        Ok(Some(self.buffer.split_to(length).freeze()))
+        if length > RECEIVE_BYTES_MIN {
+            return Ok(Some(self.buffer.split_to(length).freeze()));
+        }
+        let frame = Bytes::copy_from_slice(&self.buffer[..length]);
+        self.buffer.advance(length);
+        Ok(Some(frame))
     }
 
     /// Whether [`Receiver::next`] has something to say.
@@ -85,12 +90,7 @@ impl Receiver {
             };
             match read {
                 Ok(0) => return Err(ReceiveError::Closed),
-                Ok(_) => {
-                    if !self.is_ready() {
-                        self.fit()?;
-                    }
-                    return Ok(());
-                }
+                Ok(_) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable().await?,
                 Err(error) => return Err(error.into()),
             }
@@ -98,19 +98,21 @@ impl Receiver {
     }
 
     /// Until something arrives. Without a part of a frame there is nothing to hold a buffer for.
-    async fn readable(&mut self) -> io::Result<()> {
+    async fn readable(&mut self) -> Result<(), ReceiveError> {
         if self.buffer.is_empty() {
             spare(std::mem::take(&mut self.buffer));
+        } else {
+            self.fit()?;
         }
         match &self.stream {
-            Reader::Tcp(socket) => socket.readable().await,
+            Reader::Tcp(socket) => Ok(socket.readable().await?),
             Reader::Other(_) => Ok(()),
         }
     }
 
-    /// A part of a frame keeps a buffer of its own size, not the large one that it was read with.
+    /// A small part of a frame does not keep the large buffer that it was read with. What a buffer becomes by doubling is never too large.
     fn fit(&mut self) -> Result<(), FrameError> {
-        if self.buffer.capacity() > self.buffer.len() + RECEIVE_AHEAD_BYTES_MAX {
+        if self.buffer.capacity() > 2 * (self.buffer.len() + RECEIVE_AHEAD_BYTES_MAX) {
             let room = room(&self.buffer, self.frame_bytes_max)?;
             let mut fitting = BytesMut::with_capacity(self.buffer.len() + room);
             fitting.extend_from_slice(&self.buffer);
@@ -139,9 +141,10 @@ fn room(buffer: &BytesMut, frame_bytes_max: usize) -> Result<usize, FrameError> 
     Ok(missing(buffer, frame_bytes_max)?.clamp(RECEIVE_BYTES_MIN, RECEIVE_AHEAD_BYTES_MAX))
 }
 
-/// Puts an empty buffer aside, if it is worth it and nobody else holds a part of it.
+/// Puts an empty buffer aside, if there is enough room in it and not too much.
 fn spare(mut buffer: BytesMut) {
-    if buffer.try_reclaim(RECEIVE_AHEAD_BYTES_MAX) && buffer.capacity() <= RECEIVE_SPARE_BYTES_MAX {
+    let too_large = buffer.try_reclaim(RECEIVE_SPARE_BYTES_MAX + 1);
+    if !too_large && buffer.try_reclaim(RECEIVE_AHEAD_BYTES_MAX) {
         SPARE.set(buffer);
     }
 }
@@ -156,6 +159,7 @@ fn take_spare(buffer: &mut BytesMut) {
 #[cfg(test)]
 mod tests {
     use super::{super::network::Accepted, *};
+    use std::time::Duration;
     use tokio::{
         io::AsyncWriteExt,
         net::{TcpListener, TcpStream},
@@ -208,18 +212,67 @@ mod tests {
         }
     }
 
-    /// The begin of a frame does not keep the large buffer that lay ready.
+    async fn warmed() -> (TcpStream, Receiver) {
+        let pair = pair().await;
+        spare(BytesMut::with_capacity(RECEIVE_SPARE_BYTES_MAX));
+        pair
+    }
+
+    /// The begin of a frame does not keep the large buffer that lay ready, be it alone or behind a whole frame.
     #[tokio::test]
     async fn a_part_of_a_frame_holds_little() {
-        let (mut client, mut receiver) = pair().await;
-        let large = frame(1_000_000, 1);
-        let (done, _) = tokio::join!(client.write_all(&large), next(&mut receiver));
-        done.expect("sent");
-        spare(BytesMut::with_capacity(RECEIVE_SPARE_BYTES_MAX));
-        receiver.buffer = BytesMut::new();
-        client.write_all(&large[..100]).await.expect("sent");
-        receiver.fill().await.expect("more");
-        assert!(receiver.buffer.capacity() <= 100 + RECEIVE_AHEAD_BYTES_MAX, "{}", receiver.buffer.capacity());
-        assert!(SPARE.take().capacity() >= RECEIVE_SPARE_BYTES_MAX, "it lies ready for another");
+        for front in [0, 30] {
+            let (mut client, mut receiver) = warmed().await;
+            let mut sent = if front > 0 { frame(front, 1) } else { Vec::new() };
+            sent.extend_from_slice(&frame(1_000_000, 2)[..100]);
+            client.write_all(&sent).await.expect("sent");
+            receiver.fill().await.expect("more");
+            if front > 0 {
+                assert_eq!(receiver.next().expect("a frame").expect("whole").len(), front);
+            }
+            assert!(receiver.next().expect("a frame").is_none());
+            tokio::time::timeout(Duration::from_millis(20), receiver.fill()).await.expect_err("nothing comes");
+            assert!(receiver.buffer.capacity() <= 2 * (100 + RECEIVE_AHEAD_BYTES_MAX), "{}", receiver.buffer.capacity());
+            assert!(SPARE.take().capacity() >= RECEIVE_SPARE_BYTES_MAX - 100, "it lies ready for another");
+        }
+    }
+
+    /// Whoever waits with a small request, such as a fetch, does not wait with the buffer.
+    #[tokio::test]
+    async fn a_small_frame_holds_itself_alone() {
+        let (mut client, mut receiver) = warmed().await;
+        client.write_all(&frame(RECEIVE_BYTES_MIN, 1)).await.expect("sent");
+        let held = next(&mut receiver).await;
+        tokio::time::timeout(Duration::from_millis(20), receiver.fill()).await.expect_err("nothing comes");
+        let mut spare = SPARE.take();
+        assert!(spare.try_reclaim(RECEIVE_SPARE_BYTES_MAX), "nobody holds a part of it");
+        assert_eq!(held.len(), RECEIVE_BYTES_MIN);
+    }
+
+    /// What has arrived of a large frame is moved a few times only, however small the pieces are.
+    #[tokio::test]
+    async fn a_large_frame_in_small_pieces_is_not_moved_again_and_again() {
+        let (mut client, mut receiver) = warmed().await;
+        let large = frame(8 << 20, 3);
+        let (mut moved, mut at) = (0, std::ptr::null());
+        for piece in large.chunks(16 << 10) {
+            client.write_all(piece).await.expect("sent");
+            while !receiver.is_ready() && tokio::time::timeout(Duration::from_millis(1), receiver.fill()).await.is_ok() {}
+            moved += u32::from(std::mem::replace(&mut at, receiver.buffer.as_ptr()) != receiver.buffer.as_ptr());
+        }
+        assert_eq!(next(&mut receiver).await.len(), 8 << 20);
+        assert!(moved < 12, "moved {moved} times");
+    }
+
+    /// A thread keeps nothing that a large frame left behind.
+    #[test]
+    fn what_is_too_large_is_not_kept() {
+        SPARE.take();
+        let mut left = BytesMut::with_capacity(32 << 20);
+        left.resize(32 << 20, 0);
+        drop(left.split_to((32 << 20) - RECEIVE_AHEAD_BYTES_MAX));
+        left.clear();
+        spare(left);
+        assert_eq!(SPARE.take().capacity(), 0);
     }
 }
