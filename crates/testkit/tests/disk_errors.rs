@@ -170,7 +170,11 @@ fn a_failed_sync_closes_one_partition_until_it_is_opened_again() {
             disk.fail_next(Fault::Sync);
             let lost = produce(&client, TOPIC, "in doubt").await.expect_err("not on the disk");
             assert_eq!(code(&lost), Some(ErrorCode::KafkaStorageError));
-            assert_eq!(values(&read(&client, TOPIC).await), ["before"], "and seen by nobody");
+            let read_at_once = read(&client, TOPIC).await;
+            let seen = values(&read_at_once);
+            // It may have been opened again already, under a raised epoch, with what the disk turned out to have.
+            let again = epoch(&client, TOPIC).await > before && !forgetful;
+            assert!(seen == ["before"] || again && seen == ["before", "in doubt"], "seen by nobody: {read_at_once:?}");
             produce(&client, OTHER, "at once").await.expect("another partition is not touched");
             let at = until_done("produce", || produce(&client, TOPIC, "after")).await;
             assert_eq!(at, if forgetful { 1 } else { 2 });
