@@ -1,8 +1,11 @@
 //! The group machines, one on each partition of `__consumer_offsets`.
 //!
-//! A machine whose log a disk error closed is rebuilt once that is open again; until then its groups have no coordinator here.
+//! A machine whose log a disk error closed is rebuilt once that is open again, and one that panicked a moment later; until then its groups have no coordinator
+//! here.
+
 use crate::{
     clock::Clock,
+    essential,
     journal::{JournalError, PartitionJournal},
     partitions::{Partitions, Unavailable},
     reopen::Reopener,
@@ -11,7 +14,7 @@ use crate::{
 use gnomon_groups::{Action, Durable, Event, GroupConfig, GroupError, Groups, Name, Reply, Soft, TopicsDeleted};
 use gnomon_protocol::ids::TopicId;
 use parking_lot::RwLock;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, pin::Pin, sync::Arc};
 use tokio::task::JoinHandle;
 use tracing::error;
 
@@ -29,15 +32,33 @@ pub struct GroupCoordinators {
 
 /// One partition's machine.
 pub struct Coordinator {
-    submit: RwLock<Option<Submit<Groups>>>,
+    machine: RwLock<Present>,
+}
+
+/// Whether there is one to ask.
+enum Present {
+    Yes(Submit<Groups>),
+    /// It is being rebuilt.
+    NotNow,
+    /// The site stops.
+    NoMore,
 }
 
 impl Coordinator {
     /// Asks this machine.
     pub async fn submit(&self, event: Event) -> Result<Reply, GroupError> {
-        let submit = self.submit.read().clone();
-        let Some(submit) = submit else { return Err(GroupError::NotCoordinator) };
+        let submit = match &*self.machine.read() {
+            Present::Yes(submit) => submit.clone(),
+            Present::NotNow | Present::NoMore => return Err(GroupError::NotCoordinator),
+        };
         submit.submit(event).await.map_err(|_| GroupError::NotCoordinator)
+    }
+
+    fn change(&self, to: Present) {
+        let mut machine = self.machine.write();
+        if !matches!(*machine, Present::NoMore) {
+            *machine = to;
+        }
     }
 }
 
@@ -87,10 +108,85 @@ impl Host<Groups> for GroupsHost {
     }
 }
 
+/// What a machine is rebuilt from.
+struct Rebuilding {
+    partitions: Arc<Partitions>,
+    topic_id: TopicId,
+    partition: i32,
+    config: GroupConfig,
+    clock: Clock,
+    reopener: Reopener,
+}
+
+/// A machine that has been rebuilt.
+struct Rebuilt {
+    submit: Submit<Groups>,
+    run: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Topics whose deletion was cut short: they are gone, their offsets are not yet.
+    gone: BTreeSet<Name>,
+}
+
+impl Rebuilding {
+    fn name(&self) -> String {
+        format!("{OFFSETS_TOPIC}-{}", self.partition)
+    }
+
+    fn rebuild(&self) -> Result<Rebuilt, GroupsError> {
+        let partition = self.partition;
+        let handle = self.partitions.by_id(self.topic_id, partition).map_err(|source| GroupsError::Open { partition, source })?;
+        let journal = PartitionJournal::new(self.name(), handle, Some(self.reopener.clone()));
+        let host = GroupsHost { partition, config: self.config.clone() };
+        let machine = Replicated::<Groups, _, _>::rebuild(journal, host, self.clock);
+        let machine = machine.map_err(|source| GroupsError::Rebuild { partition, source })?;
+        let image = self.partitions.image();
+        let topics = machine.durable().topics().map(|(_, topic, _)| topic.clone());
+        let gone = topics.filter(|topic| !image.names.contains_key(&**topic)).collect();
+        let (submit, run) = machine.start();
+        Ok(Rebuilt { submit, run: Box::pin(run), gone })
+    }
+
+    /// Serves until the site stops; after a panic with another machine.
+    async fn keep(self, first: Rebuilt, coordinator: Arc<Coordinator>) {
+        let mut first = Some(first);
+        let (this, coordinator) = (&self, &*coordinator);
+        let serve = || {
+            let first = first.take();
+            async move {
+                let rebuilt = match first {
+                    Some(rebuilt) => rebuilt,
+                    None => {
+                        coordinator.change(Present::NotNow);
+                        let rebuilt = this.rebuild().map_err(|error| error.to_string())?;
+                        coordinator.change(Present::Yes(rebuilt.submit.clone()));
+                        rebuilt
+                    }
+                };
+                rebuilt.serve().await;
+                Ok(())
+            }
+        };
+        essential::anew(&self.name(), serve).await;
+    }
+}
+
+impl Rebuilt {
+    async fn serve(self) {
+        let Rebuilt { submit, run, gone } = self;
+        let forget = async move {
+            if !gone.is_empty() {
+                let deleted = TopicsDeleted { topics: gone.into_iter().collect() };
+                // Without a machine there are no offsets to forget; the next start tries again.
+                let _ = submit.submit(Event::TopicsDeleted(deleted)).await;
+            }
+        };
+        tokio::join!(run, forget);
+    }
+}
+
 impl GroupCoordinators {
     /// Rebuilds and starts every machine; the tasks end when the coordinators are dropped.
     pub fn start(
-        partitions: &Partitions,
+        partitions: &Arc<Partitions>,
         topic_id: TopicId,
         config: &GroupConfig,
         clock: Clock,
@@ -99,25 +195,12 @@ impl GroupCoordinators {
         let mut coordinators = Vec::new();
         let mut tasks = Vec::new();
         for partition in 0..OFFSETS_PARTITIONS {
-            let handle = partitions.by_id(topic_id, partition).map_err(|source| GroupsError::Open { partition, source })?;
-            let journal = PartitionJournal::new(format!("{OFFSETS_TOPIC}-{partition}"), handle, Some(reopener.clone()));
-            let machine = Replicated::<Groups, _, _>::rebuild(journal, GroupsHost { partition, config: config.clone() }, clock)
-                .map_err(|source| GroupsError::Rebuild { partition, source })?;
-            let image = partitions.image();
-            let gone: BTreeSet<Name> =
-                machine.durable().topics().map(|(_, topic, _)| topic.clone()).filter(|topic| !image.names.contains_key(&**topic)).collect();
-            let (submit, run) = machine.start();
-            tasks.push(tokio::spawn(run));
-            if !gone.is_empty() {
-                // A deletion that was cut short: its topics are gone, their offsets are not yet.
-                let submit = submit.clone();
-                tasks.push(tokio::spawn(async move {
-                    let deleted = TopicsDeleted { topics: gone.into_iter().collect() };
-                    // Without a machine there are no offsets to forget; the next start tries again.
-                    let _ = submit.submit(Event::TopicsDeleted(deleted)).await;
-                }));
-            }
-            coordinators.push(Arc::new(Coordinator { submit: RwLock::new(Some(submit)) }));
+            let (partitions, config, reopener) = (partitions.clone(), config.clone(), reopener.clone());
+            let rebuilding = Rebuilding { partitions, topic_id, partition, config, clock, reopener };
+            let first = rebuilding.rebuild()?;
+            let coordinator = Arc::new(Coordinator { machine: RwLock::new(Present::Yes(first.submit.clone())) });
+            tasks.push(tokio::spawn(rebuilding.keep(first, coordinator.clone())));
+            coordinators.push(coordinator);
         }
         Ok((GroupCoordinators { coordinators }, tasks))
     }
@@ -135,7 +218,7 @@ impl GroupCoordinators {
     /// Takes no more events; what is under way becomes durable.
     pub fn stop(&self) {
         for coordinator in &self.coordinators {
-            *coordinator.submit.write() = None;
+            coordinator.change(Present::NoMore);
         }
     }
 }
