@@ -152,6 +152,9 @@ fn outside(timestamp: i64, settings: &Settings, now_ms: i64) -> AppendError {
     }
 }
 
+/// Records of a batch that a refusal names. A few compressed bytes may stand for millions of them, and a name takes more room in an answer than they do.
+const RECORDS_NAMED_MAX: usize = 100;
+
 /// The rules that need the records themselves.
 fn records(view: &BatchView, settings: &Settings, now_ms: i64) -> Result<(), AppendError> {
     let times = settings.timestamp_type == TimestampType::CreateTime && settings.timestamp_before_max_ms != i64::MAX;
@@ -161,7 +164,7 @@ fn records(view: &BatchView, settings: &Settings, now_ms: i64) -> Result<(), App
     let mut without_key = Vec::new();
     for (index, record) in (0..).zip(batch::records(view, decompressed_bytes_max(settings))?) {
         let record = record?;
-        if settings.compacted && record.key.is_none() {
+        if settings.compacted && record.key.is_none() && without_key.len() < RECORDS_NAMED_MAX {
             without_key.push(index);
         }
         if times {

@@ -65,7 +65,7 @@ pub enum AppendError {
     /// Larger than a segment.
     #[error("the batch has {bytes} bytes, a segment takes at most {bytes_max}")]
     LargerThanSegment { bytes: usize, bytes_max: u64 },
-    /// The batch as a whole breaks a rule, or the records at `indices` do.
+    /// The batch as a whole breaks a rule, or the records at `indices` do, of which the first hundred are named.
     #[error("{why}")]
     InvalidRecord { why: &'static str, indices: Vec<i32> },
     /// A timestamp outside of the topic's window, or of a type that clients may not set. Milliseconds.

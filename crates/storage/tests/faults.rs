@@ -319,9 +319,8 @@ fn what_was_durable_is_not_cut_when_a_log_is_opened_again_though_no_checkpoint_s
     assert_eq!((batches.len(), damaged), (3, vec![(1, 2)]));
 }
 
-#[test]
-fn retention_makes_room_on_a_full_disk() {
-    let disk = MemDisk::new();
+/// A hundred batches of one record, synced.
+fn a_hundred(disk: &MemDisk) -> Log {
     let mut log = Log::create(Arc::new(disk.clone()), dir(), small_segments(), 0).expect("created");
     for offset in 0..100 {
         log.append(&[batch(offset, 1, 150, offset as u64)]).expect("appended");
@@ -329,6 +328,13 @@ fn retention_makes_room_on_a_full_disk() {
     let point = log.flush_point();
     point.sync().expect("synced");
     log.flushed_to(&point);
+    log
+}
+
+#[test]
+fn retention_makes_room_on_a_full_disk() {
+    let disk = MemDisk::new();
+    let mut log = a_hundred(&disk);
     let used = disk.used_bytes();
     disk.set_capacity(Some(used));
     assert!(log.append(&[batch(100, 1, 150, 0)]).expect_err("no room").is_disk_full());
@@ -348,13 +354,7 @@ fn retention_on_a_full_disk_leaves_no_holes_wherever_the_power_goes() {
         let disk = MemDisk::new();
         disk.create_dir_all(Path::new("/data")).expect("made");
         disk.sync_dir(Path::new("/")).expect("synced");
-        let mut log = Log::create(Arc::new(disk.clone()), dir(), small_segments(), 0).expect("created");
-        for offset in 0..100 {
-            log.append(&[batch(offset, 1, 150, offset as u64)]).expect("appended");
-        }
-        let point = log.flush_point();
-        point.sync().expect("synced");
-        log.flushed_to(&point);
+        let mut log = a_hundred(&disk);
         log.checkpoint(CheckpointExtra::default()).expect("written");
         disk.set_full(true);
         let limits = RetentionLimits { bytes: Some(2_000), before_timestamp: None };

@@ -33,6 +33,8 @@ fn records_without_keys_are_named_on_a_compacted_topic() {
         assert_eq!(ErrorCode::from_code(refused.error_code), Some(ErrorCode::InvalidRecord));
         assert_eq!(refused.record_errors.iter().map(|error| error.batch_index).collect::<Vec<_>>(), [1, 3]);
         assert!(refused.error_message.is_some_and(|why| why.contains("keys")));
+        let many = produce(&[None; 5_000]).await;
+        assert_eq!(many.record_errors.len(), 100, "a batch of many small records does not make a large answer");
         let taken = produce(&[Some(b"a"), Some(b"b")]).await;
         assert_eq!((taken.error_code, taken.base_offset, taken.record_errors.len()), (0, 0, 0));
     });
