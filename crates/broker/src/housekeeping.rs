@@ -45,7 +45,7 @@ async fn recover_all(site: &Site, data_dir: &DataDir) {
         for topic in image.topics.values() {
             for index in topic.indexes() {
                 // A topic that was deleted meanwhile needs no recovery.
-                if let Err(failure @ Unavailable::Open(_)) = site.partitions.by_id(topic.id, index) {
+                if let Err(failure @ Unavailable::Open(_)) = site.partitions.open_by_id(topic.id, index).await {
                     error!(topic = %topic.name, partition = index, "not recovered: {failure}");
                     return;
                 }

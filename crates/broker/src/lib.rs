@@ -18,6 +18,7 @@ pub mod inspect;
 mod journal;
 mod net;
 mod partitions;
+mod per_partition;
 mod reopen;
 mod replicated;
 mod shadow;

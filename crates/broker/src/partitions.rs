@@ -2,9 +2,10 @@
 //!
 //! A role follows the published image: [`Partitions::apply`] swaps the image first and then goes over the open partitions, and one that has been
 //! opened looks at the image once more under its entry's lock; so whichever comes second sees the other. While a log is opened, which may have to be
-//! recovered, requests for open partitions go on; first uses of one in [`FILES_LOCKS`] others wait, each with a thread. Not here: what roles mean.
+//! recovered, requests for all other partitions go on, and however many wait for this one hold no thread, if they can await it. Not here: what roles
+//! mean.
 
-use crate::{coordinators::catalog::METADATA_PARTITION, data_dir::PARTITIONS_FOLDER};
+use crate::{coordinators::catalog::METADATA_PARTITION, data_dir::PARTITIONS_FOLDER, per_partition::PerPartition};
 use arc_swap::ArcSwap;
 use dashmap::{DashMap, Entry};
 use gnomon_catalog::{Image, Partition as PartitionRecord, SiteDefaults, TimestampType, Topic, Writers as WritersView};
@@ -36,6 +37,9 @@ pub enum Unavailable {
     /// Its log cannot be opened.
     #[error(transparent)]
     Open(Box<OpenError>),
+    /// It was not opened any more.
+    #[error("the site is stopping")]
+    Stopping,
 }
 
 /// Why a partition that a disk error closed is not open again.
@@ -55,9 +59,6 @@ const INTERNAL_SEGMENT_BYTES: u64 = 4 << 20;
 /// Space that each of the site's own logs holds ready: hundreds of commits, or of changes of the metadata.
 const INTERNAL_RESERVE_BYTES: u64 = 64 << 10;
 
-/// Partitions that are opened, or removed, at one time, at most.
-const FILES_LOCKS: usize = 64;
-
 /// Every partition that has been used.
 pub struct Partitions {
     env: Env,
@@ -66,8 +67,10 @@ pub struct Partitions {
     defaults: SiteDefaults,
     image: ArcSwap<Image>,
     open: DashMap<PartitionId, Handle>,
-    /// Each partition is opened, or its files are removed, under one of these.
-    files: [Mutex<()>; FILES_LOCKS],
+    /// Whose turn it is to open a partition, of those who can await it.
+    turns: PerPartition<tokio::sync::Mutex<()>>,
+    /// A partition is opened, or its files are removed, under this.
+    files: PerPartition<Mutex<()>>,
 }
 
 /// Where a partition's files lie, below a site's data directory: named by the topic's id, so that a name can be used again.
@@ -85,7 +88,8 @@ impl Partitions {
             defaults,
             image: ArcSwap::default(),
             open: DashMap::new(),
-            files: [const { Mutex::new(()) }; FILES_LOCKS],
+            turns: PerPartition::default(),
+            files: PerPartition::default(),
         }
     }
 
@@ -99,28 +103,65 @@ impl Partitions {
         &self.defaults
     }
 
-    /// A partition by its topic's name.
-    pub fn by_name(&self, name: &str, index: i32) -> Result<Handle, Unavailable> {
-        let topic_id = *self.image.load().names.get(name).ok_or(Unavailable::UnknownTopic)?;
-        self.by_id(topic_id, index)
+    /// A partition by its topic's name, opened if need be.
+    pub async fn open_by_name(self: &Arc<Self>, name: &str, index: i32) -> Result<Handle, Unavailable> {
+        self.open_by_id(self.id(name)?, index).await
     }
 
-    /// A partition by its topic's id.
-    pub fn by_id(&self, topic_id: TopicId, index: i32) -> Result<Handle, Unavailable> {
+    /// A partition by its topic's id, opened if need be: by the first who asks, on a thread for blocking work.
+    pub async fn open_by_id(self: &Arc<Self>, topic_id: TopicId, index: i32) -> Result<Handle, Unavailable> {
         let id = PartitionId { topic_id, index };
-        if let Some(handle) = self.open.get(&id) {
-            return Ok(handle.clone());
+        if let Some(handle) = self.if_open(id) {
+            return Ok(handle);
         }
         // What does not exist holds nobody up.
+        self.published(id)?;
+        let turn = self.turns.of(id);
+        let ours = Arc::clone(&turn).lock_owned().await;
+        if let Some(handle) = self.if_open(id) {
+            return Ok(handle);
+        }
+        let partitions = self.clone();
+        let opened = self.env.flusher.run(move || {
+            let opened = partitions.first_use(id);
+            // Whoever asked may have gone: the turn is over when the work is.
+            drop((ours, turn));
+            opened
+        });
+        opened.await.unwrap_or(Err(Unavailable::Stopping))
+    }
+
+    /// A partition by its topic's name; see [`Partitions::by_id`].
+    pub fn by_name(&self, name: &str, index: i32) -> Result<Handle, Unavailable> {
+        self.by_id(self.id(name)?, index)
+    }
+
+    /// A partition by its topic's id, opened if need be where it is called: for callers that cannot await it, or have seen it open.
+    pub fn by_id(&self, topic_id: TopicId, index: i32) -> Result<Handle, Unavailable> {
+        let id = PartitionId { topic_id, index };
+        if let Some(handle) = self.if_open(id) {
+            return Ok(handle);
+        }
         self.published(id)?;
         self.env.flusher.run_here(|| self.first_use(id))
     }
 
+    /// A partition, if it is open.
+    pub fn if_open(&self, id: PartitionId) -> Option<Handle> {
+        self.open.get(&id).map(|handle| handle.clone())
+    }
+
+    /// The id of the topic that has this name.
+    pub fn id(&self, name: &str) -> Result<TopicId, Unavailable> {
+        self.image.load().names.get(name).copied().ok_or(Unavailable::UnknownTopic)
+    }
+
     /// Opens a partition, unless somebody else has just done it. Blocking.
     fn first_use(&self, id: PartitionId) -> Result<Handle, Unavailable> {
-        let _alone = self.files_of(id).lock();
-        if let Some(handle) = self.open.get(&id) {
-            return Ok(handle.clone());
+        let files = self.files.of(id);
+        let _alone = files.lock();
+        if let Some(handle) = self.if_open(id) {
+            return Ok(handle);
         }
         let (role, settings) = self.published(id)?;
         let handle = self.open(id, role, settings)?;
@@ -129,10 +170,6 @@ impl Partitions {
         let (role, settings) = self.published(id)?;
         take_up(&handle, role, settings);
         Ok(entry.or_insert(handle).clone())
-    }
-
-    fn files_of(&self, id: PartitionId) -> &Mutex<()> {
-        &self.files[self.open.hash_usize(&id) % FILES_LOCKS]
     }
 
     /// The role and the settings that the image gives a partition.
@@ -146,7 +183,8 @@ impl Partitions {
     /// Opens a partition again that a disk error closed, and puts it in the place of `failed`. Blocking.
     pub fn reopen(&self, failed: &Handle) -> Result<Handle, NotReopened> {
         let id = failed.id();
-        let _alone = self.files_of(id).lock();
+        let files = self.files.of(id);
+        let _alone = files.lock();
         let (role, settings) = self.published(id)?;
         let successor = failed.reopen(role, settings)?;
         match self.open.entry(id) {
@@ -261,7 +299,8 @@ impl Partitions {
     }
 
     fn delete_now(&self, id: PartitionId) {
-        let _alone = self.files_of(id).lock();
+        let files = self.files.of(id);
+        let _alone = files.lock();
         if let Some((_, handle)) = self.open.remove(&id)
             && let Err(error) = handle.delete()
         {
@@ -344,5 +383,64 @@ fn log_options(config: &gnomon_catalog::TopicConfig) -> LogOptions {
         segment_ms: Some(config.segment_ms),
         index_interval_bytes: config.index_interval_bytes.unsigned_abs(),
         ..LogOptions::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{config::RawConfig, supervise::Broker, world::World};
+    use gnomon_catalog::{CreateTopics, Event, NewTopic, Origin};
+    use gnomon_partition::PartitionId;
+    use gnomon_storage::MemDisk;
+    use std::{sync::Arc, time::Duration};
+    use tokio::{
+        runtime::Builder,
+        time::{sleep, timeout},
+    };
+
+    /// More than the runtime below has threads.
+    const WAITING: usize = 20;
+
+    #[test]
+    #[expect(clippy::await_holding_lock, reason = "the lock is held by whoever opens the partition, on another thread")]
+    fn whoever_waits_for_a_log_that_is_being_opened_holds_no_thread() {
+        let runtime = Builder::new_multi_thread().worker_threads(2).max_blocking_threads(4).enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let raw = RawConfig {
+                data: Some("/data".into()),
+                listen: Some("127.0.0.1:0".into()),
+                admin: Some("127.0.0.1:0".into()),
+                ..RawConfig::default()
+            };
+            let broker = Broker::start(raw.check().expect("valid"), World::real(Arc::new(MemDisk::new()))).await.expect("started");
+            let site = broker.site().clone();
+            let topics = vec![NewTopic { partitions: 2, ..NewTopic::named("t", site.fresh_id()) }];
+            let create = CreateTopics { topics, origin: Origin::AutoCreate, validate_only: false };
+            site.catalog.submit(Event::CreateTopics(create)).await.expect("made");
+            let topic_id = site.partitions.id("t").expect("published");
+
+            let id = PartitionId { topic_id, index: 0 };
+            // As while its log is being recovered.
+            let files = site.partitions.files.of(id);
+            let recovery = files.lock();
+            let waiting: Vec<_> = (0..WAITING)
+                .map(|_| {
+                    let partitions = site.partitions.clone();
+                    tokio::spawn(async move { partitions.open_by_id(topic_id, 0).await.map(|handle| handle.id()) })
+                })
+                .collect();
+            while Arc::strong_count(&site.partitions.turns.of(id)) < WAITING {
+                sleep(Duration::from_millis(1)).await;
+            }
+            let other = timeout(Duration::from_secs(20), site.partitions.open_by_id(topic_id, 1)).await;
+            assert_eq!(other.expect("another partition waits").expect("opened").id().index, 1);
+            assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
+            drop(recovery);
+            for waiting in waiting {
+                assert_eq!(waiting.await.expect("no panic").expect("opened"), id);
+            }
+            drop(files);
+            broker.stop().await;
+        });
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! Invariants: nothing at or beyond the bound is ever returned; the bound, the aborted transactions and the offsets in an answer are of one
 //! moment. A position beyond our end is truncation on an own topic and "not here yet" on a shadow (`standing.rs` has the whole of it). Long polls and
-//! sessions are the broker's; every function here may wait for the disk.
+//! sessions are the broker's; every function here may wait for the disk, except [`Handle::read_now`].
 
 use crate::{admit::decompressed_bytes_max, error::ReadError, handle::Handle, offsets::Offsets, state::View};
 use gnomon_protocol::{
     batch::{self, BatchView},
     ids::{BatchEpoch, Offset, ProducerId},
 };
-use gnomon_storage::{FileRange, ReadError as LogReadError};
+use gnomon_storage::{FileRange, LogReader, ReadError as LogReadError};
 use std::sync::Arc;
 
 /// How far a reader may read.
@@ -75,26 +75,47 @@ impl View {
 impl Handle {
     /// Reads from `from` on, up to `bytes_max` bytes of whole batches; with `at_least_one` the first batch may be larger.
     pub fn read(&self, from: Offset, bytes_max: usize, isolation: Isolation, at_least_one: bool) -> Result<Read, ReadError> {
-        let (offsets, reader) = {
-            let view = self.0.view.read();
-            view.readable()?;
-            let offsets = view.offsets();
-            view.check_position(from, offsets)?;
-            (offsets, view.reader.clone())
+        let (offsets, below) = self.readable(from, isolation)?;
+        let range = match below {
+            Some((log, upper)) => Some(log.read(from, upper, bytes_max, at_least_one).map_err(|error| self.read_error(error))?),
+            None => None,
         };
-        let committed = isolation == Isolation::ReadCommitted;
+        Ok(self.read_at_offsets(offsets, from, isolation, range))
+    }
+
+    /// The same for callers that must not block; `None` where the disk would have to be waited for. To send the range may wait all the same
+    /// ([`FileRange::is_resident`]).
+    pub fn read_now(&self, from: Offset, bytes_max: usize, isolation: Isolation, at_least_one: bool) -> Result<Option<Read>, ReadError> {
+        let (offsets, below) = self.readable(from, isolation)?;
+        let range = match below {
+            Some((log, upper)) => match log.read_now(from, upper, bytes_max, at_least_one).map_err(|error| self.read_error(error))? {
+                Some(range) => Some(range),
+                None => return Ok(None),
+            },
+            None => None,
+        };
+        Ok(Some(self.read_at_offsets(offsets, from, isolation, range)))
+    }
+
+    /// The offsets of this moment, and the log with how far it may be read, if there is anything to read from `from` on.
+    fn readable(&self, from: Offset, isolation: Isolation) -> Result<(Offsets, Option<(LogReader, Offset)>), ReadError> {
+        let view = self.0.view.read();
+        view.readable()?;
+        let offsets = view.offsets();
+        view.check_position(from, offsets)?;
         let upper = isolation.bound(offsets);
-        let Some(reader) = reader.filter(|_| from < upper) else {
-            return Ok(Read { range: None, offsets, aborted: committed.then(Vec::new) });
+        Ok((offsets, view.reader.clone().filter(|_| from < upper).map(|log| (log, upper))))
+    }
+
+    fn read_at_offsets(&self, offsets: Offsets, from: Offset, isolation: Isolation, range: Option<FileRange>) -> Read {
+        let committed = isolation == Isolation::ReadCommitted;
+        let Some(range) = range.filter(|range| !range.is_empty()) else {
+            return Read { range: None, offsets, aborted: committed.then(Vec::new) };
         };
-        let range = reader.read(from, upper, bytes_max, at_least_one).map_err(|error| self.read_error(error))?;
-        if range.is_empty() {
-            return Ok(Read { range: None, offsets, aborted: committed.then(Vec::new) });
-        }
         // Planted fault for tests of transactions: nobody hears what was aborted.
         let committed = committed && !forget_aborted();
         let aborted = committed.then(|| self.0.view.read().ledger.txns.aborted().overlapping(from, range.next_offset));
-        Ok(Read { range: Some(range), offsets, aborted })
+        Read { range: Some(range), offsets, aborted }
     }
 
     /// The first record whose timestamp is at or after `timestamp_ms`, below the isolation's bound (KIP-79). Takes batches apart.

@@ -45,6 +45,15 @@ pub enum Boot {
     Other,
 }
 
+/// Whether a read may wait for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// As long as it takes.
+    Waits,
+    /// What would have to wait fails with `WouldBlock` ([`DiskFile::read_at_now`]).
+    Never,
+}
+
 /// A file system.
 pub trait Disk: Send + Sync {
     /// Opens a file.
@@ -110,8 +119,9 @@ pub trait DiskFile: Send + Sync {
     fn sync_data(&self) -> io::Result<()>;
     /// Reserves space without changing the length. May do nothing.
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
-    /// Whether the byte at `offset` can be read without waiting for the disk. A hint, `true` when unknown.
-    fn try_read_resident(&self, offset: u64) -> bool;
+    /// As [`DiskFile::read_at`] for callers that must not block: an error of kind `WouldBlock` where the disk would have to be waited for, as far as the
+    /// system can tell. May read less than is there.
+    fn read_at_now(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
     /// The open file for `sendfile`, if there is one: it stays open while it is held.
     fn descriptor(&self) -> io::Result<Option<Arc<File>>>;
     /// Writes so far, where somebody counts them. Taken before a [`FileSystem::sync`], it says what that covers.
@@ -127,7 +137,12 @@ pub trait DiskFile: Send + Sync {
 impl dyn DiskFile + '_ {
     /// Fills `buf`, or fails with `UnexpectedEof`.
     pub fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        match self.read_up_to(buf, offset)? {
+        self.read_exact(buf, offset, Patience::Waits)
+    }
+
+    /// The same, with that much patience.
+    pub(crate) fn read_exact(&self, buf: &mut [u8], offset: u64, patience: Patience) -> io::Result<()> {
+        match self.fill(buf, offset, patience)? {
             got if got == buf.len() => Ok(()),
             got => Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
@@ -138,9 +153,18 @@ impl dyn DiskFile + '_ {
 
     /// Fills as much of `buf` as the file has.
     pub fn read_up_to(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.fill(buf, offset, Patience::Waits)
+    }
+
+    fn fill(&self, buf: &mut [u8], offset: u64, patience: Patience) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buf.len() {
-            match self.read_at(&mut buf[filled..], offset + filled as u64) {
+            let (rest, at) = (&mut buf[filled..], offset + filled as u64);
+            let read = match patience {
+                Patience::Waits => self.read_at(rest, at),
+                Patience::Never => self.read_at_now(rest, at),
+            };
+            match read {
                 Ok(0) => break,
                 Ok(got) => filled += got,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

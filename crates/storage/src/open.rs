@@ -5,7 +5,7 @@
 
 use crate::{
     checkpoint::{self, Checkpoint, CheckpointExtra, OnDisk, Summary},
-    disk::{Boot, Disk, DiskFile, OpenMode},
+    disk::{Boot, Disk, DiskFile, OpenMode, Patience},
     error::LogError,
     flush::{SYNC_FAILED_FILE, leave_mark},
     log::Log,
@@ -325,7 +325,7 @@ fn rewrite(log: &Log) -> Result<(), LogError> {
     let mut chunk = vec![0; REWRITE_CHUNK];
     for segment in log.segments.iter().filter(|segment| segment.end() > log.flushed) {
         let len = segment.len();
-        let from = segment.anchor(&*log.shared.disk, log.flushed).map_err(LogError::io("read index of", &segment.path))?;
+        let from = segment.anchor(&*log.shared.disk, log.flushed, Patience::Waits).map_err(LogError::io("read index of", &segment.path))?;
         let mut position = from.position;
         while position < len {
             let want = REWRITE_CHUNK.min((len - position) as usize);

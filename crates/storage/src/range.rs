@@ -54,7 +54,9 @@ impl FileRange {
 
     /// Whether sending it would not wait for the disk, by a look at its last byte. A hint.
     pub fn is_resident(&self) -> bool {
-        self.len == 0 || self.file.try_read_resident(self.position + self.len as u64 - 1)
+        let last = || self.file.read_at_now(&mut [0], self.position + self.len as u64 - 1);
+        // Only "would have to wait" means no: sending meets any other error itself.
+        self.len == 0 || !last().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 

@@ -5,6 +5,7 @@
 //! a reader may see (the partition knows), and sending.
 
 use crate::{
+    disk::Patience,
     error::ReadError,
     range::FileRange,
     segment::Segment,
@@ -39,9 +40,29 @@ impl LogReader {
     /// first batch is in it whatever its size. The first batch is the one that holds `from`, or the next one after a gap. All come from
     /// one segment. `from == end` gives an empty range.
     pub fn read(&self, from: Offset, upper: Offset, bytes_max: usize, at_least_one: bool) -> Result<FileRange, ReadError> {
+        self.read_with(Patience::Waits, from, upper, bytes_max, at_least_one)
+    }
+
+    /// The same for callers that must not block; `None` where an index or headers would have to come from the disk, or bytes to be verified first.
+    /// Sending the range may wait all the same ([`FileRange::is_resident`]).
+    pub fn read_now(&self, from: Offset, upper: Offset, bytes_max: usize, at_least_one: bool) -> Result<Option<FileRange>, ReadError> {
+        match self.read_with(Patience::Never, from, upper, bytes_max, at_least_one) {
+            Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
+    fn read_with(
+        &self,
+        patience: Patience,
+        from: Offset,
+        upper: Offset,
+        bytes_max: usize,
+        at_least_one: bool,
+    ) -> Result<FileRange, ReadError> {
         loop {
             let generation = self.shared.generation();
-            let answer = self.try_read(from, upper, bytes_max, at_least_one);
+            let answer = self.try_read(patience, from, upper, bytes_max, at_least_one);
             // What looks like damage may be a truncation under our feet.
             if answer.is_ok() || generation == self.shared.generation() {
                 return answer;
@@ -49,7 +70,14 @@ impl LogReader {
         }
     }
 
-    fn try_read(&self, from: Offset, upper: Offset, bytes_max: usize, at_least_one: bool) -> Result<FileRange, ReadError> {
+    fn try_read(
+        &self,
+        patience: Patience,
+        from: Offset,
+        upper: Offset,
+        bytes_max: usize,
+        at_least_one: bool,
+    ) -> Result<FileRange, ReadError> {
         let (start, end) = (self.shared.start(), self.shared.end());
         if from < start {
             return Err(ReadError::BelowStart { start });
@@ -64,7 +92,7 @@ impl LogReader {
         }
         loop {
             let segment = &segments[at];
-            if let Some(range) = self.read_segment(segment, from, upper, bytes_max, at_least_one)? {
+            if let Some(range) = self.read_segment(patience, segment, from, upper, bytes_max, at_least_one)? {
                 return Ok(range);
             }
             at += 1;
@@ -77,6 +105,7 @@ impl LogReader {
     /// `None` when all batches of the segment lie below `from`.
     fn read_segment(
         &self,
+        patience: Patience,
         segment: &Arc<Segment>,
         from: Offset,
         upper: Offset,
@@ -87,7 +116,7 @@ impl LogReader {
         if from >= end {
             return Ok(None);
         }
-        let mut cursor = Cursor::new(self.shared.clone(), segment.clone(), from)?;
+        let mut cursor = Cursor::with(patience, self.shared.clone(), segment.clone(), from)?;
         let (first, position) = loop {
             match cursor.next()? {
                 Item::Batch(header, position) if header.last_offset() >= from => break (header, position),
@@ -114,7 +143,7 @@ impl LogReader {
         }
         let mut stop = position + whole as u64;
         let mut next_offset = first.next_offset();
-        if let Some(jump) = segment.jump(&*self.shared.disk, limit, upper)?
+        if let Some(jump) = segment.jump(&*self.shared.disk, limit, upper, patience)?
             && jump > stop
             && segment.is_clean(position, jump)
         {
@@ -254,22 +283,28 @@ pub(crate) struct Cursor {
     /// No batch from here on begins below.
     lowest: Offset,
     end: Offset,
+    patience: Patience,
 }
 
 impl Cursor {
     /// Begins at or before the batch that holds `from`.
     pub fn new(shared: Arc<Shared>, segment: Arc<Segment>, from: Offset) -> io::Result<Cursor> {
+        Cursor::with(Patience::Waits, shared, segment, from)
+    }
+
+    /// The same with that much patience.
+    fn with(patience: Patience, shared: Arc<Shared>, segment: Arc<Segment>, from: Offset) -> io::Result<Cursor> {
         let (len, end) = segment.extent();
-        let anchor = segment.anchor(&*shared.disk, from)?;
-        let walk = Walk::new(segment.file.clone(), anchor.position, len);
-        Ok(Cursor { shared, segment, walk, lowest: anchor.lowest, end })
+        let anchor = segment.anchor(&*shared.disk, from, patience)?;
+        let walk = Walk::new(segment.file.clone(), anchor.position, len).with(patience);
+        Ok(Cursor { shared, segment, walk, lowest: anchor.lowest, end, patience })
     }
 
     /// Begins at a batch.
     pub fn at(shared: Arc<Shared>, segment: Arc<Segment>, position: u64) -> Cursor {
         let (len, end) = segment.extent();
         let walk = Walk::new(segment.file.clone(), position, len);
-        Cursor { shared, lowest: segment.base, segment, walk, end }
+        Cursor { shared, lowest: segment.base, segment, walk, end, patience: Patience::Waits }
     }
 
     /// Goes on at an indexed batch.
@@ -281,12 +316,16 @@ impl Cursor {
         loop {
             let at = self.walk.position;
             if at < self.segment.unverified_below() {
-                let mut verified = self.segment.verified.lock();
+                let mut verified = self.segment.verified(self.patience)?;
                 if let Some(damage) = verified.damage_at(at) {
                     drop(verified);
                     return Ok(self.damaged(damage.from, damage.to, damage.start, damage.stop));
                 }
                 if !verified.covers(at) {
+                    // All of it has to be read.
+                    if self.patience == Patience::Never {
+                        return Err(io::ErrorKind::WouldBlock.into());
+                    }
                     verify(&self.shared, &self.segment, &mut verified, at, self.lowest)?;
                     continue;
                 }

@@ -7,7 +7,7 @@
 
 use crate::{
     checkpoint::Summary,
-    disk::{Disk, DiskFile, OpenMode},
+    disk::{Disk, DiskFile, OpenMode, Patience},
     index::{Entry, OffsetEntry, Table},
     resync::{Search, resync},
     time_index::TimeEntry,
@@ -15,7 +15,7 @@ use crate::{
     walk::{Step, Walk},
 };
 use gnomon_protocol::{batch::BatchHeader, ids::Offset};
-use parking_lot::{MappedRwLockReadGuard, Mutex, RwLock, RwLockReadGuard};
+use parking_lot::{MappedRwLockReadGuard, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use std::{
     io::{self, IoSlice},
     path::{Path, PathBuf},
@@ -78,6 +78,14 @@ pub(crate) struct Content {
     pub synced: Synced,
     pub name_synced: bool,
     pub verified: Verified,
+}
+
+fn in_memory(indexes: RwLockReadGuard<'_, Indexes>) -> Option<MappedRwLockReadGuard<'_, Loaded>> {
+    RwLockReadGuard::try_map(indexes, |indexes| match indexes {
+        Indexes::Loaded(loaded) => Some(loaded),
+        Indexes::Unread(_) => None,
+    })
+    .ok()
 }
 
 impl Segment {
@@ -150,10 +158,19 @@ impl Segment {
         self.verified.lock().truncate(len);
     }
 
-    /// Whether the bytes may be served as they are.
+    /// Whether the bytes may be served as they are, for all that can be said without waiting for whoever verifies.
     pub fn is_clean(&self, start: u64, stop: u64) -> bool {
         let unverified_below = self.unverified_below();
-        start >= unverified_below || self.verified.lock().is_clean(start, stop.min(unverified_below))
+        let verified = || self.verified.try_lock().is_some_and(|verified| verified.is_clean(start, stop.min(unverified_below)));
+        start >= unverified_below || verified()
+    }
+
+    /// What was verified so far. Held while more is.
+    pub fn verified(&self, patience: Patience) -> io::Result<MutexGuard<'_, Verified>> {
+        match patience {
+            Patience::Waits => Ok(self.verified.lock()),
+            Patience::Never => self.verified.try_lock().ok_or_else(|| io::ErrorKind::WouldBlock.into()),
+        }
     }
 
     pub fn max_timestamp(&self) -> i64 {
@@ -218,17 +235,21 @@ impl Segment {
     }
 
     fn loaded(&self) -> Option<MappedRwLockReadGuard<'_, Loaded>> {
-        RwLockReadGuard::try_map(self.indexes.read(), |indexes| match indexes {
-            Indexes::Loaded(loaded) => Some(loaded),
-            Indexes::Unread(_) => None,
-        })
-        .ok()
+        in_memory(self.indexes.read())
+    }
+
+    /// The indexes; without patience if they are in memory, and nobody loads or changes them at this moment.
+    fn indexes_with(&self, disk: &dyn Disk, patience: Patience) -> io::Result<MappedRwLockReadGuard<'_, Loaded>> {
+        match patience {
+            Patience::Waits => self.indexes(disk),
+            Patience::Never => self.indexes.try_read().and_then(in_memory).ok_or_else(|| io::ErrorKind::WouldBlock.into()),
+        }
     }
 
     /// The entry of the last indexed batch that ends at or below `offset`, and the end of the one indexed before it: no batch from the
     /// entry's on begins below that.
-    pub fn anchor(&self, disk: &dyn Disk, offset: Offset) -> io::Result<Anchor> {
-        let loaded = self.indexes(disk)?;
+    pub fn anchor(&self, disk: &dyn Disk, offset: Offset, patience: Patience) -> io::Result<Anchor> {
+        let loaded = self.indexes_with(disk, patience)?;
         let count = loaded.offsets.partition_point(|entry| self.base + i64::from(entry.last) <= offset);
         let before = count.checked_sub(2).and_then(|at| loaded.offsets.get(at));
         let lowest = before.map_or(self.base, |entry| self.base + i64::from(entry.last) + 1);
@@ -237,8 +258,8 @@ impl Segment {
     }
 
     /// Position of the last indexed batch that ends below `upper` and begins at or before `position`.
-    pub fn jump(&self, disk: &dyn Disk, position: u64, upper: Offset) -> io::Result<Option<u64>> {
-        let loaded = self.indexes(disk)?;
+    pub fn jump(&self, disk: &dyn Disk, position: u64, upper: Offset, patience: Patience) -> io::Result<Option<u64>> {
+        let loaded = self.indexes_with(disk, patience)?;
         let floor = loaded.offsets.floor(|e| self.base + i64::from(e.last) < upper && u64::from(e.position) <= position);
         Ok(floor.map(|entry| u64::from(entry.position)))
     }

@@ -3,7 +3,7 @@
 //! Invariant: [`Walk::next`] gives a batch only when all its bytes lie below the end it was given. Whether offsets make sense is the
 //! caller's to judge. Not here: what to do at bytes that are no batch (`verify.rs` for readers, `scan.rs` for recovery).
 
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, Patience};
 use gnomon_protocol::batch::{BatchError, BatchHeader, HEADER_BYTES};
 use std::{io, sync::Arc};
 
@@ -47,11 +47,17 @@ pub(crate) struct Walk {
     window_at: u64,
     window_len: usize,
     large: bool,
+    patience: Patience,
 }
 
 impl Walk {
     pub fn new(file: Arc<dyn DiskFile>, position: u64, end: u64) -> Walk {
-        Walk { file, position, end, window: [0; WINDOW], window_at: 0, window_len: 0, large: false }
+        Walk { file, position, end, window: [0; WINDOW], window_at: 0, window_len: 0, large: false, patience: Patience::Waits }
+    }
+
+    /// The same with that much patience.
+    pub fn with(self, patience: Patience) -> Walk {
+        Walk { patience, ..self }
     }
 
     /// What is at the position, without moving.
@@ -88,7 +94,7 @@ impl Walk {
         }
         let want = if self.large { HEADER_BYTES } else { WINDOW }.min(usize::try_from(left).unwrap_or(WINDOW));
         self.window_len = 0;
-        self.file.read_exact_at(&mut self.window[..want], self.position)?;
+        self.file.read_exact(&mut self.window[..want], self.position, self.patience)?;
         (self.window_at, self.window_len) = (self.position, want);
         Ok(&self.window[..HEADER_BYTES])
     }

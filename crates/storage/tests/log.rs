@@ -56,6 +56,34 @@ fn appends_roll_and_read_back() {
 }
 
 #[test]
+fn whoever_must_not_wait_hears_that_it_would() {
+    let disk = MemDisk::new();
+    let mut log = new_log(&disk, small_segments(), 0);
+    let mut model = Model::default();
+    fill(&mut log, &mut model, 60);
+    log.checkpoint(CheckpointExtra::default()).expect("written");
+    let end = log.end();
+    let now = |log: &Log, from| log.reader().read_now(from, i64::MAX, 1_000, true).expect("no error");
+    let patient = |log: &Log, from| log.reader().read(from, i64::MAX, 1_000, true).expect("readable");
+    let len = patient(&log, 0).len;
+    assert_eq!(now(&log, 0).expect("all is at hand").len, len);
+    disk.set_cold(true);
+    assert!(now(&log, 0).is_none(), "headers would come from the disk");
+    assert!(patient(&log, 0).len > 0);
+    assert_eq!(now(&log, end).expect("nothing to read is known without a look").len, 0);
+    disk.set_cold(false);
+    drop(log);
+
+    // What another process wrote is verified first, and sealed segments' indexes are on the disk.
+    let log = reopen(&disk, Boot::Same);
+    assert!(log.segments().len() > 2);
+    assert!(now(&log, 0).is_none());
+    assert_eq!(patient(&log, 0).base_offset, 0);
+    let range = now(&log, 0).expect("verified now");
+    assert_eq!((range.base_offset, range.len), (0, patient(&log, 0).len));
+}
+
+#[test]
 fn on_a_real_disk_too() {
     let dir = tempfile::tempdir().expect("a directory");
     let disk = Arc::new(RealDisk::new());

@@ -62,7 +62,7 @@ pub async fn handle(site: &Site, context: &Context, request: ListOffsetsRequest)
 
 /// Offset, timestamp, leader epoch; each -1 where there is none. Whatever looks at records or goes over batches does so where it holds nobody up.
 async fn find(site: &Site, topic: &str, asked: &ListOffsetsPartition, isolation: Isolation) -> Result<(Offset, i64, i32), ErrorCode> {
-    let handle = site.partitions.by_name(topic, asked.partition_index).map_err(|error| error_code::unavailable(&error))?;
+    let handle = site.partitions.open_by_name(topic, asked.partition_index).await.map_err(|error| error_code::unavailable(&error))?;
     handle.check_current_epoch(LeaderEpoch(asked.current_leader_epoch)).map_err(|error| error.code())?;
     let offsets = handle.offsets();
     let LeaderEpoch(epoch) = handle.leader_epoch();

@@ -14,7 +14,7 @@ use crate::{
     error_code::{self, Refusal},
     site::Site,
 };
-use gnomon_partition::{EpochEnd, Waiter};
+use gnomon_partition::{EpochEnd, PartitionId, Waiter};
 use gnomon_protocol::{
     error_code::ErrorCode,
     ids::{BatchEpoch, LeaderEpoch, Offset},
@@ -43,7 +43,7 @@ pub async fn handle(site: &Site, context: &Context, request: OffsetForLeaderEpoc
     let waiter = Waiter::new();
     let mut watched = false;
     loop {
-        let response = asked.answer(&request);
+        let response = asked.answer(&request).await;
         if !asked.open {
             return response;
         }
@@ -59,30 +59,35 @@ pub async fn handle(site: &Site, context: &Context, request: OffsetForLeaderEpoc
 
 fn watch(site: &Site, request: &OffsetForLeaderEpochRequest, waiter: &Waiter) {
     for topic in &request.topics {
-        for handle in topic.partitions.iter().filter_map(|partition| site.partitions.by_name(&topic.topic.0, partition.partition).ok()) {
+        let Ok(topic_id) = site.partitions.id(&topic.topic.0) else { continue };
+        let ids = topic.partitions.iter().map(|partition| PartitionId { topic_id, index: partition.partition });
+        for handle in ids.filter_map(|id| site.partitions.if_open(id)) {
             handle.watch(waiter);
         }
     }
 }
 
 impl Asked<'_> {
-    fn answer(&mut self, request: &OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
+    async fn answer(&mut self, request: &OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
         self.open = false;
-        let topics = request.topics.iter().map(|topic| {
-            let partitions = topic.partitions.iter().map(|partition| {
+        let mut topics = Vec::with_capacity(request.topics.len());
+        for topic in &request.topics {
+            let mut partitions = Vec::with_capacity(topic.partitions.len());
+            for partition in &topic.partitions {
                 let response = EpochEndOffset::default().with_partition(partition.partition);
-                match self.find(&topic.topic.0, partition) {
+                partitions.push(match self.find(&topic.topic.0, partition).await {
                     Ok((epoch, end)) => response.with_leader_epoch(epoch.0).with_end_offset(end),
                     Err(code) => response.with_error_code(code.code()).with_leader_epoch(-1).with_end_offset(-1),
-                }
-            });
-            OffsetForLeaderTopicResult::default().with_partitions(partitions.collect()).with_topic(topic.topic.clone())
-        });
-        OffsetForLeaderEpochResponse::default().with_topics(topics.collect())
+                });
+            }
+            topics.push(OffsetForLeaderTopicResult::default().with_partitions(partitions).with_topic(topic.topic.clone()));
+        }
+        OffsetForLeaderEpochResponse::default().with_topics(topics)
     }
 
-    fn find(&mut self, topic: &str, asked: &OffsetForLeaderPartition) -> Result<(BatchEpoch, Offset), ErrorCode> {
-        let handle = self.site.partitions.by_name(topic, asked.partition).map_err(|error| error_code::unavailable(&error))?;
+    async fn find(&mut self, topic: &str, asked: &OffsetForLeaderPartition) -> Result<(BatchEpoch, Offset), ErrorCode> {
+        let handle = self.site.partitions.open_by_name(topic, asked.partition).await;
+        let handle = handle.map_err(|error| error_code::unavailable(&error))?;
         handle.check_current_epoch(LeaderEpoch(asked.current_leader_epoch)).map_err(|error| error.code())?;
         let epoch = BatchEpoch(asked.leader_epoch);
         let (end, answers) = self.asking.judge(&handle, epoch);

@@ -21,7 +21,7 @@ use crate::{
     site::Site,
 };
 use bytes::Bytes;
-use gnomon_partition::{AppendError, Handle, Origin};
+use gnomon_partition::{AppendError, Handle, Origin, PartitionId};
 use gnomon_protocol::{
     batch::BatchView,
     error_code::ErrorCode,
@@ -56,7 +56,7 @@ struct Appended {
     awaits: Option<(Handle, Offset)>,
 }
 
-/// Appends everything at once; what remains is waiting.
+/// Appends everything at once, if the partitions are open; what remains is waiting.
 pub fn begin(site: &Arc<Site>, context: Context, header: &RequestHeader, body: Bytes) -> Answer {
     let request = match decode_produce(header.api_version, body) {
         Ok(request) => request,
@@ -68,6 +68,36 @@ pub fn begin(site: &Arc<Site>, context: Context, header: &RequestHeader, body: B
             _ => Answer::Now(Outgoing::Bytes(encode_unsupported(header.api_version, header.correlation_id, &request).freeze())),
         };
     }
+    let unopened = unopened(site, &request);
+    if unopened.is_empty() {
+        return write(site, context, header, request);
+    }
+    let (site, header) = (site.clone(), header.clone());
+    Answer::Exclusive(Box::pin(async move {
+        for PartitionId { topic_id, index } in unopened {
+            // One that cannot be opened is tried once more, and answered for, with the others.
+            _ = site.partitions.open_by_id(topic_id, index).await;
+        }
+        match write(&site, context, &header, request) {
+            Answer::Now(outgoing) => outgoing,
+            Answer::Waiting(later) | Answer::Exclusive(later) => later.await,
+        }
+    }))
+}
+
+/// The partitions that have to be opened first.
+fn unopened(site: &Site, request: &ProduceRequest) -> Vec<PartitionId> {
+    let mut unopened = Vec::new();
+    for topic in &request.topics {
+        let named = || topic.name.as_ref().and_then(|name| site.partitions.id(name).ok());
+        let Some(topic_id) = topic.topic_id.or_else(named) else { continue };
+        let ids = topic.partitions.iter().map(|partition| PartitionId { topic_id, index: partition.index });
+        unopened.extend(ids.filter(|id| site.partitions.if_open(*id).is_none()));
+    }
+    unopened
+}
+
+fn write(site: &Arc<Site>, context: Context, header: &RequestHeader, request: ProduceRequest) -> Answer {
     let acks = request.acks;
     let wait = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)).min(WAIT_MAX);
     let topics = append_all(site, &context, request);
@@ -267,6 +297,7 @@ mod tests {
         let topics = vec![NewTopic { partitions: 1, ..NewTopic::named("t", site.fresh_id()) }];
         let create = CreateTopics { topics, origin: gnomon_catalog::Origin::AutoCreate, validate_only: false };
         site.catalog.submit(Event::CreateTopics(create)).await.expect("made");
+        site.partitions.open_by_name("t", 0).await.expect("opened");
 
         let batch = BatchBuilder::new(0).record(0, None, Some(&[7; 4096]), &[]).build().expect("a batch");
         let frame = frame(batch);

@@ -150,8 +150,10 @@ impl DiskFile for DryFile {
         Ok(())
     }
 
-    fn try_read_resident(&self, offset: u64) -> bool {
-        self.file.try_read_resident(offset)
+    fn read_at_now(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let left = self.len.load(Ordering::Relaxed).saturating_sub(offset);
+        let want = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.file.read_at_now(&mut buf[..want], offset)
     }
 
     fn descriptor(&self) -> io::Result<Option<Arc<File>>> {

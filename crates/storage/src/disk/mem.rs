@@ -169,6 +169,11 @@ impl MemDisk {
         self.0.faults.set_forgetful(forgetful);
     }
 
+    /// Whether whoever reads must wait for it: nothing is in the page cache.
+    pub fn set_cold(&self, cold: bool) {
+        self.0.faults.set_cold(cold);
+    }
+
     /// Syncs of files below this path hang until another path, or `None`, is given.
     pub fn hold_syncs(&self, below: Option<PathBuf>) {
         self.0.faults.hold_syncs(below);
@@ -618,8 +623,8 @@ impl DiskFile for MemFile {
         Ok(())
     }
 
-    fn try_read_resident(&self, _: u64) -> bool {
-        true
+    fn read_at_now(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        if self.disk.faults.is_cold() { Err(io::ErrorKind::WouldBlock.into()) } else { self.read_at(buf, offset) }
     }
 
     fn descriptor(&self) -> io::Result<Option<Arc<File>>> {

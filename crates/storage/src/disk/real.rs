@@ -243,11 +243,13 @@ impl DiskFile for RealFile {
         Ok(rustix::fs::fallocate(self.0.file()?, FallocateFlags::KEEP_SIZE, offset, len)?)
     }
 
-    fn try_read_resident(&self, offset: u64) -> bool {
-        let Ok(file) = self.0.file() else { return true };
-        let mut byte = [0];
-        // Only "would have to wait" means no: file systems without the flag, and the end of the file, are not worth a detour.
-        !matches!(rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut byte)], offset, ReadWriteFlags::NOWAIT), Err(Errno::AGAIN))
+    fn read_at_now(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let file = self.0.file()?;
+        match rustix::io::preadv2(&file, &mut [IoSliceMut::new(buf)], offset, ReadWriteFlags::NOWAIT) {
+            // A file system that cannot tell.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => file.read_at(buf, offset),
+            read => Ok(read?),
+        }
     }
 
     fn descriptor(&self) -> io::Result<Option<Arc<File>>> {

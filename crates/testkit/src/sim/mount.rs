@@ -215,8 +215,8 @@ impl DiskFile for File {
         self.file()?.allocate(offset, len)
     }
 
-    fn try_read_resident(&self, offset: u64) -> bool {
-        self.file.try_read_resident(offset)
+    fn read_at_now(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file()?.read_at_now(buf, offset)
     }
 
     fn descriptor(&self) -> io::Result<Option<Arc<std::fs::File>>> {

@@ -58,6 +58,7 @@ impl Process {
         let skew_ms = dice.within(0..4_000) as i64 - 2_000;
         let disk = MemDisk::new();
         disk.set_forgetful(dice.once_in(2));
+        disk.set_cold(dice.once_in(2));
         Process {
             name,
             ip: ip.to_owned(),

@@ -25,7 +25,7 @@ use crate::{
     site::Site,
 };
 use bytes::Bytes;
-use gnomon_partition::{Isolation, Waiter};
+use gnomon_partition::{Isolation, PartitionId, Waiter};
 use gnomon_protocol::{
     error_code::ErrorCode,
     fetch::{FetchResponse, FetchTopic, NodeEndpoint, encode_fetch},
@@ -116,7 +116,7 @@ async fn wait(site: &Site, context: &Context, fetch: &Fetch, limits: &Limits) ->
     let ask_source = |id| site.ask_source(id);
     let mut asking = Asking::new(&ask_source, &context.asks.positions);
     loop {
-        let read = read_all(site, &mut asking, &fetch.asked, limits);
+        let read = read_all(site, &mut asking, &fetch.asked, limits).await;
         let bytes: usize = read.iter().map(PartitionRead::bytes).sum();
         // What stops short of what may be read, at the end of a segment or of a limit, does not grow by waiting.
         let enough = bytes >= limits.bytes_min
@@ -133,7 +133,7 @@ async fn wait(site: &Site, context: &Context, fetch: &Fetch, limits: &Limits) ->
             continue;
         }
         if timeout_at(deadline, waiter.changed()).await.is_err() {
-            return read_all(site, &mut asking, &fetch.asked, limits);
+            return read_all(site, &mut asking, &fetch.asked, limits).await;
         }
     }
 }
@@ -153,7 +153,8 @@ async fn read_ahead(site: &Site, read: &[PartitionRead]) {
 
 fn watch(site: &Site, asked: &[Asked], waiter: &Waiter) {
     for asked in asked {
-        if let Ok(handle) = read::find(site, asked) {
+        let id = read::topic_id(site, asked).map(|topic_id| PartitionId { topic_id, index: asked.partition });
+        if let Some(handle) = id.ok().and_then(|id| site.partitions.if_open(id)) {
             handle.watch(waiter);
         }
     }

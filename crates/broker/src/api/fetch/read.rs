@@ -15,7 +15,7 @@ use gnomon_partition::{Handle, Isolation, Offsets, Position, Read, ReadError, St
 use gnomon_protocol::{
     error_code::ErrorCode,
     fetch::FetchPartition,
-    ids::{BatchEpoch, LeaderEpoch, Offset},
+    ids::{BatchEpoch, LeaderEpoch, Offset, TopicId},
 };
 use gnomon_storage::FileRange;
 
@@ -29,31 +29,30 @@ pub enum PartitionRead {
     Error(ErrorCode, Option<(Offsets, LeaderEpoch)>),
 }
 
-/// The handle of the partition that is asked for.
-pub fn find(site: &Site, asked: &Asked) -> Result<Handle, Unavailable> {
-    if asked.topic_id.is_nil() {
-        site.partitions.by_name(&asked.topic, asked.partition)
-    } else {
-        site.partitions.by_id(asked.topic_id, asked.partition)
-    }
+/// The id of the topic that is asked for.
+pub fn topic_id(site: &Site, asked: &Asked) -> Result<TopicId, Unavailable> {
+    if asked.topic_id.is_nil() { site.partitions.id(&asked.topic) } else { Ok(asked.topic_id) }
+}
+
+async fn open(site: &Site, asked: &Asked) -> Result<Handle, Unavailable> {
+    site.partitions.open_by_id(topic_id(site, asked)?, asked.partition).await
 }
 
 /// Reads all partitions in order, within the limits. `asking`: for positions that only a shadow's source can judge.
-pub fn read_all(site: &Site, asking: &mut Asking<'_, Position>, asked: &[Asked], limits: &Limits) -> Vec<PartitionRead> {
+pub async fn read_all(site: &Site, asking: &mut Asking<'_, Position>, asked: &[Asked], limits: &Limits) -> Vec<PartitionRead> {
     let mut bytes_left = limits.bytes_max;
     let mut empty = true;
-    asked
-        .iter()
-        .map(|asked| {
-            let read = read_one(site, asking, asked, limits, bytes_left, empty);
-            bytes_left = bytes_left.saturating_sub(read.bytes());
-            empty &= read.bytes() == 0;
-            read
-        })
-        .collect()
+    let mut all = Vec::with_capacity(asked.len());
+    for asked in asked {
+        let read = read_one(site, asking, asked, limits, bytes_left, empty).await;
+        bytes_left = bytes_left.saturating_sub(read.bytes());
+        empty &= read.bytes() == 0;
+        all.push(read);
+    }
+    all
 }
 
-fn read_one(
+async fn read_one(
     site: &Site,
     asking: &mut Asking<'_, Position>,
     asked: &Asked,
@@ -61,7 +60,7 @@ fn read_one(
     bytes_left: usize,
     at_least_one: bool,
 ) -> PartitionRead {
-    let handle = match find(site, asked) {
+    let handle = match open(site, asked).await {
         Ok(handle) => handle,
         Err(unavailable) => return PartitionRead::Error(error_code::unavailable(&unavailable), None),
     };
@@ -83,7 +82,7 @@ fn read_one(
         return elsewhere;
     }
     let bytes_max = asked.bytes_max.min(bytes_left);
-    match handle.read(asked.fetch_offset, bytes_max, limits.isolation, at_least_one) {
+    match read_up_to(&handle, asked.fetch_offset, bytes_max, limits.isolation, at_least_one).await {
         Ok(read) => {
             asking.settled(&handle);
             PartitionRead::Records(Box::new(read))
@@ -94,6 +93,16 @@ fn read_one(
         }
         Err(error) => PartitionRead::Error(error_code::read(&error), known(&handle)),
     }
+}
+
+/// Reads here what the page cache has, and where it holds nobody up what must come from the disk.
+async fn read_up_to(handle: &Handle, from: Offset, bytes_max: usize, isolation: Isolation, at_least_one: bool) -> Result<Read, ReadError> {
+    if let Some(read) = handle.read_now(from, bytes_max, isolation, at_least_one)? {
+        return Ok(read);
+    }
+    let read = handle.blocking(move |handle| handle.read(from, bytes_max, isolation, at_least_one)).await;
+    // The site stops: nothing is read any more, and the connection is about to end.
+    read.unwrap_or_else(|| Ok(Read { range: None, offsets: handle.offsets(), aborted: None }))
 }
 
 impl PartitionRead {

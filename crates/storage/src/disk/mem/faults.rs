@@ -36,6 +36,8 @@ struct Orders {
     /// Syncs of files below hang.
     held: Option<PathBuf>,
     forgetful: bool,
+    /// Every read would have to wait for the disk.
+    cold: bool,
 }
 
 impl Faults {
@@ -91,6 +93,14 @@ impl Faults {
         self.orders.lock().forgetful
     }
 
+    pub fn set_cold(&self, cold: bool) {
+        self.orders.lock().cold = cold;
+    }
+
+    pub fn is_cold(&self) -> bool {
+        self.orders.lock().cold
+    }
+
     pub fn hold_syncs(&self, below: Option<PathBuf>) {
         self.orders.lock().held = below;
         self.released.notify_all();
@@ -107,8 +117,8 @@ impl Faults {
     /// Everything works again.
     pub fn heal(&self) {
         let mut orders = self.orders.lock();
-        let (calls, forgetful) = (orders.calls, orders.forgetful);
-        *orders = Orders { calls, forgetful, ..Orders::default() };
+        let (calls, forgetful, cold) = (orders.calls, orders.forgetful, orders.cold);
+        *orders = Orders { calls, forgetful, cold, ..Orders::default() };
         self.released.notify_all();
     }
 }
