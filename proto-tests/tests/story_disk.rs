@@ -123,7 +123,7 @@ fn story_disk_whichever_call_fails_under_load() {
     site.crash();
     checker::assert_kept(&history, &load::read_topic(&site.kafka, TOPIC, PARTITIONS));
     assert_eq!(committed(&site), told);
-    eprintln!("{} acknowledged, {} calls failed, {ended} times the metadata log was lost", history.acked(), shim.failed());
+    println!("faults: {} calls failed, {} records acknowledged, {ended} times the metadata log was lost", shim.failed(), history.acked());
 }
 
 /// A sync that fails for as long as the test likes: closed to writing, read all the same, open again by itself.
@@ -209,5 +209,5 @@ fn story_disk_full_and_healed_again_and_again() {
     load.stop();
     checker::assert_kept(&history, &load::read_topic(&site.kafka, TOPIC, PARTITIONS));
     assert!(site.stop().success());
-    eprintln!("{} acknowledged, {cycles} times full", history.acked());
+    println!("faults: times the disk was full: {cycles}");
 }

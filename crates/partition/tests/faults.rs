@@ -266,7 +266,9 @@ fn every_call(how: How) {
                 (reopened, refused) = (reopened + again, refused + no);
             }
         }
-        println!("{how:?}, write.caching {write_caching}: {calls} calls, {reopened} times reopened, {refused} writes refused");
+        println!(
+            "faults: {how:?} at each of {calls} calls, write.caching {write_caching}, {reopened} times reopened, {refused} writes refused"
+        );
         assert!(if how == How::Full { refused > 50 } else { reopened > 20 }, "hardly anything failed");
     }
 }

@@ -273,7 +273,7 @@ fn every_call(how: How) {
             reopened += run(how, at, seed).1;
         }
     }
-    println!("{how:?}: {calls} calls, {reopened} times opened again");
+    println!("faults: {how:?} at each of {calls} calls, {} power losses behind each, {reopened} times opened again", seeds());
     assert!(how == How::Full || reopened > 10, "hardly anything failed");
 }
 

@@ -436,5 +436,5 @@ fn whichever_call_fails_nothing_acknowledged_is_lost() {
             });
         }
     });
-    println!("{calls} calls, one in {stride} failed");
+    println!("faults: calls that failed: one in {stride} of {calls}");
 }
