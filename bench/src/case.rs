@@ -24,6 +24,8 @@ pub struct Case {
     /// Who can be asked.
     pub peers: &'static [PeerName],
     pub goals: Vec<Goal>,
+    /// Rounds for each that is asked for: more where runs are short and scatter by more than what a goal is about.
+    pub rounds: u32,
     /// One run takes about this, for the time that is left.
     pub seconds: f64,
     /// Bytes that a run leaves on the disk at most.

@@ -76,8 +76,7 @@ impl Bench {
     pub fn run(&self, scenarios: &[&Scenario], mut done: impl FnMut(Section) -> Result<(), Failure>) -> Result<(), Failure> {
         let cases: Vec<(&Scenario, Case)> =
             scenarios.iter().flat_map(|&scenario| self.cases(scenario).into_iter().map(move |case| (scenario, case))).collect();
-        let rounds = self.settings.rounds;
-        let steps = |case: &Case| self.contenders(case).len() * rounds as usize;
+        let steps = |case: &Case| self.contenders(case).len() * self.rounds(case) as usize;
         let seconds: f64 = cases.iter().map(|(_, case)| steps(case) as f64 * case.seconds).sum();
         let mut progress = Progress::new(cases.iter().map(|(_, case)| steps(case)).sum(), seconds);
         cases.iter().try_for_each(|(scenario, case)| done(self.run_case(scenario, case, &mut progress)?))
@@ -110,10 +109,15 @@ impl Bench {
         if found.iter().all(|contender| contender.peer.name == PeerName::Mock) && self.built.len() > 1 { Vec::new() } else { found }
     }
 
+    fn rounds(&self, case: &Case) -> u32 {
+        self.settings.rounds * case.rounds
+    }
+
     fn run_case(&self, scenario: &Scenario, case: &Case, progress: &mut Progress) -> Result<Section, Failure> {
         let mut contenders = self.contenders(case);
         let mut blocks: Vec<Block> = Vec::new();
-        let (rounds, tries) = (self.settings.rounds, self.settings.rounds * (1 + REPEATS_PER_ROUND));
+        let rounds = self.rounds(case);
+        let tries = rounds * (1 + REPEATS_PER_ROUND);
         let mut before = self.canaries()?;
         while blocks.iter().filter(|block| block.kept).count() < rounds as usize && blocks.len() < tries as usize {
             if blocks.len() >= rounds as usize {

@@ -51,6 +51,7 @@ fn cases(
             durability,
             peers: BROKERS,
             goals: goals(rate, durability),
+            rounds: 1,
             seconds: latency::seconds(&load) + 5.0,
             disk_bytes: 4 * load.bytes(),
             load: Some(load.clone()),

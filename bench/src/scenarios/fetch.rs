@@ -56,6 +56,7 @@ fn case(settings: &Settings, tool: &'static str, consume: Consume) -> Case {
             Goal::new("P8", Figure::CpuPerGb, Limit::Fixed(0.45)),
             Goal::new("P8", Figure::CpuPerGb, Limit::of(0.8, PeerName::Kafka)),
         ],
+        rounds: 1,
         seconds: settings.length(20.0, 6.0),
         disk_bytes: 3 * load.bytes(),
         load: Some(load.clone()),

@@ -45,6 +45,7 @@ pub fn catch_up(settings: &Settings) -> Vec<Case> {
                 Goal::new("P17", Figure::Megabytes, Limit::of(30.0, PeerName::Kafka)),
                 Goal::new("P17", Figure::CpuPerGb, Limit::Fixed(0.9)),
             ],
+            rounds: 1,
             seconds: settings.length(50.0, 25.0),
             disk_bytes: 3 * load.bytes(),
             load: Some(load.clone()),
@@ -87,6 +88,7 @@ fn lag_cases(
             // Syncs are nothing beside the lag of MirrorMaker 2: no goal is set by it with them.
             peers: if durability == Durability::Fsync { &[PeerName::Gnomon] } else { LINKED },
             goals: lag_goals(rate, durability),
+            rounds: 1,
             seconds: latency::seconds(&load) + 20.0,
             disk_bytes: 6 * load.bytes(),
             load: Some(load.clone()),
