@@ -1,18 +1,26 @@
 //! What a failover does to partitions: the metadata machine's actions, carried out. The order of the steps is the machine's (`links::failover`).
 //!
 //! Every action may come again, after a crash or a failed answer, and does no harm then. The source is not contacted. Each failpoint stands before what
-//! it names; set to `return` it ends the process on the spot, as `kill -9` would.
+//! it names; set to `return` it ends the process on the spot, as `kill -9` would. A topic that a closed partition holds up is taken up again from time to
+//! time: the site opens the partition anew as soon as the disk works.
 
 use crate::{
     link::LinkShared,
     site::Site,
     tasks::groups::{local_partition, of_topics, sync_event},
 };
-use gnomon_catalog::{Action, Cut, Event, LinkId};
+use gnomon_catalog::{Action, Cut, Event, FailOver, LinkId, Topic, Which};
 use gnomon_groups::SyncEnded;
-use gnomon_links::plan_offsets::{PlannedCommit, SourceCommit, Standing, plan_last};
+use gnomon_links::{
+    TopicState,
+    plan_offsets::{PlannedCommit, SourceCommit, Standing, plan_last},
+};
 use gnomon_protocol::ids::TopicId;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::time::sleep;
+
+/// A topic of which a partition could not do what was asked is taken up again after this.
+const AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// Ends the process if the failpoint says so.
 macro_rules! may_end_here {
@@ -24,11 +32,53 @@ macro_rules! may_end_here {
 /// Carries out one action and posts what came of it. `link` is absent when the link never ran in this process.
 pub(crate) async fn carry_out(site: Arc<dyn Site>, link: Option<Arc<LinkShared>>, action: Action) {
     match action {
-        Action::Cut { topic, partitions, .. } => cut(&*site, link.as_deref(), topic, partitions).await,
-        Action::AbortOpen { topic, partitions, .. } => abort_open(&*site, topic, partitions).await,
+        Action::Cut { link: id, topic, partitions, .. } => {
+            if cut(&*site, link.as_deref(), topic, partitions).await == Outcome::Stuck {
+                take_up_again(&*site, id, topic).await;
+            }
+        }
+        Action::AbortOpen { link: id, topic, partitions, .. } => {
+            if abort_open(&*site, topic, partitions).await == Outcome::Stuck {
+                take_up_again(&*site, id, topic).await;
+            }
+        }
         Action::ApplyOffsets { link: id, topics } => apply_offsets(&*site, link.as_deref(), id, topics).await,
         // The broker's own.
         Action::DropTopic { .. } => {}
+    }
+}
+
+/// What became of a step for one topic.
+#[derive(PartialEq, Eq)]
+enum Outcome {
+    Done,
+    /// The topic has left its batch, with a reason that its status shows.
+    Stuck,
+}
+
+impl Outcome {
+    fn of(events: &[Event]) -> Outcome {
+        let failed = |event: &Event| matches!(event, Event::CutFailed { .. } | Event::MarkersFailed { .. });
+        if events.iter().any(failed) { Outcome::Stuck } else { Outcome::Done }
+    }
+}
+
+fn is_failing_over(topic: &Topic) -> bool {
+    topic.shadow.as_ref().is_some_and(|shadow| shadow.state == TopicState::FailingOver)
+}
+
+/// Does what an operator would: names the topic in another command, unless somebody has been faster. What comes of that looks after itself.
+async fn take_up_again(site: &dyn Site, link: LinkId, topic: TopicId) {
+    loop {
+        sleep(AGAIN_AFTER).await;
+        let image = site.image();
+        let Some(topic) = image.topic(topic).filter(|topic| is_failing_over(topic)) else { return };
+        let Some(link) = image.link(link) else { return };
+        let command = FailOver { link: link.name().to_owned(), which: Which::Topics(vec![topic.name.clone()]) };
+        // An error: the metadata's own log is being opened again, or the site stops, which ends this, too.
+        if site.submit(Event::FailOver(command)).await.is_ok() {
+            return;
+        }
     }
 }
 
@@ -40,16 +90,18 @@ async fn post(site: &dyn Site, event: Event) {
 }
 
 /// (b) and (c): the fence keeps late answers out already; flush what is dirty and say where it ends.
-async fn cut(site: &dyn Site, link: Option<&LinkShared>, topic: TopicId, partitions: Vec<i32>) {
+async fn cut(site: &dyn Site, link: Option<&LinkShared>, topic: TopicId, partitions: Vec<i32>) -> Outcome {
     may_end_here!("failover_stop");
     let mut ends = Vec::with_capacity(partitions.len());
     for partition in partitions {
         ends.push(end_of(site, link, topic, partition).await);
     }
     may_end_here!("failover_cut");
+    let outcome = Outcome::of(&ends);
     for event in ends {
         post(site, event).await;
     }
+    outcome
 }
 
 async fn end_of(site: &dyn Site, link: Option<&LinkShared>, topic: TopicId, partition: i32) -> Event {
@@ -73,7 +125,7 @@ async fn end_of(site: &dyn Site, link: Option<&LinkShared>, topic: TopicId, part
 }
 
 /// (d) and (e): the new epoch counts from the cut on; what is open there ends with abort markers.
-async fn abort_open(site: &dyn Site, topic: TopicId, partitions: Vec<(i32, Cut)>) {
+async fn abort_open(site: &dyn Site, topic: TopicId, partitions: Vec<(i32, Cut)>) -> Outcome {
     may_end_here!("failover_epoch");
     let mut done = Vec::with_capacity(partitions.len());
     for (partition, cut) in partitions {
@@ -83,9 +135,11 @@ async fn abort_open(site: &dyn Site, topic: TopicId, partitions: Vec<(i32, Cut)>
         });
     }
     may_end_here!("failover_abort");
+    let outcome = Outcome::of(&done);
     for event in done {
         post(site, event).await;
     }
+    outcome
 }
 
 async fn abort_on(site: &dyn Site, topic: TopicId, partition: i32, cut: Cut) -> Result<(), String> {

@@ -6,9 +6,10 @@ use gnomon_links::{LinkState, TopicState};
 use gnomon_partition::{Fence, SourceBounds, Writers};
 use gnomon_protocol::{
     batch::{BatchBuilder, BatchView},
-    ids::{BatchEpoch, Offset},
+    ids::{BatchEpoch, LeaderEpoch, Offset},
 };
 use gnomon_replication::Site;
+use gnomon_storage::disk::Fault;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -57,6 +58,33 @@ async fn a_topic_becomes_ours_and_the_others_stay_shadows() {
         let bounds = SourceBounds { log_start: 0, high_watermark: 13 };
         assert!(handle.append_at(fence, vec![BatchView::parse_only(late.clone()).unwrap()], bounds).is_err());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_closed_partition_holds_up_goes_on_when_it_is_open_again() {
+    let world = World::start().await;
+    world.source.create("a_orders", Uuid::from_u128(1), 2);
+    world.source.partition("a_orders", 0, |p| p.append(&["0"]));
+    world.copied("a_orders", 0, 1).await;
+    world.site.disk.fail_next(Fault::Sync);
+    world.source.partition("a_orders", 0, |p| p.append(&["1"]));
+    world.until("it is closed", Duration::from_secs(5), |world| world.handle("a_orders", 0).failed().is_some()).await;
+    world.source.set(|cluster| cluster.down = true);
+    fail_over(&world, Which::Topics(vec!["a_orders".into()])).await;
+    let stuck = |world: &World| match world.state("a_orders") {
+        Some((TopicState::FailingOver, Some(reason))) => reason.starts_with("partition 0: "),
+        _ => false,
+    };
+    assert!(stuck(&world), "{:?}", world.state("a_orders"));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(stuck(&world), "{:?}", world.state("a_orders"));
+
+    let topic = world.topic("a_orders").unwrap().id;
+    let used = LeaderEpoch(world.handle("a_orders", 0).latest_epoch().0);
+    world.site.submit(Event::Reopening { topic, partition: 0, used }).await.unwrap();
+    world.reopen("a_orders", 0);
+    world.until("it is ours", Duration::from_secs(5), |world| world.state("a_orders") == Some((TopicState::FailedOver, None))).await;
+    assert_eq!(world.handle("a_orders", 0).role().writers, Writers::Clients);
 }
 
 #[tokio::test(start_paused = true)]
