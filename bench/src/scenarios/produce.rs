@@ -32,7 +32,7 @@ pub fn throughput(settings: &Settings) -> Vec<Case> {
             durability,
             peers: BROKERS_AND_CEILING,
             goals,
-            rounds: settings.length(2, 1),
+            rounds: settings.length(3, 1),
             seconds: settings.length(15.0, 4.0),
             disk_bytes: 3 * load.bytes(),
             load: Some(load.clone()),
