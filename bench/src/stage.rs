@@ -20,9 +20,6 @@ const EXERCISE_RECORDS: u64 = 100_000;
 const EXERCISE_BYTES: u32 = 1024;
 const EXERCISE_MAX: Duration = Duration::from_secs(60);
 
-/// What a load tool's own queue takes beside what the run writes: librdkafka's holds a GiB at most.
-const TOOL_BYTES: u64 = 1 << 30;
-
 /// One run's surroundings.
 pub struct Stage<'a> {
     pub peer: PeerName,
@@ -120,8 +117,8 @@ impl Stage<'_> {
         format!("gnomon-bench-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Right before a timed run that writes this much: touches the pages that it and its load tool will need.
+    /// Right before a timed run that writes this much: touches the pages that it will need.
     pub fn warm(&self, bytes: u64) -> Result<(), Failure> {
-        warm::touch_pages(self.folder, bytes + self.settings.length(TOOL_BYTES, 0))
+        warm::touch_pages(self.folder, bytes)
     }
 }

@@ -47,7 +47,7 @@ impl Conditions {
             format!("command: {command}"),
             format!("machine: {cores} cores, {memory_mib} MiB, Linux {kernel}, load {load_average:.2} before"),
             format!(
-                "figures: medians of {rounds} interleaved round(s), three times as many where runs are short; each run on a fresh folder; librdkafka {librdkafka}"
+                "figures: medians over interleaved rounds, {rounds} or as many as a table says (runs), each run on a fresh folder; librdkafka {librdkafka}"
             ),
         ]
     }

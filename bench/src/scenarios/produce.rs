@@ -20,6 +20,9 @@ const LINGER: &str = "linger.ms=5";
 /// Of 1 KiB.
 const RECORDS: (u64, u64) = (2_000_000, 50_000);
 
+/// What a producer's own queue takes beside: librdkafka's holds a GiB at most.
+const TOOL_BYTES: u64 = 1 << 30;
+
 /// A rate at which one request is in flight at nearly any time, with records enough for a 99th percentile.
 const ACK_RATE: u32 = 400;
 
@@ -177,7 +180,7 @@ fn timed(
 ) -> Result<Vec<Sample>, Failure> {
     let topic = stage.topic();
     let mut running = stage.start_with_topic(&topic, load.partitions)?;
-    stage.warm(load.bytes())?;
+    stage.warm(load.bytes() + stage.settings.length(TOOL_BYTES, 0))?;
     let (watch, before) = (Watch::start(running.pids()), running.usage()?);
     let (rate, lost) = produce(&running, &topic)?;
     let (after, memory) = (running.usage()?, watch.seen()?);

@@ -105,7 +105,8 @@ pub fn unavailable(error: &Unavailable) -> ErrorCode {
     match error {
         Unavailable::UnknownTopic | Unavailable::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
         Unavailable::UnknownTopicId => ErrorCode::UnknownTopicId,
-        Unavailable::Stopping => ErrorCode::NotLeaderOrFollower,
+        // To be tried again.
+        Unavailable::Opening | Unavailable::Stopping => ErrorCode::NotLeaderOrFollower,
         Unavailable::Open(error) => match **error {
             OpenError::Look(_) | OpenError::Log(_) | OpenError::Replay { .. } => ErrorCode::KafkaStorageError,
         },

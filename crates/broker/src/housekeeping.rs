@@ -44,10 +44,14 @@ async fn recover_all(site: &Site, data_dir: &DataDir) {
         let image = site.catalog.image();
         for topic in image.topics.values() {
             for index in topic.indexes() {
-                // A topic that was deleted meanwhile needs no recovery.
-                if let Err(failure @ Unavailable::Open(_)) = site.partitions.open_by_id(topic.id, index).await {
-                    error!(topic = %topic.name, partition = index, "not recovered: {failure}");
-                    return;
+                match site.partitions.open_by_id(topic.id, index).await {
+                    Ok(_) => {}
+                    // A topic that was deleted meanwhile needs no recovery.
+                    Err(Unavailable::UnknownTopic | Unavailable::UnknownTopicId | Unavailable::UnknownPartition) => {}
+                    Err(failure @ (Unavailable::Open(_) | Unavailable::Opening | Unavailable::Stopping)) => {
+                        error!(topic = %topic.name, partition = index, "not recovered: {failure}");
+                        return;
+                    }
                 }
                 tokio::task::yield_now().await;
             }

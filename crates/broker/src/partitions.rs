@@ -19,11 +19,11 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::time::sleep;
+use tokio::{sync::Semaphore, time::sleep};
 use tracing::{debug, error, info, warn};
 
 /// Why a partition cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Unavailable {
     /// No topic has this name.
     #[error("there is no such topic")]
@@ -36,8 +36,11 @@ pub enum Unavailable {
     UnknownPartition,
     /// Its log cannot be opened.
     #[error(transparent)]
-    Open(Box<OpenError>),
-    /// It was not opened any more.
+    Open(Arc<OpenError>),
+    /// Its log is being opened, and whoever asked did not want to wait for longer.
+    #[error("its log is still being opened")]
+    Opening,
+    /// Its log was not opened any more.
     #[error("the site is stopping")]
     Stopping,
 }
@@ -59,6 +62,9 @@ const INTERNAL_SEGMENT_BYTES: u64 = 4 << 20;
 /// Space that each of the site's own logs holds ready: hundreds of commits, or of changes of the metadata.
 const INTERNAL_RESERVE_BYTES: u64 = 64 << 10;
 
+/// Partitions that are opened at one time, at most: each may have to be recovered, and takes one of the threads for blocking work.
+const OPENINGS_MAX: u32 = 32;
+
 /// Every partition that has been used.
 pub struct Partitions {
     env: Env,
@@ -67,8 +73,10 @@ pub struct Partitions {
     defaults: SiteDefaults,
     image: ArcSwap<Image>,
     open: DashMap<PartitionId, Handle>,
-    /// Whose turn it is to open a partition, of those who can await it.
-    turns: PerPartition<tokio::sync::Mutex<()>>,
+    /// Whose turn it is to open a partition, of those who can await it; and what has kept one of them from opening it, for those who waited meanwhile.
+    turns: PerPartition<tokio::sync::Mutex<Option<Unavailable>>>,
+    /// How many are opened at one time, by those who await it.
+    openings: Arc<Semaphore>,
     /// A partition is opened, or its files are removed, under this.
     files: PerPartition<Mutex<()>>,
 }
@@ -89,6 +97,7 @@ impl Partitions {
             image: ArcSwap::default(),
             open: DashMap::new(),
             turns: PerPartition::default(),
+            openings: Arc::new(Semaphore::new(OPENINGS_MAX as usize)),
             files: PerPartition::default(),
         }
     }
@@ -105,10 +114,14 @@ impl Partitions {
 
     /// A partition by its topic's name, opened if need be.
     pub async fn open_by_name(self: &Arc<Self>, name: &str, index: i32) -> Result<Handle, Unavailable> {
-        self.open_by_id(self.id(name)?, index).await
+        self.open_by_id(self.id(name)?, index).await.map_err(|unavailable| match unavailable {
+            // Deleted since; who names no id knows no such error.
+            Unavailable::UnknownTopicId => Unavailable::UnknownTopic,
+            other => other,
+        })
     }
 
-    /// A partition by its topic's id, opened if need be: by the first who asks, on a thread for blocking work.
+    /// A partition by its topic's id, opened if need be: by the first who asks, on a thread for blocking work. Cancel safe: what has begun goes on.
     pub async fn open_by_id(self: &Arc<Self>, topic_id: TopicId, index: i32) -> Result<Handle, Unavailable> {
         let id = PartitionId { topic_id, index };
         if let Some(handle) = self.if_open(id) {
@@ -117,26 +130,33 @@ impl Partitions {
         // What does not exist holds nobody up.
         self.published(id)?;
         let turn = self.turns.of(id);
-        let ours = Arc::clone(&turn).lock_owned().await;
+        let mut ours = Arc::clone(&turn).lock_owned().await;
         if let Some(handle) = self.if_open(id) {
             return Ok(handle);
         }
+        if let Some(failure) = &*ours {
+            return Err(failure.clone());
+        }
+        let Ok(opening) = self.openings.clone().acquire_owned().await else { return Err(Unavailable::Stopping) };
         let partitions = self.clone();
         let opened = self.env.flusher.run(move || {
             let opened = partitions.first_use(id);
+            *ours = opened.as_ref().err().cloned();
             // Whoever asked may have gone: the turn is over when the work is.
-            drop((ours, turn));
+            drop((opening, ours, turn));
             opened
         });
         opened.await.unwrap_or(Err(Unavailable::Stopping))
     }
 
-    /// A partition by its topic's name; see [`Partitions::by_id`].
-    pub fn by_name(&self, name: &str, index: i32) -> Result<Handle, Unavailable> {
-        self.by_id(self.id(name)?, index)
+    /// From now on nobody who awaits it has a partition opened; returns when those under way are through.
+    pub async fn stop_opening(&self) {
+        // An error: closed before.
+        let _all = self.openings.acquire_many(OPENINGS_MAX).await;
+        self.openings.close();
     }
 
-    /// A partition by its topic's id, opened if need be where it is called: for callers that cannot await it, or have seen it open.
+    /// A partition by its topic's id, opened if need be where it is called: for callers that cannot await it.
     pub fn by_id(&self, topic_id: TopicId, index: i32) -> Result<Handle, Unavailable> {
         let id = PartitionId { topic_id, index };
         if let Some(handle) = self.if_open(id) {
@@ -231,7 +251,7 @@ impl Partitions {
         let folder = partition_folder(&self.folder, id);
         Handle::open(&self.env, folder, id, role, settings).map_err(|error| {
             error!(partition = %id, "cannot open: {error}");
-            Unavailable::Open(Box::new(error))
+            Unavailable::Open(Arc::new(error))
         })
     }
 
@@ -388,37 +408,71 @@ fn log_options(config: &gnomon_catalog::TopicConfig) -> LogOptions {
 
 #[cfg(test)]
 mod tests {
-    use crate::{config::RawConfig, supervise::Broker, world::World};
+    use crate::{config::RawConfig, site::Site, supervise::Broker, world::World};
     use gnomon_catalog::{CreateTopics, Event, NewTopic, Origin};
     use gnomon_partition::PartitionId;
+    use gnomon_protocol::{
+        api::keys,
+        batch::BatchBuilder,
+        header::RequestHeader,
+        ids::TopicId,
+        messages::{
+            ProduceRequest, RequestKind, TopicName,
+            produce_request::{PartitionProduceData, TopicProduceData},
+        },
+        request::encode_request,
+        wire::StrBytes,
+    };
     use gnomon_storage::MemDisk;
-    use std::{sync::Arc, time::Duration};
+    use std::{io::Write, net::TcpStream, sync::Arc, time::Duration};
     use tokio::{
-        runtime::Builder,
+        runtime::{Builder, Runtime},
         time::{sleep, timeout},
     };
 
     /// More than the runtime below has threads.
     const WAITING: usize = 20;
 
+    /// A test that fails waits this long.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn runtime() -> Runtime {
+        Builder::new_multi_thread().worker_threads(2).max_blocking_threads(4).enable_all().build().expect("a runtime")
+    }
+
+    /// A site with topic `t` of two partitions, neither of them open.
+    async fn start() -> (Broker, Arc<Site>, TopicId) {
+        let raw = RawConfig {
+            data: Some("/data".into()),
+            listen: Some("127.0.0.1:0".into()),
+            admin: Some("127.0.0.1:0".into()),
+            ..RawConfig::default()
+        };
+        let broker = Broker::start(raw.check().expect("valid"), World::real(Arc::new(MemDisk::new()))).await.expect("started");
+        let site = broker.site().clone();
+        let topics = vec![NewTopic { partitions: 2, ..NewTopic::named("t", site.fresh_id()) }];
+        let create = CreateTopics { topics, origin: Origin::AutoCreate, validate_only: false };
+        site.catalog.submit(Event::CreateTopics(create)).await.expect("made");
+        let topic_id = site.partitions.id("t").expect("published");
+        (broker, site, topic_id)
+    }
+
+    /// Until so many wait for the partition to be opened, or open it.
+    async fn wait(site: &Site, id: PartitionId, many: usize) {
+        // The map's, the one looked through here, and two of each who waits: its share and its place in the queue.
+        let all_wait = async {
+            while Arc::strong_count(&site.partitions.turns.of(id)) < 2 + 2 * many {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(PATIENCE, all_wait).await.expect("all of them wait");
+    }
+
     #[test]
     #[expect(clippy::await_holding_lock, reason = "the lock is held by whoever opens the partition, on another thread")]
     fn whoever_waits_for_a_log_that_is_being_opened_holds_no_thread() {
-        let runtime = Builder::new_multi_thread().worker_threads(2).max_blocking_threads(4).enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let raw = RawConfig {
-                data: Some("/data".into()),
-                listen: Some("127.0.0.1:0".into()),
-                admin: Some("127.0.0.1:0".into()),
-                ..RawConfig::default()
-            };
-            let broker = Broker::start(raw.check().expect("valid"), World::real(Arc::new(MemDisk::new()))).await.expect("started");
-            let site = broker.site().clone();
-            let topics = vec![NewTopic { partitions: 2, ..NewTopic::named("t", site.fresh_id()) }];
-            let create = CreateTopics { topics, origin: Origin::AutoCreate, validate_only: false };
-            site.catalog.submit(Event::CreateTopics(create)).await.expect("made");
-            let topic_id = site.partitions.id("t").expect("published");
-
+        runtime().block_on(async {
+            let (broker, site, topic_id) = start().await;
             let id = PartitionId { topic_id, index: 0 };
             // As while its log is being recovered.
             let files = site.partitions.files.of(id);
@@ -429,10 +483,8 @@ mod tests {
                     tokio::spawn(async move { partitions.open_by_id(topic_id, 0).await.map(|handle| handle.id()) })
                 })
                 .collect();
-            while Arc::strong_count(&site.partitions.turns.of(id)) < WAITING {
-                sleep(Duration::from_millis(1)).await;
-            }
-            let other = timeout(Duration::from_secs(20), site.partitions.open_by_id(topic_id, 1)).await;
+            wait(&site, id, WAITING).await;
+            let other = timeout(PATIENCE, site.partitions.open_by_id(topic_id, 1)).await;
             assert_eq!(other.expect("another partition waits").expect("opened").id().index, 1);
             assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
             drop(recovery);
@@ -440,6 +492,39 @@ mod tests {
                 assert_eq!(waiting.await.expect("no panic").expect("opened"), id);
             }
             drop(files);
+            broker.stop().await;
+        });
+    }
+
+    /// With acks=0 nobody would hear of it.
+    #[test]
+    #[expect(clippy::await_holding_lock, reason = "the lock is held by whoever opens the partition, on another thread")]
+    fn what_was_sent_to_a_log_that_is_being_opened_is_written_though_the_sender_has_gone() {
+        runtime().block_on(async {
+            let (broker, site, topic_id) = start().await;
+            let id = PartitionId { topic_id, index: 0 };
+            let files = site.partitions.files.of(id);
+            let recovery = files.lock();
+            let mut stream = TcpStream::connect(&broker.info().kafka).expect("connected");
+            let batch = BatchBuilder::new(0).record(0, None, Some(b"x"), &[]).build().expect("a batch");
+            let partition = PartitionProduceData::default().with_index(0).with_records(Some(batch));
+            let topic = TopicProduceData::default().with_name(TopicName(StrBytes::from_static_str("t")));
+            let request = ProduceRequest::default().with_acks(0).with_topic_data(vec![topic.with_partition_data(vec![partition])]);
+            let header = RequestHeader { api_key: keys::PRODUCE, api_version: 9, correlation_id: 1, client_id: None };
+            stream.write_all(&encode_request(&header, &RequestKind::Produce(request)).expect("encoded")).expect("sent");
+            drop(stream);
+            wait(&site, id, 1).await;
+            // For the end of the connection to be seen: without this the test might not find what it looks for, never the other way round.
+            sleep(Duration::from_millis(100)).await;
+            drop(recovery);
+            drop(files);
+            let handle = site.partitions.open_by_id(topic_id, 0).await.expect("opened");
+            let written = async {
+                while handle.offsets().end < 1 {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            };
+            timeout(PATIENCE, written).await.expect("it is written");
             broker.stop().await;
         });
     }

@@ -4,16 +4,17 @@
 
 use dashmap::DashMap;
 use gnomon_partition::PartitionId;
-use std::{mem, ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc};
 
 /// The locks.
 pub struct PerPartition<L>(Arc<DashMap<PartitionId, Arc<L>>>);
 
 /// A share in a partition's lock, to be kept for longer than any guard of it.
-pub struct Share<L: Default> {
+pub struct Share<L> {
     all: Arc<DashMap<PartitionId, Arc<L>>>,
     id: PartitionId,
-    lock: Arc<L>,
+    /// There until it is dropped.
+    lock: Option<Arc<L>>,
 }
 
 impl<L> Default for PerPartition<L> {
@@ -26,22 +27,22 @@ impl<L: Default> PerPartition<L> {
     /// The partition's lock.
     pub fn of(&self, id: PartitionId) -> Share<L> {
         let lock = self.0.entry(id).or_default().clone();
-        Share { all: self.0.clone(), id, lock }
+        Share { all: self.0.clone(), id, lock: Some(lock) }
     }
 }
 
-impl<L: Default> Deref for Share<L> {
+impl<L> Deref for Share<L> {
     type Target = Arc<L>;
 
     fn deref(&self) -> &Arc<L> {
-        &self.lock
+        self.lock.as_ref().expect("only dropping takes it")
     }
 }
 
-impl<L: Default> Drop for Share<L> {
+impl<L> Drop for Share<L> {
     fn drop(&mut self) {
         // Let go of first: of two that are dropped at once, the second finds the map's own reference alone.
-        drop(mem::take(&mut self.lock));
+        drop(self.lock.take());
         self.all.remove_if(&self.id, |_, lock| Arc::strong_count(lock) == 1);
     }
 }

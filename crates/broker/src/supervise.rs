@@ -226,6 +226,7 @@ impl Broker {
             // Aborted above, or ended by itself.
             let _ = task.await;
         }
+        self.site.partitions.stop_opening().await;
         for (id, handle) in self.site.partitions.all_open() {
             match timeout(crate::config::limits::STOP_MAX, handle.close()).await {
                 Ok(Ok(())) => {}

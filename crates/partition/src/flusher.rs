@@ -11,6 +11,7 @@ use parking_lot::{Condvar, Mutex};
 use std::{
     collections::VecDeque,
     io,
+    panic::resume_unwind,
     sync::{
         Arc, Weak,
         atomic::{AtomicU8, Ordering},
@@ -157,14 +158,26 @@ impl Flusher {
         Ok(Flusher(Arc::new(Owner { shared, blocking })))
     }
 
-    /// Runs blocking work (reads that miss the page cache, retention, checkpoints) where it holds nobody up: the one seam.
+    /// Runs blocking work (reads that miss the page cache, retention, checkpoints) where it holds nobody up: the one seam. Others run before it does.
     ///
     /// # Errors
     /// If the runtime is shutting down and the work was not done.
+    ///
+    /// # Panics
+    /// As `work` does.
     pub async fn run<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> io::Result<R> {
         match self.0.blocking {
-            Blocking::Pool { .. } => tokio::task::spawn_blocking(work).await.map_err(io::Error::other),
-            Blocking::Inline { .. } => Ok(work()),
+            Blocking::Pool { .. } => match tokio::task::spawn_blocking(work).await {
+                Ok(done) => Ok(done),
+                Err(failed) => match failed.try_into_panic() {
+                    Ok(panic) => resume_unwind(panic),
+                    Err(stopping) => Err(io::Error::other(stopping)),
+                },
+            },
+            Blocking::Inline { .. } => {
+                tokio::task::yield_now().await;
+                Ok(work())
+            }
         }
     }
 

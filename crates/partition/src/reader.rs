@@ -1,7 +1,7 @@
 //! Reading up to what an isolation level allows, without the writer's lock.
 //!
-//! Invariants: nothing at or beyond the bound is ever returned; the bound, the aborted transactions and the offsets in an answer are of one
-//! moment. A position beyond our end is truncation on an own topic and "not here yet" on a shadow (`standing.rs` has the whole of it). Long polls and
+//! Invariants: nothing at or beyond the bound is ever returned; the bound and the offsets in an answer are of one moment, and so are the records and the
+//! aborted transactions among them. A position beyond our end is truncation on an own topic and "not here yet" on a shadow (`standing.rs` has the whole of it). Long polls and
 //! sessions are the broker's; every function here may wait for the disk, except [`Handle::read_now`].
 
 use crate::{admit::decompressed_bytes_max, error::ReadError, handle::Handle, offsets::Offsets, state::View};
@@ -76,25 +76,25 @@ impl Handle {
     /// Reads from `from` on, up to `bytes_max` bytes of whole batches; with `at_least_one` the first batch may be larger.
     pub fn read(&self, from: Offset, bytes_max: usize, isolation: Isolation, at_least_one: bool) -> Result<Read, ReadError> {
         let (offsets, below) = self.readable(from, isolation)?;
-        let range = match below {
+        let range = match below.filter(|_| at_least_one || bytes_max > 0) {
             Some((log, upper)) => Some(log.read(from, upper, bytes_max, at_least_one).map_err(|error| self.read_error(error))?),
             None => None,
         };
-        Ok(self.read_at_offsets(offsets, from, isolation, range))
+        self.as_read(offsets, from, isolation, range)
     }
 
-    /// The same for callers that must not block; `None` where the disk would have to be waited for. To send the range may wait all the same
-    /// ([`FileRange::is_resident`]).
+    /// The same for callers that must not block; `None` where the disk would have to be waited for, as far as can be told
+    /// ([`gnomon_storage::LogReader::read_now`]).
     pub fn read_now(&self, from: Offset, bytes_max: usize, isolation: Isolation, at_least_one: bool) -> Result<Option<Read>, ReadError> {
         let (offsets, below) = self.readable(from, isolation)?;
-        let range = match below {
+        let range = match below.filter(|_| at_least_one || bytes_max > 0) {
             Some((log, upper)) => match log.read_now(from, upper, bytes_max, at_least_one).map_err(|error| self.read_error(error))? {
                 Some(range) => Some(range),
                 None => return Ok(None),
             },
             None => None,
         };
-        Ok(Some(self.read_at_offsets(offsets, from, isolation, range)))
+        self.as_read(offsets, from, isolation, range).map(Some)
     }
 
     /// The offsets of this moment, and the log with how far it may be read, if there is anything to read from `from` on.
@@ -107,15 +107,23 @@ impl Handle {
         Ok((offsets, view.reader.clone().filter(|_| from < upper).map(|log| (log, upper))))
     }
 
-    fn read_at_offsets(&self, offsets: Offsets, from: Offset, isolation: Isolation, range: Option<FileRange>) -> Read {
+    /// What was read below the offsets of that moment, with the aborted transactions in it.
+    fn as_read(&self, offsets: Offsets, from: Offset, isolation: Isolation, range: Option<FileRange>) -> Result<Read, ReadError> {
         let committed = isolation == Isolation::ReadCommitted;
         let Some(range) = range.filter(|range| !range.is_empty()) else {
-            return Read { range: None, offsets, aborted: committed.then(Vec::new) };
+            return Ok(Read { range: None, offsets, aborted: committed.then(Vec::new) });
         };
         // Planted fault for tests of transactions: nobody hears what was aborted.
-        let committed = committed && !forget_aborted();
-        let aborted = committed.then(|| self.0.view.read().ledger.txns.aborted().overlapping(from, range.next_offset));
-        Read { range: Some(range), offsets, aborted }
+        if !committed || forget_aborted() {
+            return Ok(Read { range: Some(range), offsets, aborted: None });
+        }
+        let view = self.0.view.read();
+        // What was aborted in records that have been trimmed meanwhile is not known any more.
+        if view.offsets().log_start > from {
+            return Err(ReadError::OutOfRange { offsets: view.offsets() });
+        }
+        let aborted = Some(view.ledger.txns.aborted().overlapping(from, range.next_offset));
+        Ok(Read { range: Some(range), offsets, aborted })
     }
 
     /// The first record whose timestamp is at or after `timestamp_ms`, below the isolation's bound (KIP-79). Takes batches apart.

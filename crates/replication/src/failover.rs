@@ -9,18 +9,20 @@ use crate::{
     site::Site,
     tasks::groups::{local_partition, of_topics, sync_event},
 };
-use gnomon_catalog::{Action, Cut, Event, FailOver, LinkId, Topic, Which};
+use gnomon_catalog::{Action, Cut, Event, FailOver, LinkId, Which};
 use gnomon_groups::SyncEnded;
 use gnomon_links::{
     TopicState,
     plan_offsets::{PlannedCommit, SourceCommit, Standing, plan_last},
 };
 use gnomon_protocol::ids::TopicId;
+use parking_lot::Mutex;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::sleep;
 
-/// A topic of which a partition could not do what was asked is taken up again after this.
+/// A topic of which a partition could not do what was asked is taken up again after this, the first time, and at the latest.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
+const AGAIN_AFTER_MAX: Duration = Duration::from_secs(60);
 
 /// Ends the process if the failpoint says so.
 macro_rules! may_end_here {
@@ -30,16 +32,16 @@ macro_rules! may_end_here {
 }
 
 /// Carries out one action and posts what came of it. `link` is absent when the link never ran in this process.
-pub(crate) async fn carry_out(site: Arc<dyn Site>, link: Option<Arc<LinkShared>>, action: Action) {
+pub(crate) async fn carry_out(site: Arc<dyn Site>, link: Option<Arc<LinkShared>>, held_up: Arc<HeldUp>, action: Action) {
     match action {
         Action::Cut { link: id, topic, partitions, .. } => {
             if cut(&*site, link.as_deref(), topic, partitions).await == Outcome::Stuck {
-                take_up_again(&*site, id, topic).await;
+                held_up.take_up_again(&*site, id, topic).await;
             }
         }
         Action::AbortOpen { link: id, topic, partitions, .. } => {
             if abort_open(&*site, topic, partitions).await == Outcome::Stuck {
-                take_up_again(&*site, id, topic).await;
+                held_up.take_up_again(&*site, id, topic).await;
             }
         }
         Action::ApplyOffsets { link: id, topics } => apply_offsets(&*site, link.as_deref(), id, topics).await,
@@ -52,7 +54,7 @@ pub(crate) async fn carry_out(site: Arc<dyn Site>, link: Option<Arc<LinkShared>>
 #[derive(PartialEq, Eq)]
 enum Outcome {
     Done,
-    /// The topic has left its batch, with a reason that its status shows.
+    /// A partition could not; the topic leaves its batch, with a reason that its status shows.
     Stuck,
 }
 
@@ -63,23 +65,63 @@ impl Outcome {
     }
 }
 
-fn is_failing_over(topic: &Topic) -> bool {
-    topic.shadow.as_ref().is_some_and(|shadow| shadow.state == TopicState::FailingOver)
+/// Topics that a partition holds up, and that are to be taken up again: each by one task at a time, after longer and longer pauses.
+#[derive(Default)]
+pub(crate) struct HeldUp(Mutex<BTreeMap<TopicId, Pause>>);
+
+struct Pause {
+    next: Duration,
+    /// Somebody is in it.
+    taken: bool,
 }
 
-/// Does what an operator would: names the topic in another command, unless somebody has been faster. What comes of that looks after itself.
-async fn take_up_again(site: &dyn Site, link: LinkId, topic: TopicId) {
-    loop {
-        sleep(AGAIN_AFTER).await;
-        let image = site.image();
-        let Some(topic) = image.topic(topic).filter(|topic| is_failing_over(topic)) else { return };
-        let Some(link) = image.link(link) else { return };
-        let command = FailOver { link: link.name().to_owned(), which: Which::Topics(vec![topic.name.clone()]) };
-        // An error: the metadata's own log is being opened again, or the site stops, which ends this, too.
-        if site.submit(Event::FailOver(command)).await.is_ok() {
-            return;
+impl HeldUp {
+    /// How long to wait before the topic is taken up again; `None`: somebody waits already.
+    fn take(&self, topic: TopicId) -> Option<Duration> {
+        let mut topics = self.0.lock();
+        let pause = topics.entry(topic).or_insert(Pause { next: AGAIN_AFTER, taken: false });
+        if pause.taken {
+            return None;
+        }
+        let now = pause.next;
+        *pause = Pause { next: (2 * now).min(AGAIN_AFTER_MAX), taken: true };
+        Some(now)
+    }
+
+    fn leave(&self, topic: TopicId) {
+        if let Some(pause) = self.0.lock().get_mut(&topic) {
+            pause.taken = false;
         }
     }
+
+    fn forget(&self, topic: TopicId) {
+        self.0.lock().remove(&topic);
+    }
+
+    /// Does what an operator would: names the topic in another command, unless it is through or gone by then. What comes of that looks after itself.
+    async fn take_up_again(&self, site: &dyn Site, link: LinkId, topic: TopicId) {
+        while let Some(pause) = self.take(topic) {
+            sleep(pause).await;
+            self.leave(topic);
+            let Some(command) = again(site, link, topic) else { return self.forget(topic) };
+            // An error: the metadata takes no command now, because its own log is being opened again or is full; or the site stops, which ends this, too.
+            if site.submit(Event::FailOver(command)).await.is_ok() {
+                if again(site, link, topic).is_none() {
+                    self.forget(topic);
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// The command, for as long as the topic is failing over.
+fn again(site: &dyn Site, link: LinkId, topic: TopicId) -> Option<FailOver> {
+    let image = site.image();
+    let topic = image.topic(topic)?;
+    let failing_over = topic.shadow.as_ref().is_some_and(|shadow| shadow.state == TopicState::FailingOver);
+    let link = image.link(link).filter(|_| failing_over)?.name().to_owned();
+    Some(FailOver { link, which: Which::Topics(vec![topic.name.clone()]) })
 }
 
 async fn post(site: &dyn Site, event: Event) {

@@ -48,6 +48,7 @@ pub struct LinkService {
     connect: Arc<dyn Connect>,
     links: Mutex<BTreeMap<LinkId, Entry>>,
     actions: Mutex<Vec<Running>>,
+    held_up: Arc<failover::HeldUp>,
     stopped: AtomicBool,
     /// What the last reconciled image had: most images change neither topics nor links.
     last: Mutex<Option<Reconciled>>,
@@ -75,6 +76,7 @@ impl LinkService {
             connect,
             links: Mutex::default(),
             actions: Mutex::default(),
+            held_up: Arc::default(),
             stopped: AtomicBool::new(false),
             last: Mutex::default(),
         }
@@ -132,8 +134,8 @@ impl LinkService {
             Action::DropTopic { .. } => return,
         };
         let shared = self.links.lock().get(&link).map(|entry| entry.shared.clone());
-        let site = self.site.clone();
-        let work = Running::keep("failover", move || failover::carry_out(site.clone(), shared.clone(), action.clone()));
+        let (site, held_up) = (self.site.clone(), self.held_up.clone());
+        let work = Running::keep("failover", move || failover::carry_out(site.clone(), shared.clone(), held_up.clone(), action.clone()));
         let mut actions = self.actions.lock();
         actions.retain(|running| !running.is_finished());
         actions.push(work);

@@ -50,7 +50,7 @@ pub enum Boot {
 pub(crate) enum Patience {
     /// As long as it takes.
     Waits,
-    /// What would have to wait fails with `WouldBlock` ([`DiskFile::read_at_now`]).
+    /// What would have to wait fails with `WouldBlock` ([`DiskFile::read_at_now`]), where the system can tell.
     Never,
 }
 
@@ -119,8 +119,8 @@ pub trait DiskFile: Send + Sync {
     fn sync_data(&self) -> io::Result<()>;
     /// Reserves space without changing the length. May do nothing.
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
-    /// As [`DiskFile::read_at`] for callers that must not block: an error of kind `WouldBlock` where the disk would have to be waited for, as far as the
-    /// system can tell. May read less than is there.
+    /// As [`DiskFile::read_at`] for callers that must not block: an error of kind `WouldBlock` where the disk would have to be waited for, and of kind
+    /// `Unsupported` where the system cannot tell. May read less than is there.
     fn read_at_now(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
     /// The open file for `sendfile`, if there is one: it stays open while it is held.
     fn descriptor(&self) -> io::Result<Option<Arc<File>>>;
@@ -162,7 +162,10 @@ impl dyn DiskFile + '_ {
             let (rest, at) = (&mut buf[filled..], offset + filled as u64);
             let read = match patience {
                 Patience::Waits => self.read_at(rest, at),
-                Patience::Never => self.read_at_now(rest, at),
+                Patience::Never => match self.read_at_now(rest, at) {
+                    Err(error) if error.kind() == io::ErrorKind::Unsupported => self.read_at(rest, at),
+                    read => read,
+                },
             };
             match read {
                 Ok(0) => break,

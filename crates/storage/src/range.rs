@@ -55,7 +55,7 @@ impl FileRange {
     /// Whether sending it would not wait for the disk, by a look at its last byte. A hint.
     pub fn is_resident(&self) -> bool {
         let last = || self.file.read_at_now(&mut [0], self.position + self.len as u64 - 1);
-        // Only "would have to wait" means no: sending meets any other error itself.
+        // Only "would have to wait" means no: where that cannot be told a detour would be taken each time, and sending meets any other error itself.
         self.len == 0 || !last().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 }

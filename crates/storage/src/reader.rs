@@ -138,14 +138,14 @@ impl LogReader {
             next_offset,
         };
         let limit = position + bytes_max.max(whole) as u64;
-        if end <= upper && len <= limit && segment.is_clean(position, len) {
+        if end <= upper && len <= limit && segment.is_clean(position, len, patience) {
             return Ok(Some(range(len, end)));
         }
         let mut stop = position + whole as u64;
         let mut next_offset = first.next_offset();
         if let Some(jump) = segment.jump(&*self.shared.disk, limit, upper, patience)?
             && jump > stop
-            && segment.is_clean(position, jump)
+            && segment.is_clean(position, jump, patience)
         {
             cursor.jump(jump);
             stop = jump;

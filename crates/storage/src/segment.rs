@@ -158,10 +158,10 @@ impl Segment {
         self.verified.lock().truncate(len);
     }
 
-    /// Whether the bytes may be served as they are, for all that can be said without waiting for whoever verifies.
-    pub fn is_clean(&self, start: u64, stop: u64) -> bool {
+    /// Whether the bytes may be served as they are; without patience as far as that can be said without waiting for whoever verifies.
+    pub fn is_clean(&self, start: u64, stop: u64, patience: Patience) -> bool {
         let unverified_below = self.unverified_below();
-        let verified = || self.verified.try_lock().is_some_and(|verified| verified.is_clean(start, stop.min(unverified_below)));
+        let verified = || self.verified(patience).is_ok_and(|verified| verified.is_clean(start, stop.min(unverified_below)));
         start >= unverified_below || verified()
     }
 

@@ -1,7 +1,7 @@
 //! `cargo xtask faults`: every fault that the tests know, in full. The same tests run a bounded part of their cases in `cargo test`; here
 //! `GNOMON_FAULTS=full` asks for all of them.
 //!
-//! A test says how much it did by a line `faults: WHAT: COUNT`. Single rows: `cargo xtask faults NAME...`.
+//! A test says what it did, and how often, by a line `faults: WHAT`. Single rows: `cargo xtask faults NAME...`.
 
 use crate::tests_of::{Outcome, Test, build};
 use std::time::{Duration, Instant};

@@ -1,7 +1,8 @@
 //! Produce, key 0, versions 0-13.
 //!
 //! Behaviour
-//! - One batch a partition, appended in the order of arrival; only the waiting for acks=all overlaps with later requests.
+//! - One batch a partition, appended in the order of arrival; only the waiting for acks=all overlaps with later requests. Later ones of the connection
+//!   wait while a partition is opened for its first write.
 //! - acks=1 is answered at append, acks=all when the high watermark has passed the batch, within `timeout_ms`.
 //! - acks=0 has no response; an error closes the connection, so that the client looks for the leader again.
 //! - A write to a shadow topic is POLICY_VIOLATION, with a message that names link, source and what to do.
@@ -18,6 +19,7 @@ use crate::{
     dispatch::{close, respond},
     error_code::{self, Refusal},
     net::answer::{Answer, Outgoing},
+    partitions::Unavailable,
     site::Site,
 };
 use bytes::Bytes;
@@ -68,17 +70,21 @@ pub fn begin(site: &Arc<Site>, context: Context, header: &RequestHeader, body: B
             _ => Answer::Now(Outgoing::Bytes(encode_unsupported(header.api_version, header.correlation_id, &request).freeze())),
         };
     }
-    let unopened = unopened(site, &request);
+    let unopened = if refusal(&request).is_some() { Vec::new() } else { unopened(site, &request) };
     if unopened.is_empty() {
-        return write(site, context, header, request);
+        return write(site, context, header, request, &[]);
     }
-    let (site, header) = (site.clone(), header.clone());
+    let header = RequestHeader { client_id: None, ..*header };
+    let context = Context { client_id: None, ..context };
+    let site = site.clone();
     Answer::Exclusive(Box::pin(async move {
-        for PartitionId { topic_id, index } in unopened {
-            // One that cannot be opened is tried once more, and answered for, with the others.
-            _ = site.partitions.open_by_id(topic_id, index).await;
+        let mut failures = Vec::new();
+        for id in unopened {
+            if let Err(unavailable) = site.partitions.open_by_id(id.topic_id, id.index).await {
+                failures.push((id, unavailable));
+            }
         }
-        match write(&site, context, &header, request) {
+        match write(&site, context, &header, request, &failures) {
             Answer::Now(outgoing) => outgoing,
             Answer::Waiting(later) | Answer::Exclusive(later) => later.await,
         }
@@ -97,10 +103,17 @@ fn unopened(site: &Site, request: &ProduceRequest) -> Vec<PartitionId> {
     unopened
 }
 
-fn write(site: &Arc<Site>, context: Context, header: &RequestHeader, request: ProduceRequest) -> Answer {
+/// Appends everything. `failures`: of partitions that could not be opened.
+fn write(
+    site: &Arc<Site>,
+    context: Context,
+    header: &RequestHeader,
+    request: ProduceRequest,
+    failures: &[(PartitionId, Unavailable)],
+) -> Answer {
     let acks = request.acks;
     let wait = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)).min(WAIT_MAX);
-    let topics = append_all(site, &context, request);
+    let topics = append_all(site, &context, request, failures);
     match acks {
         ACKS_NONE => match first_error(&topics) {
             Some(code) => close(format!("a produce with acks=0 failed: {}", code.name())),
@@ -133,20 +146,28 @@ struct TopicAppended {
     partitions: Vec<Appended>,
 }
 
-fn append_all(site: &Site, context: &Context, request: ProduceRequest) -> Vec<TopicAppended> {
-    let refused = if !matches!(request.acks, ACKS_NONE | ACKS_LEADER | ACKS_ALL) {
+/// Why nothing of a request is written.
+fn refusal(request: &ProduceRequest) -> Option<(ErrorCode, &'static str)> {
+    if !matches!(request.acks, ACKS_NONE | ACKS_LEADER | ACKS_ALL) {
         Some((ErrorCode::InvalidRequiredAcks, "acks must be 0, 1 or -1 (all)"))
     } else if request.transactional_id.is_some() {
         Some((ErrorCode::TransactionalIdAuthorizationFailed, NO_TRANSACTIONS))
     } else {
         None
-    };
+    }
+}
+
+fn append_all(site: &Site, context: &Context, request: ProduceRequest, failures: &[(PartitionId, Unavailable)]) -> Vec<TopicAppended> {
+    let refused = refusal(&request);
     let now_ms = site.clock.now().wall.0;
     let origin = Origin::Client { zstd_allowed: context.version >= ZSTD_SINCE };
     let topic = |topic: ProduceTopic| {
         let partitions = topic.partitions.into_iter().map(|partition| match refused {
             Some((code, why)) => failed(partition.index, code, Some(why.to_owned())),
-            None => append(site, topic.name.as_ref(), topic.topic_id, partition, origin, now_ms),
+            None => match find(site, topic.name.as_ref(), topic.topic_id, partition.index, failures) {
+                Ok(handle) => append(site, &handle, partition, origin, now_ms),
+                Err(code) => failed(partition.index, code, None),
+            },
         });
         TopicAppended {
             partitions: partitions.collect(),
@@ -157,17 +178,28 @@ fn append_all(site: &Site, context: &Context, request: ProduceRequest) -> Vec<To
     request.topics.into_iter().map(topic).collect()
 }
 
-fn append(site: &Site, name: Option<&StrBytes>, id: Option<Uuid>, partition: ProducePartition, origin: Origin, now_ms: i64) -> Appended {
+fn find(
+    site: &Site,
+    name: Option<&StrBytes>,
+    id: Option<Uuid>,
+    index: i32,
+    failures: &[(PartitionId, Unavailable)],
+) -> Result<Handle, ErrorCode> {
+    let code = |unavailable: &Unavailable| error_code::unavailable(unavailable);
+    let topic_id = match (name, id) {
+        (_, Some(id)) => id,
+        (Some(name), None) => site.partitions.id(name).map_err(|unavailable| code(&unavailable))?,
+        (None, None) => return Err(ErrorCode::InvalidRequest),
+    };
+    if let Some((_, unavailable)) = failures.iter().find(|(failed, _)| *failed == PartitionId { topic_id, index }) {
+        return Err(code(unavailable));
+    }
+    // Open, unless it was made anew meanwhile under its name.
+    site.partitions.by_id(topic_id, index).map_err(|unavailable| code(&unavailable))
+}
+
+fn append(site: &Site, handle: &Handle, partition: ProducePartition, origin: Origin, now_ms: i64) -> Appended {
     let index = partition.index;
-    let found = match (name, id) {
-        (_, Some(id)) => site.partitions.by_id(id, index),
-        (Some(name), None) => site.partitions.by_name(name, index),
-        (None, None) => return failed(index, ErrorCode::InvalidRequest, None),
-    };
-    let handle = match found {
-        Ok(handle) => handle,
-        Err(unavailable) => return failed(index, error_code::unavailable(&unavailable), None),
-    };
     let mut records = partition.records.unwrap_or_default();
     let batch = match BatchView::parse_first(&mut records) {
         Ok(Some(batch)) if records.is_empty() => batch,
@@ -186,7 +218,7 @@ fn append(site: &Site, name: Option<&StrBytes>, id: Option<Uuid>, partition: Pro
                 .with_base_offset(appended.base_offset)
                 .with_log_append_time_ms(appended.log_append_time_ms)
                 .with_log_start_offset(appended.log_start),
-            awaits: Some((handle, appended.last_offset + 1)),
+            awaits: Some((handle.clone(), appended.last_offset + 1)),
         },
         Err(error) => {
             let code = error.code();
@@ -268,6 +300,7 @@ mod tests {
         request::encode_request,
     };
     use gnomon_storage::MemDisk;
+    use std::{future::poll_fn, task::Poll};
 
     const VERSION: i16 = 9;
 
@@ -297,12 +330,20 @@ mod tests {
         let topics = vec![NewTopic { partitions: 1, ..NewTopic::named("t", site.fresh_id()) }];
         let create = CreateTopics { topics, origin: gnomon_catalog::Origin::AutoCreate, validate_only: false };
         site.catalog.submit(Event::CreateTopics(create)).await.expect("made");
-        site.partitions.open_by_name("t", 0).await.expect("opened");
 
         let batch = BatchBuilder::new(0).record(0, None, Some(&[7; 4096]), &[]).build().expect("a batch");
         let frame = frame(batch);
         let advertise = crate::Endpoint { host: "127.0.0.1".into(), port: 9092 };
         let connection = Connection { peer: ([127, 0, 0, 1], 1).into(), advertise, asks: Arc::default() };
+        let Answer::Exclusive(mut first) = dispatch(site, &connection, frame.clone()) else { panic!("the partition is to be opened") };
+        let until_appended = poll_fn(|cx| match first.as_mut().poll(cx) {
+            Poll::Ready(_) => panic!("answered before it is durable"),
+            Poll::Pending if frame.is_unique() => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        });
+        tokio::time::timeout(Duration::from_secs(20), until_appended).await.expect("somebody still holds the frame");
+        assert!(matches!(first.await, Outgoing::Bytes(_)));
+
         let Answer::Waiting(later) = dispatch(site, &connection, frame.clone()) else { panic!("acks=all waits for the disk") };
         assert!(frame.is_unique(), "somebody else still holds the frame");
         assert!(matches!(later.await, Outgoing::Bytes(_)));

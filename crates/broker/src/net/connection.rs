@@ -1,7 +1,8 @@
 //! One connection: frames in, responses out in the order of their requests.
 //!
 //! A request is begun only when every earlier one has taken its effect; only waiting for durability may overlap. Responses that are due together
-//! leave together. The loop here receives and sends; what a request means is `dispatch`'s.
+//! leave together. What has arrived whole takes its effect also when the peer closes behind it, as with acks=0. The loop here receives and sends; what
+//! a request means is `dispatch`'s.
 
 use super::{
     answer::{Answer, Later, Outgoing},
@@ -10,7 +11,7 @@ use super::{
     send::Outbox,
 };
 use crate::{
-    config::limits::{CONNECTION_IDLE_MAX, PIPELINE_MAX},
+    config::limits::{CONNECTION_IDLE_MAX, FINISH_MAX, PIPELINE_MAX},
     context::Connection,
     dispatch::dispatch,
     site::Site,
@@ -112,6 +113,8 @@ pub async fn serve(read: Reader, mut write: Writer, site: Arc<Site>, connection:
     let mut outbox = Outbox::default();
     let mut heard = Instant::now();
     let mut idle = pin!(sleep_until(heard + CONNECTION_IDLE_MAX));
+    // Nothing more comes; what is here is finished first.
+    let mut closed: Option<Ended> = None;
     let ended = loop {
         let begun = begin(&mut receiver, &mut pending, &mut outbox, |frame| dispatch(&site, &connection, frame));
         let due = poll_fn(|cx| Poll::Ready(pending.poll_due(&mut outbox, cx))).await;
@@ -126,14 +129,24 @@ pub async fn serve(read: Reader, mut write: Writer, site: Arc<Site>, connection:
             // What waited behind it may begin now.
             continue;
         }
+        closed = match closed {
+            Some(ended) if pending.is_empty() => break ended,
+            other => other,
+        };
         tokio::select! {
             biased;
             ended = pending.due(&mut outbox) => if let Err(ended) = ended { break ended },
-            filled = receiver.fill(), if !receiver.is_ready() => match filled {
+            filled = receiver.fill(), if closed.is_none() && !receiver.is_ready() => match filled {
                 Ok(()) => heard = Instant::now(),
-                Err(error) => break error.into(),
+                Err(error) => {
+                    closed = Some(error.into());
+                    idle.as_mut().reset(Instant::now() + FINISH_MAX);
+                }
             },
             () = idle.as_mut() => {
+                if let Some(ended) = closed {
+                    break ended;
+                }
                 if pending.is_empty() && heard.elapsed() >= CONNECTION_IDLE_MAX {
                     break Ended::Idle;
                 }

@@ -35,6 +35,7 @@ pub struct TestSite {
     pub disk: MemDisk,
     began: Instant,
     ids: AtomicU64,
+    failovers: AtomicU64,
     service: OnceLock<Arc<LinkService>>,
     /// An event of somebody else's, decided right behind the next discovery, before that one's answer is read.
     pub behind_discovery: Mutex<Option<Event>>,
@@ -190,12 +191,18 @@ impl TestSite {
             disk,
             began: Instant::now(),
             ids: AtomicU64::new(1_000),
+            failovers: AtomicU64::new(0),
             behind_discovery: Mutex::default(),
             service: OnceLock::new(),
             synced: Mutex::default(),
             sync_ended: Mutex::default(),
             stand: Mutex::default(),
         })
+    }
+
+    /// Commands to fail over so far.
+    pub fn failovers(&self) -> u64 {
+        self.failovers.load(Ordering::Relaxed)
     }
 
     /// One event through the machine: records, image, roles, links, actions, replies, in this order.
@@ -274,6 +281,9 @@ impl Site for TestSite {
 
     fn submit(&self, event: Event) -> BoxFuture<'static, Result<Reply, Gone>> {
         let discovered = matches!(event, Event::Discovered(_));
+        if matches!(event, Event::FailOver(_)) {
+            self.failovers.fetch_add(1, Ordering::Relaxed);
+        }
         let reply = self.step(event);
         let meanwhile = discovered.then(|| self.behind_discovery.lock().unwrap().take()).flatten();
         if let Some(event) = meanwhile {

@@ -244,10 +244,10 @@ impl DiskFile for RealFile {
     }
 
     fn read_at_now(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let file = self.0.file()?;
-        match rustix::io::preadv2(&file, &mut [IoSliceMut::new(buf)], offset, ReadWriteFlags::NOWAIT) {
-            // A file system that cannot tell.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => file.read_at(buf, offset),
+        let read = rustix::io::preadv2(self.0.file()?, &mut [IoSliceMut::new(buf)], offset, ReadWriteFlags::NOWAIT);
+        match read {
+            // The file system, the kernel, or what filters its calls.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM) => Err(io::ErrorKind::Unsupported.into()),
             read => Ok(read?),
         }
     }

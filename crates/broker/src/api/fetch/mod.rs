@@ -41,6 +41,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
+/// A fetch waits at least so long for partitions to be opened: what needs no recovery is open by then.
+const OPEN_WAIT_MIN: Duration = Duration::from_secs(1);
+
 /// Read committed, on the wire.
 const READ_COMMITTED: i8 = 1;
 
@@ -61,12 +64,14 @@ pub fn begin(site: &Arc<Site>, context: Context, header: &RequestHeader, body: B
 async fn handle(site: &Site, context: &Context, request: FetchRequest) -> FetchResponse<Records> {
     let named = Named { id: request.session_id, epoch: request.session_epoch };
     let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0).min(FETCH_BYTES_MAX);
+    let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
     let limits = Limits {
         bytes_max,
         isolation: if request.isolation_level == READ_COMMITTED { Isolation::ReadCommitted } else { Isolation::ReadUncommitted },
         // More than the answer can hold never comes.
         bytes_min: usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max),
-        wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX),
+        wait: max_wait,
+        open_until: Instant::now() + max_wait.max(OPEN_WAIT_MIN),
     };
     let (asked, forgotten) = partitions(request);
     match site.fetch_sessions.begin(named, asked, &forgotten, Instant::now()) {
@@ -85,6 +90,8 @@ struct Limits {
     bytes_min: usize,
     isolation: Isolation,
     wait: Duration,
+    /// For partitions that have to be opened first.
+    open_until: Instant,
 }
 
 fn partitions(request: FetchRequest) -> (Vec<Asked>, Vec<Key>) {

@@ -18,6 +18,7 @@ use gnomon_protocol::{
     ids::{BatchEpoch, LeaderEpoch, Offset, TopicId},
 };
 use gnomon_storage::FileRange;
+use tokio::time::{Instant, timeout_at};
 
 /// What a partition answers.
 pub enum PartitionRead {
@@ -34,8 +35,15 @@ pub fn topic_id(site: &Site, asked: &Asked) -> Result<TopicId, Unavailable> {
     if asked.topic_id.is_nil() { site.partitions.id(&asked.topic) } else { Ok(asked.topic_id) }
 }
 
-async fn open(site: &Site, asked: &Asked) -> Result<Handle, Unavailable> {
-    site.partitions.open_by_id(topic_id(site, asked)?, asked.partition).await
+/// The handle of the partition that is asked for. One that is being recovered does not hold up the others for longer than until `until`.
+async fn open(site: &Site, asked: &Asked, until: Instant) -> Result<Handle, Unavailable> {
+    let opened = async {
+        match asked.topic_id.is_nil() {
+            true => site.partitions.open_by_name(&asked.topic, asked.partition).await,
+            false => site.partitions.open_by_id(asked.topic_id, asked.partition).await,
+        }
+    };
+    timeout_at(until, opened).await.unwrap_or(Err(Unavailable::Opening))
 }
 
 /// Reads all partitions in order, within the limits. `asking`: for positions that only a shadow's source can judge.
@@ -60,7 +68,7 @@ async fn read_one(
     bytes_left: usize,
     at_least_one: bool,
 ) -> PartitionRead {
-    let handle = match open(site, asked).await {
+    let handle = match open(site, asked, limits.open_until).await {
         Ok(handle) => handle,
         Err(unavailable) => return PartitionRead::Error(error_code::unavailable(&unavailable), None),
     };
@@ -101,7 +109,7 @@ async fn read_up_to(handle: &Handle, from: Offset, bytes_max: usize, isolation: 
         return Ok(read);
     }
     let read = handle.blocking(move |handle| handle.read(from, bytes_max, isolation, at_least_one)).await;
-    // The site stops: nothing is read any more, and the connection is about to end.
+    // The runtime ends: nothing is read any more, and the connection is about to go.
     read.unwrap_or_else(|| Ok(Read { range: None, offsets: handle.offsets(), aborted: None }))
 }
 
