@@ -33,20 +33,15 @@ macro_rules! may_end_here {
 
 /// Carries out one action and posts what came of it. `link` is absent when the link never ran in this process.
 pub(crate) async fn carry_out(site: Arc<dyn Site>, link: Option<Arc<LinkShared>>, held_up: Arc<HeldUp>, action: Action) {
-    match action {
-        Action::Cut { link: id, topic, partitions, .. } => {
-            if cut(&*site, link.as_deref(), topic, partitions).await == Outcome::Stuck {
-                held_up.take_up_again(&*site, id, topic).await;
-            }
-        }
-        Action::AbortOpen { link: id, topic, partitions, .. } => {
-            if abort_open(&*site, topic, partitions).await == Outcome::Stuck {
-                held_up.take_up_again(&*site, id, topic).await;
-            }
-        }
-        Action::ApplyOffsets { link: id, topics } => apply_offsets(&*site, link.as_deref(), id, topics).await,
+    let (id, topic, outcome) = match action {
+        Action::Cut { link: id, topic, partitions, .. } => (id, topic, cut(&*site, link.as_deref(), topic, partitions).await),
+        Action::AbortOpen { link: id, topic, partitions, .. } => (id, topic, abort_open(&*site, topic, partitions).await),
+        Action::ApplyOffsets { link: id, topics } => return apply_offsets(&*site, link.as_deref(), id, topics).await,
         // The broker's own.
-        Action::DropTopic { .. } => {}
+        Action::DropTopic { .. } => return,
+    };
+    if outcome == Outcome::Stuck {
+        held_up.take_up_again(&*site, id, topic).await;
     }
 }
 

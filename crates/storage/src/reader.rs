@@ -25,6 +25,16 @@ pub struct LogReader {
     pub(crate) shared: Arc<Shared>,
 }
 
+/// What [`LogReader::read`] is asked for.
+#[derive(Clone, Copy)]
+struct Wanted {
+    from: Offset,
+    upper: Offset,
+    bytes_max: usize,
+    at_least_one: bool,
+    patience: Patience,
+}
+
 impl LogReader {
     /// First offset that may be read.
     pub fn start(&self) -> Offset {
@@ -40,29 +50,22 @@ impl LogReader {
     /// first batch is in it whatever its size. The first batch is the one that holds `from`, or the next one after a gap. All come from
     /// one segment. `from == end` gives an empty range.
     pub fn read(&self, from: Offset, upper: Offset, bytes_max: usize, at_least_one: bool) -> Result<FileRange, ReadError> {
-        self.read_with(Patience::Waits, from, upper, bytes_max, at_least_one)
+        self.answer(Wanted { from, upper, bytes_max, at_least_one, patience: Patience::Waits })
     }
 
     /// The same for callers that must not block; `None` where an index or headers would have to come from the disk, or bytes to be verified first.
     /// Sending the range may wait all the same ([`FileRange::is_resident`]).
     pub fn read_now(&self, from: Offset, upper: Offset, bytes_max: usize, at_least_one: bool) -> Result<Option<FileRange>, ReadError> {
-        match self.read_with(Patience::Never, from, upper, bytes_max, at_least_one) {
+        match self.answer(Wanted { from, upper, bytes_max, at_least_one, patience: Patience::Never }) {
             Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             read => read.map(Some),
         }
     }
 
-    fn read_with(
-        &self,
-        patience: Patience,
-        from: Offset,
-        upper: Offset,
-        bytes_max: usize,
-        at_least_one: bool,
-    ) -> Result<FileRange, ReadError> {
+    fn answer(&self, wanted: Wanted) -> Result<FileRange, ReadError> {
         loop {
             let generation = self.shared.generation();
-            let answer = self.try_read(patience, from, upper, bytes_max, at_least_one);
+            let answer = self.try_read(wanted);
             // What looks like damage may be a truncation under our feet.
             if answer.is_ok() || generation == self.shared.generation() {
                 return answer;
@@ -70,14 +73,8 @@ impl LogReader {
         }
     }
 
-    fn try_read(
-        &self,
-        patience: Patience,
-        from: Offset,
-        upper: Offset,
-        bytes_max: usize,
-        at_least_one: bool,
-    ) -> Result<FileRange, ReadError> {
+    fn try_read(&self, wanted: Wanted) -> Result<FileRange, ReadError> {
+        let Wanted { from, upper, .. } = wanted;
         let (start, end) = (self.shared.start(), self.shared.end());
         if from < start {
             return Err(ReadError::BelowStart { start });
@@ -92,7 +89,7 @@ impl LogReader {
         }
         loop {
             let segment = &segments[at];
-            if let Some(range) = self.read_segment(patience, segment, from, upper, bytes_max, at_least_one)? {
+            if let Some(range) = self.read_segment(segment, wanted)? {
                 return Ok(range);
             }
             at += 1;
@@ -103,15 +100,8 @@ impl LogReader {
     }
 
     /// `None` when all batches of the segment lie below `from`.
-    fn read_segment(
-        &self,
-        patience: Patience,
-        segment: &Arc<Segment>,
-        from: Offset,
-        upper: Offset,
-        bytes_max: usize,
-        at_least_one: bool,
-    ) -> Result<Option<FileRange>, ReadError> {
+    fn read_segment(&self, segment: &Arc<Segment>, wanted: Wanted) -> Result<Option<FileRange>, ReadError> {
+        let Wanted { from, upper, bytes_max, at_least_one, patience } = wanted;
         let (len, end) = segment.extent();
         if from >= end {
             return Ok(None);

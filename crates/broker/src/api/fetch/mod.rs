@@ -25,7 +25,7 @@ use crate::{
     site::Site,
 };
 use bytes::Bytes;
-use gnomon_partition::{Isolation, PartitionId, Waiter};
+use gnomon_partition::{Isolation, Waiter};
 use gnomon_protocol::{
     error_code::ErrorCode,
     fetch::{FetchResponse, FetchTopic, NodeEndpoint, encode_fetch},
@@ -160,8 +160,7 @@ async fn read_ahead(site: &Site, read: &[PartitionRead]) {
 
 fn watch(site: &Site, asked: &[Asked], waiter: &Waiter) {
     for asked in asked {
-        let id = read::topic_id(site, asked).map(|topic_id| PartitionId { topic_id, index: asked.partition });
-        if let Some(handle) = id.ok().and_then(|id| site.partitions.if_open(id)) {
+        if let Some(handle) = read::id(site, asked).ok().and_then(|id| site.partitions.if_open(id)) {
             handle.watch(waiter);
         }
     }

@@ -11,11 +11,11 @@ use crate::{
     partitions::Unavailable,
     site::Site,
 };
-use gnomon_partition::{Handle, Isolation, Offsets, Position, Read, ReadError, Standing};
+use gnomon_partition::{Handle, Isolation, Offsets, PartitionId, Position, Read, ReadError, Standing};
 use gnomon_protocol::{
     error_code::ErrorCode,
     fetch::FetchPartition,
-    ids::{BatchEpoch, LeaderEpoch, Offset, TopicId},
+    ids::{BatchEpoch, LeaderEpoch, Offset},
 };
 use gnomon_storage::FileRange;
 use tokio::time::{Instant, timeout_at};
@@ -30,13 +30,17 @@ pub enum PartitionRead {
     Error(ErrorCode, Option<(Offsets, LeaderEpoch)>),
 }
 
-/// The id of the topic that is asked for.
-pub fn topic_id(site: &Site, asked: &Asked) -> Result<TopicId, Unavailable> {
-    if asked.topic_id.is_nil() { site.partitions.id(&asked.topic) } else { Ok(asked.topic_id) }
+/// The id of the partition that is asked for.
+pub fn id(site: &Site, asked: &Asked) -> Result<PartitionId, Unavailable> {
+    let topic_id = if asked.topic_id.is_nil() { site.partitions.id(&asked.topic)? } else { asked.topic_id };
+    Ok(PartitionId { topic_id, index: asked.partition })
 }
 
-/// The handle of the partition that is asked for. One that is being recovered does not hold up the others for longer than until `until`.
+/// Its handle. One that is being recovered does not hold up the others for longer than until `until`.
 async fn open(site: &Site, asked: &Asked, until: Instant) -> Result<Handle, Unavailable> {
+    if let Some(handle) = site.partitions.if_open(id(site, asked)?) {
+        return Ok(handle);
+    }
     let opened = async {
         match asked.topic_id.is_nil() {
             true => site.partitions.open_by_name(&asked.topic, asked.partition).await,
