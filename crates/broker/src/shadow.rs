@@ -15,7 +15,7 @@ use crate::{
 };
 use gnomon_catalog::{Action, CreateLinkError, Event, Image, Link, LinkId, LinkOutcome, LinkSource, Reply};
 use gnomon_client::BoxFuture;
-use gnomon_groups::{Event as GroupEvent, Name, SyncEnded, SyncOffsets, SyncedPartition, TopicsDeleted};
+use gnomon_groups::{DeletedTopic, Event as GroupEvent, SyncEnded, SyncOffsets, SyncedPartition, TopicsDeleted};
 use gnomon_links::{ConfigError, LinkConfig, LinkStatus, config::SecretRef, loss::Loss, parse_link_file};
 use gnomon_machine::Now;
 use gnomon_partition::{Handle, PartitionId};
@@ -28,9 +28,13 @@ use std::{
     io,
     path::PathBuf,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 use tracing::{info, warn};
+
+/// After this long a group machine that could not take news is told them again.
+const TELL_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// A link file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -118,7 +122,7 @@ impl gnomon_replication::Site for SiteDoor {
         Box::pin(async move {
             let mut all = Ok(());
             for coordinator in groups.all() {
-                let told = coordinator.submit(GroupEvent::SyncEnded(ended.clone())).await.and_then(gnomon_groups::Reply::into_done);
+                let told = coordinator.tell(GroupEvent::SyncEnded(ended.clone())).await;
                 // One that does not answer keeps no other from being told.
                 all = all.and(told.map_err(|error| Gone { what: "a group machine", why: error.to_string() }));
             }
@@ -242,15 +246,23 @@ pub async fn carry_out(site: Arc<Site>, mut actions: mpsc::UnboundedReceiver<Act
     }
 }
 
-/// Committed offsets go first: a topic of the same name may be made at once, and what is committed on that one is to stay.
 async fn drop_topic(site: &Site, id: TopicId, name: &str, partitions: i32) {
-    let topics: Vec<Name> = vec![name.into()];
+    tokio::join!(forget_offsets(site, id, name), remove_files(site, id, name, partitions));
+}
+
+/// What is committed on a topic of the same name that is made meanwhile stays. Goes on until every machine has been told, or the site stops: then the
+/// next start sees what is left.
+async fn forget_offsets(site: &Site, id: TopicId, name: &str) {
+    let deleted = GroupEvent::TopicsDeleted(TopicsDeleted { topics: vec![DeletedTopic { name: name.into(), id: Some(id) }] });
     for coordinator in site.groups.all() {
-        let deleted = coordinator.submit(GroupEvent::TopicsDeleted(TopicsDeleted { topics: topics.clone() })).await;
-        if let Err(error) = deleted {
-            warn!(topic = name, "committed offsets of a deleted topic stay: {error}");
+        while let Err(error) = coordinator.tell(deleted.clone()).await {
+            warn!(topic = name, "committed offsets of a deleted topic are still to be removed: {error}");
+            sleep(TELL_AGAIN_AFTER).await;
         }
     }
+}
+
+async fn remove_files(site: &Site, id: TopicId, name: &str, partitions: i32) {
     for index in 0..partitions {
         if let Err(stopping) = site.partitions.delete(PartitionId { topic_id: id, index }).await {
             // The next start removes what is left.

@@ -3,7 +3,8 @@
 //! A mark of origin stands beside a topic's offsets and is written and erased by records of its own; whoever erases the last offset erases the mark.
 
 use crate::{Committed, GroupValue, Name, Origin, Record};
-use std::collections::BTreeMap;
+use gnomon_protocol::ids::TopicId;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Groups and committed offsets of one partition of `__consumer_offsets`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +35,12 @@ impl Durable {
     /// Whose the group's offsets on this topic are.
     pub fn origin(&self, group: &str, topic: &str) -> Option<&Origin> {
         self.offsets.get(group)?.get(topic)?.origin.as_ref()
+    }
+
+    /// What offsets are committed on, each once: name, and id if it is known.
+    pub fn committed_on(&self) -> BTreeSet<(&Name, Option<TopicId>)> {
+        let topics = self.offsets.values().flatten();
+        topics.flat_map(|(topic, offsets)| offsets.partitions.values().map(move |committed| (topic, committed.topic_id))).collect()
     }
 
     /// Every group and topic with offsets, with the mark of origin, in order.

@@ -5,7 +5,7 @@
 
 use crate::{GroupState, Name};
 use bytes::Bytes;
-use gnomon_protocol::ids::Offset;
+use gnomon_protocol::ids::{Offset, TopicId};
 
 /// A request to the group machine, or news that concern it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,11 +28,11 @@ pub enum Event {
     Describe(Describe),
     /// DeleteGroups; answered by `Reply::Deleted`.
     DeleteGroups(DeleteGroups),
-    /// Topics were deleted here: their offsets vanish. Answered by `Reply::Done`.
+    /// Topics were deleted here: their offsets vanish. Answered by `Reply::Done` or `Reply::DoneInPart`.
     TopicsDeleted(TopicsDeleted),
     /// A link brings the source's offsets of one group. Answered by `Reply::OffsetsSynced`.
     SyncOffsets(SyncOffsets),
-    /// A link no longer syncs these topics: their offsets are ours. Answered by `Reply::Done`.
+    /// A link no longer syncs these topics: their offsets are ours. Answered by `Reply::Done` or `Reply::DoneInPart`.
     SyncEnded(SyncEnded),
 }
 
@@ -146,6 +146,8 @@ pub struct Commit {
 pub struct CommitOffset {
     /// The topic.
     pub topic: Name,
+    /// Which topic of that name, the same in the whole request: what stands for an earlier one goes.
+    pub topic_id: TopicId,
     /// The partition.
     pub partition: i32,
     /// The next offset to read.
@@ -197,11 +199,20 @@ pub struct DeleteGroups {
     pub groups: Vec<Name>,
 }
 
-/// Topics that are gone.
+/// Topics that are gone. What is committed on others of their names stays, whenever this comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicsDeleted {
-    /// Their names.
-    pub topics: Vec<Name>,
+    /// Which.
+    pub topics: Vec<DeletedTopic>,
+}
+
+/// A topic that is gone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeletedTopic {
+    /// Its name.
+    pub name: Name,
+    /// Its id. What was written without one goes in any case, and alone if this is `None`.
+    pub id: Option<TopicId>,
 }
 
 /// The source's offsets of one group, for topics of one link. The machine decides what of it is taken (`shadow-links.md`, "What else is synced").
@@ -227,6 +238,8 @@ pub struct SyncOffsets {
 pub struct SyncOffset {
     /// The topic.
     pub topic: Name,
+    /// Which topic of that name it is here: what stands for an earlier one goes.
+    pub topic_id: TopicId,
     /// The partition.
     pub partition: i32,
     /// The next offset to read.

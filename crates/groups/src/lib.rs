@@ -23,8 +23,8 @@ pub use describe::GroupState;
 pub use durable::Durable;
 pub use error::GroupError;
 pub use event::{
-    Commit, CommitOffset, DeleteGroups, Describe, Event, Fetch, Heartbeat, Join, Leave, LeaveMember, List, Protocol, Sync, SyncEnded,
-    SyncOffset, SyncOffsets, TopicsDeleted, Which,
+    Commit, CommitOffset, DeleteGroups, DeletedTopic, Describe, Event, Fetch, Heartbeat, Join, Leave, LeaveMember, List, Protocol, Sync,
+    SyncEnded, SyncOffset, SyncOffsets, TopicsDeleted, Which,
 };
 pub use machine::{Action, Groups};
 pub use record::{Committed, GroupValue, MemberValue, Origin, Record};

@@ -9,6 +9,7 @@ use crate::{
     soft::TimerKey,
 };
 use gnomon_machine::{Effects, Machine, Mono, Now, ReplyToken};
+use std::collections::BTreeSet;
 
 /// The group coordinator of one partition of `__consumer_offsets`.
 #[derive(Debug)]
@@ -59,12 +60,18 @@ impl Machine for Groups {
                 let (records, reply) = describe::delete(durable, soft, request);
                 answered(records, token, reply)
             }
-            Event::TopicsDeleted(news) => answered(offsets::forget_topics(durable, &news.topics), token, Reply::Done),
+            Event::TopicsDeleted(news) => {
+                let (records, reply) = offsets::forget_topics(durable, &news.topics);
+                answered(records, token, reply)
+            }
             Event::SyncOffsets(request) => {
                 let (records, reply) = offsets::sync(durable, soft, now, request);
                 answered(records, token, reply)
             }
-            Event::SyncEnded(news) => answered(offsets::sync_ended(durable, now, &news), token, Reply::Done),
+            Event::SyncEnded(news) => {
+                let (records, reply) = offsets::sync_ended(durable, now, &news);
+                answered(records, token, reply)
+            }
         }
     }
 
@@ -220,6 +227,12 @@ impl Soft {
     /// The first broken invariant of living groups, for tests: also that everyone is watched by a timer or by a parked reply.
     #[doc(hidden)]
     pub fn check(&self, durable: &Durable) -> Result<(), String> {
+        for (group, topic, offsets) in durable.offsets.iter().flat_map(|(group, topics)| topics.iter().map(move |(t, o)| (group, t, o))) {
+            let on: BTreeSet<_> = offsets.partitions.values().filter_map(|committed| committed.topic_id).collect();
+            if on.len() > 1 {
+                return Err(format!("group {group} has offsets on several topics that had the name {topic}"));
+            }
+        }
         for (name, value) in &durable.groups {
             let group = self.groups.get(name).ok_or_else(|| format!("group {name} was written and is not alive"))?;
             if group.state == GroupState::Stable && group.value() != *value {

@@ -1,6 +1,7 @@
 //! Committed offsets: commit, fetch, sync from a link, expiry, deletion.
 //!
-//! Who may commit is the living group's to say; what is committed is `Durable`'s. A topic's mark of origin goes with its last offset.
+//! Who may commit is the living group's to say; what is committed is `Durable`'s. A topic's mark of origin goes with its last offset. What stands for a
+//! topic goes before anything is written for a later one of its name: offsets of two never stand side by side.
 
 mod commit;
 mod expire;
@@ -14,13 +15,17 @@ pub(crate) use fetch::fetch;
 pub(crate) use subscription::subscribed_topics;
 pub(crate) use sync::{sync, sync_ended};
 
-use crate::{Durable, Name, Record, durable::TopicOffsets};
+use crate::{Committed, DeletedTopic, Durable, Name, Record, Reply, durable::TopicOffsets};
+use gnomon_protocol::ids::TopicId;
+
+/// About how many records news make at once: the rest when they are told again.
+pub(crate) const RECORDS_MAX: usize = 5_000;
 
 /// The group, its offsets and marks are erased.
 pub(crate) fn forget_group(durable: &Durable, group: &Name) -> Vec<Record> {
     let mut records = Vec::new();
     for (topic, offsets) in durable.offsets.get(group).into_iter().flatten() {
-        forget_topic(group, topic, offsets, &mut records);
+        forget_topic(group, topic, offsets, |_| true, &mut records);
     }
     if durable.groups.contains_key(group) {
         records.push(Record::Group { group: group.clone(), value: None });
@@ -29,23 +34,43 @@ pub(crate) fn forget_group(durable: &Durable, group: &Name) -> Vec<Record> {
 }
 
 /// Topics that are gone take their offsets along, in every group.
-pub(crate) fn forget_topics(durable: &Durable, topics: &[Name]) -> Vec<Record> {
+pub(crate) fn forget_topics(durable: &Durable, topics: &[DeletedTopic]) -> (Vec<Record>, Reply) {
     let mut records = Vec::new();
     for (group, by_topic) in &durable.offsets {
-        for topic in topics {
-            if let Some(offsets) = by_topic.get(topic) {
-                forget_topic(group, topic, offsets, &mut records);
+        for DeletedTopic { name, id } in topics {
+            let on = |committed: &Committed| committed.topic_id.is_none_or(|on| Some(on) == *id);
+            let Some(offsets) = by_topic.get(name).filter(|offsets| offsets.partitions.values().any(on)) else { continue };
+            if records.len() >= RECORDS_MAX {
+                return (records, Reply::DoneInPart);
             }
+            forget_topic(group, name, offsets, on, &mut records);
         }
     }
-    records
+    (records, Reply::Done)
 }
 
-fn forget_topic(group: &Name, topic: &Name, offsets: &TopicOffsets, records: &mut Vec<Record>) {
-    for partition in offsets.partitions.keys() {
-        records.push(Record::Offset { group: group.clone(), topic: topic.clone(), partition: *partition, value: None });
+/// What a group has on an earlier topic of this name is erased, with its mark; whether there was any.
+fn forget_earlier(durable: &Durable, group: &Name, topic: &Name, id: TopicId, records: &mut Vec<Record>) -> bool {
+    let here = durable.offsets.get(group).and_then(|topics| topics.get(topic));
+    let earlier = here.filter(|offsets| offsets.partitions.values().any(|committed| !committed.is_on(id)));
+    if let Some(offsets) = earlier {
+        forget_topic(group, topic, offsets, |_| true, records);
     }
-    if offsets.origin.is_some() {
+    earlier.is_some()
+}
+
+/// Such offsets of a group on a topic are erased; whether none is left.
+fn forget_topic(group: &Name, topic: &Name, offsets: &TopicOffsets, such: impl Fn(&Committed) -> bool, records: &mut Vec<Record>) -> bool {
+    let mut all = true;
+    for (partition, committed) in &offsets.partitions {
+        if such(committed) {
+            records.push(Record::Offset { group: group.clone(), topic: topic.clone(), partition: *partition, value: None });
+        } else {
+            all = false;
+        }
+    }
+    if all && offsets.origin.is_some() {
         records.push(Record::Origin { group: group.clone(), topic: topic.clone(), value: None });
     }
+    all
 }

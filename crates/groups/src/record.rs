@@ -1,6 +1,6 @@
 //! The durable changes of groups, as records of `__consumer_offsets`.
 //!
-//! Groups and offsets stand there exactly as Kafka writes them (OffsetCommitKey 1, OffsetCommitValue 1 or 3, GroupMetadataKey 2, GroupMetadataValue 3), so
+//! Groups and offsets stand there exactly as Kafka writes them (OffsetCommitKey 1, OffsetCommitValue 1, 3 or 4, GroupMetadataKey 2, GroupMetadataValue 3), so
 //! Kafka's own tools read them; all versions up to 4 are read back. What Kafka has no word for, the origin of a topic's offsets, has a key version
 //! far outside Kafka's, which those tools skip. Not here: the bytes, see `record/format.rs`.
 
@@ -9,7 +9,7 @@ mod format;
 use crate::Name;
 use bytes::Bytes;
 use gnomon_machine::{DurableRecord, EncodedRecord, UnreadableRecord};
-use gnomon_protocol::ids::Offset;
+use gnomon_protocol::ids::{Offset, TopicId};
 
 /// One durable change; `None` as value is a tombstone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +94,16 @@ pub struct Committed {
     pub committed_at_ms: i64,
     /// When it expires, if the commit said so.
     pub expires_at_ms: Option<i64>,
+    /// The topic that it was committed on, since a name can be used again. `None` in logs of before, and always when `expires_at_ms` is set: Kafka's
+    /// format has room for one of them.
+    pub topic_id: Option<TopicId>,
+}
+
+impl Committed {
+    /// Whether it stands for this topic, as far as can be told.
+    pub fn is_on(&self, topic: TopicId) -> bool {
+        self.topic_id.is_none_or(|on| on == topic)
+    }
 }
 
 /// Whose a group's offsets on a topic are.

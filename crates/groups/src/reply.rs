@@ -33,6 +33,8 @@ pub enum Reply {
     OffsetsSynced(Vec<SyncedPartition>),
     /// To `Event::TopicsDeleted` and `Event::SyncEnded`.
     Done,
+    /// To the same, when more was to be done than fits into one batch: they must be told again.
+    DoneInPart,
 }
 
 macro_rules! into {
@@ -80,13 +82,14 @@ impl Reply {
         }
     }
 
-    /// The answer to news.
+    /// The answer to news: whether all is done, or they must be told again.
     ///
     /// # Panics
     /// On another kind of answer, which is a bug of ours.
-    pub fn into_done(self) -> Result<(), GroupError> {
+    pub fn into_done(self) -> Result<bool, GroupError> {
         match self {
-            Reply::Done => Ok(()),
+            Reply::Done => Ok(true),
+            Reply::DoneInPart => Ok(false),
             Reply::Refused(error) => Err(error),
             other => unreachable!("asked for Done, answered {other:?}"),
         }

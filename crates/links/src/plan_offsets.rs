@@ -36,6 +36,8 @@ pub enum Standing {
 /// What stands here for a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalPartition {
+    /// Its topic here.
+    pub topic: TopicId,
     /// Why commits for it may be written here.
     pub standing: Standing,
     /// Its log start.
@@ -51,6 +53,8 @@ pub struct LocalPartition {
 pub struct PlannedCommit {
     /// The topic's name.
     pub topic: String,
+    /// Its id here.
+    pub topic_id: TopicId,
     /// The partition.
     pub partition: i32,
     /// The position, clamped.
@@ -101,6 +105,7 @@ fn clamp(commit: &SourceCommit, local: &LocalPartition) -> PlannedCommit {
     let keeps_epoch = !clamped && commit.leader_epoch >= 0 && commit.leader_epoch <= local.newest_epoch.0;
     PlannedCommit {
         topic: commit.topic.clone(),
+        topic_id: local.topic,
         partition: commit.partition,
         offset,
         leader_epoch: if keeps_epoch { commit.leader_epoch } else { -1 },

@@ -250,12 +250,14 @@ fn run(seed: u64, steps: usize) {
 
 #[test]
 fn a_partition_is_what_was_written_to_it() {
+    let full = std::env::var("GNOMON_FAULTS").is_ok_and(|how| how == "full");
     // Others by hand: GNOMON_SEEDS=17..18.
-    let chosen = std::env::var("GNOMON_SEEDS").ok();
-    let bounds = chosen.as_deref().unwrap_or("0..60").split_once("..").expect("FIRST..BEHIND");
+    let chosen = std::env::var("GNOMON_SEEDS").unwrap_or_else(|_| if full { "0..10000" } else { "0..60" }.into());
+    let bounds = chosen.split_once("..").expect("FIRST..BEHIND");
     let seeds = bounds.0.parse::<u64>().unwrap()..bounds.1.parse().unwrap();
     for seed in seeds {
         println!("seed {seed}");
         run(seed, 150);
     }
+    println!("faults: lives of a partition {chosen}, with kills and power cuts");
 }

@@ -10,6 +10,7 @@ use crate::{
     frame,
     ids::{BatchEpoch, LeaderEpoch, Offset, ProducerId},
     request::start_response,
+    varint::put_varint,
     wire::StrBytes,
 };
 use bytes::{BufMut, Bytes, BytesMut};
@@ -265,14 +266,6 @@ impl<P: Payload> Encoder<P> {
         }
         chunks
     }
-}
-
-fn put_varint(out: &mut BytesMut, mut value: u32) {
-    while value >= 0x80 {
-        out.put_u8(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.put_u8(value as u8);
 }
 
 fn put_compact_string(out: &mut BytesMut, string: Option<&StrBytes>) {

@@ -15,6 +15,7 @@ pub mod produce;
 pub mod read;
 pub mod request;
 pub mod sample;
+mod varint;
 pub mod wire;
 
 pub use self::error_code::ErrorCode;

@@ -3,7 +3,10 @@
 //! Every field of a version, null where it may be, arrays of none to two elements, unknown tagged fields. The chance is the caller's:
 //! the same choices make the same bytes.
 
-use crate::layout::{self, Direction, Fields, Kind};
+use crate::{
+    layout::{self, Direction, Fields, Kind},
+    varint::put_varint,
+};
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// The body of a message of that API and version (no header, no size). `choose(n)` is a number below `n`. `None` for an API or version that
@@ -117,12 +120,4 @@ impl Sample<'_> {
     fn put_length(&mut self, length: Option<u32>, out: &mut BytesMut) {
         if self.flexible { put_varint(out, length.map_or(0, |n| n + 1)) } else { out.put_i32(length.map_or(-1, |n| n as i32)) }
     }
-}
-
-fn put_varint(out: &mut BytesMut, mut value: u32) {
-    while value >= 0x80 {
-        out.put_u8(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.put_u8(value as u8);
 }

@@ -25,6 +25,8 @@ const FAULTS: &[Fault] = &[
     fault("flips-partition", "gnomon-partition", "damage", "", 30),
     fault("flips-site", "gnomon-testkit", "flipped_bits", "", 60),
     fault("torn-tails", "gnomon-storage", "torn", "", 60),
+    fault("power-log", "gnomon-storage", "model", "", 60),
+    fault("power-partition", "gnomon-partition", "model", "", 60),
     fault("power-loss", "gnomon-testkit", "power_loss", "", 120),
     fault("clock-jumps", "gnomon-testkit", "clock_jumps", "", 60),
     fault("clock-partition", "gnomon-partition", "clock", "", 60),

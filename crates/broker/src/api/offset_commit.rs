@@ -6,27 +6,30 @@
 //! - Commits on shadows, and on own topics that a peer shadows, mark the group as local there: a link no longer moves its offsets.
 
 use crate::{error_code::Refusal, site::Site};
+use gnomon_catalog::{Image, Topic};
 use gnomon_groups::{Commit, CommitOffset, Event, GroupError, Name, Reply};
 use gnomon_protocol::{
     error_code::ErrorCode,
     messages::{
         OffsetCommitRequest, OffsetCommitResponse,
-        offset_commit_request::OffsetCommitRequestTopic,
+        offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
         offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic},
     },
 };
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 /// Commits a group's positions.
 pub async fn handle(site: &Site, request: OffsetCommitRequest) -> OffsetCommitResponse {
     let group = Name::from(&*request.group_id.0);
+    // One image for all of it: what is committed and what is answered.
+    let image = site.catalog.image();
     let commit = Commit {
         group: group.clone(),
         member_id: Name::from(&*request.member_id),
         instance_id: request.group_instance_id.as_deref().map(Name::from),
         generation: request.generation_id_or_member_epoch,
         retention_ms: (request.retention_time_ms >= 0).then_some(request.retention_time_ms),
-        offsets: request.topics.iter().flat_map(|topic| known_offsets(site, topic)).collect(),
+        offsets: request.topics.iter().flat_map(|topic| known_offsets(site, &image, topic)).collect(),
     };
     let committed = site.groups.submit(&group, Event::Commit(commit)).await.and_then(Reply::into_committed);
     let outcome: Result<HashMap<(Name, i32), i16>, GroupError> = committed.map(|partitions| {
@@ -38,7 +41,7 @@ pub async fn handle(site: &Site, request: OffsetCommitRequest) -> OffsetCommitRe
         let partitions = topic.partitions.iter().map(|partition| {
             let index = partition.partition_index;
             let code = match &outcome {
-                _ if !exists(site, &name, index) => ErrorCode::UnknownTopicOrPartition.code(),
+                _ if known(&image, &name, index).is_none() => ErrorCode::UnknownTopicOrPartition.code(),
                 Ok(codes) => codes.get(&(name.clone(), index)).copied().unwrap_or(ErrorCode::UnknownTopicOrPartition.code()),
                 Err(error) => error.code().code(),
             };
@@ -49,22 +52,24 @@ pub async fn handle(site: &Site, request: OffsetCommitRequest) -> OffsetCommitRe
     OffsetCommitResponse::default().with_topics(topics.collect())
 }
 
-fn exists(site: &Site, topic: &str, partition: i32) -> bool {
-    let image = site.catalog.image();
-    image.topic_by_name(topic).is_some_and(|topic| usize::try_from(partition).is_ok_and(|index| index < topic.partitions.len()))
+/// The topic, if it has this partition.
+fn known<'a>(image: &'a Image, topic: &str, partition: i32) -> Option<&'a Arc<Topic>> {
+    image.topic_by_name(topic).filter(|topic| topic.partition(partition).is_some())
 }
 
-fn known_offsets(site: &Site, topic: &OffsetCommitRequestTopic) -> Vec<CommitOffset> {
+fn known_offsets(site: &Site, image: &Image, topic: &OffsetCommitRequestTopic) -> Vec<CommitOffset> {
     let name = Name::from(&*topic.name.0);
     let paired = site.is_paired(&name);
-    let known = topic.partitions.iter().filter(|partition| exists(site, &name, partition.partition_index));
-    let offset = |partition: &gnomon_protocol::messages::offset_commit_request::OffsetCommitRequestPartition| CommitOffset {
-        topic: name.clone(),
-        partition: partition.partition_index,
-        offset: partition.committed_offset,
-        leader_epoch: partition.committed_leader_epoch,
-        metadata: partition.committed_metadata.as_deref().unwrap_or_default().into(),
-        paired,
+    let offset = |partition: &OffsetCommitRequestPartition| {
+        Some(CommitOffset {
+            topic: name.clone(),
+            topic_id: known(image, &name, partition.partition_index)?.id,
+            partition: partition.partition_index,
+            offset: partition.committed_offset,
+            leader_epoch: partition.committed_leader_epoch,
+            metadata: partition.committed_metadata.as_deref().unwrap_or_default().into(),
+            paired,
+        })
     };
-    known.map(offset).collect()
+    topic.partitions.iter().filter_map(offset).collect()
 }

@@ -1,6 +1,7 @@
 //! OffsetFetch, key 9, versions 1-9.
 //!
 //! Behaviour
+//! - What was committed on an earlier topic of the name counts as nothing.
 //! - Nothing committed is offset -1, epoch -1 and empty metadata, without an error.
 //! - From version 2 no topics means all.
 //!
@@ -71,9 +72,25 @@ async fn of_group(site: &Site, group: GroupId, topics: Option<Vec<(Name, Vec<i32
 
 async fn fetch(site: &Site, group: &GroupId, topics: Option<Vec<(Name, Vec<i32>)>>) -> Result<Vec<FetchedTopic>, GroupError> {
     let group = Name::from(&*group.0);
+    let all = topics.is_none();
     let which = topics.map_or(Which::All, Which::Partitions);
     let reply = site.groups.submit(&group, Event::Fetch(Fetch { group: group.clone(), which })).await?;
-    Ok(reply.into_fetched()?.topics)
+    let mut topics = reply.into_fetched()?.topics;
+    // Looked at after the machine has answered: what it knows of was committed on topics that this image has, or that are gone.
+    let image = site.catalog.image();
+    for topic in &mut topics {
+        let id = image.names.get(&*topic.topic).copied();
+        for partition in &mut topic.partitions {
+            partition.committed = partition.committed.take().filter(|committed| committed.topic_id.is_none() || committed.topic_id == id);
+        }
+        if all {
+            topic.partitions.retain(|partition| partition.committed.is_some());
+        }
+    }
+    if all {
+        topics.retain(|topic| !topic.partitions.is_empty());
+    }
+    Ok(topics)
 }
 
 /// Offset, leader epoch and metadata as the protocol has them.

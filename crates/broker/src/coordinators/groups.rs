@@ -11,10 +11,10 @@ use crate::{
     reopen::Reopener,
     replicated::{Host, RebuildError, Replicated, Submit},
 };
-use gnomon_groups::{Action, Durable, Event, GroupConfig, GroupError, Groups, Name, Reply, Soft, TopicsDeleted};
+use gnomon_groups::{Action, DeletedTopic, Durable, Event, GroupConfig, GroupError, Groups, Reply, Soft, TopicsDeleted};
 use gnomon_protocol::ids::TopicId;
 use parking_lot::RwLock;
-use std::{collections::BTreeSet, pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc};
 use tokio::task::JoinHandle;
 use tracing::error;
 
@@ -52,6 +52,12 @@ impl Coordinator {
             Present::NotNow | Present::NoMore => return Err(GroupError::NotCoordinator),
         };
         submit.submit(event).await.map_err(|_| GroupError::NotCoordinator)
+    }
+
+    /// Gives this machine news, in as many parts as it wants them.
+    pub async fn tell(&self, news: Event) -> Result<(), GroupError> {
+        while !self.submit(news.clone()).await?.into_done()? {}
+        Ok(())
     }
 
     fn change(&self, to: Present) {
@@ -123,7 +129,7 @@ struct Rebuilt {
     submit: Submit<Groups>,
     run: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// Topics whose deletion was cut short: they are gone, their offsets are not yet.
-    gone: BTreeSet<Name>,
+    gone: Vec<DeletedTopic>,
 }
 
 impl Rebuilding {
@@ -139,8 +145,12 @@ impl Rebuilding {
         let machine = Replicated::<Groups, _, _>::rebuild(journal, host, self.clock);
         let machine = machine.map_err(|source| GroupsError::Rebuild { partition, source })?;
         let image = self.partitions.image();
-        let topics = machine.durable().topics().map(|(_, topic, _)| topic.clone());
-        let gone = topics.filter(|topic| !image.names.contains_key(&**topic)).collect();
+        let is_gone = |name: &str, id: Option<TopicId>| match id {
+            Some(id) => image.topic(id).is_none(),
+            None => !image.names.contains_key(name),
+        };
+        let topics = machine.durable().committed_on().into_iter().filter(|(name, id)| is_gone(name, *id));
+        let gone = topics.map(|(name, id)| DeletedTopic { name: name.clone(), id }).collect();
         let (submit, run) = machine.start();
         Ok(Rebuilt { submit, run: Box::pin(run), gone })
     }
@@ -174,9 +184,9 @@ impl Rebuilt {
         let Rebuilt { submit, run, gone } = self;
         let forget = async move {
             if !gone.is_empty() {
-                let deleted = TopicsDeleted { topics: gone.into_iter().collect() };
+                let deleted = Event::TopicsDeleted(TopicsDeleted { topics: gone });
                 // Without a machine there are no offsets to forget; the next start tries again.
-                let _ = submit.submit(Event::TopicsDeleted(deleted)).await;
+                while let Ok(Reply::DoneInPart) = submit.submit(deleted.clone()).await {}
             }
         };
         tokio::join!(run, forget);

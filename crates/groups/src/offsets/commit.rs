@@ -2,8 +2,10 @@
 //!
 //! - A member commits with its generation, also while members join again (KIP-429 lives on it), but not while assignments are awaited.
 //! - A commit without generation and member, an administrator's or a simple consumer's, is taken only if the group has no members.
+//! - The first commit on a topic erases what the group has on an earlier one of its name.
 //! - A commit on a paired topic marks the group local on it, in the same batch; one on a topic that a link used to sync takes the link's mark away.
 
+use super::forget_earlier;
 use crate::{
     Commit, CommitOffset, Committed, Durable, GroupError, GroupState, Groups, NAME_BYTES_MAX, Origin, PartitionOutcome, Record, Reply,
     Soft, classic::Turn,
@@ -22,8 +24,8 @@ pub(crate) fn commit(durable: &Durable, soft: &mut Soft, now: Now, request: Comm
         Some(Ok(())) | None => {}
     }
     let mut outcomes = Vec::with_capacity(request.offsets.len());
-    let mut marked = BTreeSet::new();
-    for CommitOffset { topic, partition, offset, leader_epoch, metadata, paired } in request.offsets {
+    let mut topics = BTreeSet::new();
+    for CommitOffset { topic, topic_id, partition, offset, leader_epoch, metadata, paired } in request.offsets {
         let (bytes, max) = (metadata.len(), soft.config.metadata_bytes_max.min(NAME_BYTES_MAX));
         if bytes > max {
             outcomes.push(PartitionOutcome { topic, partition, result: Err(GroupError::MetadataTooLarge { bytes, max }) });
@@ -31,16 +33,19 @@ pub(crate) fn commit(durable: &Durable, soft: &mut Soft, now: Now, request: Comm
         }
         let expires_at_ms = request.retention_ms.map(|kept_ms| now.wall.0.saturating_add(kept_ms.max(0)));
         let leader_epoch = if expires_at_ms.is_some() { -1 } else { leader_epoch };
-        let committed = Committed { offset, leader_epoch, metadata, committed_at_ms: now.wall.0, expires_at_ms };
+        let first = topics.insert(topic.clone());
+        let anew = first && forget_earlier(durable, &request.group, &topic, topic_id, &mut effects.records);
+        let topic_id = expires_at_ms.is_none().then_some(topic_id);
+        let committed = Committed { offset, leader_epoch, metadata, committed_at_ms: now.wall.0, expires_at_ms, topic_id };
         effects.records.push(Record::Offset { group: request.group.clone(), topic: topic.clone(), partition, value: Some(committed) });
-        let mark = match durable.origin(&request.group, &topic) {
+        let mark = match durable.origin(&request.group, &topic).filter(|_| !anew) {
             Some(Origin::Local) => None,
             Some(Origin::Link(_)) | None if paired => Some(Some(Origin::Local)),
             Some(Origin::Link(_)) => Some(None),
             None => None,
         };
         if let Some(value) = mark
-            && marked.insert(topic.clone())
+            && first
         {
             effects.records.push(Record::Origin { group: request.group.clone(), topic: topic.clone(), value });
         }

@@ -6,20 +6,17 @@
 //! - What a link brought does not expire here: see `sync.rs`.
 //! - An empty group without offsets left is erased.
 
-use super::{forget_topic, subscribed_topics};
+use super::{RECORDS_MAX, forget_topic, subscribed_topics};
 use crate::{Committed, Durable, GroupState, Name, Origin, Record, Soft, classic::Group};
 use gnomon_machine::Now;
 use std::collections::BTreeSet;
 
-/// At most this many records at once: the rest at the next check, which then comes soon.
-pub(crate) const EXPIRED_RECORDS_MAX: usize = 5_000;
-
-/// The records that erase what has expired; and whether there may be more.
+/// The records that erase what has expired; and whether there may be more, for the next check, which then comes soon.
 pub(crate) fn expire(durable: &Durable, soft: &mut Soft, now: Now) -> (Vec<Record>, bool) {
     let mut records = Vec::new();
     let names: BTreeSet<&Name> = durable.groups.keys().chain(durable.offsets.keys()).collect();
     for name in names {
-        if records.len() >= EXPIRED_RECORDS_MAX {
+        if records.len() >= RECORDS_MAX {
             return (records, true);
         }
         expire_group(durable, soft, now, name, &mut records);
@@ -41,14 +38,7 @@ fn expire_group(durable: &Durable, soft: &mut Soft, now: Now, name: &Name, recor
             Some(at) => now.wall.0 >= at && rule.base(topic, committed).is_some(),
             None => rule.base(topic, committed).is_some_and(|base| now.wall.0.saturating_sub(base) >= retention_ms),
         };
-        if offsets.partitions.values().all(expired) {
-            forget_topic(name, topic, offsets, records);
-            continue;
-        }
-        kept = true;
-        for (partition, _) in offsets.partitions.iter().filter(|(_, committed)| expired(committed)) {
-            records.push(Record::Offset { group: name.clone(), topic: topic.clone(), partition: *partition, value: None });
-        }
+        kept |= !forget_topic(name, topic, offsets, expired, records);
     }
     if !kept && group.is_some_and(|group| group.is_idle()) {
         if durable.groups.contains_key(name) {

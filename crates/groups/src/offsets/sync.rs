@@ -7,6 +7,7 @@
 //!
 //! Not here: which groups and topics a link selects, clamping, waiting for the data; the link's task does that before it sends the event.
 
+use super::{RECORDS_MAX, forget_earlier};
 use crate::{
     Committed, Durable, Name, Origin, Record, Reply, SkipReason, Soft, SyncEnded, SyncOffset, SyncOffsets, SyncOutcome, SyncedPartition,
     durable::TopicOffsets,
@@ -17,17 +18,19 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The records that take over what may be taken over, and the answer; the answer alone if it is only asked what would be.
 pub(crate) fn sync(durable: &Durable, soft: &Soft, now: Now, request: SyncOffsets) -> (Vec<Record>, Reply) {
     let live = soft.groups.get(&request.group).is_some_and(|group| !group.members.is_empty());
-    let mut plan = Plan { durable, now, group: request.group, link: request.link, records: Vec::new(), written: BTreeMap::new() };
+    let mut plan = Plan::new(durable, now, request.group, request.link);
     let mut named = BTreeSet::new();
     let mut outcomes = Vec::with_capacity(request.offsets.len());
     for offset in request.offsets {
-        let (topic, partition) = (offset.topic.clone(), offset.partition);
+        let (topic, topic_id, partition) = (offset.topic.clone(), offset.topic_id, offset.partition);
         named.insert(topic.clone());
         let brought = offset.offset;
         let outcome = if live { SyncOutcome::Skipped(SkipReason::LiveMembers) } else { plan.take(offset) };
         let stands = match outcome {
             SyncOutcome::Applied | SyncOutcome::Unchanged => Some(brought),
-            SyncOutcome::Skipped(_) => durable.committed(&plan.group, &topic, partition).map(|here| here.offset),
+            SyncOutcome::Skipped(_) => {
+                durable.committed(&plan.group, &topic, partition).filter(|here| here.is_on(topic_id)).map(|here| here.offset)
+            }
         };
         outcomes.push(SyncedPartition { topic, partition, outcome, stands });
     }
@@ -42,14 +45,17 @@ pub(crate) fn sync(durable: &Durable, soft: &Soft, now: Now, request: SyncOffset
 }
 
 /// The records that make a link's offsets our own, in every group.
-pub(crate) fn sync_ended(durable: &Durable, now: Now, request: &SyncEnded) -> Vec<Record> {
+pub(crate) fn sync_ended(durable: &Durable, now: Now, request: &SyncEnded) -> (Vec<Record>, Reply) {
     let mut records = Vec::new();
     for group in durable.offsets.keys() {
-        let mut plan = Plan { durable, now, group: group.clone(), link: request.link.clone(), records, written: BTreeMap::new() };
+        let mut plan = Plan::new(durable, now, group.clone(), request.link.clone());
         plan.release(|topic| request.topics.as_ref().is_none_or(|topics| topics.contains(topic)));
-        records = plan.records;
+        if !records.is_empty() && records.len() + plan.records.len() > RECORDS_MAX {
+            return (records, Reply::DoneInPart);
+        }
+        records.append(&mut plan.records);
     }
-    records
+    (records, Reply::Done)
 }
 
 /// One group's offsets as this step leaves them.
@@ -61,12 +67,27 @@ struct Plan<'a> {
     records: Vec<Record>,
     /// What this step wrote, beside `durable`.
     written: BTreeMap<Name, BTreeMap<i32, Committed>>,
+    /// Topics whose names had others before, with offsets in `durable` that count no longer.
+    anew: BTreeSet<Name>,
 }
 
-impl Plan<'_> {
+impl<'a> Plan<'a> {
+    fn new(durable: &'a Durable, now: Now, group: Name, link: Name) -> Plan<'a> {
+        Plan { durable, now, group, link, records: Vec::new(), written: BTreeMap::new(), anew: BTreeSet::new() }
+    }
+
+    /// What stands on a topic before this step.
+    fn before(&self, topic: &Name) -> Option<&'a TopicOffsets> {
+        if self.anew.contains(topic) { None } else { self.durable.offsets.get(&self.group)?.get(topic) }
+    }
+
     fn take(&mut self, offset: SyncOffset) -> SyncOutcome {
-        let SyncOffset { topic, partition, offset, leader_epoch, metadata } = offset;
-        let origin = self.durable.origin(&self.group, &topic);
+        let SyncOffset { topic, topic_id, partition, offset, leader_epoch, metadata } = offset;
+        if !self.written.contains_key(&topic) && forget_earlier(self.durable, &self.group, &topic, topic_id, &mut self.records) {
+            self.anew.insert(topic.clone());
+        }
+        let before = self.before(&topic);
+        let origin = before.and_then(|before| before.origin.as_ref());
         if origin == Some(&Origin::Local) {
             return SyncOutcome::Skipped(SkipReason::Local);
         }
@@ -76,13 +97,14 @@ impl Plan<'_> {
             self.records.push(Record::Origin { group: self.group.clone(), topic: topic.clone(), value });
         }
         let here = self.written.get(&topic).and_then(|partitions| partitions.get(&partition));
-        let here = here.or_else(|| self.durable.committed(&self.group, &topic, partition));
+        let here = here.or_else(|| before?.partitions.get(&partition));
         let unchanged = here.is_some_and(|here| here.offset == offset && here.leader_epoch == leader_epoch && here.metadata == metadata);
         let partitions = self.written.entry(topic.clone()).or_default();
         if unchanged {
             return SyncOutcome::Unchanged;
         }
-        let committed = Committed { offset, leader_epoch, metadata, committed_at_ms: self.now.wall.0, expires_at_ms: None };
+        let committed =
+            Committed { offset, leader_epoch, metadata, committed_at_ms: self.now.wall.0, expires_at_ms: None, topic_id: Some(topic_id) };
         partitions.insert(partition, committed.clone());
         self.records.push(Record::Offset { group: self.group.clone(), topic, partition, value: Some(committed) });
         SyncOutcome::Applied
@@ -96,7 +118,7 @@ impl Plan<'_> {
             by_topic.into_iter().flat_map(BTreeMap::keys).chain(self.written.keys()).filter(|topic| selects(topic)).collect();
         let mut records = Vec::new();
         for topic in topics {
-            let here = by_topic.and_then(|topics| topics.get(topic)).unwrap_or(&nothing);
+            let here = self.before(topic).unwrap_or(&nothing);
             if !self.written.contains_key(topic) && here.origin != Some(Origin::Link(self.link.clone())) {
                 continue;
             }

@@ -54,7 +54,7 @@ pub(super) fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Record,
 fn offset_value(value: &Committed) -> Bytes {
     let Some(expires_at_ms) = value.expires_at_ms else {
         let commit = OffsetCommit::new(value.offset, value.leader_epoch, value.metadata.to_string(), value.committed_at_ms);
-        return commit.encode().expect(FITS);
+        return OffsetCommit { topic_id: value.topic_id, ..commit }.encode().expect(FITS);
     };
     let mut out = BytesMut::new();
     out.put_i16(OFFSET_WITH_EXPIRY);
@@ -72,6 +72,7 @@ fn committed(read: OffsetCommit) -> Committed {
         metadata: read.metadata.into(),
         committed_at_ms: read.commit_timestamp,
         expires_at_ms: Some(read.expire_timestamp).filter(|at| *at >= 0),
+        topic_id: read.topic_id,
     }
 }
 

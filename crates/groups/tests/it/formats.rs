@@ -4,6 +4,7 @@ use crate::words::name;
 use bytes::Bytes;
 use gnomon_groups::*;
 use gnomon_machine::{DurableRecord, EncodedRecord};
+use gnomon_protocol::ids::{TopicId, Uuid};
 
 fn round(record: &Record) -> EncodedRecord {
     let encoded = record.encode();
@@ -12,8 +13,11 @@ fn round(record: &Record) -> EncodedRecord {
 }
 
 fn committed(leader_epoch: i32, expires_at_ms: Option<i64>) -> Committed {
-    Committed { offset: 5, leader_epoch, metadata: name("x"), committed_at_ms: 7, expires_at_ms }
+    Committed { offset: 5, leader_epoch, metadata: name("x"), committed_at_ms: 7, expires_at_ms, topic_id: None }
 }
+
+/// The topic whose id is 16 times the byte 1.
+const TOPIC: TopicId = Uuid::from_bytes([1; 16]);
 
 fn offset(value: Option<Committed>) -> Record {
     Record::Offset { group: name("g"), topic: name("t"), partition: 2, value }
@@ -27,6 +31,11 @@ fn offsets_as_kafka_writes_them() {
 
     let encoded = round(&offset(Some(committed(-1, Some(9)))));
     assert_eq!(encoded.value.as_deref().unwrap(), b"\0\x01\0\0\0\0\0\0\0\x05\0\x01x\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x09");
+
+    // Version 4 is compact, with a topic id as a tagged field.
+    let encoded = round(&offset(Some(Committed { topic_id: Some(TOPIC), ..committed(3, None) })));
+    let flexible = [b"\0\x04\0\0\0\0\0\0\0\x05\0\0\0\x03\x02x\0\0\0\0\0\0\0\x07\x01\0\x10".as_slice(), &[1; 16]].concat();
+    assert_eq!(encoded.value.as_deref().unwrap(), flexible);
 
     assert_eq!(round(&offset(None)).value, None);
 }
@@ -80,9 +89,7 @@ fn other_versions_are_read() {
         read(b"\0\x01\0\0\0\0\0\0\0\x05\0\x01x\0\0\0\0\0\0\0\x07\xff\xff\xff\xff\xff\xff\xff\xff"),
         offset(Some(committed(-1, None)))
     );
-    // Version 4 is compact, with a topic id as a tagged field.
-    let flexible = [b"\0\x04\0\0\0\0\0\0\0\x05\0\0\0\x03\x02x\0\0\0\0\0\0\0\x07\x01\0\x10".as_slice(), &[1; 16]].concat();
-    assert_eq!(read(&flexible), offset(Some(committed(3, None))));
+    assert_eq!(read(b"\0\x04\0\0\0\0\0\0\0\x05\0\0\0\x03\x02x\0\0\0\0\0\0\0\x07\0"), offset(Some(committed(3, None))));
 
     let group = |value: &[u8]| match Record::decode(Some(b"\0\x02\0\x01g"), Some(value)).unwrap() {
         Record::Group { value: Some(value), .. } => value,

@@ -1,11 +1,12 @@
 //! The replay law by seeds: random members, commits, links, deletions, restarts and crashes; and at every step the invariants of living groups.
 
-use crate::words::{name, subscription};
+use crate::words::{id, name, subscription};
 use gnomon_groups::*;
 use gnomon_machine::{
     Machine, Now, ReplyToken,
     replay_law::{Dice, World, holds},
 };
+use gnomon_protocol::ids::TopicId;
 use std::collections::BTreeMap;
 
 /// Clients that believe what they were last told, most of the time.
@@ -17,6 +18,8 @@ struct Clients {
     /// What each parked or answered join and commit asked for.
     asked: BTreeMap<ReplyToken, Name>,
     tokens: u64,
+    /// How often topics have been made anew: some ask late, as if they had not been.
+    made: u128,
 }
 
 const GROUPS: [&str; 3] = ["g", "h", "k"];
@@ -67,14 +70,20 @@ impl Clients {
         })
     }
 
+    fn topic_id(&self, dice: &mut Dice) -> TopicId {
+        id(self.made + u128::from(dice.percent(95)))
+    }
+
     fn offsets(&self, dice: &mut Dice) -> Vec<(Name, i32, i64)> {
         (0..dice.below(4)).map(|_| (any(dice, &TOPICS), dice.below(2) as i32, dice.below(5) as i64)).collect()
     }
 
     fn commit(&self, dice: &mut Dice, group: Name) -> Event {
         let (member_id, generation) = if dice.percent(70) { self.member(dice, &group) } else { (name(""), -1) };
+        let topic_id = self.topic_id(dice);
         let offsets = self.offsets(dice).into_iter().map(|(topic, partition, offset)| CommitOffset {
             topic,
+            topic_id,
             partition,
             offset,
             leader_epoch: dice.below(3) as i32 - 1,
@@ -91,7 +100,8 @@ impl Clients {
         if dice.percent(10) {
             return Event::SyncEnded(SyncEnded { link, topics: dice.percent(50).then(|| vec![any(dice, &TOPICS)]) });
         }
-        let offset = |(topic, partition, offset)| SyncOffset { topic, partition, offset, leader_epoch: -1, metadata: name("") };
+        let topic_id = self.topic_id(dice);
+        let offset = |(topic, partition, offset)| SyncOffset { topic, topic_id, partition, offset, leader_epoch: -1, metadata: name("") };
         let offsets = self.offsets(dice).into_iter().map(offset).collect();
         Event::SyncOffsets(SyncOffsets {
             link,
@@ -126,7 +136,11 @@ impl World for Clients {
             }
             66..=79 => self.commit(dice, group),
             80..=89 => self.link_brings(dice, group),
-            90..=91 => Event::TopicsDeleted(TopicsDeleted { topics: vec![any(dice, &TOPICS)] }),
+            90..=91 => {
+                let topics = vec![DeletedTopic { name: any(dice, &TOPICS), id: dice.percent(90).then(|| self.topic_id(dice)) }];
+                self.made += u128::from(dice.percent(50));
+                Event::TopicsDeleted(TopicsDeleted { topics })
+            }
             92..=93 => Event::DeleteGroups(DeleteGroups { groups: vec![group] }),
             94..=95 => Event::Fetch(Fetch { group, which: Which::All }),
             96..=97 => Event::List(List::default()),

@@ -1,6 +1,6 @@
 //! What is too long or too much: refused with its numbers, and what there is much of is erased in parts.
 
-use crate::words::{name, subscription};
+use crate::words::{id, name, subscription};
 use gnomon_groups::*;
 use gnomon_machine::{Machine, Mono, Now, ReplyToken, Wall};
 
@@ -17,6 +17,7 @@ fn ask(durable: &mut Durable, soft: &mut Soft, event: Event) -> Reply {
 fn commit(group: &str, offsets: impl IntoIterator<Item = (i32, String)>) -> Event {
     let one = |(partition, metadata): (i32, String)| CommitOffset {
         topic: name("t"),
+        topic_id: id(1),
         partition,
         offset: 1,
         leader_epoch: -1,
@@ -126,4 +127,30 @@ fn a_great_expiry_comes_in_parts() {
     }
     assert_eq!(parts, [6_000, 6_000]);
     assert_eq!(durable, Durable::default());
+}
+
+#[test]
+fn great_news_come_in_parts() {
+    let (mut durable, mut soft) = (Durable::default(), Soft::default());
+    for group in 0..4 {
+        ask(&mut durable, &mut soft, commit(&format!("g{group}"), (0..3_000).map(|partition| (partition, String::new()))));
+    }
+    let deleted = Event::TopicsDeleted(TopicsDeleted { topics: vec![DeletedTopic { name: name("t"), id: Some(id(1)) }] });
+    assert_eq!(ask(&mut durable, &mut soft, deleted.clone()), Reply::DoneInPart);
+    assert!(durable.committed("g1", "t", 0).is_none() && durable.committed("g2", "t", 0).is_some());
+    assert_eq!(ask(&mut durable, &mut soft, deleted), Reply::Done);
+    assert_eq!(durable, Durable::default());
+
+    for group in 0..3 {
+        let offset =
+            |partition| SyncOffset { topic: name("t"), topic_id: id(1), partition, offset: 1, leader_epoch: -1, metadata: name("") };
+        let offsets = (0..3_000).map(offset).collect();
+        let (link, group) = (name("from-a"), name(&format!("g{group}")));
+        let brought = SyncOffsets { link, group, offsets, complete: false, last: false, validate_only: false };
+        ask(&mut durable, &mut soft, Event::SyncOffsets(brought));
+    }
+    let ended = Event::SyncEnded(SyncEnded { link: name("from-a"), topics: None });
+    let answers: Vec<_> = (0..3).map(|_| ask(&mut durable, &mut soft, ended.clone())).collect();
+    assert_eq!(answers, [Reply::DoneInPart, Reply::DoneInPart, Reply::Done]);
+    assert!(durable.topics().all(|(_, _, origin)| origin.is_none()));
 }

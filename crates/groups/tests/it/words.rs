@@ -1,15 +1,20 @@
 //! The words of the groups' scripts: command lines to events, effects to lines.
 //!
-//! Member ids are made up as `<client>-<n>`, counting per script. A consumer's metadata is written as the topics it subscribes to, joined by `+`.
+//! Topics have the id 1 unless `id=` says otherwise, and only other ids are shown. Member ids are made up as `<client>-<n>`, counting per script. A consumer's metadata is written as the topics it subscribes to, joined by `+`.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use gnomon_groups::*;
 use gnomon_machine::harness::{Command, Dialect};
+use gnomon_protocol::ids::{TopicId, Uuid};
 
 #[derive(Default)]
 pub struct Words {
     config: GroupConfig,
     clients: u32,
+}
+
+pub fn id(number: u128) -> TopicId {
+    Uuid::from_u128(number)
 }
 
 pub fn name(text: &str) -> Name {
@@ -126,6 +131,7 @@ impl Dialect for Words {
     fn events(&mut self, command: &Command, soft: &mut Soft) -> Result<Vec<Event>, String> {
         let group = |at: usize| command.word(at).map(name);
         let places = || command.list("at").iter().map(place).collect::<Result<Vec<_>, _>>();
+        let topic_id = id(command.number("id", 1)?);
         let names = |key: &str| command.list(key).iter().map(|text| name(text)).collect::<Vec<_>>();
         let event = match command.name.as_str() {
             "config" => return self.config(command, soft).map(|()| Vec::new()),
@@ -152,6 +158,7 @@ impl Dialect for Words {
                     .into_iter()
                     .map(|at| CommitOffset {
                         topic: at.topic,
+                        topic_id,
                         partition: at.partition,
                         offset: at.offset,
                         leader_epoch: at.epoch,
@@ -172,7 +179,10 @@ impl Dialect for Words {
             }),
             "describe" => Event::Describe(Describe { groups: command.words.iter().map(|group| name(group)).collect() }),
             "delete" => Event::DeleteGroups(DeleteGroups { groups: command.words.iter().map(|group| name(group)).collect() }),
-            "topics-deleted" => Event::TopicsDeleted(TopicsDeleted { topics: command.words.iter().map(|topic| name(topic)).collect() }),
+            "topics-deleted" => {
+                let deleted = |topic: &String| DeletedTopic { name: name(topic), id: Some(topic_id) };
+                Event::TopicsDeleted(TopicsDeleted { topics: command.words.iter().map(deleted).collect() })
+            }
             "sync-offsets" => Event::SyncOffsets(SyncOffsets {
                 link: name(command.get("link").unwrap_or("from-a")),
                 group: group(0)?,
@@ -180,6 +190,7 @@ impl Dialect for Words {
                     .into_iter()
                     .map(|at| SyncOffset {
                         topic: at.topic,
+                        topic_id,
                         partition: at.partition,
                         offset: at.offset,
                         leader_epoch: at.epoch,
@@ -233,6 +244,7 @@ impl Dialect for Words {
             Reply::Refused(error) => format!("refused: {error}"),
             Reply::Alive => "alive".to_owned(),
             Reply::Done => "done".to_owned(),
+            Reply::DoneInPart => "done in part".to_owned(),
             Reply::Joined(joined) => {
                 let skip = if joined.skip_assignment { ", assigns nothing" } else { "" };
                 let mut text = format!(
@@ -343,6 +355,9 @@ fn position(value: &Committed) -> String {
     }
     if let Some(at) = value.expires_at_ms {
         text += &format!(", until {at}");
+    }
+    if let Some(on) = value.topic_id.filter(|on| *on != id(1)) {
+        text += &format!(", on topic {}", on.as_u128());
     }
     text + &format!(", at {}", value.committed_at_ms)
 }

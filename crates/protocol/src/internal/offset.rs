@@ -1,4 +1,4 @@
-//! Values of committed offsets: versions 0 to 4 are read, 3 is written, which every Kafka since 2.1 reads.
+//! Values of committed offsets: versions 0 to 4 are read; 3 is written, which every Kafka since 2.1 reads, or 4 if the topic's id is known.
 
 use super::{InternalError, in_what, write::Writer};
 use crate::{
@@ -9,7 +9,7 @@ use bytes::{BufMut, Bytes};
 
 const WHAT: &str = "committed offset";
 const VERSION: i16 = 3;
-const VERSION_MAX: i16 = 4;
+const VERSION_WITH_ID: i16 = 4;
 const TAG_TOPIC_ID: u32 = 0;
 
 /// What a group committed for a partition.
@@ -25,7 +25,7 @@ pub struct OffsetCommit {
     pub commit_timestamp: i64,
     /// Version 1 only: when it goes, else -1.
     pub expire_timestamp: i64,
-    /// Version 4 only; never written.
+    /// The topic that it was committed on: names can be used again. Version 4 only.
     pub topic_id: Option<Uuid>,
 }
 
@@ -39,25 +39,35 @@ impl OffsetCommit {
     pub fn decode(value: &Bytes) -> Result<OffsetCommit, InternalError> {
         let mut reader = Reader::new(value);
         let version = reader.i16().map_err(in_what(WHAT))?;
-        if !(0..=VERSION_MAX).contains(&version) {
+        if !(0..=VERSION_WITH_ID).contains(&version) {
             return Err(InternalError::Version { what: WHAT, version });
         }
         read(&mut reader, version).map_err(in_what(WHAT))
     }
 
-    /// The record's value, version 3.
+    /// The record's value: version 4 with a topic's id, else version 3.
     pub fn encode(&self) -> Result<Bytes, InternalError> {
-        let mut writer = Writer::new(WHAT, VERSION);
+        let mut writer = Writer::new(WHAT, if self.topic_id.is_some() { VERSION_WITH_ID } else { VERSION });
         writer.out.put_i64(self.offset);
         writer.out.put_i32(self.leader_epoch);
-        writer.string(&self.metadata)?;
+        match self.topic_id {
+            Some(_) => writer.compact_string(&self.metadata)?,
+            None => writer.string(&self.metadata)?,
+        }
         writer.out.put_i64(self.commit_timestamp);
+        if let Some(id) = self.topic_id {
+            let tags = 1;
+            writer.varint(tags);
+            writer.varint(TAG_TOPIC_ID);
+            writer.varint(id.as_bytes().len() as u32);
+            writer.out.put_slice(id.as_bytes());
+        }
         Ok(writer.finish())
     }
 }
 
 fn read(reader: &mut Reader, version: i16) -> Result<OffsetCommit, ReadError> {
-    let flexible = version >= 4;
+    let flexible = version >= VERSION_WITH_ID;
     let offset = reader.i64()?;
     let leader_epoch = if version >= 3 { reader.i32()? } else { -1 };
     let metadata = reader.text(flexible)?;

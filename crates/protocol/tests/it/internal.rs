@@ -64,7 +64,11 @@ fn commits_of_every_version() {
     assert_eq!(flexible(&[0]), Ok(commit.clone()));
     assert_eq!(flexible(&[1, 9, 1, 0xff]), Ok(commit.clone()), "an unknown tag");
     let with_id = [&[1, 0, 16][..], &[0; 15], &[8]].concat();
-    assert_eq!(flexible(&with_id), Ok(OffsetCommit { topic_id: Some(Uuid::from_u128(8)), ..commit }));
+    let on_topic = OffsetCommit { topic_id: Some(Uuid::from_u128(8)), ..commit };
+    assert_eq!(flexible(&with_id), Ok(on_topic.clone()));
+    assert_eq!(flexible(&with_id).and_then(|commit| commit.encode()), on_topic.encode());
+    let long = OffsetCommit { metadata: "x".repeat(300), ..on_topic };
+    assert_eq!(long.encode().and_then(|bytes| OffsetCommit::decode(&bytes)), Ok(long));
     assert!(matches!(flexible(&[1, 0, 16, 0]), Err(InternalError::Damaged { .. })));
 }
 

@@ -218,13 +218,15 @@ fn standing(link: &LinkShared, topic: &Topic) -> Standing {
 
 pub(crate) fn local_partition(handle: &Handle, standing: Standing) -> LocalPartition {
     let offsets = handle.offsets();
-    fail::fail_point!("offsets_outrun_data", |_| LocalPartition {
+    let local = LocalPartition {
+        topic: handle.id().topic_id,
         standing,
         log_start: offsets.log_start,
-        high_watermark: Offset::MAX,
-        newest_epoch: handle.latest_epoch()
-    });
-    LocalPartition { standing, log_start: offsets.log_start, high_watermark: offsets.high_watermark, newest_epoch: handle.latest_epoch() }
+        high_watermark: offsets.high_watermark,
+        newest_epoch: handle.latest_epoch(),
+    };
+    fail::fail_point!("offsets_outrun_data", |_| LocalPartition { high_watermark: Offset::MAX, ..local });
+    local
 }
 
 /// What stands here for every partition that the commits name.
@@ -262,6 +264,7 @@ fn copied_partitions(link: &LinkShared, image: &Image) -> Vec<(TopicPartition, K
 pub(crate) fn sync_event(link: &str, group: &str, commits: &[PlannedCommit], last: bool) -> SyncOffsets {
     let offset = |commit: &PlannedCommit| SyncOffset {
         topic: commit.topic.as_str().into(),
+        topic_id: commit.topic_id,
         partition: commit.partition,
         offset: commit.offset,
         leader_epoch: commit.leader_epoch,

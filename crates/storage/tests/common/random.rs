@@ -30,10 +30,11 @@ struct Life {
     /// Taken some steps ago and not carried out yet.
     point: Option<FlushPoint>,
     story: Vec<String>,
+    power_losses: u64,
 }
 
-/// Lives one life; panics, with its story, when the log and the model part.
-pub fn live(seed: u64, steps: usize) {
+/// Lives one life, and says how often it lost its power; panics, with its story, when the log and the model part.
+pub fn live(seed: u64, steps: usize) -> u64 {
     let mut dice = Dice(seed);
     let options = LogOptions {
         segment_bytes: 1_500 + dice.below(20_000),
@@ -47,7 +48,7 @@ pub fn live(seed: u64, steps: usize) {
     let start = dice.below(3) as i64 * 7;
     let log = Log::create(Arc::new(disk.clone()), dir(), options.clone(), start).expect("created");
     let model = Model { start, end: start, ..Model::default() };
-    let mut life = Life { dice, disk, options, log: Some(log), model, point: None, story: Vec::new() };
+    let mut life = Life { dice, disk, options, log: Some(log), model, point: None, story: Vec::new(), power_losses: 0 };
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         for _ in 0..steps {
             life.step();
@@ -59,6 +60,7 @@ pub fn live(seed: u64, steps: usize) {
         life.story.iter().rev().take(25).rev().for_each(|line| eprintln!("  {line}"));
         std::panic::resume_unwind(panic);
     }
+    life.power_losses
 }
 
 fn dir() -> PathBuf {
@@ -196,6 +198,7 @@ impl Life {
         let seed = self.dice.below(u64::MAX);
         self.note(format!("power loss {seed}, flushed {flushed} of {}", self.model.end));
         self.disk.power_loss(seed);
+        self.power_losses += 1;
         self.reopen(Boot::Other);
         let end = self.log().end();
         assert!(end >= flushed, "the log ends at {end}, but {flushed} was flushed");
