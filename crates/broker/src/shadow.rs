@@ -255,8 +255,11 @@ async fn drop_topic(site: &Site, id: TopicId, name: &str, partitions: i32) {
 async fn forget_offsets(site: &Site, id: TopicId, name: &str) {
     let deleted = GroupEvent::TopicsDeleted(TopicsDeleted { topics: vec![DeletedTopic { name: name.into(), id: Some(id) }] });
     for coordinator in site.groups.all() {
+        let mut warned = false;
         while let Err(error) = coordinator.tell(deleted.clone()).await {
-            warn!(topic = name, "committed offsets of a deleted topic are still to be removed: {error}");
+            if !std::mem::replace(&mut warned, true) {
+                warn!(topic = name, "committed offsets of a deleted topic are removed later: {error}");
+            }
             sleep(TELL_AGAIN_AFTER).await;
         }
     }

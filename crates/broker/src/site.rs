@@ -9,7 +9,6 @@ use crate::{
     world::Chance,
 };
 use gnomon_client::Net;
-use gnomon_links::{LinkState, peer::PeerLink, selects};
 use gnomon_partition::PartitionId;
 use gnomon_protocol::ids::Uuid;
 use gnomon_replication::LinkService;
@@ -67,17 +66,5 @@ impl Site {
     /// A client waits for the word of a shadow's source: it is asked for soon. False: the source does not answer now.
     pub fn ask_source(&self, id: PartitionId) -> bool {
         self.links.get().is_some_and(|links| links.ask_source(id.topic_id, id.index))
-    }
-
-    /// Whether two sites have this topic: a shadow here, or our own and shadowed by a peer. A group's commit on it marks the group as local.
-    pub fn is_paired(&self, name: &str) -> bool {
-        let image = self.catalog.image();
-        let Some(topic) = image.topic_by_name(name) else { return false };
-        let shadows_it = |link: &PeerLink| {
-            link.source_cluster_id.as_deref() == Some(image.cluster_id())
-                && link.state != LinkState::FailedOver
-                && selects(&link.topic_filters, name)
-        };
-        topic.is_shadow() || image.links.values().filter_map(|link| link.source_site.as_ref()).any(|peer| peer.links.iter().any(shadows_it))
     }
 }

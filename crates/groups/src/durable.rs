@@ -43,9 +43,23 @@ impl Durable {
         topics.flat_map(|(topic, offsets)| offsets.partitions.values().map(move |committed| (topic, committed.topic_id))).collect()
     }
 
-    /// Every group and topic with offsets, with the mark of origin, in order.
+    /// Every group and topic with offsets, with the mark of origin, in order; for tests.
+    #[doc(hidden)]
     pub fn topics(&self) -> impl Iterator<Item = (&Name, &Name, Option<&Origin>)> {
         self.offsets.iter().flat_map(|(group, topics)| topics.iter().map(move |(topic, offsets)| (group, topic, offsets.origin.as_ref())))
+    }
+
+    /// Offsets on two topics that had the same name never stand side by side.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        for (group, topics) in &self.offsets {
+            for (topic, offsets) in topics {
+                let on: BTreeSet<_> = offsets.partitions.values().filter_map(|committed| committed.topic_id).collect();
+                if on.len() > 1 {
+                    return Err(format!("group {group} has offsets on several topics that had the name {topic}"));
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn apply(&mut self, record: &Record) {

@@ -9,7 +9,6 @@ use crate::{
     soft::TimerKey,
 };
 use gnomon_machine::{Effects, Machine, Mono, Now, ReplyToken};
-use std::collections::BTreeSet;
 
 /// The group coordinator of one partition of `__consumer_offsets`.
 #[derive(Debug)]
@@ -227,12 +226,7 @@ impl Soft {
     /// The first broken invariant of living groups, for tests: also that everyone is watched by a timer or by a parked reply.
     #[doc(hidden)]
     pub fn check(&self, durable: &Durable) -> Result<(), String> {
-        for (group, topic, offsets) in durable.offsets.iter().flat_map(|(group, topics)| topics.iter().map(move |(t, o)| (group, t, o))) {
-            let on: BTreeSet<_> = offsets.partitions.values().filter_map(|committed| committed.topic_id).collect();
-            if on.len() > 1 {
-                return Err(format!("group {group} has offsets on several topics that had the name {topic}"));
-            }
-        }
+        durable.check()?;
         for (name, value) in &durable.groups {
             let group = self.groups.get(name).ok_or_else(|| format!("group {name} was written and is not alive"))?;
             if group.state == GroupState::Stable && group.value() != *value {

@@ -38,7 +38,7 @@ pub(crate) fn forget_topics(durable: &Durable, topics: &[DeletedTopic]) -> (Vec<
     let mut records = Vec::new();
     for (group, by_topic) in &durable.offsets {
         for DeletedTopic { name, id } in topics {
-            let on = |committed: &Committed| committed.topic_id.is_none_or(|on| Some(on) == *id);
+            let on = |committed: &Committed| committed.is_on(*id);
             let Some(offsets) = by_topic.get(name).filter(|offsets| offsets.partitions.values().any(on)) else { continue };
             if records.len() >= RECORDS_MAX {
                 return (records, Reply::DoneInPart);
@@ -52,7 +52,7 @@ pub(crate) fn forget_topics(durable: &Durable, topics: &[DeletedTopic]) -> (Vec<
 /// What a group has on an earlier topic of this name is erased, with its mark; whether there was any.
 fn forget_earlier(durable: &Durable, group: &Name, topic: &Name, id: TopicId, records: &mut Vec<Record>) -> bool {
     let here = durable.offsets.get(group).and_then(|topics| topics.get(topic));
-    let earlier = here.filter(|offsets| offsets.partitions.values().any(|committed| !committed.is_on(id)));
+    let earlier = here.filter(|offsets| offsets.partitions.values().any(|committed| !committed.is_on(Some(id))));
     if let Some(offsets) = earlier {
         forget_topic(group, topic, offsets, |_| true, records);
     }

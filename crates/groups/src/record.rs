@@ -100,9 +100,9 @@ pub struct Committed {
 }
 
 impl Committed {
-    /// Whether it stands for this topic, as far as can be told.
-    pub fn is_on(&self, topic: TopicId) -> bool {
-        self.topic_id.is_none_or(|on| on == topic)
+    /// Whether it stands for this topic, as far as can be told: without an id of its own for any.
+    pub fn is_on(&self, topic: Option<TopicId>) -> bool {
+        self.topic_id.is_none() || self.topic_id == topic
     }
 }
 

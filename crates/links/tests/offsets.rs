@@ -10,7 +10,7 @@ use gnomon_links::{
         BARRIER_MS, Barrier, LocalPartition, Pass, Progress, SourceCommit, Standing, plan, plan_last, plan_one, unselected_groups,
     },
 };
-use gnomon_protocol::ids::{BatchEpoch, Uuid};
+use gnomon_protocol::ids::{BatchEpoch, TopicId, Uuid};
 use std::collections::BTreeMap;
 
 #[derive(Default)]
@@ -36,7 +36,7 @@ impl World {
                 self.here.insert(
                     place(&command.words[0]),
                     LocalPartition {
-                        topic: gnomon_protocol::ids::TopicId::nil(),
+                        topic: TopicId::nil(),
                         standing,
                         log_start: command.number("start", 0).unwrap(),
                         high_watermark: command.number("hw", 0).unwrap(),
@@ -110,7 +110,7 @@ fn a_planned_position_never_outruns_the_data() {
         let seed = &mut Seed::new(n);
         let log_start = seed.below(50) as i64;
         let local = LocalPartition {
-            topic: gnomon_protocol::ids::TopicId::nil(),
+            topic: TopicId::nil(),
             standing: *seed.one_of(&[
                 Standing::ShadowedBySource,
                 Standing::Unrelated,

@@ -6,11 +6,11 @@
 
 use crate::{
     api::keys,
+    compact::{put_compact_string, put_varint},
     error_code::ErrorCode,
     frame,
     ids::{BatchEpoch, LeaderEpoch, Offset, ProducerId},
     request::start_response,
-    varint::put_varint,
     wire::StrBytes,
 };
 use bytes::{BufMut, Bytes, BytesMut};
@@ -160,9 +160,9 @@ impl<P: Payload> Encoder<P> {
         put_varint(&mut endpoints, response.node_endpoints.len() as u32 + 1);
         for endpoint in &response.node_endpoints {
             endpoints.put_i32(endpoint.node_id);
-            put_compact_string(&mut endpoints, Some(&endpoint.host));
+            put_compact_string(&mut endpoints, Some(&*endpoint.host));
             endpoints.put_i32(endpoint.port);
-            put_compact_string(&mut endpoints, endpoint.rack.as_ref());
+            put_compact_string(&mut endpoints, endpoint.rack.as_deref());
             endpoints.put_u8(0);
         }
         put_varint(&mut self.out, 1);
@@ -173,7 +173,7 @@ impl<P: Payload> Encoder<P> {
         if self.version >= TOPIC_ID_FROM {
             self.out.put_slice(topic.id.as_bytes());
         } else if self.compact {
-            put_compact_string(&mut self.out, Some(&topic.name));
+            put_compact_string(&mut self.out, Some(&*topic.name));
         } else {
             self.out.put_i16(topic.name.len() as i16);
             self.out.put_slice(topic.name.as_bytes());
@@ -265,15 +265,5 @@ impl<P: Payload> Encoder<P> {
             chunks.push(Chunk::Head(rest));
         }
         chunks
-    }
-}
-
-fn put_compact_string(out: &mut BytesMut, string: Option<&StrBytes>) {
-    match string {
-        Some(string) => {
-            put_varint(out, string.len() as u32 + 1);
-            out.put_slice(string.as_bytes());
-        }
-        None => out.put_u8(0),
     }
 }

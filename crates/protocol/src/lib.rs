@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod batch;
+mod compact;
 pub mod error_code;
 pub mod fetch;
 pub mod frame;
@@ -15,7 +16,6 @@ pub mod produce;
 pub mod read;
 pub mod request;
 pub mod sample;
-mod varint;
 pub mod wire;
 
 pub use self::error_code::ErrorCode;

@@ -4,8 +4,8 @@
 //! the same choices make the same bytes.
 
 use crate::{
+    compact::put_varint,
     layout::{self, Direction, Fields, Kind},
-    varint::put_varint,
 };
 use bytes::{BufMut, Bytes, BytesMut};
 

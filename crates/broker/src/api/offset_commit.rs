@@ -8,6 +8,7 @@
 use crate::{error_code::Refusal, site::Site};
 use gnomon_catalog::{Image, Topic};
 use gnomon_groups::{Commit, CommitOffset, Event, GroupError, Name, Reply};
+use gnomon_links::{LinkState, peer::PeerLink, selects};
 use gnomon_protocol::{
     error_code::ErrorCode,
     messages::{
@@ -29,7 +30,7 @@ pub async fn handle(site: &Site, request: OffsetCommitRequest) -> OffsetCommitRe
         instance_id: request.group_instance_id.as_deref().map(Name::from),
         generation: request.generation_id_or_member_epoch,
         retention_ms: (request.retention_time_ms >= 0).then_some(request.retention_time_ms),
-        offsets: request.topics.iter().flat_map(|topic| known_offsets(site, &image, topic)).collect(),
+        offsets: request.topics.iter().flat_map(|topic| known_offsets(&image, topic)).collect(),
     };
     let committed = site.groups.submit(&group, Event::Commit(commit)).await.and_then(Reply::into_committed);
     let outcome: Result<HashMap<(Name, i32), i16>, GroupError> = committed.map(|partitions| {
@@ -57,9 +58,9 @@ fn known<'a>(image: &'a Image, topic: &str, partition: i32) -> Option<&'a Arc<To
     image.topic_by_name(topic).filter(|topic| topic.partition(partition).is_some())
 }
 
-fn known_offsets(site: &Site, image: &Image, topic: &OffsetCommitRequestTopic) -> Vec<CommitOffset> {
+fn known_offsets(image: &Image, topic: &OffsetCommitRequestTopic) -> Vec<CommitOffset> {
     let name = Name::from(&*topic.name.0);
-    let paired = site.is_paired(&name);
+    let paired = is_paired(image, &name);
     let offset = |partition: &OffsetCommitRequestPartition| {
         Some(CommitOffset {
             topic: name.clone(),
@@ -72,4 +73,15 @@ fn known_offsets(site: &Site, image: &Image, topic: &OffsetCommitRequestTopic) -
         })
     };
     topic.partitions.iter().filter_map(offset).collect()
+}
+
+/// Whether two sites have this topic: a shadow here, or our own and shadowed by a peer. A group's commit on it marks the group as local.
+fn is_paired(image: &Image, name: &str) -> bool {
+    let Some(topic) = image.topic_by_name(name) else { return false };
+    let shadows_it = |link: &PeerLink| {
+        link.source_cluster_id.as_deref() == Some(image.cluster_id())
+            && link.state != LinkState::FailedOver
+            && selects(&link.topic_filters, name)
+    };
+    topic.is_shadow() || image.links.values().filter_map(|link| link.source_site.as_ref()).any(|peer| peer.links.iter().any(shadows_it))
 }

@@ -81,7 +81,7 @@ async fn fetch(site: &Site, group: &GroupId, topics: Option<Vec<(Name, Vec<i32>)
     for topic in &mut topics {
         let id = image.names.get(&*topic.topic).copied();
         for partition in &mut topic.partitions {
-            partition.committed = partition.committed.take().filter(|committed| committed.topic_id.is_none() || committed.topic_id == id);
+            partition.committed = partition.committed.take().filter(|committed| committed.is_on(id));
         }
         if all {
             topic.partitions.retain(|partition| partition.committed.is_some());

@@ -29,7 +29,7 @@ pub(crate) fn sync(durable: &Durable, soft: &Soft, now: Now, request: SyncOffset
         let stands = match outcome {
             SyncOutcome::Applied | SyncOutcome::Unchanged => Some(brought),
             SyncOutcome::Skipped(_) => {
-                durable.committed(&plan.group, &topic, partition).filter(|here| here.is_on(topic_id)).map(|here| here.offset)
+                durable.committed(&plan.group, &topic, partition).filter(|here| here.is_on(Some(topic_id))).map(|here| here.offset)
             }
         };
         outcomes.push(SyncedPartition { topic, partition, outcome, stands });

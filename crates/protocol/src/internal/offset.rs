@@ -56,8 +56,8 @@ impl OffsetCommit {
         }
         writer.out.put_i64(self.commit_timestamp);
         if let Some(id) = self.topic_id {
-            let tags = 1;
-            writer.varint(tags);
+            // One tagged field.
+            writer.varint(1);
             writer.varint(TAG_TOPIC_ID);
             writer.varint(id.as_bytes().len() as u32);
             writer.out.put_slice(id.as_bytes());

@@ -1,7 +1,7 @@
 //! Strings, bytes and arrays as the formats write them: most of what is written here is not flexible.
 
 use super::InternalError;
-use crate::varint::put_varint;
+use crate::compact::{put_compact_string, put_varint};
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// What is being written, and the bytes so far.
@@ -18,18 +18,22 @@ impl Writer {
     }
 
     pub(super) fn string(&mut self, string: &str) -> Result<(), InternalError> {
-        let length = i16::try_from(string.len()).map_err(|_| InternalError::TooLong { what: self.what, bytes: string.len() })?;
+        let length = self.short(string)?;
         self.out.put_i16(length);
         self.out.put_slice(string.as_bytes());
         Ok(())
     }
 
-    /// As flexible versions have it (KIP-482). Not longer than the others are: what is read back is written again in any version.
+    /// Not longer than the others are: what is read back is written again in any version.
     pub(super) fn compact_string(&mut self, string: &str) -> Result<(), InternalError> {
-        let length = i16::try_from(string.len()).map_err(|_| InternalError::TooLong { what: self.what, bytes: string.len() })?;
-        self.varint(u32::from(length.unsigned_abs()) + 1);
-        self.out.put_slice(string.as_bytes());
+        self.short(string)?;
+        put_compact_string(&mut self.out, Some(string));
         Ok(())
+    }
+
+    /// A string's length, if it fits.
+    fn short(&self, string: &str) -> Result<i16, InternalError> {
+        i16::try_from(string.len()).map_err(|_| InternalError::TooLong { what: self.what, bytes: string.len() })
     }
 
     pub(super) fn varint(&mut self, value: u32) {

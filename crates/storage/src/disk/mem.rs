@@ -6,15 +6,19 @@
 //! and the same seed give the same bytes. Not here: latency, and read errors.
 
 mod faults;
+mod inode;
+mod names;
 
 pub use self::faults::Fault;
 
 use super::{Boot, Disk, DiskFile, FileSystem, LockGuard, Mapped, OpenMode};
 use bytes::Bytes;
 use faults::{Faults, injected};
+use inode::{Dice, Inode};
+use names::{Change, Names, Node, rename};
 use parking_lot::Mutex;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs::File,
     io::{self, IoSlice},
     ops::Range,
@@ -24,9 +28,6 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
-
-const PAGE: usize = 4096;
-const SECTOR: usize = 512;
 
 /// A handle on one simulated disk; clones share it.
 #[derive(Clone, Default)]
@@ -38,66 +39,6 @@ struct Inner {
     /// Files opened before the last power loss are dead.
     generation: AtomicU64,
     faults: Faults,
-}
-
-#[derive(Default)]
-struct Names {
-    live: BTreeMap<PathBuf, Node>,
-    durable: BTreeMap<PathBuf, Node>,
-    /// Changes of names, oldest first, that no directory sync has made durable.
-    pending: Vec<Change>,
-    held: BTreeSet<PathBuf>,
-}
-
-#[derive(Clone)]
-enum Node {
-    Dir,
-    File(Arc<Mutex<Inode>>),
-}
-
-enum Change {
-    Put(PathBuf, Node),
-    Remove(PathBuf),
-    Rename(PathBuf, PathBuf),
-}
-
-impl Change {
-    fn touches(&self, dir: &Path) -> bool {
-        match self {
-            Change::Put(path, _) | Change::Remove(path) => path.parent() == Some(dir),
-            Change::Rename(from, to) => from.parent() == Some(dir) || to.parent() == Some(dir),
-        }
-    }
-
-    fn apply(self, names: &mut BTreeMap<PathBuf, Node>) {
-        match self {
-            Change::Put(path, node) => {
-                names.insert(path, node);
-            }
-            Change::Remove(path) => names.retain(|name, _| !name.starts_with(&path)),
-            Change::Rename(from, to) => rename(names, &from, &to),
-        }
-    }
-}
-
-fn rename(names: &mut BTreeMap<PathBuf, Node>, from: &Path, to: &Path) {
-    let moved: Vec<_> = names.keys().filter(|name| name.starts_with(from)).cloned().collect();
-    for name in moved {
-        if let (Some(node), Ok(rest)) = (names.remove(&name), name.strip_prefix(from)) {
-            let target = if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) };
-            names.insert(target, node);
-        }
-    }
-}
-
-#[derive(Default)]
-struct Inode {
-    live: Vec<u8>,
-    durable: Vec<u8>,
-    /// Numbers of pages written since the last sync.
-    dirty: BTreeSet<usize>,
-    /// Space is taken up to here, whatever the length.
-    reserved: usize,
 }
 
 impl MemDisk {
@@ -194,15 +135,6 @@ impl MemDisk {
     }
 }
 
-impl Node {
-    fn file(&self) -> Option<Arc<Mutex<Inode>>> {
-        match self {
-            Node::Dir => None,
-            Node::File(inode) => Some(inode.clone()),
-        }
-    }
-}
-
 impl Inner {
     fn used_bytes(&self) -> u64 {
         let files: Vec<_> = self.names.lock().live.values().filter_map(Node::file).collect();
@@ -211,88 +143,6 @@ impl Inner {
 
     fn room(&self) -> Option<u64> {
         self.faults.room(|| self.used_bytes())
-    }
-}
-
-impl Inode {
-    /// Bytes of the disk that are its own.
-    fn taken(&self) -> usize {
-        self.live.len().max(self.reserved)
-    }
-
-    fn write(&mut self, mut offset: usize, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        if self.live.len() < offset + bytes.len() {
-            self.touch(self.live.len(), offset);
-            self.live.resize(offset + bytes.len(), 0);
-        }
-        self.live[offset..offset + bytes.len()].copy_from_slice(bytes);
-        self.touch(offset, offset + bytes.len());
-        offset += bytes.len();
-        debug_assert!(offset <= self.live.len());
-    }
-
-    fn touch(&mut self, from: usize, to: usize) {
-        self.dirty.extend(from / PAGE..to.div_ceil(PAGE));
-    }
-
-    fn sync(&mut self) {
-        self.durable.resize(self.live.len(), 0);
-        for page in std::mem::take(&mut self.dirty) {
-            let range = (page * PAGE).min(self.live.len())..((page + 1) * PAGE).min(self.live.len());
-            self.durable[range.clone()].copy_from_slice(&self.live[range]);
-        }
-    }
-
-    /// Clean from now on, whatever the disk holds.
-    fn fail_sync(&mut self, forgetful: bool) {
-        for page in std::mem::take(&mut self.dirty) {
-            if forgetful {
-                let page = (page * PAGE).min(self.live.len())..((page + 1) * PAGE).min(self.live.len());
-                self.live[page.clone()].fill(0);
-                let known = page.start..page.end.min(self.durable.len());
-                if !known.is_empty() {
-                    self.live[known.clone()].copy_from_slice(&self.durable[known]);
-                }
-            }
-        }
-    }
-
-    fn power_loss(&mut self, dice: &mut Dice) {
-        let (old, new) = (self.durable.len(), self.live.len());
-        let (shorter, longer) = (old.min(new), old.max(new));
-        let len = match dice.below(4) {
-            0 => old,
-            1 => shorter + dice.below((longer - shorter) as u64 + 1) as usize,
-            _ => new,
-        };
-        self.durable.resize(len, 0);
-        for page in std::mem::take(&mut self.dirty) {
-            let start = (page * PAGE).min(len);
-            let end = ((page + 1) * PAGE).min(len).min(new.max(start));
-            let kept = match dice.below(4) {
-                0 => 0,
-                1 => (dice.below((PAGE / SECTOR) as u64) as usize * SECTOR).min(end - start),
-                _ => end - start,
-            };
-            self.durable[start..start + kept].copy_from_slice(&self.live[start..start + kept]);
-        }
-        self.live.clone_from(&self.durable);
-    }
-}
-
-/// SplitMix64: small, and the same everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
     }
 }
 
