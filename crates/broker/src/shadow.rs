@@ -253,6 +253,7 @@ async fn drop_topic(site: &Site, id: TopicId, name: &str, partitions: i32) {
 /// What is committed on a topic of the same name that is made meanwhile stays. Goes on until every machine has been told, or the site stops: then the
 /// next start sees what is left.
 async fn forget_offsets(site: &Site, id: TopicId, name: &str) {
+    sleep(news_after()).await;
     let deleted = GroupEvent::TopicsDeleted(TopicsDeleted { topics: vec![DeletedTopic { name: name.into(), id: Some(id) }] });
     for coordinator in site.groups.all() {
         let mut warned = false;
@@ -263,6 +264,12 @@ async fn forget_offsets(site: &Site, id: TopicId, name: &str) {
             sleep(TELL_AGAIN_AFTER).await;
         }
     }
+}
+
+/// Tests make the news late, so that they come long after the name is used again.
+fn news_after() -> Duration {
+    fail::fail_point!("late_news_of_deletions", |ms| Duration::from_millis(ms.and_then(|ms| ms.parse().ok()).unwrap_or(0)));
+    Duration::ZERO
 }
 
 async fn remove_files(site: &Site, id: TopicId, name: &str, partitions: i32) {

@@ -74,6 +74,7 @@ const BUGS: &[Planted] = &[
     bug("create_unowned", "a name that a link claims is made by clients", site("simulation", "an_hour_of_trouble")),
     bug("offsets_outrun_data", "a group's positions come before their data", site("simulation", "an_hour_of_trouble")),
     bug("link_gives_up", "a link that failed once does not try again", site("simulation", "an_hour_of_trouble")),
+    bug("show_offsets_of_deleted_topics", "a group is shown what it committed on an earlier topic of the name", site("name_used_again", "")),
 ];
 
 /// A test that takes longer than this hangs: for a lost wake-up that is how it fails.

@@ -76,6 +76,8 @@ async fn fetch(site: &Site, group: &GroupId, topics: Option<Vec<(Name, Vec<i32>)
     let which = topics.map_or(Which::All, Which::Partitions);
     let reply = site.groups.submit(&group, Event::Fetch(Fetch { group: group.clone(), which })).await?;
     let mut topics = reply.into_fetched()?.topics;
+    // A planted bug.
+    fail::fail_point!("show_offsets_of_deleted_topics", |_| Ok(std::mem::take(&mut topics)));
     // Looked at after the machine has answered: what it knows of was committed on topics that this image has, or that are gone.
     let image = site.catalog.image();
     for topic in &mut topics {
