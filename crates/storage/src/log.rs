@@ -69,6 +69,7 @@ pub struct Log {
     pub(crate) flushed: Offset,
     /// Where the batches below `flushed` end: lower when the end was moved without a batch.
     pub(crate) flushed_data: Offset,
+    /// Where the end was last moved without a batch: checkpoints say so until what is written behind it is durable, and says it itself.
     pub(crate) gap: Option<Gap>,
     pub(crate) extra: CheckpointExtra,
     pub(crate) checkpoint_sequence: u64,
@@ -141,7 +142,6 @@ impl Log {
             let (run, behind) = rest.split_at(count);
             self.write_run(run)?;
             self.shared.set_end(self.active().end());
-            self.gap = None;
             rest = behind;
         }
         Ok(())
@@ -286,11 +286,27 @@ impl Log {
         if to == self.end() {
             return Ok(());
         }
+        self.settle_gap()?;
         let gap = Some(Gap { after: self.active().end(), to });
         let before = std::mem::replace(&mut self.gap, gap);
         self.checkpoint(self.extra.clone()).inspect_err(|_| self.gap = before)?;
         self.shared.set_end(to);
         Ok(())
+    }
+
+    /// Makes what is written behind the last move of the end durable: another move takes its place in the checkpoint.
+    pub(crate) fn settle_gap(&mut self) -> Result<(), LogError> {
+        if self.unsettled_gap().is_some_and(|gap| gap.after < self.active().end()) {
+            let point = self.flush_point();
+            point.sync()?;
+            self.flushed_to(&point);
+        }
+        Ok(())
+    }
+
+    /// The last move of the end, if no durable batch behind it tells of it.
+    fn unsettled_gap(&self) -> Option<Gap> {
+        self.gap.filter(|gap| self.flushed_data <= gap.after)
     }
 
     /// First offset that may be read.
@@ -444,7 +460,7 @@ impl Log {
             start: self.start(),
             flushed: self.flushed,
             flushed_data: self.flushed_data,
-            gap: self.gap,
+            gap: self.unsettled_gap(),
             extra: self.extra.clone(),
             segments: self.summaries.iter().copied().flatten().chain(self.covered).collect(),
         };

@@ -236,7 +236,8 @@ pub(crate) fn open(
     }
     let Opener { recovery: recovered, segments, summaries, indexer, ends_damaged, .. } = opener;
     let data_end = segments.last().map_or(first, Segment::end);
-    let gap = checkpoint.as_ref().and_then(|checkpoint| checkpoint.gap).filter(|gap| gap.after == data_end && gap.to > data_end);
+    let noted = checkpoint.as_ref().and_then(|checkpoint| checkpoint.gap);
+    let gap = noted.filter(|gap| gap.after == data_end && gap.to > data_end);
     // All that was synced is there: so is the end that was, even if it had been moved without a batch.
     let complete = if data_end >= flushed_data { data_end.max(flushed) } else { data_end };
     let end = gap.map_or(complete, |gap| gap.to);
@@ -251,9 +252,9 @@ pub(crate) fn open(
         found: shared::Found { history, cut: recovered.cut.clone(), damaged: !recovered.damaged.is_empty() },
     };
     let mut log = assemble(disk, dir, options, parts);
-    log.gap = gap;
+    log.gap = noted.filter(|gap| gap.after <= data_end);
     // What the end was moved away from is lost: other batches may end there some day.
-    let void_gap = checkpoint.as_ref().and_then(|checkpoint| checkpoint.gap).is_some_and(|gap| gap.after > data_end);
+    let void_gap = noted.is_some_and(|gap| gap.after > data_end);
     if let Some(checkpoint) = checkpoint {
         log.extra = checkpoint.extra;
         // The epoch of a log that was trimmed to its end begins at that end, and is not beyond it.

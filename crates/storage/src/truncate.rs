@@ -83,6 +83,7 @@ impl Log {
     }
 
     fn cut(&mut self, cut: &CutAt) -> Result<(), LogError> {
+        self.settle_gap()?;
         self.flushed = self.flushed.min(cut.end);
         self.flushed_data = self.flushed_data.min(cut.data_end);
         self.extra.truncate(cut.end);

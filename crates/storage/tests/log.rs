@@ -190,6 +190,42 @@ fn an_end_moved_without_a_batch_survives() {
     check(&reopen(&disk, Boot::Same), &model);
 }
 
+/// Batches behind the moved end may be lost with the power; the move itself was durable before they came.
+#[test]
+fn an_end_moved_without_a_batch_survives_what_is_written_behind_it() {
+    for (seed, then) in (0..40).flat_map(|seed| (0..5).map(move |then| (seed, then))) {
+        let disk = MemDisk::new();
+        let mut log = new_log(&disk, small_segments(), 0);
+        let mut model = Model::default();
+        fill(&mut log, &mut model, 5);
+        flush(&mut log);
+        log.advance_end(100).expect("advanced");
+        model.end = 100;
+        fill(&mut log, &mut model, 3);
+        let behind = model.end;
+        match then {
+            0 => {}
+            1 => log.checkpoint(CheckpointExtra::default()).expect("written"),
+            2 => log.advance_end(behind + 50).expect("advanced"),
+            3 => _ = log.truncate_to(behind - 1).expect("truncated"),
+            _ => {
+                drop(log);
+                log = reopen(&disk, Boot::Same);
+                log.checkpoint(CheckpointExtra::default()).expect("written");
+            }
+        }
+        let moved = log.end();
+        drop(log);
+        disk.power_loss(seed);
+        let log = reopen(&disk, Boot::Other);
+        let least = if then == 2 { moved } else { 100 };
+        assert!(log.end() >= least, "seed {seed}, {then}: the end was moved to {least} and is {}", log.end());
+        model.end = model.end.max(log.end());
+        model.truncate(log.end());
+        check(&log, &model);
+    }
+}
+
 #[test]
 fn truncation_at_every_offset() {
     for end in 0..60 {
