@@ -71,7 +71,9 @@ fn loopback() -> Result<f64, Failure> {
     stream.shutdown(std::net::Shutdown::Write)?;
     stream.read_exact(&mut [0])?;
     let took = start.elapsed();
-    receiver.join().map_err(|_| "the receiver of the loopback canary panicked")??;
+    receiver
+        .join()
+        .map_err(|_| "the receiver of the loopback canary panicked")??;
     Ok((STREAM_WRITES * STREAM_WRITE_BYTES) as f64 / 1e9 / took.as_secs_f64())
 }
 
@@ -97,7 +99,8 @@ fn round_trips() -> Result<Latencies, Failure> {
         times.push(start.elapsed().as_nanos() as u64);
     }
     drop(stream);
-    echo.join().map_err(|_| "the echo of the round trip canary panicked")??;
+    echo.join()
+        .map_err(|_| "the echo of the round trip canary panicked")??;
     Ok(Latencies::of(times))
 }
 
@@ -105,7 +108,8 @@ fn round_trips() -> Result<Latencies, Failure> {
 fn write(folder: &Path) -> Result<f64, Failure> {
     warm::touch_pages(folder, FILE_BYTES as u64)?;
     let path = folder.join("canary-write");
-    let mut file = fs::File::create(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))?;
+    let mut file = fs::File::create(&path)
+        .map_err(|error| format!("cannot make {}: {error}", path.display()))?;
     let data = vec![3; FILE_WRITE_BYTES];
     let start = Instant::now();
     for _ in 0..FILE_BYTES / FILE_WRITE_BYTES {
@@ -120,7 +124,8 @@ fn write(folder: &Path) -> Result<f64, Failure> {
 /// Latency of fdatasync after appending 4 KiB.
 fn fdatasync(folder: &Path) -> Result<Latencies, Failure> {
     let path = folder.join("canary-sync");
-    let mut file = fs::File::create(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))?;
+    let mut file = fs::File::create(&path)
+        .map_err(|error| format!("cannot make {}: {error}", path.display()))?;
     let mut times = Vec::with_capacity(SYNCS);
     for _ in 0..SYNCS {
         file.write_all(&[0x5a; SYNC_BYTES])?;
@@ -153,7 +158,10 @@ mod tests {
     fn a_sync_takes_time_and_leaves_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
         let found = fdatasync(folder.path()).expect("a file that can be synced");
-        assert!(found.count() == SYNCS as u64 && found.max_ms() > 0.0005, "{found:?}");
+        assert!(
+            found.count() == SYNCS as u64 && found.max_ms() > 0.0005,
+            "{found:?}"
+        );
         assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 0);
     }
 

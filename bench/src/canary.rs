@@ -1,7 +1,8 @@
-//! What the machine itself can do at this moment, and whether it is the machine that the absolute limits were set on.
+//! What the machine itself can do at this moment, and whether it is the machine that the absolute
+//! limits were set on.
 //!
-//! Invariant: figures of a block stand only between two readings that agree. Pure judgement is here; how each bird is made to
-//! sing is in `birds`.
+//! Invariant: figures of a block stand only between two readings that agree. Pure judgement is
+//! here; how each bird is made to sing is in `birds`.
 
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -27,7 +28,15 @@ pub enum Bird {
 }
 
 /// All of them, as tables list them.
-pub const ALL: [Bird; 7] = [Bird::Memcpy, Bird::Loopback, Bird::RoundTrip, Bird::Write, Bird::Sync, Bird::SyncP99, Bird::FirstTouch];
+pub const ALL: [Bird; 7] = [
+    Bird::Memcpy,
+    Bird::Loopback,
+    Bird::RoundTrip,
+    Bird::Write,
+    Bird::Sync,
+    Bird::SyncP99,
+    Bird::FirstTouch,
+];
 
 impl Bird {
     /// What it is, with its unit.
@@ -43,9 +52,10 @@ impl Bird {
         }
     }
 
-    /// Between two readings this factor, in either direction, says that something else was using the machine. `None`: it
-    /// jumps on a quiet machine too. A rare slow sync moves the 99th percentile of a few hundred; first touch is cheap or dear
-    /// depending on what was freed a moment ago (which is why runs are warmed).
+    /// Between two readings this factor, in either direction, says that something else was using
+    /// the machine. `None`: it jumps on a quiet machine too. A rare slow sync moves the 99th
+    /// percentile of a few hundred; first touch is cheap or dear depending on what was freed a
+    /// moment ago (which is why runs are warmed).
     fn moved_times(self) -> Option<f64> {
         match self {
             Bird::Memcpy => Some(1.3),
@@ -56,8 +66,9 @@ impl Bird {
         }
     }
 
-    /// Where absolute limits hold: the class of machine that they were set on (2 cores, 24 GiB). The slow ends are its figures with
-    /// a fifth of room; the fast ends are wide, because where the scheduler puts two threads alone makes a factor of several.
+    /// Where absolute limits hold: the class of machine that they were set on (2 cores, 24 GiB).
+    /// The slow ends are its figures with a fifth of room; the fast ends are wide, because where
+    /// the scheduler puts two threads alone makes a factor of several.
     fn range(self) -> Option<(f64, f64)> {
         match self {
             Bird::Memcpy => Some((9.0, 16.0)),
@@ -83,7 +94,10 @@ impl Reading {
     /// Each bird's mean over readings.
     pub fn mean(readings: &[&Reading]) -> Reading {
         let of = |bird| {
-            let values: Vec<f64> = readings.iter().filter_map(|reading| reading.get(bird)).collect();
+            let values: Vec<f64> = readings
+                .iter()
+                .filter_map(|reading| reading.get(bird))
+                .collect();
             (!values.is_empty()).then(|| (bird, values.iter().sum::<f64>() / values.len() as f64))
         };
         Reading(ALL.into_iter().filter_map(of).collect())
@@ -92,7 +106,9 @@ impl Reading {
     /// On one line; those outside of the ranges in which absolute limits hold are marked.
     pub fn line(&self) -> String {
         let said = self.0.iter().map(|(&bird, &value)| {
-            let strange = outside(bird, value).map_or(String::new(), |(low, high)| format!(" (outside {low}-{high})"));
+            let strange = outside(bird, value).map_or(String::new(), |(low, high)| {
+                format!(" (outside {low}-{high})")
+            });
             format!("{} {value:.2}{strange}", bird.name())
         });
         said.collect::<Vec<_>>().join(", ")
@@ -100,22 +116,27 @@ impl Reading {
 
     /// Whether this is not the class of machine that absolute limits were set on.
     pub fn is_strange(&self) -> bool {
-        self.0.iter().any(|(&bird, &value)| outside(bird, value).is_some())
+        self.0
+            .iter()
+            .any(|(&bird, &value)| outside(bird, value).is_some())
     }
 }
 
 /// The range that a value is outside of.
 fn outside(bird: Bird, value: f64) -> Option<(f64, f64)> {
-    bird.range().filter(|&(low, high)| value < low || value > high)
+    bird.range()
+        .filter(|&(low, high)| value < low || value > high)
 }
 
-/// Why what was measured between two readings says more about the machine's other work than about brokers; `None`: it does not.
+/// Why what was measured between two readings says more about the machine's other work than about
+/// brokers; `None`: it does not.
 pub fn moved(before: &Reading, after: &Reading) -> Option<String> {
     let moves = before.0.iter().filter_map(|(&bird, &before)| {
         let (after, times) = (after.get(bird)?, bird.moved_times()?);
         let factor = before.max(after) / before.min(after);
         // A reading of nothing is a factor that is no number.
-        (factor.is_nan() || factor >= times).then(|| format!("{} {before:.2} -> {after:.2}", bird.name()))
+        (factor.is_nan() || factor >= times)
+            .then(|| format!("{} {before:.2} -> {after:.2}", bird.name()))
     });
     let moves: Vec<String> = moves.collect();
     (!moves.is_empty()).then(|| moves.join(", "))
@@ -131,37 +152,71 @@ mod tests {
 
     #[test]
     fn a_canary_that_moved_is_said_in_both_directions() {
-        let (quiet, busy) = (reading(&[(Bird::Sync, 0.28), (Bird::Memcpy, 10.0)]), reading(&[(Bird::Sync, 3.9), (Bird::Memcpy, 9.0)]));
+        let (quiet, busy) = (
+            reading(&[(Bird::Sync, 0.28), (Bird::Memcpy, 10.0)]),
+            reading(&[(Bird::Sync, 3.9), (Bird::Memcpy, 9.0)]),
+        );
         assert_eq!(moved(&quiet, &quiet), None);
         for moved in [moved(&quiet, &busy), moved(&busy, &quiet)] {
             let why = moved.expect("it moved");
-            assert!(why.contains("fdatasync p50") && !why.contains("memcpy"), "{why}");
+            assert!(
+                why.contains("fdatasync p50") && !why.contains("memcpy"),
+                "{why}"
+            );
         }
     }
 
     #[test]
     fn what_jumps_on_a_quiet_machine_judges_nothing() {
-        assert_eq!(moved(&reading(&[(Bird::FirstTouch, 2.3)]), &reading(&[(Bird::FirstTouch, 0.2)])), None);
+        assert_eq!(
+            moved(
+                &reading(&[(Bird::FirstTouch, 2.3)]),
+                &reading(&[(Bird::FirstTouch, 0.2)])
+            ),
+            None
+        );
     }
 
     #[test]
     fn a_reading_of_nothing_has_moved() {
-        assert!(moved(&reading(&[(Bird::Write, 0.0)]), &reading(&[(Bird::Write, 0.0)])).is_some());
+        assert!(
+            moved(
+                &reading(&[(Bird::Write, 0.0)]),
+                &reading(&[(Bird::Write, 0.0)])
+            )
+            .is_some()
+        );
     }
 
     #[test]
     fn absolute_limits_hold_on_their_class_of_machine_only() {
-        assert!(!reading(&[(Bird::Memcpy, 10.5), (Bird::Sync, 0.28), (Bird::Write, 99.0)]).is_strange());
+        assert!(
+            !reading(&[
+                (Bird::Memcpy, 10.5),
+                (Bird::Sync, 0.28),
+                (Bird::Write, 99.0)
+            ])
+            .is_strange()
+        );
         let strange = reading(&[(Bird::Memcpy, 25.0), (Bird::Sync, 0.28)]);
         assert!(strange.is_strange());
-        assert_eq!(strange.line(), "memcpy GiB/s 25.00 (outside 9-16), fdatasync p50 ms 0.28");
+        assert_eq!(
+            strange.line(),
+            "memcpy GiB/s 25.00 (outside 9-16), fdatasync p50 ms 0.28"
+        );
     }
 
     #[test]
     fn means_are_bird_by_bird() {
-        let (one, two) = (reading(&[(Bird::Sync, 0.2), (Bird::Memcpy, 10.0)]), reading(&[(Bird::Sync, 0.4)]));
+        let (one, two) = (
+            reading(&[(Bird::Sync, 0.2), (Bird::Memcpy, 10.0)]),
+            reading(&[(Bird::Sync, 0.4)]),
+        );
         let mean = Reading::mean(&[&one, &two]);
         assert!((mean.get(Bird::Sync).expect("two") - 0.3).abs() < 1e-9);
-        assert_eq!((mean.get(Bird::Memcpy), mean.get(Bird::Write)), (Some(10.0), None));
+        assert_eq!(
+            (mean.get(Bird::Memcpy), mean.get(Bird::Write)),
+            (Some(10.0), None)
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! A case: one question that every peer is asked under the same conditions, and what one run of a peer answers.
+//! A case: one question that every peer is asked under the same conditions, and what one run of a
+//! peer answers.
 
 use crate::{
     Failure,
@@ -24,7 +25,8 @@ pub struct Case {
     /// Who can be asked.
     pub peers: &'static [PeerName],
     pub goals: Vec<Goal>,
-    /// Rounds for each that is asked for: more where runs are short and scatter by more than what a goal is about.
+    /// Rounds for each that is asked for: more where runs are short and scatter by more than what a
+    /// goal is about.
     pub rounds: u32,
     /// One run takes about this, for the time that is left.
     pub seconds: f64,
@@ -37,14 +39,31 @@ pub struct Case {
 pub type Measure = Box<dyn Fn(&Stage<'_>) -> Result<Vec<Sample>, Failure>>;
 
 /// Brokers that are alone, the client's ceiling not among them.
-pub const BROKERS: &[PeerName] = &[PeerName::Gnomon, PeerName::Kafka, PeerName::Kfake, PeerName::Nisshi, PeerName::Given];
+pub const BROKERS: &[PeerName] = &[
+    PeerName::Gnomon,
+    PeerName::Kafka,
+    PeerName::Kfake,
+    PeerName::Nisshi,
+    PeerName::Given,
+];
 
 /// The same beside the client's ceiling.
-pub const BROKERS_AND_CEILING: &[PeerName] =
-    &[PeerName::Gnomon, PeerName::Kafka, PeerName::Kfake, PeerName::Nisshi, PeerName::Given, PeerName::Mock];
+pub const BROKERS_AND_CEILING: &[PeerName] = &[
+    PeerName::Gnomon,
+    PeerName::Kafka,
+    PeerName::Kfake,
+    PeerName::Nisshi,
+    PeerName::Given,
+    PeerName::Mock,
+];
 
 /// Those that can be stopped and looked into.
-pub const OWN_BROKERS: &[PeerName] = &[PeerName::Gnomon, PeerName::Kafka, PeerName::Kfake, PeerName::Nisshi];
+pub const OWN_BROKERS: &[PeerName] = &[
+    PeerName::Gnomon,
+    PeerName::Kafka,
+    PeerName::Kfake,
+    PeerName::Nisshi,
+];
 
 /// Those that have links.
 pub const LINKED: &[PeerName] = &[PeerName::Gnomon, PeerName::Kafka];
@@ -76,18 +95,39 @@ impl Load {
 
     /// As a line.
     pub fn line(&self) -> String {
-        let Load { tool, records, record_bytes, partitions, acks, codec, .. } = self;
-        let rate = self.rate.map_or("as fast as it goes".to_owned(), |rate| format!("{rate} records/s"));
-        let options = self.options.iter().map(|option| format!(", {option}")).collect::<String>();
-        let codec = if codec == "none" { "no compression".to_owned() } else { codec.clone() };
-        format!("{tool}: {records} records of {record_bytes} bytes, {partitions} partition(s), {rate}, acks={acks}, {codec}{options}")
+        let Load {
+            tool,
+            records,
+            record_bytes,
+            partitions,
+            acks,
+            codec,
+            ..
+        } = self;
+        let rate = self.rate.map_or("as fast as it goes".to_owned(), |rate| {
+            format!("{rate} records/s")
+        });
+        let options = self
+            .options
+            .iter()
+            .map(|option| format!(", {option}"))
+            .collect::<String>();
+        let codec = if codec == "none" {
+            "no compression".to_owned()
+        } else {
+            codec.clone()
+        };
+        format!(
+            "{tool}: {records} records of {record_bytes} bytes, {partitions} partition(s), {rate}, acks={acks}, {codec}{options}"
+        )
     }
 }
 
 /// What one run of a peer, or one part of it, showed.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
-    /// Names the part where a run has several, such as the direct and the shadow's path; else empty.
+    /// Names the part where a run has several, such as the direct and the shadow's path; else
+    /// empty.
     pub part: &'static str,
     pub figures: BTreeMap<Figure, f64>,
     pub latencies: Option<Latencies>,
@@ -101,13 +141,21 @@ pub struct Sample {
 impl Sample {
     /// Of a run of one part.
     pub fn new(figures: impl IntoIterator<Item = (Figure, f64)>) -> Sample {
-        Sample { figures: figures.into_iter().collect(), ..Sample::default() }
+        Sample {
+            figures: figures.into_iter().collect(),
+            ..Sample::default()
+        }
     }
 
     /// With its quantiles as figures.
     pub fn of_latencies(part: &'static str, latencies: Latencies) -> Sample {
         let figures = latencies.figures().into_iter().collect();
-        Sample { part, figures, latencies: Some(latencies), ..Sample::default() }
+        Sample {
+            part,
+            figures,
+            latencies: Some(latencies),
+            ..Sample::default()
+        }
     }
 
     pub fn with(mut self, figure: Figure, value: f64) -> Sample {
@@ -125,9 +173,12 @@ impl Sample {
 
     /// With what processes used in between, and hold now; nothing where that could not be read.
     pub fn with_cost(self, before: Option<Usage>, after: Option<Usage>, took: Duration) -> Sample {
-        let Some((before, after)) = before.zip(after) else { return self };
+        let Some((before, after)) = before.zip(after) else {
+            return self;
+        };
         let percent = after.cpu_since(&before) / took.as_secs_f64() * 100.0;
-        self.with(Figure::CpuPercent, percent).with(Figure::Resident, after.resident_mib())
+        self.with(Figure::CpuPercent, percent)
+            .with(Figure::Resident, after.resident_mib())
     }
 
     pub fn with_errors(mut self, errors: u64, first: Option<String>) -> Sample {

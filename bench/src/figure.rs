@@ -1,4 +1,5 @@
-//! What is measured: the names, units and digits of all figures, and whether more of one is better or less.
+//! What is measured: the names, units and digits of all figures, and whether more of one is better
+//! or less.
 //!
 //! The order here is the order of a table's columns.
 
@@ -86,8 +87,14 @@ impl Figure {
 
     /// Whether it depends on how fast the machine is; what memory and files hold does not.
     pub fn is_of_speed(self) -> bool {
-        let space =
-            [Figure::Resident, Figure::Anonymous, Figure::AnonymousEach, Figure::DiskPerByte, Figure::DiskPerByteStopped, Figure::DiskEach];
+        let space = [
+            Figure::Resident,
+            Figure::Anonymous,
+            Figure::AnonymousEach,
+            Figure::DiskPerByte,
+            Figure::DiskPerByteStopped,
+            Figure::DiskEach,
+        ];
         !space.contains(&self)
     }
 
@@ -96,9 +103,23 @@ impl Figure {
         let digits = match self {
             Figure::Rate | Figure::Megabytes => 0,
             Figure::DiskPerByte | Figure::DiskPerByteStopped => 4,
-            Figure::P50 | Figure::P99 | Figure::P999 | Figure::Max | Figure::GeneratorP99 | Figure::CpuPerGb => 2,
-            Figure::Accept | Figure::FirstAck | Figure::FirstFetch | Figure::Create | Figure::Restart | Figure::FirstCopy => 1,
-            Figure::CpuPercent | Figure::Resident | Figure::Anonymous | Figure::AnonymousEach | Figure::DiskEach => 1,
+            Figure::P50
+            | Figure::P99
+            | Figure::P999
+            | Figure::Max
+            | Figure::GeneratorP99
+            | Figure::CpuPerGb => 2,
+            Figure::Accept
+            | Figure::FirstAck
+            | Figure::FirstFetch
+            | Figure::Create
+            | Figure::Restart
+            | Figure::FirstCopy => 1,
+            Figure::CpuPercent
+            | Figure::Resident
+            | Figure::Anonymous
+            | Figure::AnonymousEach
+            | Figure::DiskEach => 1,
         };
         format!("{value:.digits$}")
     }
@@ -144,9 +165,19 @@ mod tests {
 
     #[test]
     fn better_points_one_way() {
-        assert!(Better::More.keeps(2.0, 1.0) && !Better::Less.keeps(2.0, 1.0) && Better::Less.keeps(1.0, 1.0));
-        assert_eq!((Better::More.best(1.0, 2.0), Better::More.easier(1.0, 2.0)), (2.0, 1.0));
-        assert_eq!((Better::Less.best(1.0, 2.0), Better::Less.easier(1.0, 2.0)), (1.0, 2.0));
+        assert!(
+            Better::More.keeps(2.0, 1.0)
+                && !Better::Less.keeps(2.0, 1.0)
+                && Better::Less.keeps(1.0, 1.0)
+        );
+        assert_eq!(
+            (Better::More.best(1.0, 2.0), Better::More.easier(1.0, 2.0)),
+            (2.0, 1.0)
+        );
+        assert_eq!(
+            (Better::Less.best(1.0, 2.0), Better::Less.easier(1.0, 2.0)),
+            (1.0, 2.0)
+        );
     }
 
     #[test]

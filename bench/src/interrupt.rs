@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM: children are killed, folders of the run removed, and the process ends as one that a signal ended.
+//! Ctrl-C and SIGTERM: children are killed, folders of the run removed, and the process ends as one
+//! that a signal ended.
 
 use crate::{Failure, place, process};
 use signal_hook::{
@@ -12,7 +13,8 @@ const SIGNALLED: i32 = 128;
 
 /// Starts the thread that waits for a signal.
 pub fn watch() -> Result<(), Failure> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| format!("cannot wait for signals: {error}"))?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
+        .map_err(|error| format!("cannot wait for signals: {error}"))?;
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
             eprintln!("\ngnomon-bench: stopped by a signal; ending what was started");

@@ -1,10 +1,12 @@
-//! How fast Gnomon is: scenarios that start brokers fresh, put load on them over the wire, and leave tables and plots.
+//! How fast Gnomon is: scenarios that start brokers fresh, put load on them over the wire, and
+//! leave tables and plots.
 //!
-//! Invariant: no crate of Gnomon is linked here. The binary under test is built and started as a user would, and every figure
-//! is taken from outside: by clients, and from /proc.
+//! Invariant: no crate of Gnomon is linked here. The binary under test is built and started as a
+//! user would, and every figure is taken from outside: by clients, and from /proc.
 //!
-//! Not here: whether Gnomon is *right* (that is `proto-tests`), and goals that fail a build: a bench prints figures and goals
-//! beside the conditions they were taken under, and people judge them.
+//! Not here: whether Gnomon is *right* (that is `proto-tests`), and goals that fail a build: a
+//! bench prints figures and goals beside the conditions they were taken under, and people judge
+//! them.
 
 mod args;
 mod birds;
@@ -75,21 +77,36 @@ fn run(args: &Run) -> Result<(), Failure> {
         load: args.load.clone(),
     };
     let conditions = Conditions::now(settings.rounds);
-    let given = args.bootstrap.as_ref().map(|address| Given { bootstrap: address.clone(), pid: args.pid, client_options: Vec::new() });
+    let given = args.bootstrap.as_ref().map(|address| Given {
+        bootstrap: address.clone(),
+        pid: args.pid,
+        client_options: Vec::new(),
+    });
     let reservation = settings.reservation();
     let bench = run::Bench::build(&args.peers(), given.as_ref(), settings);
     let scenarios = chosen(&args.scenarios);
     let folder = report_folder(args.out.as_deref())?;
     let (absent, not_asked) = (bench.absent.clone(), bench.not_asked(&scenarios));
-    let mut report = Report { conditions, reservation, absent, not_asked, sections: Vec::new() };
+    let mut report = Report {
+        conditions,
+        reservation,
+        absent,
+        not_asked,
+        sections: Vec::new(),
+    };
     report::save(&report, &folder)?;
     bench.run(&scenarios, |section| {
         report.sections.push(section);
         report::save(&report, &folder)
     })?;
     print!("{}", report::text(&report));
-    println!("\nalso in {}: report.txt, report.md with plots, report.json", folder.display());
-    report.trouble().map_or(Ok(()), |trouble| Err(trouble.into()))
+    println!(
+        "\nalso in {}: report.txt, report.md with plots, report.json",
+        folder.display()
+    );
+    report
+        .trouble()
+        .map_or(Ok(()), |trouble| Err(trouble.into()))
 }
 
 /// The one that was asked for, or our own, emptied.
@@ -99,7 +116,8 @@ fn report_folder(asked: Option<&Path>) -> Result<PathBuf, Failure> {
     }
     let folder = place::bench()?.join("report");
     if folder.exists() {
-        fs::remove_dir_all(&folder).map_err(|error| format!("cannot empty {}: {error}", folder.display()))?;
+        fs::remove_dir_all(&folder)
+            .map_err(|error| format!("cannot empty {}: {error}", folder.display()))?;
     }
     Ok(folder)
 }
@@ -109,5 +127,8 @@ fn chosen(names: &[String]) -> Vec<&'static Scenario> {
     if names.is_empty() {
         return scenarios::ALL.iter().collect();
     }
-    names.iter().filter_map(|name| scenarios::ALL.iter().find(|scenario| scenario.name == name)).collect()
+    names
+        .iter()
+        .filter_map(|name| scenarios::ALL.iter().find(|scenario| scenario.name == name))
+        .collect()
 }

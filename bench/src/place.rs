@@ -1,5 +1,6 @@
-//! Where things of a bench are: what is built once and what is reported in `bench/` of the target folder, data of a run in a
-//! temporary folder beside it, so that every peer writes to the file system that the workspace is on.
+//! Where things of a bench are: what is built once and what is reported in `bench/` of the target
+//! folder, data of a run in a temporary folder beside it, so that every peer writes to the file
+//! system that the workspace is on.
 
 use crate::Failure;
 use std::{
@@ -15,20 +16,25 @@ const RUN_PREFIX: &str = "run-";
 
 /// The workspace's root.
 pub fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a crate of a workspace has a folder above it")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("a crate of a workspace has a folder above it")
 }
 
 /// The target folder that this program was built into; cargo marks it with a file.
 pub fn target() -> Result<PathBuf, Failure> {
     let program = std::env::current_exe()?;
-    let marked = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
+    let marked = program
+        .ancestors()
+        .find(|folder| folder.join("CACHEDIR.TAG").exists());
     Ok(marked.map_or_else(|| workspace().join("target"), Path::to_path_buf))
 }
 
 /// `target/bench`, made if it is missing.
 pub fn bench() -> Result<PathBuf, Failure> {
     let folder = target()?.join("bench");
-    fs::create_dir_all(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    fs::create_dir_all(&folder)
+        .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     Ok(folder)
 }
 
@@ -56,7 +62,10 @@ impl RunFolder {
             .tempdir_in(&bench)
             .map_err(|error| format!("cannot make a folder in {}: {error}", bench.display()))?
             .keep();
-        RUN_FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.clone());
+        RUN_FOLDERS
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(folder.clone());
         Ok(RunFolder(folder))
     }
 
@@ -69,13 +78,20 @@ impl Drop for RunFolder {
     fn drop(&mut self) {
         // What stays goes with the next run.
         let _ = fs::remove_dir_all(&self.0);
-        RUN_FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+        RUN_FOLDERS
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.0);
     }
 }
 
 /// Removes all run folders: for when a signal ends this process.
 pub fn remove_run_folders() {
-    for folder in RUN_FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+    for folder in RUN_FOLDERS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .iter()
+    {
         // What stays goes with the next run.
         let _ = fs::remove_dir_all(folder);
     }
@@ -84,24 +100,34 @@ pub fn remove_run_folders() {
 /// A folder of this name below, made.
 pub fn folder(below: &Path, name: &str) -> Result<PathBuf, Failure> {
     let folder = below.join(name);
-    fs::create_dir(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    fs::create_dir(&folder)
+        .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     Ok(folder)
 }
 
 /// Bytes that can still be written below `folder`.
 pub fn free_bytes(folder: &Path) -> Result<u64, Failure> {
-    let found = rustix::fs::statvfs(folder).map_err(|error| format!("how full is {}: {error}", folder.display()))?;
+    let found = rustix::fs::statvfs(folder)
+        .map_err(|error| format!("how full is {}: {error}", folder.display()))?;
     Ok(found.f_bavail * found.f_frsize)
 }
 
 /// Whether `first` was made after `second`; when one is missing it was not.
 pub fn newer(first: &Path, second: &Path) -> bool {
-    let changed = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let changed = |path: &Path| {
+        fs::metadata(path)
+            .and_then(|metadata| metadata.modified())
+            .ok()
+    };
     matches!((changed(first), changed(second)), (Some(first), Some(second)) if first >= second)
 }
 
 fn made_by(name: &str) -> Option<u32> {
-    name.strip_prefix(RUN_PREFIX)?.split_once('-')?.0.parse().ok()
+    name.strip_prefix(RUN_PREFIX)?
+        .split_once('-')?
+        .0
+        .parse()
+        .ok()
 }
 
 /// Ports of 127.0.0.1 that were free a moment ago, all different.
@@ -110,7 +136,8 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N], Failure> {
     let mut held = Vec::with_capacity(N);
     let mut ports = [0; N];
     for port in &mut ports {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| format!("no free port at 127.0.0.1: {error}"))?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .map_err(|error| format!("no free port at 127.0.0.1: {error}"))?;
         *port = listener.local_addr()?.port();
         held.push(listener);
     }
@@ -143,7 +170,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("file");
         fs::write(&file, "").expect("a file");
-        assert!(newer(&file, &file) && !newer(&file, &folder.path().join("missing")) && !newer(&folder.path().join("missing"), &file));
+        assert!(
+            newer(&file, &file)
+                && !newer(&file, &folder.path().join("missing"))
+                && !newer(&folder.path().join("missing"), &file)
+        );
     }
 
     #[test]

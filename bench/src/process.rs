@@ -1,12 +1,13 @@
-//! Children: each in a process group of its own, output in a file, ended when dropped, when a signal ends this process
-//! (`interrupt`), and by the kernel when it is killed.
+//! Children: each in a process group of its own, output in a file, ended when dropped, when a
+//! signal ends this process (`interrupt`), and by the kernel when it is killed.
 //!
-//! Not here: what runs in them. All are started from the main thread, because the kernel ties the death signal to the thread
-//! that made the child.
+//! Not here: what runs in them. All are started from the main thread, because the kernel ties the
+//! death signal to the thread that made the child.
 
 use crate::{Failure, place::RunFolder};
 use rustix::process::{
-    Pid, Resource, Rlimit, Signal, getrlimit, kill_process, kill_process_group, set_parent_process_death_signal, setrlimit,
+    Pid, Resource, Rlimit, Signal, getrlimit, kill_process, kill_process_group,
+    set_parent_process_death_signal, setrlimit,
 };
 use std::{
     collections::BTreeSet,
@@ -45,17 +46,33 @@ pub struct Process {
 impl Process {
     /// Starts it, standard output and error at the end of the file `log`.
     pub fn start(name: &str, mut command: Command, log: &Path) -> Result<Process, Failure> {
-        let file =
-            File::options().append(true).create(true).open(log).map_err(|error| format!("cannot make {}: {error}", log.display()))?;
-        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        let file = File::options()
+            .append(true)
+            .create(true)
+            .open(log)
+            .map_err(|error| format!("cannot make {}: {error}", log.display()))?;
+        command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file);
         // SAFETY: between fork and exec only this one system call is made.
         unsafe { command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?)) };
         command.process_group(0);
         // Held over the spawn, so that a signal between the two does not miss it.
         let mut children = children();
-        let child = command.spawn().map_err(|error| format!("cannot start {name} ({}): {error}", command.get_program().display()))?;
+        let child = command.spawn().map_err(|error| {
+            format!(
+                "cannot start {name} ({}): {error}",
+                command.get_program().display()
+            )
+        })?;
         children.insert(child.id() as i32);
-        Ok(Process { name: name.to_owned(), child, log: log.to_path_buf(), ended: None })
+        Ok(Process {
+            name: name.to_owned(),
+            child,
+            log: log.to_path_buf(),
+            ended: None,
+        })
     }
 
     pub fn pid(&self) -> u32 {
@@ -66,7 +83,9 @@ impl Process {
     pub fn must_run(&mut self) -> Result<(), Failure> {
         match self.try_wait()? {
             None => Ok(()),
-            Some(status) => Err(format!("{} ended with {status}:\n{}", self.name, self.last_lines()).into()),
+            Some(status) => {
+                Err(format!("{} ended with {status}:\n{}", self.name, self.last_lines()).into())
+            }
         }
     }
 
@@ -76,8 +95,17 @@ impl Process {
         match self.wait(STOP_MAX)? {
             // 143 is how a JVM says that SIGTERM ended it, after it has shut down.
             Some(status) if status.success() || status.code() == Some(143) => Ok(()),
-            Some(status) => Err(format!("{} stopped with {status}:\n{}", self.name, self.last_lines()).into()),
-            None => Err(format!("{} did not stop within {STOP_MAX:?} of SIGTERM and was killed", self.name).into()),
+            Some(status) => Err(format!(
+                "{} stopped with {status}:\n{}",
+                self.name,
+                self.last_lines()
+            )
+            .into()),
+            None => Err(format!(
+                "{} did not stop within {STOP_MAX:?} of SIGTERM and was killed",
+                self.name
+            )
+            .into()),
         }
     }
 
@@ -138,12 +166,24 @@ impl Drop for Process {
     }
 }
 
-/// As many open files as this user may have, for this process and all that it starts: thousands of connections, or of
-/// partitions, need them.
+/// As many open files as this user may have, for this process and all that it starts: thousands of
+/// connections, or of partitions, need them.
 pub fn raise_file_limit() -> Result<(), Failure> {
     let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
-        .map_err(|error| format!("cannot raise the limit of open files to {:?}: {error}", limit.maximum).into())
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    )
+    .map_err(|error| {
+        format!(
+            "cannot raise the limit of open files to {:?}: {error}",
+            limit.maximum
+        )
+        .into()
+    })
 }
 
 /// Runs a command to its end and returns what it printed; `what` names it in the error.
@@ -156,7 +196,8 @@ pub fn output(what: &str, command: Command) -> Result<String, Failure> {
     }
 }
 
-/// Ends all children and what they have started: for when a signal ends this process. No further child can be started.
+/// Ends all children and what they have started: for when a signal ends this process. No further
+/// child can be started.
 pub fn kill_all() {
     let children = children();
     let each = || children.iter().filter_map(|&pid| Pid::from_raw(pid));
@@ -178,13 +219,18 @@ fn children() -> std::sync::MutexGuard<'static, BTreeSet<i32>> {
 
 /// A zombie has written its last byte.
 fn is_alive(pid: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
-    stat.rfind(") ").is_some_and(|end| !stat[end + 2..].starts_with('Z'))
+    let stat =
+        std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    stat.rfind(") ")
+        .is_some_and(|end| !stat[end + 2..].starts_with('Z'))
 }
 
 fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(QUOTED_LINES)..].iter().map(|line| format!("  {line}\n")).collect()
+    lines[lines.len().saturating_sub(QUOTED_LINES)..]
+        .iter()
+        .map(|line| format!("  {line}\n"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -214,21 +260,52 @@ mod tests {
     #[test]
     fn a_child_that_ends_early_is_quoted() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut child = Process::start("liar", shell("echo no room >&2; exit 3"), &folder.path().join("log")).expect("sh starts");
-        child.wait(Duration::from_secs(20)).expect("it can be waited for");
+        let mut child = Process::start(
+            "liar",
+            shell("echo no room >&2; exit 3"),
+            &folder.path().join("log"),
+        )
+        .expect("sh starts");
+        child
+            .wait(Duration::from_secs(20))
+            .expect("it can be waited for");
         let failure = child.must_run().expect_err("it has ended").to_string();
-        assert!(failure.contains("liar") && failure.contains("exit status: 3") && failure.contains("no room"), "{failure}");
-        let failure = output("liar", shell("echo full; exit 4")).expect_err("it fails").to_string();
-        assert!(failure.contains("exit status: 4") && failure.contains("full"), "{failure}");
-        assert_eq!(output("sayer", shell("echo yes")).expect("it runs"), "yes\n");
+        assert!(
+            failure.contains("liar")
+                && failure.contains("exit status: 3")
+                && failure.contains("no room"),
+            "{failure}"
+        );
+        let failure = output("liar", shell("echo full; exit 4"))
+            .expect_err("it fails")
+            .to_string();
+        assert!(
+            failure.contains("exit status: 4") && failure.contains("full"),
+            "{failure}"
+        );
+        assert_eq!(
+            output("sayer", shell("echo yes")).expect("it runs"),
+            "yes\n"
+        );
     }
 
     #[test]
     fn what_a_child_has_started_goes_with_it() {
         let folder = tempfile::tempdir().expect("a folder");
-        let child = Process::start("parent", shell("sleep 600 & echo $!; wait"), &folder.path().join("log")).expect("sh starts");
+        let child = Process::start(
+            "parent",
+            shell("sleep 600 & echo $!; wait"),
+            &folder.path().join("log"),
+        )
+        .expect("sh starts");
         let grandchild = loop {
-            if let Some(pid) = child.printed().lines().next().and_then(|line| line.parse().ok()).and_then(Pid::from_raw) {
+            if let Some(pid) = child
+                .printed()
+                .lines()
+                .next()
+                .and_then(|line| line.parse().ok())
+                .and_then(Pid::from_raw)
+            {
                 break pid;
             }
             thread::sleep(LOOK_EVERY);

@@ -1,4 +1,5 @@
-//! How far a long run is, on standard error: what is measured now, and about how long the rest takes.
+//! How far a long run is, on standard error: what is measured now, and about how long the rest
+//! takes.
 
 use std::time::{Duration, Instant};
 
@@ -15,13 +16,24 @@ pub struct Progress {
 impl Progress {
     /// Of so many steps, which may take so many seconds together.
     pub fn new(steps: usize, seconds: f64) -> Progress {
-        Progress { steps, done: 0, guessed: seconds, guessed_done: 0.0, start: Instant::now() }
+        Progress {
+            steps,
+            done: 0,
+            guessed: seconds,
+            guessed_done: 0.0,
+            start: Instant::now(),
+        }
     }
 
     /// Says that a step begins.
     pub fn begin(&self, what: &str) {
         let left = time_left(self.guessed, self.guessed_done, self.start.elapsed());
-        eprintln!("[{}/{}, {} left] {what}", self.done + 1, self.steps, in_words(left));
+        eprintln!(
+            "[{}/{}, {} left] {what}",
+            self.done + 1,
+            self.steps,
+            in_words(left)
+        );
     }
 
     /// Says how a step went.
@@ -40,7 +52,11 @@ impl Progress {
 
 /// The rest of the guess, as wrong as the guess has been so far.
 fn time_left(guessed: f64, guessed_done: f64, took: Duration) -> Duration {
-    let factor = if guessed_done > 0.0 { took.as_secs_f64() / guessed_done } else { 1.0 };
+    let factor = if guessed_done > 0.0 {
+        took.as_secs_f64() / guessed_done
+    } else {
+        1.0
+    };
     Duration::from_secs_f64(((guessed - guessed_done) * factor).max(0.0))
 }
 
@@ -58,9 +74,18 @@ mod tests {
 
     #[test]
     fn the_rest_takes_as_long_as_the_guess_was_wrong() {
-        assert_eq!(time_left(100.0, 0.0, Duration::from_secs(3)), Duration::from_secs(100));
-        assert_eq!(time_left(100.0, 50.0, Duration::from_secs(75)), Duration::from_secs(75));
-        assert_eq!(time_left(100.0, 120.0, Duration::from_secs(75)), Duration::ZERO);
+        assert_eq!(
+            time_left(100.0, 0.0, Duration::from_secs(3)),
+            Duration::from_secs(100)
+        );
+        assert_eq!(
+            time_left(100.0, 50.0, Duration::from_secs(75)),
+            Duration::from_secs(75)
+        );
+        assert_eq!(
+            time_left(100.0, 120.0, Duration::from_secs(75)),
+            Duration::ZERO
+        );
     }
 
     #[test]

@@ -55,7 +55,11 @@ impl Settings {
     }
 
     pub fn rates(&self, own: &[u32]) -> Vec<u32> {
-        if self.load.rates.is_empty() { own.to_vec() } else { self.load.rates.clone() }
+        if self.load.rates.is_empty() {
+            own.to_vec()
+        } else {
+            self.load.rates.clone()
+        }
     }
 
     pub fn size(&self, own: u32) -> u32 {
@@ -72,15 +76,22 @@ impl Settings {
 
     /// A scenario's own options, then those that were given: the last one wins.
     pub fn options(&self, own: &[&str]) -> Vec<String> {
-        own.iter().map(|&option| option.to_owned()).chain(self.load.options.iter().cloned()).collect()
+        own.iter()
+            .map(|&option| option.to_owned())
+            .chain(self.load.options.iter().cloned())
+            .collect()
     }
 
     /// Why no goal is settled; `None`: the figures can be.
     pub fn reservation(&self) -> Option<&'static str> {
         match self {
             Settings { quick: true, .. } => Some("a quick run"),
-            Settings { keep_moved: true, .. } => Some("blocks whose canaries moved were kept"),
-            Settings { load, .. } if *load != LoadChanges::default() => Some("not the row's own load"),
+            Settings {
+                keep_moved: true, ..
+            } => Some("blocks whose canaries moved were kept"),
+            Settings { load, .. } if *load != LoadChanges::default() => {
+                Some("not the row's own load")
+            }
             Settings { .. } => None,
         }
     }
@@ -92,18 +103,51 @@ mod tests {
 
     #[test]
     fn only_a_scenario_as_it_is_settles_goals() {
-        let own = Settings { rounds: 3, ..Settings::default() };
-        assert_eq!((own.reservation(), own.records(10, 1), own.rates(&[5])), (None, 10, vec![5]));
-        let quick = Settings { quick: true, ..own.clone() };
-        assert_eq!((quick.reservation(), quick.records(10, 1)), (Some("a quick run"), 1));
-        let load = LoadChanges { records: Some(7), rates: vec![9], ..LoadChanges::default() };
+        let own = Settings {
+            rounds: 3,
+            ..Settings::default()
+        };
+        assert_eq!(
+            (own.reservation(), own.records(10, 1), own.rates(&[5])),
+            (None, 10, vec![5])
+        );
+        let quick = Settings {
+            quick: true,
+            ..own.clone()
+        };
+        assert_eq!(
+            (quick.reservation(), quick.records(10, 1)),
+            (Some("a quick run"), 1)
+        );
+        let load = LoadChanges {
+            records: Some(7),
+            rates: vec![9],
+            ..LoadChanges::default()
+        };
         let changed = Settings { load, ..own };
-        assert_eq!((changed.reservation(), changed.records(10, 1), changed.rates(&[5])), (Some("not the row's own load"), 7, vec![9]));
+        assert_eq!(
+            (
+                changed.reservation(),
+                changed.records(10, 1),
+                changed.rates(&[5])
+            ),
+            (Some("not the row's own load"), 7, vec![9])
+        );
     }
 
     #[test]
     fn the_last_option_wins_and_so_stands_last() {
-        let load = LoadChanges { options: vec!["linger.ms=0".into()], ..LoadChanges::default() };
-        assert_eq!(Settings { load, ..Settings::default() }.options(&["linger.ms=5"]), ["linger.ms=5", "linger.ms=0"]);
+        let load = LoadChanges {
+            options: vec!["linger.ms=0".into()],
+            ..LoadChanges::default()
+        };
+        assert_eq!(
+            Settings {
+                load,
+                ..Settings::default()
+            }
+            .options(&["linger.ms=5"]),
+            ["linger.ms=5", "linger.ms=0"]
+        );
     }
 }

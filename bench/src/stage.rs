@@ -44,13 +44,17 @@ pub struct Tools {
 impl Tools {
     /// rdkafka_performance.
     pub fn rdkafka(&self) -> Result<&Tool, Failure> {
-        let built = self.rdkafka.get_or_init(|| Tool::build().map_err(|failure| failure.to_string()));
+        let built = self
+            .rdkafka
+            .get_or_init(|| Tool::build().map_err(|failure| failure.to_string()));
         built.as_ref().map_err(|failure| failure.clone().into())
     }
 
     /// Apache Kafka's own tools.
     pub fn kafka(&self) -> Result<&Kafka, Failure> {
-        let built = self.kafka.get_or_init(|| Kafka::build().map_err(|failure| failure.to_string()));
+        let built = self
+            .kafka
+            .get_or_init(|| Kafka::build().map_err(|failure| failure.to_string()));
         built.as_ref().map_err(|failure| failure.clone().into())
     }
 }
@@ -75,8 +79,8 @@ impl Stage<'_> {
         Ok(running)
     }
 
-    /// Records that every broker gets before it is measured, so that one which compiles while it runs has done so. None in a
-    /// quick run.
+    /// Records that every broker gets before it is measured, so that one which compiles while it
+    /// runs has done so. None in a quick run.
     pub fn exercise_records(&self) -> u64 {
         self.settings.length(EXERCISE_RECORDS, 0)
     }
@@ -94,19 +98,46 @@ impl Stage<'_> {
             options: &running.installed.client_options,
             latencies: None,
         };
-        let summary = self.tools.rdkafka()?.produce(&produce, &self.folder.join("exercise.log"))?;
+        let summary = self
+            .tools
+            .rdkafka()?
+            .produce(&produce, &self.folder.join("exercise.log"))?;
         if summary.records < records {
-            return Err(format!("{} of {records} records were delivered before anything was measured", summary.records).into());
+            return Err(format!(
+                "{} of {records} records were delivered before anything was measured",
+                summary.records
+            )
+            .into());
         }
         Ok(())
     }
 
-    fn consume_exercise(&self, running: &Running, topic: &str, records: u64) -> Result<(), Failure> {
+    fn consume_exercise(
+        &self,
+        running: &Running,
+        topic: &str,
+        records: u64,
+    ) -> Result<(), Failure> {
         let options = &running.installed.client_options;
-        let consume = Consume { bootstrap: running.bootstrap(), topic, partitions: 1, records, options, latencies: None };
-        let summary = self.tools.rdkafka()?.consume(&consume, &self.folder.join("exercise.log"))?.finish(EXERCISE_MAX)?;
+        let consume = Consume {
+            bootstrap: running.bootstrap(),
+            topic,
+            partitions: 1,
+            records,
+            options,
+            latencies: None,
+        };
+        let summary = self
+            .tools
+            .rdkafka()?
+            .consume(&consume, &self.folder.join("exercise.log"))?
+            .finish(EXERCISE_MAX)?;
         if summary.records < records {
-            return Err(format!("{} of {records} records were consumed before anything was measured", summary.records).into());
+            return Err(format!(
+                "{} of {records} records were consumed before anything was measured",
+                summary.records
+            )
+            .into());
         }
         Ok(())
     }
@@ -114,7 +145,11 @@ impl Stage<'_> {
     /// A topic's name that no other run uses: brokers that are not ours keep other topics.
     pub fn topic(&self) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(1);
-        format!("gnomon-bench-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+        format!(
+            "gnomon-bench-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        )
     }
 
     /// Right before a timed run that writes this much: touches the pages that it will need.

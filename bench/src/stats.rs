@@ -15,7 +15,11 @@ impl Spread {
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
-        Some(Spread { median: middle(&values)?, lowest: *values.first()?, highest: *values.last()? })
+        Some(Spread {
+            median: middle(&values)?,
+            lowest: *values.first()?,
+            highest: *values.last()?,
+        })
     }
 }
 
@@ -46,7 +50,14 @@ mod tests {
 
     #[test]
     fn a_spread_has_both_ends() {
-        assert_eq!(Spread::of([3.0, 1.0, 2.0]), Some(Spread { median: 2.0, lowest: 1.0, highest: 3.0 }));
+        assert_eq!(
+            Spread::of([3.0, 1.0, 2.0]),
+            Some(Spread {
+                median: 2.0,
+                lowest: 1.0,
+                highest: 3.0
+            })
+        );
         assert_eq!(Spread::of([]), None);
     }
 }

@@ -1,4 +1,5 @@
-//! What processes have used, from /proc: CPU seconds of all their threads, memory; and what files occupy.
+//! What processes have used, from /proc: CPU seconds of all their threads, memory; and what files
+//! occupy.
 //!
 //! CPU comes in ticks of a hundredth of a second: good for runs of seconds, not for shorter ones.
 
@@ -25,7 +26,11 @@ pub struct Usage {
 impl Usage {
     /// Of several processes together.
     pub fn sum(pids: &[u32]) -> Result<Usage, Failure> {
-        let mut sum = Usage { cpu_seconds: 0.0, resident_bytes: 0, anonymous_bytes: 0 };
+        let mut sum = Usage {
+            cpu_seconds: 0.0,
+            resident_bytes: 0,
+            anonymous_bytes: 0,
+        };
         for &pid in pids {
             let one = Usage::of(pid)?;
             sum.cpu_seconds += one.cpu_seconds;
@@ -51,8 +56,11 @@ impl Usage {
             fs::read_to_string(&path).map_err(|error| format!("cannot read {path}: {error}"))
         };
         let (stat, status) = (read("stat")?, read("status")?);
-        let ticks = cpu_ticks(&stat).ok_or_else(|| format!("no CPU time in /proc/{pid}/stat: {stat}"))?;
-        let bytes = |field| memory_bytes(&status, field).ok_or_else(|| format!("no {field} in /proc/{pid}/status"));
+        let ticks =
+            cpu_ticks(&stat).ok_or_else(|| format!("no CPU time in /proc/{pid}/stat: {stat}"))?;
+        let bytes = |field| {
+            memory_bytes(&status, field).ok_or_else(|| format!("no {field} in /proc/{pid}/status"))
+        };
         Ok(Usage {
             cpu_seconds: ticks as f64 / rustix::param::clock_ticks_per_second() as f64,
             resident_bytes: bytes("VmRSS:")?,
@@ -68,18 +76,28 @@ pub fn anonymous_bytes(pid: u32) -> Result<u64, Failure> {
     memory_bytes(&text, "Anonymous:").ok_or_else(|| format!("no Anonymous in {path}").into())
 }
 
-/// What files and folders below `folder` occupy, as `du` counts; those that vanish meanwhile are passed over.
+/// What files and folders below `folder` occupy, as `du` counts; those that vanish meanwhile are
+/// passed over.
 pub fn disk_bytes(folder: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return 0;
+    };
     let of = |entry: fs::DirEntry| {
-        let Ok(metadata) = entry.metadata() else { return 0 };
-        let below = if metadata.is_dir() { disk_bytes(&entry.path()) } else { 0 };
+        let Ok(metadata) = entry.metadata() else {
+            return 0;
+        };
+        let below = if metadata.is_dir() {
+            disk_bytes(&entry.path())
+        } else {
+            0
+        };
         metadata.blocks() * BLOCK_BYTES + below
     };
     entries.flatten().map(of).sum()
 }
 
-/// Fields 14 and 15 of proc_pid_stat(5). The second field is a name in parentheses that may itself hold spaces and parentheses.
+/// Fields 14 and 15 of proc_pid_stat(5). The second field is a name in parentheses that may itself
+/// hold spaces and parentheses.
 fn cpu_ticks(stat: &str) -> Option<u64> {
     let after_name = &stat[stat.rfind(')')? + 1..];
     let mut fields = after_name.split_whitespace().skip(11);

@@ -1,15 +1,22 @@
-//! The memory trap: on virtual machines the first touch of a page costs more CPU than the write that needs it, and pages that
-//! were free for some seconds count as untouched again. A run on cold memory measures that alone.
+//! The memory trap: on virtual machines the first touch of a page costs more CPU than the write
+//! that needs it, and pages that were free for some seconds count as untouched again. A run on cold
+//! memory measures that alone.
 
 use crate::Failure;
 use std::{fs, io::Write, path::Path};
 
 const CHUNK: usize = 1 << 20;
 
-/// Writes a file as large as the coming run will and removes it, so that the run gets touched pages. To be called right before.
+/// Writes a file as large as the coming run will and removes it, so that the run gets touched
+/// pages. To be called right before.
 pub fn touch_pages(folder: &Path, bytes: u64) -> Result<(), Failure> {
     let path = folder.join("hot");
-    let failed = |error: std::io::Error| format!("cannot write {bytes} bytes to {} to warm the page cache: {error}", path.display());
+    let failed = |error: std::io::Error| {
+        format!(
+            "cannot write {bytes} bytes to {} to warm the page cache: {error}",
+            path.display()
+        )
+    };
     let mut file = fs::File::create(&path).map_err(failed)?;
     let chunk = vec![0; CHUNK];
     let mut left = bytes;
@@ -29,6 +36,11 @@ mod tests {
     fn nothing_is_left_behind() {
         let folder = tempfile::tempdir().expect("a folder");
         super::touch_pages(folder.path(), (1 << 20) + 1).expect("room for a megabyte");
-        assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 0);
+        assert_eq!(
+            std::fs::read_dir(folder.path())
+                .expect("the folder")
+                .count(),
+            0
+        );
     }
 }

@@ -43,7 +43,9 @@ impl Watch {
     pub fn seen(self) -> Result<Memory, Failure> {
         // It may have ended with its process.
         let _ = self.stop.send(());
-        self.thread.join().map_err(|_| "the thread that watches memory panicked".into())
+        self.thread
+            .join()
+            .map_err(|_| "the thread that watches memory panicked".into())
     }
 }
 
@@ -53,8 +55,13 @@ mod tests {
 
     #[test]
     fn memory_is_seen_over_time() {
-        let seen = Watch::start(vec![std::process::id()]).seen().expect("a thread");
-        assert!(!seen.is_empty() && seen.iter().all(|&(_, mib)| mib > 0.1), "{seen:?}");
+        let seen = Watch::start(vec![std::process::id()])
+            .seen()
+            .expect("a thread");
+        assert!(
+            !seen.is_empty() && seen.iter().all(|&(_, mib)| mib > 0.1),
+            "{seen:?}"
+        );
         assert_eq!(Watch::start(vec![]).seen().expect("a thread"), []);
     }
 }

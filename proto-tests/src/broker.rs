@@ -1,12 +1,16 @@
-//! One broker for scenarios that need only one: a Gnomon site, or Apache Kafka under `PROTO_TESTS_PEER=kafka`, which proves that
-//! the scenario is right. Shared by the tests of a process; each uses topics of its own.
+//! One broker for scenarios that need only one: a Gnomon site, or Apache Kafka under
+//! `PROTO_TESTS_PEER=kafka`, which proves that the scenario is right. Shared by the tests of a
+//! process; each uses topics of its own.
 
 use crate::kafka::Kafka;
 use crate::site::Site;
 use std::sync::{Mutex, OnceLock};
 
 enum Peer {
-    Gnomon(Site, #[expect(dead_code, reason = "the folder lives as long as the site")] tempfile::TempDir),
+    Gnomon(
+        Site,
+        #[expect(dead_code, reason = "the folder lives as long as the site")] tempfile::TempDir,
+    ),
     Kafka(Kafka),
 }
 

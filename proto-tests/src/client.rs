@@ -1,6 +1,8 @@
-//! What every client under test can do, in one vocabulary: a scenario is written once and told by each of them.
+//! What every client under test can do, in one vocabulary: a scenario is written once and told by
+//! each of them.
 //!
-//! Only what all of them have is in the traits. Java's administration client is richer and is used by its own name.
+//! Only what all of them have is in the traits. Java's administration client is richer and is used
+//! by its own name.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,7 +27,12 @@ pub struct Record {
 
 impl Record {
     pub fn to(topic: &str, partition: i32, value: impl Into<String>) -> Record {
-        Record { topic: topic.into(), partition: Some(partition), value: Some(value.into()), ..Record::default() }
+        Record {
+            topic: topic.into(),
+            partition: Some(partition),
+            value: Some(value.into()),
+            ..Record::default()
+        }
     }
 
     #[must_use]
@@ -163,17 +170,29 @@ pub struct Consuming {
 impl Consuming {
     /// Assigned partitions of one topic from the beginning.
     pub fn from_beginning(bootstrap: &str, topic: &str, partitions: i32) -> Consuming {
-        let assign = (0..partitions).map(|partition| (topic.to_owned(), partition, Start::Beginning)).collect();
-        Consuming { assign, ..Consuming::bare(bootstrap) }
+        let assign = (0..partitions)
+            .map(|partition| (topic.to_owned(), partition, Start::Beginning))
+            .collect();
+        Consuming {
+            assign,
+            ..Consuming::bare(bootstrap)
+        }
     }
 
     pub fn assigned(bootstrap: &str, topic: &str, partition: i32, start: Start) -> Consuming {
-        Consuming { assign: vec![(topic.to_owned(), partition, start)], ..Consuming::bare(bootstrap) }
+        Consuming {
+            assign: vec![(topic.to_owned(), partition, start)],
+            ..Consuming::bare(bootstrap)
+        }
     }
 
     /// A member of a group; where there is no commit it begins at the start.
     pub fn member(bootstrap: &str, group: &str, topics: &[&str]) -> Consuming {
-        Consuming { group: Some(group.into()), topics: topics.iter().map(|&topic| topic.into()).collect(), ..Consuming::bare(bootstrap) }
+        Consuming {
+            group: Some(group.into()),
+            topics: topics.iter().map(|&topic| topic.into()).collect(),
+            ..Consuming::bare(bootstrap)
+        }
     }
 
     fn bare(bootstrap: &str) -> Consuming {
@@ -211,7 +230,10 @@ pub trait Producer: Send {
     /// # Panics
     /// When a record failed.
     fn send_all(&mut self, records: &[Record]) -> Vec<Ack> {
-        self.send(records).into_iter().map(|result| result.unwrap_or_else(|failure| panic!("send: {failure}"))).collect()
+        self.send(records)
+            .into_iter()
+            .map(|result| result.unwrap_or_else(|failure| panic!("send: {failure}")))
+            .collect()
     }
 }
 
@@ -235,8 +257,16 @@ pub trait Consumer: Send {
         let mut all = Vec::new();
         let start = Instant::now();
         while all.len() < count {
-            assert!(start.elapsed() < patience, "{} of {count} records within {patience:?}; the last: {:?}", all.len(), all.last());
-            all.extend(self.poll(Duration::from_millis(200)).unwrap_or_else(|failure| panic!("poll: {failure}")));
+            assert!(
+                start.elapsed() < patience,
+                "{} of {count} records within {patience:?}; the last: {:?}",
+                all.len(),
+                all.last()
+            );
+            all.extend(
+                self.poll(Duration::from_millis(200))
+                    .unwrap_or_else(|failure| panic!("poll: {failure}")),
+            );
         }
         all
     }
@@ -246,7 +276,10 @@ pub trait Consumer: Send {
         let mut all = Vec::new();
         let start = Instant::now();
         while start.elapsed() < quiet {
-            all.extend(self.poll(Duration::from_millis(100)).unwrap_or_else(|failure| panic!("poll: {failure}")));
+            all.extend(
+                self.poll(Duration::from_millis(100))
+                    .unwrap_or_else(|failure| panic!("poll: {failure}")),
+            );
         }
         all
     }
@@ -255,9 +288,21 @@ pub trait Consumer: Send {
 /// A family of clients.
 pub trait Client: Send + Sync {
     fn name(&self) -> &'static str;
-    fn create_topic(&self, bootstrap: &str, topic: &str, partitions: i32, configs: &BTreeMap<&str, &str>) -> Result<(), Failure>;
+    fn create_topic(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+        partitions: i32,
+        configs: &BTreeMap<&str, &str>,
+    ) -> Result<(), Failure>;
     /// First offset whose record has this timestamp or a later one; -1 when there is none.
-    fn offset_for_time(&self, bootstrap: &str, topic: &str, partition: i32, timestamp: i64) -> Result<i64, Failure>;
+    fn offset_for_time(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+        partition: i32,
+        timestamp: i64,
+    ) -> Result<i64, Failure>;
     fn producer(&self, how: &Producing) -> Result<Box<dyn Producer>, Failure>;
     fn consumer(&self, how: &Consuming) -> Result<Box<dyn Consumer>, Failure>;
 }

@@ -1,9 +1,12 @@
-//! The line protocol of the clients that live in another process: a JSON object a line in each direction, matched by `id`.
+//! The line protocol of the clients that live in another process: a JSON object a line in each
+//! direction, matched by `id`.
 //!
-//! Requests of different handles run beside each other on the other side; `call` waits for its own answer only. The words are
-//! in the README. What an operation means to a client is in `clients/`.
+//! Requests of different handles run beside each other on the other side; `call` waits for its own
+//! answer only. The words are in the README. What an operation means to a client is in `clients/`.
 
-use crate::client::{Ack, Client, Consumer, Consuming, Failure, Producer, Producing, Record, Seen, Start};
+use crate::client::{
+    Ack, Client, Consumer, Consuming, Failure, Producer, Producing, Record, Seen, Start,
+};
 use crate::process;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
@@ -13,7 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-/// An operation that has not answered by then never will: longer than any deadline inside the clients.
+/// An operation that has not answered by then never will: longer than any deadline inside the
+/// clients.
 const ANSWER_WAIT: Duration = Duration::from_secs(90);
 
 type Waiting = Arc<Mutex<HashMap<u64, mpsc::Sender<Value>>>>;
@@ -31,7 +35,8 @@ pub struct Driver {
 impl Driver {
     pub fn start(name: &'static str, mut command: Command) -> Arc<Driver> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = process::spawn(command).unwrap_or_else(|error| panic!("start {name}: {error}"));
+        let mut child =
+            process::spawn(command).unwrap_or_else(|error| panic!("start {name}: {error}"));
         let input = Mutex::new(child.stdin.take().expect("a pipe was asked for"));
         let output = BufReader::new(child.stdout.take().expect("a pipe was asked for"));
         let waiting = Waiting::default();
@@ -42,7 +47,9 @@ impl Driver {
                     eprintln!("{name}: not an answer: {line}");
                     continue;
                 };
-                let waiter = answer["id"].as_u64().and_then(|id| answers.lock().expect("the waiting table").remove(&id));
+                let waiter = answer["id"]
+                    .as_u64()
+                    .and_then(|id| answers.lock().expect("the waiting table").remove(&id));
                 if let Some(waiter) = waiter {
                     let _ = waiter.send(answer);
                 }
@@ -50,23 +57,36 @@ impl Driver {
             // Dropping the senders tells everyone who waits that no answer will come.
             answers.lock().expect("the waiting table").clear();
         });
-        Arc::new(Driver { name, input, waiting, next: AtomicU64::new(1), _child: child })
+        Arc::new(Driver {
+            name,
+            input,
+            waiting,
+            next: AtomicU64::new(1),
+            _child: child,
+        })
     }
 
     /// Asks and waits.
     ///
     /// # Panics
-    /// When the process has ended or does not answer at all: then nothing that follows means anything.
+    /// When the process has ended or does not answer at all: then nothing that follows means
+    /// anything.
     pub fn call(&self, handle: &str, op: &str, arguments: Value) -> Result<Value, Failure> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = mpsc::channel();
-        self.waiting.lock().expect("the waiting table").insert(id, sender);
+        self.waiting
+            .lock()
+            .expect("the waiting table")
+            .insert(id, sender);
         let mut request = arguments;
         request["id"] = json!(id);
         request["handle"] = json!(handle);
         request["op"] = json!(op);
-        writeln!(self.input.lock().expect("the pipe"), "{request}").unwrap_or_else(|error| panic!("{}: {error}", self.name));
-        let answer = answer.recv_timeout(ANSWER_WAIT).unwrap_or_else(|error| panic!("{}: {op} was never answered: {error}", self.name));
+        writeln!(self.input.lock().expect("the pipe"), "{request}")
+            .unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        let answer = answer
+            .recv_timeout(ANSWER_WAIT)
+            .unwrap_or_else(|error| panic!("{}: {op} was never answered: {error}", self.name));
         match answer.get("error") {
             Some(error) => Err(failure(error)),
             None => Ok(answer["ok"].clone()),
@@ -107,7 +127,8 @@ impl Remote {
     /// An administrative operation, its calls in order among themselves.
     pub fn admin(&self, bootstrap: &str, op: &str, mut arguments: Value) -> Result<Value, Failure> {
         arguments["bootstrap"] = json!(bootstrap);
-        self.driver.call(&format!("admin {bootstrap}"), op, arguments)
+        self.driver
+            .call(&format!("admin {bootstrap}"), op, arguments)
     }
 }
 
@@ -116,13 +137,32 @@ impl Client for Remote {
         self.driver.name
     }
 
-    fn create_topic(&self, bootstrap: &str, topic: &str, partitions: i32, configs: &BTreeMap<&str, &str>) -> Result<(), Failure> {
-        self.admin(bootstrap, "create_topic", json!({"topic": topic, "partitions": partitions, "configs": configs})).map(drop)
+    fn create_topic(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+        partitions: i32,
+        configs: &BTreeMap<&str, &str>,
+    ) -> Result<(), Failure> {
+        self.admin(
+            bootstrap,
+            "create_topic",
+            json!({"topic": topic, "partitions": partitions, "configs": configs}),
+        )
+        .map(drop)
     }
 
-    fn offset_for_time(&self, bootstrap: &str, topic: &str, partition: i32, timestamp: i64) -> Result<i64, Failure> {
+    fn offset_for_time(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+        partition: i32,
+        timestamp: i64,
+    ) -> Result<i64, Failure> {
         let arguments = json!({"topic": topic, "partition": partition, "at": timestamp, "read_committed": false});
-        Ok(self.admin(bootstrap, "list_offsets", arguments)?["offset"].as_i64().unwrap_or(-1))
+        Ok(self.admin(bootstrap, "list_offsets", arguments)?["offset"]
+            .as_i64()
+            .unwrap_or(-1))
     }
 
     fn producer(&self, how: &Producing) -> Result<Box<dyn Producer>, Failure> {
@@ -131,13 +171,21 @@ impl Client for Remote {
 
     fn consumer(&self, how: &Consuming) -> Result<Box<dyn Consumer>, Failure> {
         let handle = self.driver.handle("consumer");
-        let assign: Vec<Value> = how.assign.iter().map(|(topic, partition, at)| json!([topic, partition, start(*at)])).collect();
+        let assign: Vec<Value> = how
+            .assign
+            .iter()
+            .map(|(topic, partition, at)| json!([topic, partition, start(*at)]))
+            .collect();
         let arguments = json!({
             "bootstrap": how.bootstrap, "group": how.group, "topics": how.topics, "assign": assign, "reset": how.reset,
             "read_committed": how.read_committed, "session_timeout_ms": how.session.as_millis() as u64,
         });
         self.driver.call(&handle, "consumer_open", arguments)?;
-        Ok(Box::new(RemoteConsumer { driver: self.driver.clone(), handle, assignment: Vec::new() }))
+        Ok(Box::new(RemoteConsumer {
+            driver: self.driver.clone(),
+            handle,
+            assignment: Vec::new(),
+        }))
     }
 }
 
@@ -150,7 +198,10 @@ impl Remote {
             "linger_ms": how.linger.as_millis() as u64, "timeout_ms": how.timeout.as_millis() as u64, "transactional_id": how.transactional_id,
         });
         self.driver.call(&handle, "producer_open", arguments)?;
-        Ok(RemoteProducer { driver: self.driver.clone(), handle })
+        Ok(RemoteProducer {
+            driver: self.driver.clone(),
+            handle,
+        })
     }
 }
 
@@ -166,11 +217,15 @@ impl RemoteProducer {
     }
 
     pub fn commit(&self) -> Result<(), Failure> {
-        self.driver.call(&self.handle, "commit_transaction", json!({})).map(drop)
+        self.driver
+            .call(&self.handle, "commit_transaction", json!({}))
+            .map(drop)
     }
 
     pub fn abort(&self) -> Result<(), Failure> {
-        self.driver.call(&self.handle, "abort_transaction", json!({})).map(drop)
+        self.driver
+            .call(&self.handle, "abort_transaction", json!({}))
+            .map(drop)
     }
 }
 
@@ -185,12 +240,20 @@ impl Producer for RemoteProducer {
                 })
             })
             .collect();
-        let results = match self.driver.call(&self.handle, "send", json!({"records": sent})) {
+        let results = match self
+            .driver
+            .call(&self.handle, "send", json!({"records": sent}))
+        {
             Ok(results) => results,
             Err(failure) => return records.iter().map(|_| Err(failure.clone())).collect(),
         };
         let results = results.as_array().cloned().unwrap_or_default();
-        assert_eq!(results.len(), records.len(), "{}: one result a record", self.driver.name);
+        assert_eq!(
+            results.len(),
+            records.len(),
+            "{}: one result a record",
+            self.driver.name
+        );
         results
             .iter()
             .map(|result| match result.get("error") {
@@ -219,9 +282,16 @@ struct RemoteConsumer {
 
 impl Consumer for RemoteConsumer {
     fn poll(&mut self, wait: Duration) -> Result<Vec<Seen>, Failure> {
-        let answer = self.driver.call(&self.handle, "poll", json!({"wait_ms": wait.as_millis() as u64}))?;
+        let answer = self.driver.call(
+            &self.handle,
+            "poll",
+            json!({"wait_ms": wait.as_millis() as u64}),
+        )?;
         let list = |name: &str| answer[name].as_array().cloned().unwrap_or_default();
-        self.assignment = list("assignment").iter().filter_map(|pair| Some((text(&pair[0])?, pair[1].as_i64()? as i32))).collect();
+        self.assignment = list("assignment")
+            .iter()
+            .filter_map(|pair| Some((text(&pair[0])?, pair[1].as_i64()? as i32)))
+            .collect();
         Ok(list("records").iter().map(seen).collect())
     }
 
@@ -230,15 +300,28 @@ impl Consumer for RemoteConsumer {
     }
 
     fn commit(&mut self) -> Result<(), Failure> {
-        self.driver.call(&self.handle, "commit", json!({})).map(drop)
+        self.driver
+            .call(&self.handle, "commit", json!({}))
+            .map(drop)
     }
 
     fn committed(&mut self, topic: &str, partition: i32) -> Result<Option<i64>, Failure> {
-        Ok(self.driver.call(&self.handle, "committed", json!({"partitions": [[topic, partition]]}))?[0].as_i64())
+        Ok(self.driver.call(
+            &self.handle,
+            "committed",
+            json!({"partitions": [[topic, partition]]}),
+        )?[0]
+            .as_i64())
     }
 
     fn seek(&mut self, topic: &str, partition: i32, to: Start) -> Result<(), Failure> {
-        self.driver.call(&self.handle, "seek", json!({"topic": topic, "partition": partition, "to": start(to)})).map(drop)
+        self.driver
+            .call(
+                &self.handle,
+                "seek",
+                json!({"topic": topic, "partition": partition, "to": start(to)}),
+            )
+            .map(drop)
     }
 }
 
@@ -266,6 +349,9 @@ fn seen(record: &Value) -> Seen {
         timestamp: record["timestamp"].as_i64().unwrap_or(-1),
         key: text(&record["key"]),
         value: text(&record["value"]),
-        headers: headers.iter().map(|pair| (text(&pair[0]).unwrap_or_default(), text(&pair[1]))).collect(),
+        headers: headers
+            .iter()
+            .map(|pair| (text(&pair[0]).unwrap_or_default(), text(&pair[1])))
+            .collect(),
     }
 }

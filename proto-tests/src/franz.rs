@@ -1,4 +1,5 @@
-//! franz-go: one process for the whole test process, built by `go build` (which knows itself when there is nothing to do).
+//! franz-go: one process for the whole test process, built by `go build` (which knows itself when
+//! there is nothing to do).
 
 use crate::driver::{Driver, Remote};
 use crate::place;
@@ -19,7 +20,13 @@ pub fn client() -> &'static Remote {
             .current_dir(place::workspace().join("proto-tests/clients/go"))
             .output()
             .unwrap_or_else(|error| panic!("run go: {error}"));
-        assert!(output.status.success(), "go build: {}", String::from_utf8_lossy(&output.stderr));
-        Remote { driver: Driver::start("franz-go", Command::new(binary)) }
+        assert!(
+            output.status.success(),
+            "go build: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Remote {
+            driver: Driver::start("franz-go", Command::new(binary)),
+        }
     })
 }

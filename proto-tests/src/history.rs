@@ -1,7 +1,7 @@
 //! What clients were told: the only evidence that a checker may use.
 //!
-//! Producers write down each record *before* they hand it to the client, and each acknowledgement after; consumers write down
-//! what they saw, and where. All threads of a test share one history.
+//! Producers write down each record *before* they hand it to the client, and each acknowledgement
+//! after; consumers write down what they saw, and where. All threads of a test share one history.
 
 use crate::client::Seen;
 use std::collections::BTreeMap;
@@ -73,12 +73,19 @@ impl History {
     /// Written down when a consumer got it.
     pub fn saw(&self, by: &str, records: &[Seen]) {
         let mut told = self.0.lock().expect("the history");
-        told.read.extend(records.iter().map(|record| Read { by: by.into(), record: record.clone() }));
+        told.read.extend(records.iter().map(|record| Read {
+            by: by.into(),
+            record: record.clone(),
+        }));
     }
 
     /// Written down when a commit was acknowledged; the last one counts.
     pub fn committed(&self, group: &str, topic: &str, partition: i32, offset: i64) {
-        self.0.lock().expect("the history").committed.insert((group.into(), topic.into(), partition), offset);
+        self.0
+            .lock()
+            .expect("the history")
+            .committed
+            .insert((group.into(), topic.into(), partition), offset);
     }
 
     pub fn sent(&self) -> Vec<(Sent, Fate)> {
@@ -96,6 +103,12 @@ impl History {
 
     /// How many were acknowledged so far.
     pub fn acked(&self) -> usize {
-        self.0.lock().expect("the history").sent.iter().filter(|(_, fate)| matches!(fate, Fate::Acked(_))).count()
+        self.0
+            .lock()
+            .expect("the history")
+            .sent
+            .iter()
+            .filter(|(_, fate)| matches!(fate, Fate::Acked(_)))
+            .count()
     }
 }

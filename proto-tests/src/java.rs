@@ -1,4 +1,5 @@
-//! Apache Kafka's Java client: one small JVM for the whole test process. Built by Maven once, and again when its sources change.
+//! Apache Kafka's Java client: one small JVM for the whole test process. Built by Maven once, and
+//! again when its sources change.
 
 use crate::driver::{Driver, Remote};
 use crate::place;
@@ -31,7 +32,8 @@ pub fn jars() -> &'static PathBuf {
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
-        std::fs::write(&stamp, fingerprint).unwrap_or_else(|error| panic!("write {}: {error}", stamp.display()));
+        std::fs::write(&stamp, fingerprint)
+            .unwrap_or_else(|error| panic!("write {}: {error}", stamp.display()));
         folder
     })
 }
@@ -45,7 +47,15 @@ pub fn class_path() -> String {
 /// A `java` with a small heap and one collector thread.
 pub fn java(heap: &str) -> Command {
     let mut command = Command::new("java");
-    command.arg(format!("-Xmx{heap}")).args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp"]).arg(class_path());
+    command
+        .arg(format!("-Xmx{heap}"))
+        .args([
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-Xshare:auto",
+            "-cp",
+        ])
+        .arg(class_path());
     command
 }
 
@@ -55,6 +65,8 @@ pub fn client() -> &'static Remote {
     CLIENT.get_or_init(|| {
         let mut command = java("256m");
         command.arg("gnomon.Driver");
-        Remote { driver: Driver::start("java", command) }
+        Remote {
+            driver: Driver::start("java", command),
+        }
     })
 }

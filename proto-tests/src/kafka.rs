@@ -1,5 +1,5 @@
-//! Apache Kafka as a peer: one KRaft node from the same Maven project as the Java client. It proves that a scenario is right
-//! before Gnomon is asked, and it is the foreign source of a link.
+//! Apache Kafka as a peer: one KRaft node from the same Maven project as the Java client. It proves
+//! that a scenario is right before Gnomon is asked, and it is the foreign source of a link.
 
 use crate::process::Process;
 use crate::{java, place};
@@ -22,7 +22,11 @@ impl Kafka {
     pub fn start() -> Kafka {
         let host = place::address();
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut kafka = Kafka { bootstrap: format!("{host}:9092"), folder, process: None };
+        let mut kafka = Kafka {
+            bootstrap: format!("{host}:9092"),
+            folder,
+            process: None,
+        };
         let data = kafka.folder.path().join("data");
         let settings = [
             "process.roles=broker,controller",
@@ -41,11 +45,27 @@ impl Kafka {
             "auto.create.topics.enable=true",
             "log.cleaner.dedupe.buffer.size=10485760",
         ];
-        std::fs::write(kafka.settings(), settings.join("\n")).expect("the settings of a Kafka node");
+        std::fs::write(kafka.settings(), settings.join("\n"))
+            .expect("the settings of a Kafka node");
         let mut format = java::java("256m");
-        format.args(["kafka.tools.StorageTool", "format", "-t", "Gnomon-proto-tests-xyzA", "-c"]).arg(kafka.settings());
-        let output = format.output().unwrap_or_else(|error| panic!("run java: {error}"));
-        assert!(output.status.success(), "format: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        format
+            .args([
+                "kafka.tools.StorageTool",
+                "format",
+                "-t",
+                "Gnomon-proto-tests-xyzA",
+                "-c",
+            ])
+            .arg(kafka.settings());
+        let output = format
+            .output()
+            .unwrap_or_else(|error| panic!("run java: {error}"));
+        assert!(
+            output.status.success(),
+            "format: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
         kafka.restart();
         kafka
     }
@@ -57,11 +77,20 @@ impl Kafka {
     /// Starts on the same data directory and ports.
     pub fn restart(&mut self) {
         let mut command = java::java("384m");
-        command.env("DRIVER_LOG", "INFO").arg("kafka.Kafka").arg(self.settings());
+        command
+            .env("DRIVER_LOG", "INFO")
+            .arg("kafka.Kafka")
+            .arg(self.settings());
         let mut process = Process::start(command, &self.folder.path().join("kafka.log"));
         let start = Instant::now();
-        while TcpStream::connect(&self.bootstrap).is_err() || !process.printed().contains("Kafka Server started") {
-            assert!(start.elapsed() < START && process.ended().is_none(), "Apache Kafka did not start:\n{}", process.printed());
+        while TcpStream::connect(&self.bootstrap).is_err()
+            || !process.printed().contains("Kafka Server started")
+        {
+            assert!(
+                start.elapsed() < START && process.ended().is_none(),
+                "Apache Kafka did not start:\n{}",
+                process.printed()
+            );
             std::thread::sleep(Duration::from_millis(100));
         }
         self.process = Some(process);

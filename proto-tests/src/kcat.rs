@@ -12,7 +12,8 @@ fn kcat(bootstrap: &str) -> Command {
     command
 }
 
-/// `kcat -P`: one message a line of `lines`, its key before a tab when there is one. `more` are further arguments.
+/// `kcat -P`: one message a line of `lines`, its key before a tab when there is one. `more` are
+/// further arguments.
 pub fn produce(bootstrap: &str, topic: &str, lines: &str, more: &[&str]) -> Outcome {
     let mut command = kcat(bootstrap);
     command.args(["-P", "-t", topic, "-K", "\t"]).args(more);
@@ -22,7 +23,19 @@ pub fn produce(bootstrap: &str, topic: &str, lines: &str, more: &[&str]) -> Outc
 /// `kcat -C -o beginning -e` with the format: offset, timestamp, key, value.
 pub fn consume(bootstrap: &str, topic: &str, more: &[&str]) -> Outcome {
     let mut command = kcat(bootstrap);
-    command.args(["-C", "-q", "-t", topic, "-o", "beginning", "-e", "-f", "%p %o %T %k %s\n"]).args(more);
+    command
+        .args([
+            "-C",
+            "-q",
+            "-t",
+            topic,
+            "-o",
+            "beginning",
+            "-e",
+            "-f",
+            "%p %o %T %k %s\n",
+        ])
+        .args(more);
     process::run(command, None, PATIENCE)
 }
 
@@ -30,7 +43,19 @@ pub fn consume(bootstrap: &str, topic: &str, more: &[&str]) -> Outcome {
 pub fn group(bootstrap: &str, group: &str, topics: &[&str], count: usize) -> Outcome {
     let mut command = kcat(bootstrap);
     let count = count.to_string();
-    command.args(["-q", "-X", "auto.offset.reset=earliest", "-f", "%t %p %o %k %s\n", "-c", &count, "-G", group]).args(topics);
+    command
+        .args([
+            "-q",
+            "-X",
+            "auto.offset.reset=earliest",
+            "-f",
+            "%t %p %o %k %s\n",
+            "-c",
+            &count,
+            "-G",
+            group,
+        ])
+        .args(topics);
     process::run(command, None, PATIENCE)
 }
 

@@ -1,8 +1,9 @@
-//! The black box's harness: starts the built `gnomon` binary (or Apache Kafka in its place), drives clients that nobody here
-//! wrote, keeps a history of what they were told, and checks it record by record.
+//! The black box's harness: starts the built `gnomon` binary (or Apache Kafka in its place), drives
+//! clients that nobody here wrote, keeps a history of what they were told, and checks it record by
+//! record.
 //!
-//! Nothing here links a crate of the broker: what a test knows of Gnomon it learnt over the wire or from the command line.
-//! The tests themselves are in `tests/`; the README says how to run each.
+//! Nothing here links a crate of the broker: what a test knows of Gnomon it learnt over the wire or
+//! from the command line. The tests themselves are in `tests/`; the README says how to run each.
 
 pub mod broker;
 pub mod checker;

@@ -1,9 +1,14 @@
-//! librdkafka through the rdkafka crate, in this process: built from its own sources, so that its version is the lock file's.
+//! librdkafka through the rdkafka crate, in this process: built from its own sources, so that its
+//! version is the lock file's.
 
-use crate::client::{Ack, Client, Consumer, Consuming, Failure, Producer, Producing, Record, Seen, Start};
+use crate::client::{
+    Ack, Client, Consumer, Consuming, Failure, Producer, Producing, Record, Seen, Start,
+};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::config::{ClientConfig, FromClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::{
+    ClientConfig, FromClientConfig, FromClientConfigAndContext, RDKafkaLogLevel,
+};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, DefaultConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers, Message, OwnedHeaders};
@@ -50,7 +55,8 @@ pub(crate) fn base(bootstrap: &str) -> ClientConfig {
     config
 }
 
-/// Waits for one of the crate's futures: they are woken by librdkafka's own threads and need no runtime.
+/// Waits for one of the crate's futures: they are woken by librdkafka's own threads and need no
+/// runtime.
 fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(std::thread::Thread);
     impl Wake for Unpark {
@@ -73,28 +79,56 @@ impl Client for Librdkafka {
         "librdkafka"
     }
 
-    fn create_topic(&self, bootstrap: &str, topic: &str, partitions: i32, configs: &BTreeMap<&str, &str>) -> Result<(), Failure> {
-        let admin = AdminClient::<DefaultClientContext>::from_config(&base(bootstrap)).map_err(|error| failure(&error))?;
+    fn create_topic(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+        partitions: i32,
+        configs: &BTreeMap<&str, &str>,
+    ) -> Result<(), Failure> {
+        let admin = AdminClient::<DefaultClientContext>::from_config(&base(bootstrap))
+            .map_err(|error| failure(&error))?;
         let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
         for (name, value) in configs {
             new = new.set(name, value);
         }
-        let options = AdminOptions::new().operation_timeout(Some(DEADLINE)).request_timeout(Some(DEADLINE));
-        let created = block_on(admin.create_topics([&new], &options)).map_err(|error| failure(&error))?;
+        let options = AdminOptions::new()
+            .operation_timeout(Some(DEADLINE))
+            .request_timeout(Some(DEADLINE));
+        let created =
+            block_on(admin.create_topics([&new], &options)).map_err(|error| failure(&error))?;
         for one in created {
-            one.map_err(|(_, code)| Failure { class: format!("{code:?}"), code: code as i32, message: code.to_string() })?;
+            one.map_err(|(_, code)| Failure {
+                class: format!("{code:?}"),
+                code: code as i32,
+                message: code.to_string(),
+            })?;
         }
         Ok(())
     }
 
-    fn offset_for_time(&self, bootstrap: &str, topic: &str, partition: i32, timestamp: i64) -> Result<i64, Failure> {
-        let consumer = BaseConsumer::from_config(&base(bootstrap)).map_err(|error| failure(&error))?;
+    fn offset_for_time(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+        partition: i32,
+        timestamp: i64,
+    ) -> Result<i64, Failure> {
+        let consumer =
+            BaseConsumer::from_config(&base(bootstrap)).map_err(|error| failure(&error))?;
         let mut ask = TopicPartitionList::new();
-        ask.add_partition_offset(topic, partition, Offset::Offset(timestamp)).map_err(|error| failure(&error))?;
-        let found = consumer.offsets_for_times(ask, DEADLINE).map_err(|error| failure(&error))?;
+        ask.add_partition_offset(topic, partition, Offset::Offset(timestamp))
+            .map_err(|error| failure(&error))?;
+        let found = consumer
+            .offsets_for_times(ask, DEADLINE)
+            .map_err(|error| failure(&error))?;
         Ok(match found.elements()[0].offset() {
             Offset::Offset(offset) => offset,
-            Offset::End | Offset::Invalid | Offset::Beginning | Offset::Stored | Offset::OffsetTail(_) => -1,
+            Offset::End
+            | Offset::Invalid
+            | Offset::Beginning
+            | Offset::Stored
+            | Offset::OffsetTail(_) => -1,
         })
     }
 
@@ -104,14 +138,32 @@ impl Client for Librdkafka {
 
     fn consumer(&self, how: &Consuming) -> Result<Box<dyn Consumer>, Failure> {
         let mut config = base(&how.bootstrap);
-        // Without a group librdkafka still asks for a name when partitions are assigned; nothing is ever committed under it.
+        // Without a group librdkafka still asks for a name when partitions are assigned; nothing is
+        // ever committed under it.
         config
             .set("group.id", how.group.as_deref().unwrap_or("unused"))
             .set("enable.auto.commit", "false")
-            .set("auto.offset.reset", if how.reset == "none" { "error" } else { how.reset })
-            .set("isolation.level", if how.read_committed { "read_committed" } else { "read_uncommitted" })
+            .set(
+                "auto.offset.reset",
+                if how.reset == "none" {
+                    "error"
+                } else {
+                    how.reset
+                },
+            )
+            .set(
+                "isolation.level",
+                if how.read_committed {
+                    "read_committed"
+                } else {
+                    "read_uncommitted"
+                },
+            )
             .set("session.timeout.ms", how.session.as_millis().to_string())
-            .set("heartbeat.interval.ms", (how.session.as_millis() / 20).max(100).to_string())
+            .set(
+                "heartbeat.interval.ms",
+                (how.session.as_millis() / 20).max(100).to_string(),
+            )
             .set("fetch.wait.max.ms", "200")
             .set("fetch.error.backoff.ms", "100")
             .set("retry.backoff.max.ms", "500");
@@ -119,18 +171,23 @@ impl Client for Librdkafka {
         if how.topics.is_empty() {
             let mut list = TopicPartitionList::new();
             for (topic, partition, start) in &how.assign {
-                list.add_partition_offset(topic, *partition, position(*start)).map_err(|error| failure(&error))?;
+                list.add_partition_offset(topic, *partition, position(*start))
+                    .map_err(|error| failure(&error))?;
             }
             inner.assign(&list).map_err(|error| failure(&error))?;
         } else {
             let topics: Vec<&str> = how.topics.iter().map(String::as_str).collect();
             inner.subscribe(&topics).map_err(|error| failure(&error))?;
         }
-        Ok(Box::new(Reader { inner, polled: BTreeMap::new() }))
+        Ok(Box::new(Reader {
+            inner,
+            polled: BTreeMap::new(),
+        }))
     }
 }
 
-/// Commits one position as nobody's member; `acknowledged` runs at the acknowledgement, before the client is taken down.
+/// Commits one position as nobody's member; `acknowledged` runs at the acknowledgement, before the
+/// client is taken down.
 pub fn commit(
     bootstrap: &str,
     group: &str,
@@ -138,11 +195,17 @@ pub fn commit(
     acknowledged: impl FnOnce(),
 ) -> Result<(), Failure> {
     let mut config = base(bootstrap);
-    config.set("group.id", group).set("enable.auto.commit", "false");
-    let consumer = BaseConsumer::<DefaultConsumerContext>::from_config(&config).map_err(|error| failure(&error))?;
+    config
+        .set("group.id", group)
+        .set("enable.auto.commit", "false");
+    let consumer = BaseConsumer::<DefaultConsumerContext>::from_config(&config)
+        .map_err(|error| failure(&error))?;
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, partition, Offset::Offset(offset)).map_err(|error| failure(&error))?;
-    consumer.commit(&list, CommitMode::Sync).map_err(|error| failure(&error))?;
+    list.add_partition_offset(topic, partition, Offset::Offset(offset))
+        .map_err(|error| failure(&error))?;
+    consumer
+        .commit(&list, CommitMode::Sync)
+        .map_err(|error| failure(&error))?;
     acknowledged();
     Ok(())
 }
@@ -171,7 +234,11 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, report: &DeliveryResult<'_>, place: Self::DeliveryOpaque) {
         let result = match report {
-            Ok(message) => Ok(Ack { topic: message.topic().into(), partition: message.partition(), offset: message.offset() }),
+            Ok(message) => Ok(Ack {
+                topic: message.topic().into(),
+                partition: message.partition(),
+                offset: message.offset(),
+            }),
             Err((error, _)) => Err(failure(error)),
         };
         place.0.lock().expect("the results")[place.1] = Some(result);
@@ -195,11 +262,17 @@ impl Sender {
         if let Some(id) = &how.transactional_id {
             config.set("transactional.id", id);
         }
-        let inner = BaseProducer::from_config_and_context(&config, Reports).map_err(|error| failure(&error))?;
+        let inner = BaseProducer::from_config_and_context(&config, Reports)
+            .map_err(|error| failure(&error))?;
         if how.transactional_id.is_some() {
-            inner.init_transactions(how.timeout).map_err(|error| failure(&error))?;
+            inner
+                .init_transactions(how.timeout)
+                .map_err(|error| failure(&error))?;
         }
-        Ok(Sender { inner, deadline: how.timeout + Duration::from_secs(10) })
+        Ok(Sender {
+            inner,
+            deadline: how.timeout + Duration::from_secs(10),
+        })
     }
 }
 
@@ -209,9 +282,14 @@ impl Producer for Sender {
         for (place, record) in records.iter().enumerate() {
             let mut headers = OwnedHeaders::new();
             for (key, value) in &record.headers {
-                headers = headers.insert(Header { key, value: value.as_deref() });
+                headers = headers.insert(Header {
+                    key,
+                    value: value.as_deref(),
+                });
             }
-            let mut message = BaseRecord::with_opaque_to(&record.topic, Box::new((results.clone(), place))).headers(headers);
+            let mut message =
+                BaseRecord::with_opaque_to(&record.topic, Box::new((results.clone(), place)))
+                    .headers(headers);
             message.partition = record.partition;
             message.key = record.key.as_deref();
             message.payload = record.value.as_deref();
@@ -231,12 +309,25 @@ impl Producer for Sender {
             }
         }
         let start = Instant::now();
-        while start.elapsed() < self.deadline && results.lock().expect("the results").iter().any(Option::is_none) {
+        while start.elapsed() < self.deadline
+            && results
+                .lock()
+                .expect("the results")
+                .iter()
+                .any(Option::is_none)
+        {
             self.inner.poll(Duration::from_millis(20));
         }
         let results = results.lock().expect("the results");
-        let silent = || Failure { class: "NoReport".into(), code: -1, message: "no delivery report in time".into() };
-        results.iter().map(|result| result.clone().unwrap_or_else(|| Err(silent()))).collect()
+        let silent = || Failure {
+            class: "NoReport".into(),
+            code: -1,
+            message: "no delivery report in time".into(),
+        };
+        results
+            .iter()
+            .map(|result| result.clone().unwrap_or_else(|| Err(silent())))
+            .collect()
     }
 }
 
@@ -267,10 +358,15 @@ impl Consumer for Reader {
         let start = Instant::now();
         let mut all = Vec::new();
         loop {
-            let left = if all.is_empty() { wait.saturating_sub(start.elapsed()) } else { Duration::ZERO };
+            let left = if all.is_empty() {
+                wait.saturating_sub(start.elapsed())
+            } else {
+                Duration::ZERO
+            };
             match self.inner.poll(left) {
                 Some(Ok(message)) => all.push(seen(&message)),
-                // Shown with a failing test: what a client took for a passing trouble may be why nothing comes.
+                // Shown with a failing test: what a client took for a passing trouble may be why
+                // nothing comes.
                 Some(Err(error)) if passing(&error) => eprintln!("librdkafka: {error}"),
                 Some(Err(error)) => return Err(failure(&error)),
                 None if all.is_empty() && start.elapsed() < wait => {}
@@ -278,15 +374,23 @@ impl Consumer for Reader {
             }
         }
         for one in &all {
-            self.polled.insert((one.topic.clone(), one.partition), one.offset + 1);
+            self.polled
+                .insert((one.topic.clone(), one.partition), one.offset + 1);
         }
         Ok(all)
     }
 
     fn assignment(&mut self) -> Vec<(String, i32)> {
-        let list = self.inner.assignment().map(|list| list.to_topic_map()).unwrap_or_default();
+        let list = self
+            .inner
+            .assignment()
+            .map(|list| list.to_topic_map())
+            .unwrap_or_default();
         // The map has no order of its own, and assignments are compared.
-        list.into_keys().collect::<BTreeSet<_>>().into_iter().collect()
+        list.into_keys()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
     }
 
     fn commit(&mut self) -> Result<(), Failure> {
@@ -294,35 +398,54 @@ impl Consumer for Reader {
         let mine = self.assignment();
         for ((topic, partition), offset) in &self.polled {
             if mine.contains(&(topic.clone(), *partition)) {
-                list.add_partition_offset(topic, *partition, Offset::Offset(*offset)).map_err(|error| failure(&error))?;
+                list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
+                    .map_err(|error| failure(&error))?;
             }
         }
         if list.count() == 0 {
             return Ok(());
         }
-        self.inner.commit(&list, CommitMode::Sync).map_err(|error| failure(&error))
+        self.inner
+            .commit(&list, CommitMode::Sync)
+            .map_err(|error| failure(&error))
     }
 
     fn committed(&mut self, topic: &str, partition: i32) -> Result<Option<i64>, Failure> {
         let mut list = TopicPartitionList::new();
         list.add_partition(topic, partition);
-        let known = self.inner.committed_offsets(list, DEADLINE).map_err(|error| failure(&error))?;
+        let known = self
+            .inner
+            .committed_offsets(list, DEADLINE)
+            .map_err(|error| failure(&error))?;
         Ok(match known.elements()[0].offset() {
             Offset::Offset(offset) => Some(offset),
-            Offset::Invalid | Offset::Beginning | Offset::End | Offset::Stored | Offset::OffsetTail(_) => None,
+            Offset::Invalid
+            | Offset::Beginning
+            | Offset::End
+            | Offset::Stored
+            | Offset::OffsetTail(_) => None,
         })
     }
 
     fn seek(&mut self, topic: &str, partition: i32, to: Start) -> Result<(), Failure> {
         match self.inner.seek(topic, partition, position(to), DEADLINE) {
             Ok(()) => Ok(()),
-            // A partition that has stopped with an error cannot be sought in: it is assigned anew, with all others where they are.
+            // A partition that has stopped with an error cannot be sought in: it is assigned anew,
+            // with all others where they are.
             Err(_) => {
                 let mut list = TopicPartitionList::new();
                 for (each, number) in self.assignment() {
-                    let at = self.polled.get(&(each.clone(), number)).map_or(Offset::Beginning, |next| Offset::Offset(*next));
-                    let at = if (each.as_str(), number) == (topic, partition) { position(to) } else { at };
-                    list.add_partition_offset(&each, number, at).map_err(|error| failure(&error))?;
+                    let at = self
+                        .polled
+                        .get(&(each.clone(), number))
+                        .map_or(Offset::Beginning, |next| Offset::Offset(*next));
+                    let at = if (each.as_str(), number) == (topic, partition) {
+                        position(to)
+                    } else {
+                        at
+                    };
+                    list.add_partition_offset(&each, number, at)
+                        .map_err(|error| failure(&error))?;
                 }
                 self.inner.assign(&list).map_err(|error| failure(&error))
             }
@@ -341,7 +464,12 @@ fn seen(message: &BorrowedMessage<'_>) -> Seen {
         value: message.payload().map(text),
         headers: message
             .headers()
-            .map(|headers| headers.iter().map(|header| (header.key.to_owned(), header.value.map(text))).collect())
+            .map(|headers| {
+                headers
+                    .iter()
+                    .map(|header| (header.key.to_owned(), header.value.map(text)))
+                    .collect()
+            })
             .unwrap_or_default(),
     }
 }

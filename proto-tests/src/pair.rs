@@ -1,5 +1,6 @@
-//! A reciprocal pair: site a owns `a_*`, site b owns `b_*`, each shadows the other's. Made of two `serve` processes with the link
-//! files of the design; `gnomon pair`, which makes the same, has tests of its own.
+//! A reciprocal pair: site a owns `a_*`, site b owns `b_*`, each shadows the other's. Made of two
+//! `serve` processes with the link files of the design; `gnomon pair`, which makes the same, has
+//! tests of its own.
 
 use crate::client::Seen;
 use crate::site::Site;
@@ -53,7 +54,11 @@ impl Pair {
 
     /// The owner of a topic, and the site that shadows it.
     pub fn owner(&self, topic: &str) -> (&Site, &Site) {
-        if topic.starts_with("a_") { (&self.a, &self.b) } else { (&self.b, &self.a) }
+        if topic.starts_with("a_") {
+            (&self.a, &self.b)
+        } else {
+            (&self.b, &self.a)
+        }
     }
 
     /// Makes a topic at its owner.
@@ -66,12 +71,15 @@ impl Pair {
         load::write(&self.owner(topic).0.kafka, topic, from, count);
     }
 
-    /// Waits until each link has heard from its source: from then on a site knows what the other one owns.
+    /// Waits until each link has heard from its source: from then on a site knows what the other
+    /// one owns.
     pub fn in_contact(&self) {
         for (site, link) in [(&self.a, "from-b"), (&self.b, "from-a")] {
             until(&format!("{link} in contact"), PATIENCE, || {
                 let status = site.status(link)?;
-                holds(status.0["source"]["cluster_id"].is_string(), || format!("{:#}", status.0))
+                holds(status.0["source"]["cluster_id"].is_string(), || {
+                    format!("{:#}", status.0)
+                })
             });
         }
     }
@@ -80,10 +88,13 @@ impl Pair {
     pub fn level(&self, topic: &str, partitions: i32) {
         let (source, shadow) = self.owner(topic);
         let link = format!("from-{}", source.name);
-        load::level(&source.kafka, &shadow.kafka, topic, partitions, || shadow.status_text(&link));
+        load::level(&source.kafka, &shadow.kafka, topic, partitions, || {
+            shadow.status_text(&link)
+        });
     }
 
-    /// The law of a shadow, once it is level: the same records by a consumer, the same bytes by `gnomon log hash`. Returns the records.
+    /// The law of a shadow, once it is level: the same records by a consumer, the same bytes by
+    /// `gnomon log hash`. Returns the records.
     pub fn assert_same(&self, topic: &str, partitions: i32) -> Vec<Seen> {
         self.level(topic, partitions);
         let on_a = load::read_topic(&self.a.kafka, topic, partitions);
@@ -91,7 +102,10 @@ impl Pair {
         checker::assert_equal(&on_a, &on_b);
         for partition in 0..partitions {
             if load::end_of(&self.a.kafka, topic, partition) > 0 {
-                let (one, other) = (self.a.hash(topic, partition, None), self.b.hash(topic, partition, None));
+                let (one, other) = (
+                    self.a.hash(topic, partition, None),
+                    self.b.hash(topic, partition, None),
+                );
                 assert!(one.is_ok(), "{one:?}");
                 assert_eq!(one, other, "bytes of {topic}-{partition} on a and b");
             }

@@ -1,7 +1,8 @@
 //! Children that die with the test, whatever way it ends.
 //!
-//! The kernel ties a death signal to the *thread* that made the child, and a test is a thread: all children are made by one
-//! thread that never ends, so that those shared by several tests live as long as the process.
+//! The kernel ties a death signal to the *thread* that made the child, and a test is a thread: all
+//! children are made by one thread that never ends, so that those shared by several tests live as
+//! long as the process.
 
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use std::io;
@@ -23,7 +24,10 @@ pub fn spawn(command: Command) -> io::Result<Child> {
             .spawn(move || {
                 for (mut command, answer) in queue {
                     // SAFETY: between fork and exec only this one system call is made.
-                    unsafe { command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?)) };
+                    unsafe {
+                        command
+                            .pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?))
+                    };
                     let _ = answer.send(command.spawn());
                 }
             })
@@ -31,7 +35,11 @@ pub fn spawn(command: Command) -> io::Result<Child> {
         Mutex::new(orders)
     });
     let (answer, child) = mpsc::channel();
-    spawner.lock().expect("the spawner's queue").send((command, answer)).expect("the spawner never ends");
+    spawner
+        .lock()
+        .expect("the spawner's queue")
+        .send((command, answer))
+        .expect("the spawner never ends");
     child.recv().expect("the spawner answers")
 }
 
@@ -55,7 +63,11 @@ impl Process {
         command.stdin(Stdio::null()).stdout(file).stderr(twin);
         let shown = format!("{command:?}");
         let child = spawn(command).unwrap_or_else(|error| panic!("start {shown}: {error}"));
-        Process { child, log: log.to_path_buf(), log_from }
+        Process {
+            child,
+            log: log.to_path_buf(),
+            log_from,
+        }
     }
 
     /// What it printed since this start.
@@ -80,7 +92,10 @@ impl Process {
             if let Some(status) = self.ended() {
                 panic!("ended with {status} before it was ready:\n{printed}");
             }
-            assert!(start.elapsed() < patience, "not ready within {patience:?}:\n{printed}");
+            assert!(
+                start.elapsed() < patience,
+                "not ready within {patience:?}:\n{printed}"
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -125,16 +140,24 @@ impl Process {
         memory(self.pid(), "VmRSS:")
     }
 
-    /// Resident anonymous memory in KiB (`RssAnon`): what the program holds itself, the page cache of mapped files not counted.
+    /// Resident anonymous memory in KiB (`RssAnon`): what the program holds itself, the page cache
+    /// of mapped files not counted.
     pub fn anonymous_kib(&self) -> u64 {
         memory(self.pid(), "RssAnon:")
     }
 }
 
 fn memory(pid: u32, field: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_else(|error| panic!("memory of {pid}: {error}"));
-    let line = status.lines().find(|line| line.starts_with(field)).unwrap_or_else(|| panic!("{field} of {pid}"));
-    line.split_whitespace().nth(1).and_then(|figure| figure.parse().ok()).unwrap_or_else(|| panic!("a figure: {line}"))
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
+        .unwrap_or_else(|error| panic!("memory of {pid}: {error}"));
+    let line = status
+        .lines()
+        .find(|line| line.starts_with(field))
+        .unwrap_or_else(|| panic!("{field} of {pid}"));
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|figure| figure.parse().ok())
+        .unwrap_or_else(|| panic!("a figure: {line}"))
 }
 
 impl Drop for Process {
@@ -155,7 +178,14 @@ impl Drop for Process {
 pub fn run(mut command: Command, input: Option<&[u8]>, patience: Duration) -> Outcome {
     use std::io::{Read, Write};
     let shown = format!("{command:?}");
-    command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(if input.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = spawn(command).unwrap_or_else(|error| panic!("start {shown}: {error}"));
     if let (Some(input), Some(mut pipe)) = (input, child.stdin.take()) {
         let input = input.to_vec();
@@ -182,7 +212,12 @@ pub fn run(mut command: Command, input: Option<&[u8]>, patience: Duration) -> Ou
         }
         std::thread::sleep(Duration::from_millis(5));
     };
-    Outcome { command: shown, status, out: out.join().unwrap_or_default(), err: err.join().unwrap_or_default() }
+    Outcome {
+        command: shown,
+        status,
+        out: out.join().unwrap_or_default(),
+        err: err.join().unwrap_or_default(),
+    }
 }
 
 /// How a command went.
@@ -205,7 +240,14 @@ impl Outcome {
     /// # Panics
     /// When it failed, with what it said.
     pub fn expect(self, what: &str) -> String {
-        assert!(self.succeeded(), "{what}: {} ended with {:?}\n{}{}", self.command, self.status, self.out, self.err);
+        assert!(
+            self.succeeded(),
+            "{what}: {} ended with {:?}\n{}{}",
+            self.command,
+            self.status,
+            self.out,
+            self.err
+        );
         self.out
     }
 }

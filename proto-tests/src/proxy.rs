@@ -1,4 +1,5 @@
-//! A forwarder: an address that leads to a server, and can be made to lead to another one, or to nowhere.
+//! A forwarder: an address that leads to a server, and can be made to lead to another one, or to
+//! nowhere.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -16,28 +17,42 @@ pub struct Proxy {
 impl Proxy {
     /// Listens on `address`, which must be free, and leads to `target`.
     pub fn start(address: &str, target: &str) -> Proxy {
-        let listener = crate::wait::until(&format!("listen on {address}"), crate::wait::PATIENCE, || {
-            TcpListener::bind(address).map_err(|error| error.to_string())
-        });
+        let listener = crate::wait::until(
+            &format!("listen on {address}"),
+            crate::wait::PATIENCE,
+            || TcpListener::bind(address).map_err(|error| error.to_string()),
+        );
         let proxy = Proxy {
             target: Arc::new(Mutex::new(Some(target.into()))),
             open: Arc::default(),
             ended: Arc::default(),
             address: address.into(),
         };
-        let (target, open, ended) = (proxy.target.clone(), proxy.open.clone(), proxy.ended.clone());
+        let (target, open, ended) = (
+            proxy.target.clone(),
+            proxy.open.clone(),
+            proxy.ended.clone(),
+        );
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 if ended.load(Ordering::Relaxed) {
                     return;
                 }
                 let leads_to = target.lock().expect("the target").clone();
-                let Some(server) = leads_to.and_then(|target| TcpStream::connect(target).ok()) else { continue };
+                let Some(server) = leads_to.and_then(|target| TcpStream::connect(target).ok())
+                else {
+                    continue;
+                };
                 for (from, to) in [(&client, &server), (&server, &client)] {
-                    let (from, to) = (from.try_clone().expect("a socket"), to.try_clone().expect("a socket"));
+                    let (from, to) = (
+                        from.try_clone().expect("a socket"),
+                        to.try_clone().expect("a socket"),
+                    );
                     std::thread::spawn(move || forward(from, to));
                 }
-                open.lock().expect("the connections").extend([client, server]);
+                open.lock()
+                    .expect("the connections")
+                    .extend([client, server]);
             }
         });
         proxy

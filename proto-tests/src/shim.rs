@@ -1,6 +1,8 @@
-//! A disk that fails under a running site: `shim/disk_faults.c`, compiled once, preloaded, and its orders.
+//! A disk that fails under a running site: `shim/disk_faults.c`, compiled once, preloaded, and its
+//! orders.
 //!
-//! Orders are given and taken back while the site runs; they survive it. Invariant: numbers count calls of the ordered kinds from the order on.
+//! Orders are given and taken back while the site runs; they survive it. Invariant: numbers count
+//! calls of the ordered kinds from the order on.
 
 use crate::place;
 use std::fs::File;
@@ -47,13 +49,26 @@ fn library() -> &'static Path {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("shim/disk_faults.c");
         let library = folder.join("disk_faults.so");
         let output = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-D_LARGEFILE64_SOURCE", "-o"])
+            .args([
+                "-shared",
+                "-fPIC",
+                "-O1",
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                "-D_LARGEFILE64_SOURCE",
+                "-o",
+            ])
             .arg(&library)
             .arg(source)
             .arg("-ldl")
             .output()
             .unwrap_or_else(|error| panic!("run cc: {error}"));
-        assert!(output.status.success(), "cc: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "cc: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         library
     })
 }
@@ -62,16 +77,26 @@ impl Shim {
     /// Orders in a file below `root`; none yet.
     pub fn new(root: &Path) -> Shim {
         let file = root.join("disk-faults");
-        let orders = File::options().read(true).write(true).create(true).truncate(true).open(&file).expect("a file for orders");
+        let orders = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&file)
+            .expect("a file for orders");
         orders.set_len(BYTES).expect("room for orders");
         Shim { file, orders }
     }
 
     /// What a process needs in its environment whose files below `folder` are to fail.
     pub fn environment(&self, folder: &Path) -> Vec<(String, String)> {
-        [("LD_PRELOAD", library()), ("DISK_FAULTS", self.file.as_path()), ("DISK_FAULTS_BELOW", folder)]
-            .map(|(name, path)| (name.to_owned(), path.display().to_string()))
-            .into()
+        [
+            ("LD_PRELOAD", library()),
+            ("DISK_FAULTS", self.file.as_path()),
+            ("DISK_FAULTS_BELOW", folder),
+        ]
+        .map(|(name, path)| (name.to_owned(), path.display().to_string()))
+        .into()
     }
 
     fn get(&self, at: u64) -> u64 {
@@ -84,13 +109,20 @@ impl Shim {
         self.orders.write_all_at(bytes, at).expect("orders");
     }
 
-    /// Of the calls of these kinds from now on, the `nth` and those behind it, `count` in all, fail with this error.
+    /// Of the calls of these kinds from now on, the `nth` and those behind it, `count` in all, fail
+    /// with this error.
     pub fn fail(&self, kinds: &[Kind], nth: u64, count: u64, error: rustix::io::Errno) {
         self.heal();
         self.put(FROM, &(self.get(SEEN) + nth).to_ne_bytes());
         self.put(COUNT, &count.to_ne_bytes());
         self.put(ERROR, &error.raw_os_error().to_ne_bytes());
-        self.put(KIND, &kinds.iter().fold(0, |all, kind| all | *kind as u32).to_ne_bytes());
+        self.put(
+            KIND,
+            &kinds
+                .iter()
+                .fold(0, |all, kind| all | *kind as u32)
+                .to_ne_bytes(),
+        );
     }
 
     /// Nothing fails from now on.

@@ -1,4 +1,5 @@
-//! One Gnomon site: the built binary, its data directory, its addresses. Started, killed and started again by a test.
+//! One Gnomon site: the built binary, its data directory, its addresses. Started, killed and
+//! started again by a test.
 
 use crate::place;
 use crate::process::{self, Outcome, Process};
@@ -15,7 +16,8 @@ const START: Duration = Duration::from_secs(30);
 /// A clean stop.
 const STOP: Duration = Duration::from_secs(20);
 
-/// The binary, with failpoints compiled in: built once per test process, or the one that `GNOMON_BIN` names.
+/// The binary, with failpoints compiled in: built once per test process, or the one that
+/// `GNOMON_BIN` names.
 pub fn gnomon() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
@@ -23,14 +25,26 @@ pub fn gnomon() -> &'static Path {
             return given.into();
         }
         let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["build", "-q", "-p", "gnomon", "--features", "failpoints", "--message-format=json"])
+            .args([
+                "build",
+                "-q",
+                "-p",
+                "gnomon",
+                "--features",
+                "failpoints",
+                "--message-format=json",
+            ])
             .current_dir(place::workspace())
             // What the outer cargo set for this package must not reach the inner one.
             .env_remove("CARGO_MANIFEST_DIR")
             .env_remove("CARGO_PKG_NAME")
             .output()
             .unwrap_or_else(|error| panic!("run cargo: {error}"));
-        assert!(output.status.success(), "cargo build -p gnomon: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "cargo build -p gnomon: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         keep(&executable(&output.stdout))
     })
 }
@@ -38,15 +52,22 @@ pub fn gnomon() -> &'static Path {
 /// Where cargo put the binary, in what it said of its build.
 fn executable(messages: &[u8]) -> PathBuf {
     let lines = String::from_utf8_lossy(messages);
-    let messages = lines.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let found = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
+    let messages = lines
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let found = messages
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .next_back();
     found.expect("cargo names the binary that it built")
 }
 
 /// A copy that no later build, without failpoints perhaps, puts another binary in the place of.
 fn keep(built: &Path) -> PathBuf {
     let folder = place::built("gnomon");
-    let (kept, new) = (folder.join("gnomon"), folder.join(format!("gnomon.{}", std::process::id())));
+    let (kept, new) = (
+        folder.join("gnomon"),
+        folder.join(format!("gnomon.{}", std::process::id())),
+    );
     std::fs::create_dir_all(&folder)
         .and_then(|()| std::fs::copy(built, &new))
         .and_then(|_| std::fs::rename(&new, &kept))
@@ -108,18 +129,30 @@ impl Site {
         self.environment.extend(variables);
     }
 
-    /// Its data directory is a file system of so many bytes that goes with the process. Only root may ask for it.
+    /// Its data directory is a file system of so many bytes that goes with the process. Only root
+    /// may ask for it.
     pub fn on_a_disk_of(&mut self, bytes: u64) {
         self.disk = Some(bytes);
     }
 
-    /// The binary, on a file system of its own if it is to have one: mounted where only this process and its children see it.
+    /// The binary, on a file system of its own if it is to have one: mounted where only this
+    /// process and its children see it.
     fn binary(&self) -> Command {
-        let Some(bytes) = self.disk else { return Command::new(gnomon()) };
+        let Some(bytes) = self.disk else {
+            return Command::new(gnomon());
+        };
         std::fs::create_dir_all(&self.data).expect("a place to mount on");
         let mut command = Command::new("unshare");
         let script = r#"mount -t tmpfs -o size="$1" gnomon "$2" && shift 2 && exec "$@""#;
-        command.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]);
+        command.args([
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            script,
+            "sh",
+        ]);
         command.arg(bytes.to_string()).arg(&self.data).arg(gnomon());
         command
     }
@@ -127,7 +160,16 @@ impl Site {
     fn serve(&self) -> Command {
         let mut command = self.binary();
         command.arg("serve").arg("--data").arg(&self.data);
-        command.args(["--listen", &self.kafka, "--advertise", &self.kafka, "--admin", &self.admin, "--site-name", &self.name]);
+        command.args([
+            "--listen",
+            &self.kafka,
+            "--advertise",
+            &self.kafka,
+            "--admin",
+            &self.admin,
+            "--site-name",
+            &self.name,
+        ]);
         command.args(["--producer-tag", &self.producer_tag.to_string()]);
         for prefix in &self.owns {
             command.args(["--owns", prefix]);
@@ -136,7 +178,10 @@ impl Site {
             command.arg("--link").arg(link);
         }
         command
-            .env("GNOMON_LOG", std::env::var("GNOMON_LOG").unwrap_or_else(|_| "info".into()))
+            .env(
+                "GNOMON_LOG",
+                std::env::var("GNOMON_LOG").unwrap_or_else(|_| "info".into()),
+            )
             .env("RUST_BACKTRACE", "1")
             .env_remove("FAILPOINTS")
             .envs(self.environment.iter().cloned());
@@ -152,7 +197,8 @@ impl Site {
     pub fn start_with(&mut self, failpoints: &str) {
         self.start_process(failpoints);
         let ready = format!("site {}", self.name);
-        self.running().wait_for_line(START, |line| line.starts_with(&ready));
+        self.running()
+            .wait_for_line(START, |line| line.starts_with(&ready));
     }
 
     /// Starts, and does not wait: for a start that is meant to fail or to be killed.
@@ -168,12 +214,16 @@ impl Site {
     /// The running process.
     pub fn running(&mut self) -> &mut Process {
         let name = &self.name;
-        self.process.as_mut().unwrap_or_else(|| panic!("site {name} does not run"))
+        self.process
+            .as_mut()
+            .unwrap_or_else(|| panic!("site {name} does not run"))
     }
 
     /// Whether it was started and has not ended.
     pub fn alive(&mut self) -> bool {
-        self.process.as_mut().is_some_and(|process| process.ended().is_none())
+        self.process
+            .as_mut()
+            .is_some_and(|process| process.ended().is_none())
     }
 
     /// `kill -9`.
@@ -185,9 +235,14 @@ impl Site {
 
     /// SIGTERM, and its exit.
     pub fn stop(&mut self) -> ExitStatus {
-        let mut process = self.process.take().unwrap_or_else(|| panic!("site {} does not run", self.name));
+        let mut process = self
+            .process
+            .take()
+            .unwrap_or_else(|| panic!("site {} does not run", self.name));
         process.signal(Signal::TERM);
-        process.wait(STOP).unwrap_or_else(|| panic!("site {}: no clean stop within {STOP:?}", self.name))
+        process
+            .wait(STOP)
+            .unwrap_or_else(|| panic!("site {}: no clean stop within {STOP:?}", self.name))
     }
 
     /// `kill -9` and start.
@@ -202,7 +257,8 @@ impl Site {
         self.start();
     }
 
-    /// Runs a second `serve` on the same data directory, at other addresses, for as long as it lives.
+    /// Runs a second `serve` on the same data directory, at other addresses, for as long as it
+    /// lives.
     pub fn second_on_the_same_data(&self) -> Outcome {
         let host = place::address();
         let twin = Site {
@@ -214,7 +270,16 @@ impl Site {
             disk: None,
             ..Site::new(&self.data, "twin", self.producer_tag)
         };
-        process::run(Site { data: self.data.clone(), name: self.name.clone(), ..twin }.serve(), None, START)
+        process::run(
+            Site {
+                data: self.data.clone(),
+                name: self.name.clone(),
+                ..twin
+            }
+            .serve(),
+            None,
+            START,
+        )
     }
 
     /// Runs `gnomon ARGUMENTS`.
@@ -230,7 +295,15 @@ impl Site {
 
     /// `gnomon link status NAME --format json`.
     pub fn status(&self, link: &str) -> Result<Status, String> {
-        let outcome = self.gnomon(&["link", "status", link, "--admin", &self.admin, "--format", "json"]);
+        let outcome = self.gnomon(&[
+            "link",
+            "status",
+            link,
+            "--admin",
+            &self.admin,
+            "--format",
+            "json",
+        ]);
         if !outcome.succeeded() {
             return Err(format!("{}{}", outcome.out, outcome.err));
         }
@@ -239,7 +312,8 @@ impl Site {
 
     /// `gnomon link status NAME` as a person sees it.
     pub fn status_text(&self, link: &str) -> String {
-        self.gnomon(&["link", "status", link, "--admin", &self.admin]).expect("link status")
+        self.gnomon(&["link", "status", link, "--admin", &self.admin])
+            .expect("link status")
     }
 
     /// `gnomon link failover NAME --topic T --yes`, or `--all`; waits until done.
@@ -264,9 +338,13 @@ impl Site {
             arguments.extend(["--to", to]);
         }
         let outcome = self.gnomon(&arguments);
-        let hash =
-            outcome.out.split_whitespace().find(|word| word.len() == 64 && word.chars().all(|c| c.is_ascii_hexdigit())).map(Into::into);
-        hash.filter(|_| outcome.succeeded()).ok_or_else(|| format!("{outcome:?}"))
+        let hash = outcome
+            .out
+            .split_whitespace()
+            .find(|word| word.len() == 64 && word.chars().all(|c| c.is_ascii_hexdigit()))
+            .map(Into::into);
+        hash.filter(|_| outcome.succeeded())
+            .ok_or_else(|| format!("{outcome:?}"))
     }
 
     /// The metrics page.
@@ -278,13 +356,27 @@ impl Site {
 /// `GET` over a socket: enough of HTTP for a test, and nothing to depend on.
 pub fn http_get(address: &str, path: &str) -> String {
     use std::io::{Read, Write};
-    let mut socket = std::net::TcpStream::connect(address).unwrap_or_else(|error| panic!("connect {address}: {error}"));
-    socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
-    write!(socket, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
-        .unwrap_or_else(|error| panic!("ask {address}: {error}"));
+    let mut socket = std::net::TcpStream::connect(address)
+        .unwrap_or_else(|error| panic!("connect {address}: {error}"));
+    socket
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("a timeout");
+    write!(
+        socket,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap_or_else(|error| panic!("ask {address}: {error}"));
     let mut answer = Vec::new();
-    socket.read_to_end(&mut answer).unwrap_or_else(|error| panic!("read {address}: {error}"));
+    socket
+        .read_to_end(&mut answer)
+        .unwrap_or_else(|error| panic!("read {address}: {error}"));
     let answer = String::from_utf8_lossy(&answer).into_owned();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{address}{path}: {answer}");
-    answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+    assert!(
+        answer.starts_with("HTTP/1.1 200"),
+        "{address}{path}: {answer}"
+    );
+    answer
+        .split_once("\r\n\r\n")
+        .map(|(_, body)| body.to_owned())
+        .unwrap_or_default()
 }

@@ -18,7 +18,9 @@ pub struct Partition {
 
 impl Status {
     pub fn parse(text: &str) -> Result<Status, String> {
-        serde_json::from_str(text).map(Status).map_err(|error| format!("{error}: {text}"))
+        serde_json::from_str(text)
+            .map(Status)
+            .map_err(|error| format!("{error}: {text}"))
     }
 
     /// The link's own state: `ACTIVE`, `PAUSED`, `FAILED_OVER`.
@@ -28,16 +30,26 @@ impl Status {
 
     /// One shadow topic.
     pub fn topic(&self, name: &str) -> Option<&Value> {
-        self.0["topics"].as_array()?.iter().find(|topic| topic["name"] == name)
+        self.0["topics"]
+            .as_array()?
+            .iter()
+            .find(|topic| topic["name"] == name)
     }
 
     /// A topic's state, empty when the link does not have it.
     pub fn topic_state(&self, name: &str) -> String {
-        self.topic(name).and_then(|topic| topic["state"].as_str()).unwrap_or_default().into()
+        self.topic(name)
+            .and_then(|topic| topic["state"].as_str())
+            .unwrap_or_default()
+            .into()
     }
 
     pub fn partitions(&self, topic: &str) -> Vec<Partition> {
-        let list = self.topic(topic).and_then(|topic| topic["partitions"].as_array()).cloned().unwrap_or_default();
+        let list = self
+            .topic(topic)
+            .and_then(|topic| topic["partitions"].as_array())
+            .cloned()
+            .unwrap_or_default();
         list.iter()
             .map(|each| Partition {
                 partition: each["partition"].as_i64().unwrap_or(-1),
@@ -49,11 +61,18 @@ impl Status {
             .collect()
     }
 
-    /// What a peer has taken over of our own: topic, by whom, and per partition the offset and the epoch.
+    /// What a peer has taken over of our own: topic, by whom, and per partition the offset and the
+    /// epoch.
     pub fn taken_over(&self, topic: &str) -> Option<(String, Vec<(i64, i64)>)> {
-        let found = self.0["taken_over"].as_array()?.iter().find(|each| each["topic"] == topic)?;
+        let found = self.0["taken_over"]
+            .as_array()?
+            .iter()
+            .find(|each| each["topic"] == topic)?;
         let partitions = found["partitions"].as_array()?;
-        let places = partitions.iter().filter_map(|each| Some((each["offset"].as_i64()?, each["epoch"].as_i64()?))).collect();
+        let places = partitions
+            .iter()
+            .filter_map(|each| Some((each["offset"].as_i64()?, each["epoch"].as_i64()?)))
+            .collect();
         Some((found["by"].as_str()?.to_owned(), places))
     }
 }

@@ -1,5 +1,6 @@
-//! What a test needs of the machine beside Rust. A test whose tools are missing is skipped with a sentence; under `CI=true` it
-//! fails instead, because all of these can be installed and a gate that skips is not a gate.
+//! What a test needs of the machine beside Rust. A test whose tools are missing is skipped with a
+//! sentence; under `CI=true` it fails instead, because all of these can be installed and a gate
+//! that skips is not a gate.
 
 use std::process::{Command, Stdio};
 
@@ -49,14 +50,22 @@ fn runs(command: &str, argument: &str) -> bool {
 pub fn have(tools: &[Tool]) -> bool {
     let missing: Vec<String> = tools
         .iter()
-        .filter(|tool| !tool.commands().iter().all(|(command, argument)| runs(command, argument)))
+        .filter(|tool| {
+            !tool
+                .commands()
+                .iter()
+                .all(|(command, argument)| runs(command, argument))
+        })
         .map(|tool| format!("{tool:?} ({})", tool.install()))
         .collect();
     if missing.is_empty() {
         return true;
     }
     let sentence = format!("missing here: {}", missing.join(", "));
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{sentence}; under CI=true nothing is skipped");
+    assert!(
+        std::env::var("CI").as_deref() != Ok("true"),
+        "{sentence}; under CI=true nothing is skipped"
+    );
     eprintln!("SKIPPED: {sentence}");
     false
 }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a test waits for something that normally takes well under a second: a loaded machine of two cores is slow.
+/// How long a test waits for something that normally takes well under a second: a loaded machine of
+/// two cores is slow.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Asks until the answer is `Ok`, and panics with the last `Err` after `patience`.
@@ -11,7 +12,9 @@ pub fn until<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> Result<
     loop {
         match ask() {
             Ok(answer) => return answer,
-            Err(not_yet) if start.elapsed() >= patience => panic!("{what}: not within {patience:?}: {not_yet}"),
+            Err(not_yet) if start.elapsed() >= patience => {
+                panic!("{what}: not within {patience:?}: {not_yet}")
+            }
             Err(_) => std::thread::sleep(Duration::from_millis(25)),
         }
     }

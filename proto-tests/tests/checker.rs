@@ -1,10 +1,12 @@
-//! The checker is checked: each fault that it exists to find is planted in a log that was right, and must be found.
+//! The checker is checked: each fault that it exists to find is planted in a log that was right,
+//! and must be found.
 
 use proto_tests::checker::{Fault, check, differences};
 use proto_tests::client::Seen;
 use proto_tests::history::{Fate, History, Sent};
 
-/// Two producers, two partitions, ten records each; the last one of each was never answered, the one before it was refused.
+/// Two producers, two partitions, ten records each; the last one of each was never answered, the
+/// one before it was refused.
 fn story() -> (History, Vec<Seen>) {
     let history = History::new();
     let mut log = Vec::new();
@@ -63,24 +65,41 @@ fn a_log_that_keeps_every_promise_passes() {
 fn a_record_without_an_answer_may_be_there_once() {
     let (history, mut log) = story();
     let last = log.last().cloned().unwrap();
-    log.push(Seen { offset: last.offset + 1, key: Some("p".into()), value: Some("p-1-9".into()), ..last });
+    log.push(Seen {
+        offset: last.offset + 1,
+        key: Some("p".into()),
+        value: Some("p-1-9".into()),
+        ..last
+    });
     assert_eq!(check(&history, &log), []);
 }
 
 #[test]
 fn a_lost_record_is_found() {
-    assert!(found(|_, log| drop(log.remove(5)), |fault| matches!(fault, Fault::Lost { .. })));
+    assert!(found(
+        |_, log| drop(log.remove(5)),
+        |fault| matches!(fault, Fault::Lost { .. })
+    ));
     // At the end too, where nothing comes after it.
-    assert!(found(|_, log| drop(log.pop()), |fault| matches!(fault, Fault::Lost { .. })));
+    assert!(found(
+        |_, log| drop(log.pop()),
+        |fault| matches!(fault, Fault::Lost { .. })
+    ));
 }
 
 #[test]
 fn a_duplicated_record_is_found() {
     let spoil = |_: &History, log: &mut Vec<Seen>| {
         let last = log.last().cloned().unwrap();
-        log.push(Seen { offset: last.offset + 1, ..last });
+        log.push(Seen {
+            offset: last.offset + 1,
+            ..last
+        });
     };
-    assert!(found(spoil, |fault| matches!(fault, Fault::Duplicated { .. })));
+    assert!(found(spoil, |fault| matches!(
+        fault,
+        Fault::Duplicated { .. }
+    )));
 }
 
 #[test]
@@ -88,43 +107,84 @@ fn swapped_records_are_found() {
     let spoil = |_: &History, log: &mut Vec<Seen>| {
         // Records 2 and 4 are of one producer; their contents change places, their offsets stay.
         let (two, four) = (log[2].clone(), log[4].clone());
-        log[2] = Seen { offset: two.offset, ..four.clone() };
-        log[4] = Seen { offset: four.offset, ..two };
+        log[2] = Seen {
+            offset: two.offset,
+            ..four.clone()
+        };
+        log[4] = Seen {
+            offset: four.offset,
+            ..two
+        };
     };
     assert!(found(spoil, |fault| matches!(fault, Fault::Swapped { .. })));
-    assert!(found(spoil, |fault| matches!(fault, Fault::Misplaced { .. })));
+    assert!(found(spoil, |fault| matches!(
+        fault,
+        Fault::Misplaced { .. }
+    )));
 }
 
 #[test]
 fn an_altered_record_is_found() {
-    assert!(found(|_, log| log[3].value = Some("p-0-1 with a flipped bit".into()), |fault| matches!(fault, Fault::Unknown { .. })));
-    assert!(found(|_, log| log[3].key = None, |fault| matches!(fault, Fault::Altered { .. })));
-    assert!(found(|_, log| log[3].timestamp += 1, |fault| matches!(fault, Fault::OffsetReused { .. })));
-    assert!(found(|_, log| log[3].headers.push(("h".into(), None)), |fault| matches!(fault, Fault::OffsetReused { .. })));
+    assert!(found(
+        |_, log| log[3].value = Some("p-0-1 with a flipped bit".into()),
+        |fault| matches!(fault, Fault::Unknown { .. })
+    ));
+    assert!(found(
+        |_, log| log[3].key = None,
+        |fault| matches!(fault, Fault::Altered { .. })
+    ));
+    assert!(found(
+        |_, log| log[3].timestamp += 1,
+        |fault| matches!(fault, Fault::OffsetReused { .. })
+    ));
+    assert!(found(
+        |_, log| log[3].headers.push(("h".into(), None)),
+        |fault| matches!(fault, Fault::OffsetReused { .. })
+    ));
 }
 
 #[test]
 fn a_reused_offset_is_found() {
     let spoil = |history: &History, _: &mut Vec<Seen>| {
-        let sent = Sent { producer: "r".into(), topic: "t".into(), partition: 0, sequence: 0, key: None, value: "another".into() };
+        let sent = Sent {
+            producer: "r".into(),
+            topic: "t".into(),
+            partition: 0,
+            sequence: 0,
+            key: None,
+            value: "another".into(),
+        };
         let ticket = history.sending(sent);
         history.fate(ticket, Fate::Acked(3));
     };
-    assert!(found(spoil, |fault| matches!(fault, Fault::OffsetReused { .. })));
+    assert!(found(spoil, |fault| matches!(
+        fault,
+        Fault::OffsetReused { .. }
+    )));
 }
 
 #[test]
 fn an_unordered_log_is_found() {
-    assert!(found(|_, log| log.swap(2, 3), |fault| matches!(fault, Fault::NotAscending { .. })));
+    assert!(found(
+        |_, log| log.swap(2, 3),
+        |fault| matches!(fault, Fault::NotAscending { .. })
+    ));
 }
 
 #[test]
 fn a_refused_record_that_is_there_is_found() {
     let spoil = |_: &History, log: &mut Vec<Seen>| {
         let last = log.last().cloned().unwrap();
-        log.push(Seen { offset: last.offset + 1, value: Some("q-1-8".into()), ..last });
+        log.push(Seen {
+            offset: last.offset + 1,
+            value: Some("q-1-8".into()),
+            ..last
+        });
     };
-    assert!(found(spoil, |fault| matches!(fault, Fault::RefusedButThere { .. })));
+    assert!(found(spoil, |fault| matches!(
+        fault,
+        Fault::RefusedButThere { .. }
+    )));
 }
 
 #[test]

@@ -1,7 +1,9 @@
-//! The disk under a running site fails, one call at a time, or is full, again and again: whatever clients are told, what was acknowledged is there, and
-//! no restart is needed. (Only a metadata log that is lost ends the process, with a sentence.)
+//! The disk under a running site fails, one call at a time, or is full, again and again: whatever
+//! clients are told, what was acknowledged is there, and no restart is needed. (Only a metadata log
+//! that is lost ends the process, with a sentence.)
 //!
-//! Not against Apache Kafka: it ends when its only log directory fails. `GNOMON_FAULTS=full` makes more calls fail and fills the disk 100 times.
+//! Not against Apache Kafka: it ends when its only log directory fails. `GNOMON_FAULTS=full` makes
+//! more calls fail and fills the disk 100 times.
 
 use proto_tests::client::{Client, Consuming, Producing, Record};
 use proto_tests::history::History;
@@ -22,9 +24,15 @@ const TOPIC: &str = "load";
 const GROUP: &str = "reads";
 const PARTITIONS: i32 = 3;
 
-/// What fails, and how many calls in a row: a write whose beginning cannot be cut off again among them.
-const FAILING: [(&[Kind], u64); 5] =
-    [(&[Kind::Write], 1), (&[Kind::Sync], 1), (&[Kind::Rename], 1), (&[Kind::Open], 1), (&[Kind::Write, Kind::Truncate], 2)];
+/// What fails, and how many calls in a row: a write whose beginning cannot be cut off again among
+/// them.
+const FAILING: [(&[Kind], u64); 5] = [
+    (&[Kind::Write], 1),
+    (&[Kind::Sync], 1),
+    (&[Kind::Rename], 1),
+    (&[Kind::Open], 1),
+    (&[Kind::Write, Kind::Truncate], 2),
+];
 
 fn full_run() -> bool {
     std::env::var("GNOMON_FAULTS").is_ok_and(|runs| runs == "full")
@@ -50,7 +58,11 @@ fn goes_on(site: &mut Site, history: &History, more: usize) -> bool {
         if !site.alive() {
             return false;
         }
-        assert!(start.elapsed() < PATIENCE, "only {} of {wanted} acknowledged", history.acked());
+        assert!(
+            start.elapsed() < PATIENCE,
+            "only {} of {wanted} acknowledged",
+            history.acked()
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
     true
@@ -69,7 +81,9 @@ fn commit(site: &mut Site, offset: i64) -> bool {
 }
 
 fn committed(site: &Site) -> Option<i64> {
-    let mut asks = librdkafka::client().consumer(&Consuming::member(&site.kafka, GROUP, &[])).expect("a consumer");
+    let mut asks = librdkafka::client()
+        .consumer(&Consuming::member(&site.kafka, GROUP, &[]))
+        .expect("a consumer");
     asks.committed(TOPIC, 0).expect("committed")
 }
 
@@ -82,51 +96,83 @@ fn story_disk_whichever_call_fails_under_load() {
     site.start();
     // Segments that are soon full: they are followed by others, and by checkpoints.
     let small = BTreeMap::from([("segment.ms", "300")]);
-    librdkafka::client().create_topic(&site.kafka, TOPIC, PARTITIONS, &small).expect("made");
+    librdkafka::client()
+        .create_topic(&site.kafka, TOPIC, PARTITIONS, &small)
+        .expect("made");
     let history = Arc::new(History::new());
     let load = start_load(&history, &site.kafka);
     assert!(goes_on(&mut site, &history, 30));
-    let nths: Vec<u64> = if full_run() { (0..25).collect() } else { vec![0, 2] };
+    let nths: Vec<u64> = if full_run() {
+        (0..25).collect()
+    } else {
+        vec![0, 2]
+    };
     let (mut round, mut told, mut ended) = (0, None, 0);
-    for (nth, (kinds, count)) in nths.iter().flat_map(|nth| FAILING.map(|failing| (*nth, failing))) {
+    for (nth, (kinds, count)) in nths
+        .iter()
+        .flat_map(|nth| FAILING.map(|failing| (*nth, failing)))
+    {
         for error in [Errno::IO, Errno::NOSPC] {
             round += 1;
             let (before, began) = (shim.failed(), Instant::now());
             shim.fail(kinds, nth, count, error);
             // What makes files, grows them, names them and cuts them.
-            let _ = librdkafka::client().create_topic(&site.kafka, &format!("new-{round}"), 1, &BTreeMap::new());
+            let _ = librdkafka::client().create_topic(
+                &site.kafka,
+                &format!("new-{round}"),
+                1,
+                &BTreeMap::new(),
+            );
             if site.alive() && commit(&mut site, round) {
                 told = Some(round);
             }
             if site.alive() {
-                let mut producer = librdkafka::client().producer(&Producing::new(&site.kafka)).expect("a producer");
+                let mut producer = librdkafka::client()
+                    .producer(&Producing::new(&site.kafka))
+                    .expect("a producer");
                 let _ = producer.send(&[Record::to(&format!("new-{round}"), 0, "first")]);
             }
             let went_on = site.alive() && goes_on(&mut site, &history, 60);
             shim.heal();
             if !went_on {
                 let printed = site.running().printed();
-                assert!(printed.contains("__cluster_metadata was lost"), "{kinds:?} {error:?}: ended for another reason:\n{printed}");
+                assert!(
+                    printed.contains("__cluster_metadata was lost"),
+                    "{kinds:?} {error:?}: ended for another reason:\n{printed}"
+                );
                 site.kill();
                 site.start();
                 ended += 1;
                 assert!(goes_on(&mut site, &history, 60));
             }
             let (failed, acked) = (shim.failed() - before, history.acked());
-            eprintln!("{kinds:?} {nth} {}: {failed} failed, {acked} acknowledged, {:?}", error.raw_os_error(), began.elapsed());
+            eprintln!(
+                "{kinds:?} {nth} {}: {failed} failed, {acked} acknowledged, {:?}",
+                error.raw_os_error(),
+                began.elapsed()
+            );
         }
     }
     load.stop();
-    assert!(shim.failed() >= nths.len() as u64 * 6, "only {} calls were made to fail", shim.failed());
+    assert!(
+        shim.failed() >= nths.len() as u64 * 6,
+        "only {} calls were made to fail",
+        shim.failed()
+    );
     checker::assert_kept(&history, &load::read_topic(&site.kafka, TOPIC, PARTITIONS));
     assert_eq!(committed(&site), told);
     site.crash();
     checker::assert_kept(&history, &load::read_topic(&site.kafka, TOPIC, PARTITIONS));
     assert_eq!(committed(&site), told);
-    println!("faults: {} calls failed, {} records acknowledged, {ended} times the metadata log was lost", shim.failed(), history.acked());
+    println!(
+        "faults: {} calls failed, {} records acknowledged, {ended} times the metadata log was lost",
+        shim.failed(),
+        history.acked()
+    );
 }
 
-/// A sync that fails for as long as the test likes: closed to writing, read all the same, open again by itself.
+/// A sync that fails for as long as the test likes: closed to writing, read all the same, open
+/// again by itself.
 #[test]
 fn story_disk_that_cannot_sync_is_read_and_heals() {
     let root = tempfile::tempdir().expect("a folder");
@@ -140,20 +186,43 @@ fn story_disk_that_cannot_sync_is_read_and_heals() {
     let how = Producing::new(&site.kafka).timeout(Duration::from_secs(3));
     let mut producer = librdkafka::client().producer(&how).expect("a producer");
     for result in producer.send(&[Record::to(TOPIC, 0, "10")]) {
-        assert!(result.is_err(), "acknowledged and not on the disk: {result:?}");
+        assert!(
+            result.is_err(),
+            "acknowledged and not on the disk: {result:?}"
+        );
     }
-    assert_eq!(load::read_topic(&site.kafka, TOPIC, 1).len(), 10, "reads go on, and nobody sees what may be lost");
-    assert!(site.metrics().contains("gnomon_partitions_closed 1"), "{}", site.metrics());
+    assert_eq!(
+        load::read_topic(&site.kafka, TOPIC, 1).len(),
+        10,
+        "reads go on, and nobody sees what may be lost"
+    );
+    assert!(
+        site.metrics().contains("gnomon_partitions_closed 1"),
+        "{}",
+        site.metrics()
+    );
     shim.heal();
-    until("open again", PATIENCE, || holds(site.metrics().contains("gnomon_partitions_closed 0"), || site.metrics()));
+    until("open again", PATIENCE, || {
+        holds(
+            site.metrics().contains("gnomon_partitions_closed 0"),
+            || site.metrics(),
+        )
+    });
     load::write(&site.kafka, TOPIC, 11, 5);
     assert!(site.alive());
 }
 
 /// The folder of a site's own file system, as other processes reach it.
 fn from_outside(site: &mut Site) -> PathBuf {
-    let data = site.data.strip_prefix("/").expect("an absolute path").to_path_buf();
-    Path::new("/proc").join(site.running().pid().to_string()).join("root").join(data)
+    let data = site
+        .data
+        .strip_prefix("/")
+        .expect("an absolute path")
+        .to_path_buf();
+    Path::new("/proc")
+        .join(site.running().pid().to_string())
+        .join("root")
+        .join(data)
 }
 
 /// Takes all space but what `spare` bytes need.
@@ -167,7 +236,9 @@ fn fill(path: &Path, spare: usize) {
             Err(_) => chunk /= 4,
         }
     }
-    filler.set_len(written.saturating_sub(spare) as u64).expect("cut");
+    filler
+        .set_len(written.saturating_sub(spare) as u64)
+        .expect("cut");
 }
 
 #[test]
@@ -193,14 +264,27 @@ fn story_disk_full_and_healed_again_and_again() {
         until("refused", PATIENCE, || {
             let before = history.acked();
             std::thread::sleep(Duration::from_millis(150));
-            holds(history.acked() == before, || format!("{} acknowledged", history.acked()))
+            holds(history.acked() == before, || {
+                format!("{} acknowledged", history.acked())
+            })
         });
-        let ends: i64 = load::bounds(&site.kafka, TOPIC, PARTITIONS).iter().map(|(_, end)| end).sum();
+        let ends: i64 = load::bounds(&site.kafka, TOPIC, PARTITIONS)
+            .iter()
+            .map(|(_, end)| end)
+            .sum();
         assert!(ends >= history.acked() as i64, "{ends} readable");
         if cycle == 0 {
-            assert_eq!(load::read_topic(&site.kafka, TOPIC, PARTITIONS).len() as i64, ends, "reads go on");
+            assert_eq!(
+                load::read_topic(&site.kafka, TOPIC, PARTITIONS).len() as i64,
+                ends,
+                "reads go on"
+            );
         }
-        assert_eq!(committed(&site), Some(1 + cycle as i64), "group reads go on");
+        assert_eq!(
+            committed(&site),
+            Some(1 + cycle as i64),
+            "group reads go on"
+        );
         assert!(site.alive() && !site.metrics().contains("gnomon_partitions_closed 1"));
         std::fs::remove_file(&filler).expect("removed");
         assert!(goes_on(&mut site, &history, 30), "it heals by itself");

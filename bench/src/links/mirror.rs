@@ -1,5 +1,5 @@
-//! MirrorMaker 2 between two Apache Kafkas: its connectors in a process of their own, topic names kept, nothing tuned but how
-//! soon it looks for new topics.
+//! MirrorMaker 2 between two Apache Kafkas: its connectors in a process of their own, topic names
+//! kept, nothing tuned but how soon it looks for new topics.
 
 use super::{CARRIED, Carrier, Linked, Linker};
 use crate::{
@@ -28,7 +28,12 @@ struct Clusters {
 impl Linker for Mirror {
     fn install(&self, folder: &Path, durability: Durability) -> Result<Box<dyn Linked>, Failure> {
         let node = |name| self.0.node(&place::folder(folder, name)?, durability);
-        Ok(Box::new(Clusters { kafka: self.0.clone(), a: node("a")?, b: node("b")?, folder: place::folder(folder, "mirror")? }))
+        Ok(Box::new(Clusters {
+            kafka: self.0.clone(),
+            a: node("a")?,
+            b: node("b")?,
+            folder: place::folder(folder, "mirror")?,
+        }))
     }
 }
 
@@ -42,11 +47,26 @@ impl Linked for Clusters {
         let settings = self.folder.join("mirror.properties");
         fs::write(&settings, settings_of(&self.a.bootstrap, &self.b.bootstrap))
             .map_err(|error| format!("cannot write {}: {error}", settings.display()))?;
-        let program = self.kafka.class(HEAP, "org.apache.kafka.connect.mirror.MirrorMaker").args([&settings]);
+        let program = self
+            .kafka
+            .class(HEAP, "org.apache.kafka.connect.mirror.MirrorMaker")
+            .args([&settings]);
         let cpu_seconds_before = target.usage()?.map_or(0.0, |usage| usage.cpu_seconds);
         let since = Instant::now();
-        let link = Installed::new(PeerName::Kafka, self.b.durability, program, self.b.bootstrap.clone(), &self.folder).exec()?;
-        Ok(Carrier { target, link: Some(link), since, cpu_seconds_before })
+        let link = Installed::new(
+            PeerName::Kafka,
+            self.b.durability,
+            program,
+            self.b.bootstrap.clone(),
+            &self.folder,
+        )
+        .exec()?;
+        Ok(Carrier {
+            target,
+            link: Some(link),
+            since,
+            cpu_seconds_before,
+        })
     }
 }
 
@@ -77,7 +97,12 @@ mod tests {
     #[test]
     fn it_goes_one_way_and_keeps_names() {
         let settings = super::settings_of("127.0.0.1:1", "127.0.0.1:2");
-        assert!(settings.contains("a->b.enabled=true\nb->a.enabled=false") && settings.contains("IdentityReplicationPolicy"));
-        assert!(settings.contains("a.bootstrap.servers=127.0.0.1:1\nb.bootstrap.servers=127.0.0.1:2"));
+        assert!(
+            settings.contains("a->b.enabled=true\nb->a.enabled=false")
+                && settings.contains("IdentityReplicationPolicy")
+        );
+        assert!(
+            settings.contains("a.bootstrap.servers=127.0.0.1:1\nb.bootstrap.servers=127.0.0.1:2")
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Two sites and a link from one to the other, as the peers that have such a thing do it.
 //!
-//! Where is what: `shadow` (Gnomon's shadow links), `mirror` (MirrorMaker 2 between two Apache Kafkas).
+//! Where is what: `shadow` (Gnomon's shadow links), `mirror` (MirrorMaker 2 between two Apache
+//! Kafkas).
 
 mod mirror;
 mod shadow;
@@ -62,11 +63,20 @@ pub struct Progress {
 impl Carrier {
     /// Of all its processes.
     pub fn pids(&self) -> Vec<u32> {
-        self.target.pids().into_iter().chain(self.link.iter().flat_map(Running::pids)).collect()
+        self.target
+            .pids()
+            .into_iter()
+            .chain(self.link.iter().flat_map(Running::pids))
+            .collect()
     }
 
     /// Waits until the target shows so many records of a topic.
-    pub fn wait_for(&mut self, topic: &str, partitions: i32, records: i64) -> Result<Progress, Failure> {
+    pub fn wait_for(
+        &mut self,
+        topic: &str,
+        partitions: i32,
+        records: i64,
+    ) -> Result<Progress, Failure> {
         let mut wire = Wire::connect(self.target.bootstrap())?;
         let mut first = None;
         loop {
@@ -77,7 +87,10 @@ impl Carrier {
                 first = Some((now, seen));
             }
             if let Some(first) = first.filter(|_| seen >= records) {
-                return Ok(Progress { first, all: (now, seen) });
+                return Ok(Progress {
+                    first,
+                    all: (now, seen),
+                });
             }
             // An error when one of them has ended.
             self.target.usage()?;
@@ -85,7 +98,10 @@ impl Carrier {
                 link.usage()?;
             }
             if now > CARRY_MAX {
-                return Err(format!("the link has carried {seen} of {records} records within {CARRY_MAX:?}").into());
+                return Err(format!(
+                    "the link has carried {seen} of {records} records within {CARRY_MAX:?}"
+                )
+                .into());
             }
             thread::sleep(LOOK_EVERY);
         }
@@ -99,10 +115,14 @@ impl Carrier {
 }
 
 impl Progress {
-    /// From the first records to the last; from the link's start when all came at once. Records a second.
+    /// From the first records to the last; from the link's start when all came at once. Records a
+    /// second.
     pub fn rate(&self) -> f64 {
-        let (since, records) =
-            if self.all.1 > self.first.1 { (self.all.0 - self.first.0, self.all.1 - self.first.1) } else { (self.all.0, self.all.1) };
+        let (since, records) = if self.all.1 > self.first.1 {
+            (self.all.0 - self.first.0, self.all.1 - self.first.1)
+        } else {
+            (self.all.0, self.all.1)
+        };
         records as f64 / since.as_secs_f64()
     }
 }
@@ -114,9 +134,15 @@ mod tests {
     #[test]
     fn the_rate_leaves_out_what_came_before_the_first_sight() {
         let seconds = Duration::from_secs;
-        let progress = Progress { first: (seconds(11), 100), all: (seconds(13), 1100) };
+        let progress = Progress {
+            first: (seconds(11), 100),
+            all: (seconds(13), 1100),
+        };
         assert_eq!(progress.rate(), 500.0);
-        let at_once = Progress { first: (seconds(2), 1000), all: (seconds(2), 1000) };
+        let at_once = Progress {
+            first: (seconds(2), 1000),
+            all: (seconds(2), 1000),
+        };
         assert_eq!(at_once.rate(), 500.0);
     }
 }

@@ -24,10 +24,24 @@ impl Linker for Shadow {
              client_options:\n  bootstrap_servers: [\"{a_kafka}\"]\n\
              topic_metadata_sync_options:\n  auto_create_shadow_topic_filters:\n    - {{ pattern_type: PREFIX, filter_type: INCLUDE, name: {CARRIED} }}\n"
         );
-        fs::write(&link, text).map_err(|error| format!("cannot write {}: {error}", link.display()))?;
-        let site = |name, kafka, owns, links, producer_tag| Site { name, kafka, owns, links, producer_tag, durability };
-        let a = self.0.site(&place::folder(folder, "a")?, &site("a", a_kafka, &[CARRIED], &[], 1))?;
-        let b = self.0.site(&place::folder(folder, "b")?, &site("b", b_kafka, &["b_"], &[link], 2))?;
+        fs::write(&link, text)
+            .map_err(|error| format!("cannot write {}: {error}", link.display()))?;
+        let site = |name, kafka, owns, links, producer_tag| Site {
+            name,
+            kafka,
+            owns,
+            links,
+            producer_tag,
+            durability,
+        };
+        let a = self.0.site(
+            &place::folder(folder, "a")?,
+            &site("a", a_kafka, &[CARRIED], &[], 1),
+        )?;
+        let b = self.0.site(
+            &place::folder(folder, "b")?,
+            &site("b", b_kafka, &["b_"], &[link], 2),
+        )?;
         Ok(Box::new(Sites { a, b }))
     }
 }
@@ -39,6 +53,11 @@ impl Linked for Sites {
 
     fn start_link(&self) -> Result<Carrier, Failure> {
         let since = Instant::now();
-        Ok(Carrier { target: self.b.start()?, link: None, since, cpu_seconds_before: 0.0 })
+        Ok(Carrier {
+            target: self.b.start()?,
+            link: None,
+            since,
+            cpu_seconds_before: 0.0,
+        })
     }
 }

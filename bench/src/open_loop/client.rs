@@ -28,17 +28,27 @@ pub fn base(bootstrap: &str, options: &[String]) -> Result<ClientConfig, Failure
         .set("socket.nagle.disable", "true")
         .set("allow.auto.create.topics", "false");
     for option in options {
-        let (key, value) = option.split_once('=').ok_or_else(|| format!("{option} is not KEY=VALUE"))?;
+        let (key, value) = option
+            .split_once('=')
+            .ok_or_else(|| format!("{option} is not KEY=VALUE"))?;
         config.set(key, value);
     }
     Ok(config)
 }
 
 /// A consumer of all partitions of a topic from their beginning, without a group.
-pub fn reader(bootstrap: &str, topic: &str, partitions: i32) -> Result<BaseConsumer<Quiet>, Failure> {
+pub fn reader(
+    bootstrap: &str,
+    topic: &str,
+    partitions: i32,
+) -> Result<BaseConsumer<Quiet>, Failure> {
     let mut config = base(bootstrap, &[])?;
     // librdkafka wants a group's name when partitions are assigned; nothing is committed under it.
-    config.set("group.id", "unused").set("enable.auto.commit", "false").set("auto.offset.reset", "error").set("fetch.min.bytes", "1");
+    config
+        .set("group.id", "unused")
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "error")
+        .set("fetch.min.bytes", "1");
     let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet)?;
     let mut list = TopicPartitionList::new();
     for partition in 0..partitions {

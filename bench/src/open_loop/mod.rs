@@ -1,11 +1,14 @@
 //! Load at a fixed rate, open loop, and the time at which each record was seen where.
 //!
-//! Invariant: record `n` is due at `start + n / rate`, and every latency counts from then. A producer that falls behind, or a
-//! client queue that fills, shows as latency and is not hidden by sending later (coordinated omission).
+//! Invariant: record `n` is due at `start + n / rate`, and every latency counts from then. A
+//! producer that falls behind, or a client queue that fills, shows as latency and is not hidden by
+//! sending later (coordinated omission).
 //!
-//! All times are of this process's one monotonic clock: the producer and the consumers are threads of it.
+//! All times are of this process's one monotonic clock: the producer and the consumers are threads
+//! of it.
 //!
-//! Where is what: `timeline` (when a record is due, when it passed), `outcome` (from stamps to latencies), `client` (librdkafka).
+//! Where is what: `timeline` (when a record is due, when it passed), `outcome` (from stamps to
+//! latencies), `client` (librdkafka).
 
 mod client;
 mod outcome;
@@ -38,10 +41,14 @@ use timeline::Stamps;
 /// As tables call it.
 pub const NAME: &str = "open-loop generator";
 
-/// What every run here asks of a producer; the library's other defaults stand. Its queue is as good as endless: a record that finds
-/// it full would be refused, where an open loop has it wait.
-pub const OPTIONS: &[&str] =
-    &["linger.ms=0", "enable.idempotence=false", "queue.buffering.max.messages=0", "queue.buffering.max.kbytes=2097151"];
+/// What every run here asks of a producer; the library's other defaults stand. Its queue is as good
+/// as endless: a record that finds it full would be refused, where an open loop has it wait.
+pub const OPTIONS: &[&str] = &[
+    "linger.ms=0",
+    "enable.idempotence=false",
+    "queue.buffering.max.messages=0",
+    "queue.buffering.max.kbytes=2097151",
+];
 
 /// After the last record was sent: how long stragglers are waited for.
 const STRAGGLERS_MAX: Duration = Duration::from_secs(20);
@@ -49,7 +56,8 @@ const STRAGGLERS_MAX: Duration = Duration::from_secs(20);
 /// Threads look at least this often whether it is over.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// A record's value begins with its number and the run's mark, eight bytes each; the rest is filling.
+/// A record's value begins with its number and the run's mark, eight bytes each; the rest is
+/// filling.
 pub const STAMP_BYTES: usize = 16;
 
 /// The time of a run, and what tells its records from others'.
@@ -78,12 +86,19 @@ impl Run {
     }
 }
 
-/// Produces by plan and consumes at each of `places` (bootstrap addresses that have the topic) until all is seen, or is given up.
+/// Produces by plan and consumes at each of `places` (bootstrap addresses that have the topic)
+/// until all is seen, or is given up.
 pub fn run(plan: &Plan, places: &[&str]) -> Result<Outcome, Failure> {
-    let readers = places.iter().map(|place| client::reader(place, &plan.topic, plan.partitions)).collect::<Result<Vec<_>, _>>()?;
+    let readers = places
+        .iter()
+        .map(|place| client::reader(place, &plan.topic, plan.partitions))
+        .collect::<Result<Vec<_>, _>>()?;
     let stamped = Arc::new(Stamped::new(plan.records(), places.len()));
     let mark = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64;
-    let run = Run { start: Instant::now(), mark };
+    let run = Run {
+        start: Instant::now(),
+        mark,
+    };
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         for (reader, seen) in readers.iter().zip(&stamped.seen) {
@@ -91,7 +106,10 @@ pub fn run(plan: &Plan, places: &[&str]) -> Result<Outcome, Failure> {
         }
         let produced = produce(plan, run, &stamped);
         let deadline = Instant::now() + STRAGGLERS_MAX;
-        while produced.is_ok() && stamped.seen.iter().any(|seen| seen.missing() > 0) && Instant::now() < deadline {
+        while produced.is_ok()
+            && stamped.seen.iter().any(|seen| seen.missing() > 0)
+            && Instant::now() < deadline
+        {
             thread::sleep(LOOK_EVERY);
         }
         over.store(true, Ordering::Relaxed);
@@ -103,15 +121,25 @@ pub fn run(plan: &Plan, places: &[&str]) -> Result<Outcome, Failure> {
 /// Sends each record when it is due, and returns when all are answered.
 fn produce(plan: &Plan, run: Run, stamped: &Arc<Stamped>) -> Result<(), Failure> {
     let mut config = client::base(&plan.bootstrap, &plan.options)?;
-    config.set("acks", "all").set("compression.codec", &plan.codec);
-    let producer = ThreadedProducer::<Reports>::from_config_and_context(&config, Reports { run, stamped: stamped.clone() })?;
+    config
+        .set("acks", "all")
+        .set("compression.codec", &plan.codec);
+    let producer = ThreadedProducer::<Reports>::from_config_and_context(
+        &config,
+        Reports {
+            run,
+            stamped: stamped.clone(),
+        },
+    )?;
     for record in 0..plan.records() {
         let due = run.start + Duration::from_nanos(plan.due(record));
         thread::sleep(due.saturating_duration_since(Instant::now()));
         let value = run.value(record, plan.record_bytes);
         stamped.sent.stamp(record, run.now());
         let partition = (record % plan.partitions as u64) as i32;
-        let message = BaseRecord::<(), [u8], usize>::with_opaque_to(&plan.topic, record as usize).partition(partition).payload(&value);
+        let message = BaseRecord::<(), [u8], usize>::with_opaque_to(&plan.topic, record as usize)
+            .partition(partition)
+            .payload(&value);
         if let Err((error, _)) = producer.send(message) {
             stamped.fail(&error.to_string());
         }
@@ -138,7 +166,10 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, report: &DeliveryResult<'_>, record: usize) {
         match report {
-            Ok(_) => self.stamped.acknowledged.stamp(record as u64, self.run.now()),
+            Ok(_) => self
+                .stamped
+                .acknowledged
+                .stamp(record as u64, self.run.now()),
             Err((error, _)) => self.stamped.fail(&error.to_string()),
         }
     }
@@ -147,7 +178,8 @@ impl ProducerContext for Reports {
 /// Stamps records as a consumer gets them.
 fn watch(run: Run, reader: &BaseConsumer<Quiet>, seen: &Stamps, over: &AtomicBool) {
     while !over.load(Ordering::Relaxed) {
-        // An error is a connection that comes and goes; a record that never comes is counted as missing.
+        // An error is a connection that comes and goes; a record that never comes is counted as
+        // missing.
         if let Some(Ok(message)) = reader.poll(LOOK_EVERY)
             && let Some(record) = message.payload().and_then(|value| run.record(value))
         {
@@ -162,7 +194,10 @@ mod tests {
 
     #[test]
     fn a_run_knows_its_own_records() {
-        let run = Run { start: Instant::now(), mark: 7 };
+        let run = Run {
+            start: Instant::now(),
+            mark: 7,
+        };
         let value = run.value(123_456, 100);
         assert_eq!(value.len(), 100);
         assert_eq!(run.record(&value), Some(123_456));

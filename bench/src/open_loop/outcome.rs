@@ -14,7 +14,8 @@ pub struct Outcome {
     pub acknowledged: Latencies,
     /// At each place.
     pub consumed: Vec<Latencies>,
-    /// Of each record, the last place after the first: what the way between them costs. Where the later one was faster it is 0.
+    /// Of each record, the last place after the first: what the way between them costs. Where the
+    /// later one was faster it is 0.
     pub hop: Latencies,
     pub errors: Errors,
 }
@@ -48,7 +49,12 @@ impl Stamped {
     /// None is sent.
     pub fn new(records: u64, places: usize) -> Stamped {
         let seen = (0..places).map(|_| Stamps::new(records)).collect();
-        Stamped { sent: Stamps::new(records), acknowledged: Stamps::new(records), seen, failed: Mutex::default() }
+        Stamped {
+            sent: Stamps::new(records),
+            acknowledged: Stamps::new(records),
+            seen,
+            failed: Mutex::default(),
+        }
     }
 
     /// Counts a record that was not delivered, and keeps the first reason.
@@ -60,22 +66,41 @@ impl Stamped {
 
     /// Sums it up.
     pub fn outcome(&self, plan: &Plan) -> Outcome {
-        let (failed, first_failure) = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (failed, first_failure) = self
+            .failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let counted = plan.counted();
-        let since_due = |stamps: &Stamps| {
-            Latencies::of(counted.clone().filter_map(|record| Some(stamps.get(record)?.saturating_sub(plan.due(record)))))
-        };
+        let since_due =
+            |stamps: &Stamps| {
+                Latencies::of(counted.clone().filter_map(|record| {
+                    Some(stamps.get(record)?.saturating_sub(plan.due(record)))
+                }))
+            };
         let (first, last) = (&self.seen[0], &self.seen[self.seen.len() - 1]);
         let handed_over = counted.clone().filter_map(|record| self.sent.get(record));
-        let took = handed_over.clone().max().unwrap_or(0).saturating_sub(handed_over.clone().min().unwrap_or(0));
+        let took = handed_over
+            .clone()
+            .max()
+            .unwrap_or(0)
+            .saturating_sub(handed_over.clone().min().unwrap_or(0));
         let handed_over = handed_over.count() as u64;
         Outcome {
             // Between n records there are n - 1 intervals.
-            achieved_rate: if took == 0 { 0.0 } else { (handed_over - 1) as f64 * 1e9 / took as f64 },
+            achieved_rate: if took == 0 {
+                0.0
+            } else {
+                (handed_over - 1) as f64 * 1e9 / took as f64
+            },
             generator: since_due(&self.sent),
             acknowledged: since_due(&self.acknowledged),
             consumed: self.seen.iter().map(since_due).collect(),
-            hop: Latencies::of(counted.clone().filter_map(|record| Some(last.get(record)?.saturating_sub(first.get(record)?)))),
+            hop: Latencies::of(
+                counted.clone().filter_map(|record| {
+                    Some(last.get(record)?.saturating_sub(first.get(record)?))
+                }),
+            ),
             errors: Errors {
                 failed,
                 first_failure,
@@ -114,10 +139,26 @@ mod tests {
         let outcome = stamped.outcome(&plan);
         let near = |found: f64, wanted: f64| (found - wanted).abs() < 0.01;
         assert!(near(outcome.achieved_rate, 10.0), "{outcome:?}");
-        assert!(near(outcome.generator.max_ms(), 1.0) && near(outcome.acknowledged.max_ms(), 2.0), "{outcome:?}");
-        assert!(near(outcome.consumed[0].max_ms(), 3.0) && near(outcome.consumed[1].max_ms(), 5.0), "{outcome:?}");
-        assert!(near(outcome.hop.ms(0.5), 2.0) && outcome.hop.count() == 9, "{outcome:?}");
-        assert_eq!(outcome.errors, Errors { missing: vec![0, 1], twice: vec![0, 1], ..Errors::default() });
+        assert!(
+            near(outcome.generator.max_ms(), 1.0) && near(outcome.acknowledged.max_ms(), 2.0),
+            "{outcome:?}"
+        );
+        assert!(
+            near(outcome.consumed[0].max_ms(), 3.0) && near(outcome.consumed[1].max_ms(), 5.0),
+            "{outcome:?}"
+        );
+        assert!(
+            near(outcome.hop.ms(0.5), 2.0) && outcome.hop.count() == 9,
+            "{outcome:?}"
+        );
+        assert_eq!(
+            outcome.errors,
+            Errors {
+                missing: vec![0, 1],
+                twice: vec![0, 1],
+                ..Errors::default()
+            }
+        );
     }
 
     #[test]
@@ -125,6 +166,13 @@ mod tests {
         let second = Duration::from_secs(1);
         let plan = Plan::of(5, second, second);
         let outcome = Stamped::new(plan.records(), 1).outcome(&plan);
-        assert_eq!((outcome.acknowledged.count(), outcome.achieved_rate, outcome.errors.unanswered), (0, 0.0, 10));
+        assert_eq!(
+            (
+                outcome.acknowledged.count(),
+                outcome.achieved_rate,
+                outcome.errors.unanswered
+            ),
+            (0, 0.0, 10)
+        );
     }
 }

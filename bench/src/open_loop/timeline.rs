@@ -31,7 +31,17 @@ impl Plan {
     /// For tests of what comes after it.
     pub fn of(rate: u32, warm_up: Duration, measured: Duration) -> Plan {
         let (bootstrap, topic, codec) = (String::new(), String::new(), "none".to_owned());
-        Plan { bootstrap, topic, partitions: 1, rate, warm_up, measured, record_bytes: 16, codec, options: vec![] }
+        Plan {
+            bootstrap,
+            topic,
+            partitions: 1,
+            rate,
+            warm_up,
+            measured,
+            record_bytes: 16,
+            codec,
+            options: vec![],
+        }
     }
 }
 
@@ -43,7 +53,8 @@ impl Plan {
 
     /// Those after the warm-up.
     pub fn counted(&self) -> Range<u64> {
-        let within = |duration: Duration| (self.rate as u128 * duration.as_nanos() / 1_000_000_000) as u64;
+        let within =
+            |duration: Duration| (self.rate as u128 * duration.as_nanos() / 1_000_000_000) as u64;
         within(self.warm_up)..within(self.warm_up + self.measured)
     }
 
@@ -53,7 +64,8 @@ impl Plan {
     }
 }
 
-/// When each record passed one point. Shared between threads; each record is stamped by one of them.
+/// When each record passed one point. Shared between threads; each record is stamped by one of
+/// them.
 pub struct Stamps {
     at: Vec<AtomicU64>,
     twice: AtomicU64,
@@ -64,13 +76,24 @@ const NEVER: u64 = u64::MAX;
 impl Stamps {
     /// None has passed.
     pub fn new(records: u64) -> Stamps {
-        Stamps { at: (0..records).map(|_| AtomicU64::new(NEVER)).collect(), twice: AtomicU64::new(0) }
+        Stamps {
+            at: (0..records).map(|_| AtomicU64::new(NEVER)).collect(),
+            twice: AtomicU64::new(0),
+        }
     }
 
     /// Keeps the first time and counts further ones. Records that nobody planned are passed over.
     pub fn stamp(&self, record: u64, nanoseconds: u64) {
-        let Some(slot) = usize::try_from(record).ok().and_then(|record| self.at.get(record)) else { return };
-        if slot.compare_exchange(NEVER, nanoseconds, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        let Some(slot) = usize::try_from(record)
+            .ok()
+            .and_then(|record| self.at.get(record))
+        else {
+            return;
+        };
+        if slot
+            .compare_exchange(NEVER, nanoseconds, Ordering::Relaxed, Ordering::Relaxed)
+            .is_err()
+        {
             self.twice.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -85,7 +108,10 @@ impl Stamps {
 
     /// How many have not passed.
     pub fn missing(&self) -> u64 {
-        self.at.iter().filter(|slot| slot.load(Ordering::Relaxed) == NEVER).count() as u64
+        self.at
+            .iter()
+            .filter(|slot| slot.load(Ordering::Relaxed) == NEVER)
+            .count() as u64
     }
 
     /// How often one passed again.
@@ -110,7 +136,10 @@ mod tests {
     #[test]
     fn a_rate_that_divides_no_second_does_not_drift() {
         let plan = plan(7);
-        assert_eq!((plan.due(0), plan.due(7), plan.due(7_000_000)), (0, 1_000_000_000, 1_000_000_000_000_000));
+        assert_eq!(
+            (plan.due(0), plan.due(7), plan.due(7_000_000)),
+            (0, 1_000_000_000, 1_000_000_000_000_000)
+        );
     }
 
     #[test]
@@ -119,6 +148,14 @@ mod tests {
         stamps.stamp(1, 50);
         stamps.stamp(1, 70);
         stamps.stamp(9, 80);
-        assert_eq!((stamps.get(1), stamps.get(0), stamps.missing(), stamps.twice()), (Some(50), None, 2, 1));
+        assert_eq!(
+            (
+                stamps.get(1),
+                stamps.get(0),
+                stamps.missing(),
+                stamps.twice()
+            ),
+            (Some(50), None, 2, 1)
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Gnomon: the workspace's release binary, built here as a user would, or the one that `GNOMON_BIN` names.
+//! Gnomon: the workspace's release binary, built here as a user would, or the one that `GNOMON_BIN`
+//! names.
 
 use super::{Durability, Installed, Peer, PeerName, Program};
 use crate::{
@@ -37,15 +38,21 @@ impl Gnomon {
     pub fn build() -> Result<Gnomon, Failure> {
         if let Some(given) = std::env::var_os("GNOMON_BIN") {
             // Brokers are started in folders of their own.
-            let program = fs::canonicalize(&given).map_err(|error| format!("GNOMON_BIN names {}: {error}", given.display()))?;
+            let program = fs::canonicalize(&given)
+                .map_err(|error| format!("GNOMON_BIN names {}: {error}", given.display()))?;
             return Ok(Gnomon { program });
         }
         eprintln!("building gnomon");
         let target = place::target()?;
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--release", "-p", "gnomon", "--target-dir"]).arg(&target).current_dir(place::workspace());
+        cargo
+            .args(["build", "--release", "-p", "gnomon", "--target-dir"])
+            .arg(&target)
+            .current_dir(place::workspace());
         output("cargo build --release -p gnomon", cargo)?;
-        Ok(Gnomon { program: target.join("release/gnomon") })
+        Ok(Gnomon {
+            program: target.join("release/gnomon"),
+        })
     }
 
     /// A site below `folder`.
@@ -54,8 +61,20 @@ impl Gnomon {
         let mut program = Program::new(&self.program)
             .args(["serve", "--data"])
             .args([folder.join(site.name)])
-            .args(["--listen", &site.kafka, "--advertise", &site.kafka, "--admin", &format!("127.0.0.1:{admin}")])
-            .args(["--site-name", site.name, "--producer-tag", &site.producer_tag.to_string()]);
+            .args([
+                "--listen",
+                &site.kafka,
+                "--advertise",
+                &site.kafka,
+                "--admin",
+                &format!("127.0.0.1:{admin}"),
+            ])
+            .args([
+                "--site-name",
+                site.name,
+                "--producer-tag",
+                &site.producer_tag.to_string(),
+            ]);
         for prefix in site.owns {
             program = program.args(["--owns", prefix]);
         }
@@ -65,7 +84,13 @@ impl Gnomon {
         if site.durability == Durability::PageCache {
             program = program.args(["--write-caching"]);
         }
-        Ok(Installed::new(PeerName::Gnomon, site.durability, program, site.kafka.clone(), folder))
+        Ok(Installed::new(
+            PeerName::Gnomon,
+            site.durability,
+            program,
+            site.kafka.clone(),
+            folder,
+        ))
     }
 }
 
@@ -76,7 +101,14 @@ impl Peer for Gnomon {
 
     fn install(&self, folder: &Path, durability: Durability) -> Result<Installed, Failure> {
         let [kafka] = place::free_ports()?;
-        let site = Site { name: "bench", kafka: format!("127.0.0.1:{kafka}"), owns: &[], links: &[], producer_tag: 1, durability };
+        let site = Site {
+            name: "bench",
+            kafka: format!("127.0.0.1:{kafka}"),
+            owns: &[],
+            links: &[],
+            producer_tag: 1,
+            durability,
+        };
         self.site(folder, &site)
     }
 

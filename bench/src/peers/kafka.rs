@@ -1,5 +1,6 @@
-//! Apache Kafka: one KRaft node that is broker and controller, from the packages that `peers/kafka/pom.xml` names, started as
-//! its own scripts do (G1, a heap of 1 GiB), with its defaults; where acknowledged is to mean on the disk, with flush.messages=1.
+//! Apache Kafka: one KRaft node that is broker and controller, from the packages that
+//! `peers/kafka/pom.xml` names, started as its own scripts do (G1, a heap of 1 GiB), with its
+//! defaults; where acknowledged is to mean on the disk, with flush.messages=1.
 
 use super::{Durability, Installed, Peer, PeerName, Program};
 use crate::{
@@ -40,41 +41,69 @@ pub struct Kafka {
 impl Kafka {
     /// Fetches the jars into `target/bench` once, and again when the project file changes.
     pub fn build() -> Result<Kafka, Failure> {
-        let (folder, project) = (place::bench()?.join("kafka"), place::workspace().join("bench/peers/kafka/pom.xml"));
+        let (folder, project) = (
+            place::bench()?.join("kafka"),
+            place::workspace().join("bench/peers/kafka/pom.xml"),
+        );
         let stamp = folder.join("built");
         if !place::newer(&stamp, &project) {
             eprintln!("fetching Apache Kafka");
             let mut maven = Command::new("mvn");
-            maven.args(["-q", "-B", "-f"]).arg(&project).arg(format!("-Dbuild.dir={}", folder.display())).arg("package");
-            output("mvn package (Apache Kafka needs Maven and a Java 17 runtime)", maven)?;
-            fs::write(&stamp, "").map_err(|error| format!("cannot write {}: {error}", stamp.display()))?;
+            maven
+                .args(["-q", "-B", "-f"])
+                .arg(&project)
+                .arg(format!("-Dbuild.dir={}", folder.display()))
+                .arg("package");
+            output(
+                "mvn package (Apache Kafka needs Maven and a Java 17 runtime)",
+                maven,
+            )?;
+            fs::write(&stamp, "")
+                .map_err(|error| format!("cannot write {}: {error}", stamp.display()))?;
         }
         let mut java = Command::new("java");
         java.arg("-version");
         output("java -version (Apache Kafka needs a Java 17 runtime)", java)?;
-        Ok(Kafka { jars: folder.join("lib") })
+        Ok(Kafka {
+            jars: folder.join("lib"),
+        })
     }
 
     /// One of its classes with a `main`, in a JVM of its own.
     pub fn class(&self, heap: &[&str], class: &str) -> Program {
         let log = place::workspace().join("bench/peers/kafka/log4j2.xml");
-        Program::new("java").args(JVM).args(heap).args([format!("-Dlog4j2.configurationFile={}", log.display())]).args([
-            "-cp".to_owned(),
-            format!("{}/*", self.jars.display()),
-            class.to_owned(),
-        ])
+        Program::new("java")
+            .args(JVM)
+            .args(heap)
+            .args([format!("-Dlog4j2.configurationFile={}", log.display())])
+            .args([
+                "-cp".to_owned(),
+                format!("{}/*", self.jars.display()),
+                class.to_owned(),
+            ])
     }
 
     /// Sets a node up: its settings, and its formatted data directory.
     pub fn node(&self, folder: &Path, durability: Durability) -> Result<Installed, Failure> {
-        let [broker, controller] = place::free_ports()?.map(|port: u16| format!("127.0.0.1:{port}"));
+        let [broker, controller] =
+            place::free_ports()?.map(|port: u16| format!("127.0.0.1:{port}"));
         let settings = folder.join("server.properties");
         let text = settings_of(&broker, &controller, &folder.join("data"), durability);
-        fs::write(&settings, text).map_err(|error| format!("cannot write {}: {error}", settings.display()))?;
-        let format = self.class(&["-Xmx256m"], "kafka.tools.StorageTool").args(["format", "-t", CLUSTER_ID, "-c"]).args([&settings]);
+        fs::write(&settings, text)
+            .map_err(|error| format!("cannot write {}: {error}", settings.display()))?;
+        let format = self
+            .class(&["-Xmx256m"], "kafka.tools.StorageTool")
+            .args(["format", "-t", CLUSTER_ID, "-c"])
+            .args([&settings]);
         output("kafka.tools.StorageTool format", format.command())?;
         let program = self.class(BROKER_HEAP, "kafka.Kafka").args([&settings]);
-        Ok(Installed::new(PeerName::Kafka, durability, program, broker, folder))
+        Ok(Installed::new(
+            PeerName::Kafka,
+            durability,
+            program,
+            broker,
+            folder,
+        ))
     }
 }
 
@@ -117,8 +146,12 @@ mod tests {
 
     #[test]
     fn only_fsync_flushes_each_message() {
-        let settings = |durability| settings_of("127.0.0.1:1", "127.0.0.1:2", Path::new("/d"), durability);
+        let settings =
+            |durability| settings_of("127.0.0.1:1", "127.0.0.1:2", Path::new("/d"), durability);
         assert!(settings(Durability::Fsync).contains("flush.interval.messages=1"));
-        assert!(!settings(Durability::PageCache).contains("flush") && settings(Durability::PageCache).contains("1@127.0.0.1:2"));
+        assert!(
+            !settings(Durability::PageCache).contains("flush")
+                && settings(Durability::PageCache).contains("1@127.0.0.1:2")
+        );
     }
 }

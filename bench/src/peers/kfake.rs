@@ -1,4 +1,5 @@
-//! kfake, franz-go's Kafka in one Go process. Our `peers/kfake/main.go` starts it; its version is that of the go.mod beside it.
+//! kfake, franz-go's Kafka in one Go process. Our `peers/kfake/main.go` starts it; its version is
+//! that of the go.mod beside it.
 
 use super::{Durability, Installed, Peer, PeerName, Program};
 use crate::{Failure, place, process::output};
@@ -17,7 +18,11 @@ impl Kfake {
         let program = place::bench()?.join("kfake");
         eprintln!("building kfake");
         let mut go = Command::new("go");
-        go.arg("build").arg("-o").arg(&program).arg(".").current_dir(place::workspace().join("bench/peers/kfake"));
+        go.arg("build")
+            .arg("-o")
+            .arg(&program)
+            .arg(".")
+            .current_dir(place::workspace().join("bench/peers/kfake"));
         output("go build (kfake needs Go)", go)?;
         Ok(Kfake { program })
     }
@@ -30,8 +35,20 @@ impl Peer for Kfake {
 
     fn install(&self, folder: &Path, durability: Durability) -> Result<Installed, Failure> {
         let [port] = place::free_ports()?;
-        let program = Program::new(&self.program).args(["-port", &port.to_string(), "-data"]).args([folder.join("data")]);
-        let program = if durability == Durability::Fsync { program.args(["-sync"]) } else { program };
-        Ok(Installed::new(PeerName::Kfake, durability, program, format!("127.0.0.1:{port}"), folder))
+        let program = Program::new(&self.program)
+            .args(["-port", &port.to_string(), "-data"])
+            .args([folder.join("data")]);
+        let program = if durability == Durability::Fsync {
+            program.args(["-sync"])
+        } else {
+            program
+        };
+        Ok(Installed::new(
+            PeerName::Kfake,
+            durability,
+            program,
+            format!("127.0.0.1:{port}"),
+            folder,
+        ))
     }
 }

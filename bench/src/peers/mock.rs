@@ -1,4 +1,5 @@
-//! librdkafka's own mock broker: in the client's process, over loopback, and it keeps nothing. What the client can do at most.
+//! librdkafka's own mock broker: in the client's process, over loopback, and it keeps nothing. What
+//! the client can do at most.
 
 use super::{Durability, Installed, Peer, PeerName};
 use crate::Failure;

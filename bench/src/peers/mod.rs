@@ -1,8 +1,9 @@
-//! The brokers that are measured: how each is built, set up on an empty folder, started and asked whether it is there, and what
-//! its acknowledgement means.
+//! The brokers that are measured: how each is built, set up on an empty folder, started and asked
+//! whether it is there, and what its acknowledgement means.
 //!
-//! Where is what: `gnomon` (this workspace), `kafka` (Apache Kafka), `kfake` (franz-go), `nisshi` (formerly Tansu), `mock`
-//! (inside librdkafka, the client's ceiling), `given` (whatever is at an address).
+//! Where is what: `gnomon` (this workspace), `kafka` (Apache Kafka), `kfake` (franz-go), `nisshi`
+//! (formerly Tansu), `mock` (inside librdkafka, the client's ceiling), `given` (whatever is at an
+//! address).
 
 mod given;
 mod gnomon;
@@ -27,13 +28,16 @@ use std::path::Path;
 pub enum PeerName {
     /// The release build of this workspace; for links two of them.
     Gnomon,
-    /// Apache Kafka 4.3.1, one KRaft node; for links two of them and MirrorMaker 2. Needs Java and Maven.
+    /// Apache Kafka 4.3.1, one KRaft node; for links two of them and MirrorMaker 2. Needs Java and
+    /// Maven.
     Kafka,
     /// franz-go's Kafka in one Go process, with a data directory. Needs Go.
     Kfake,
-    /// Formerly Tansu, with its SQLite storage. Its build takes half an hour, so it is measured on request only.
+    /// Formerly Tansu, with its SQLite storage. Its build takes half an hour, so it is measured on
+    /// request only.
     Nisshi,
-    /// librdkafka's broker inside the client's own process, which keeps nothing: the client's ceiling.
+    /// librdkafka's broker inside the client's own process, which keeps nothing: the client's
+    /// ceiling.
     Mock,
     /// What is at --bootstrap.
     #[value(skip)]

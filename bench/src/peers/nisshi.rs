@@ -1,5 +1,6 @@
-//! nisshi, formerly Tansu: a broker in Rust over storage engines of others, here SQLite in a file. Built from its package in
-//! Rust's registry, which takes half an hour, so only when somebody asks for it.
+//! nisshi, formerly Tansu: a broker in Rust over storage engines of others, here SQLite in a file.
+//! Built from its package in Rust's registry, which takes half an hour, so only when somebody asks
+//! for it.
 
 use super::{Durability, Installed, Peer, PeerName, Program};
 use crate::{Failure, place, process::output};
@@ -22,9 +23,23 @@ impl Nisshi {
         let program = root.join("bin/nisshi");
         if !program.exists() {
             eprintln!("building nisshi {VERSION}, which takes about half an hour");
-            let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-            cargo.args(["install", "nisshi", "--version", VERSION, "--locked", "--no-default-features", "--features", "libsql", "--root"]);
-            cargo.arg(&root).env("RUSTFLAGS", "-C target-cpu=native").current_dir(root.parent().unwrap_or(&root));
+            let mut cargo =
+                Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+            cargo.args([
+                "install",
+                "nisshi",
+                "--version",
+                VERSION,
+                "--locked",
+                "--no-default-features",
+                "--features",
+                "libsql",
+                "--root",
+            ]);
+            cargo
+                .arg(&root)
+                .env("RUSTFLAGS", "-C target-cpu=native")
+                .current_dir(root.parent().unwrap_or(&root));
             output("cargo install nisshi", cargo)?;
         }
         Ok(Nisshi { program })
@@ -41,10 +56,21 @@ impl Peer for Nisshi {
         let [port] = place::free_ports()?;
         let bootstrap = format!("127.0.0.1:{port}");
         let program = Program::new(&self.program)
-            .args(["broker", "--silent", "--listener-url", &format!("tcp://{bootstrap}")])
+            .args([
+                "broker",
+                "--silent",
+                "--listener-url",
+                &format!("tcp://{bootstrap}"),
+            ])
             .args(["--advertised-listener-url", &format!("tcp://{bootstrap}")])
             // Below the folder that it is started in.
             .args(["--storage-engine", "sqlite://nisshi.db"]);
-        Ok(Installed::new(PeerName::Nisshi, durability, program, bootstrap, folder))
+        Ok(Installed::new(
+            PeerName::Nisshi,
+            durability,
+            program,
+            bootstrap,
+            folder,
+        ))
     }
 }

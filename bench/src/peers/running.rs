@@ -1,4 +1,5 @@
-//! A broker that has been set up, and one that runs: started, asked until it answers, killed, started again.
+//! A broker that has been set up, and one that runs: started, asked until it answers, killed,
+//! started again.
 
 use super::{Durability, PeerName};
 use crate::{Failure, process::Process, usage::Usage, wire::Wire};
@@ -42,7 +43,11 @@ pub struct Installed {
 
 impl Program {
     pub fn new(path: impl Into<PathBuf>) -> Program {
-        Program { path: path.into(), arguments: Vec::new(), environment: Vec::new() }
+        Program {
+            path: path.into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+        }
     }
 
     /// Adds arguments.
@@ -54,14 +59,22 @@ impl Program {
     /// Ready to run.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
-        command.args(&self.arguments).envs(self.environment.iter().map(|(key, value)| (key, value)));
+        command
+            .args(&self.arguments)
+            .envs(self.environment.iter().map(|(key, value)| (key, value)));
         command
     }
 }
 
 impl Installed {
     /// One that listens, and keeps its data below `folder`.
-    pub fn new(peer: PeerName, durability: Durability, program: Program, bootstrap: String, folder: &Path) -> Installed {
+    pub fn new(
+        peer: PeerName,
+        durability: Durability,
+        program: Program,
+        bootstrap: String,
+        folder: &Path,
+    ) -> Installed {
         Installed {
             peer,
             durability,
@@ -84,7 +97,11 @@ impl Installed {
             }
             None => None,
         };
-        Ok(Running { installed: self.clone(), process, foreign_topics: Vec::new() })
+        Ok(Running {
+            installed: self.clone(),
+            process,
+            foreign_topics: Vec::new(),
+        })
     }
 
     /// Executes it and waits until it can create topics.
@@ -95,7 +112,11 @@ impl Installed {
                 let mut wire = Wire::connect(&self.bootstrap)?;
                 wire.api_versions()?;
                 let metadata = wire.metadata(None)?;
-                if metadata.brokers.is_empty() { Err("it knows no broker".into()) } else { Ok(()) }
+                if metadata.brokers.is_empty() {
+                    Err("it knows no broker".into())
+                } else {
+                    Ok(())
+                }
             })?;
         }
         Ok(running)
@@ -122,12 +143,20 @@ impl Running {
 
     /// Of the processes that its CPU and memory are read from; empty when they cannot be.
     pub fn pids(&self) -> Vec<u32> {
-        self.process.as_ref().map(Process::pid).or(self.installed.foreign_pid).into_iter().collect()
+        self.process
+            .as_ref()
+            .map(Process::pid)
+            .or(self.installed.foreign_pid)
+            .into_iter()
+            .collect()
     }
 
     /// The one of them, for scenarios about memory.
     pub fn pid(&self) -> Result<u32, Failure> {
-        self.pids().first().copied().ok_or_else(|| "its process is not known (--pid tells it)".into())
+        self.pids()
+            .first()
+            .copied()
+            .ok_or_else(|| "its process is not known (--pid tells it)".into())
     }
 
     /// CPU and memory; `None` when they cannot be read.
@@ -136,11 +165,20 @@ impl Running {
             process.must_run()?;
         }
         let pids = self.pids();
-        if pids.is_empty() { Ok(None) } else { Usage::sum(&pids).map(Some) }
+        if pids.is_empty() {
+            Ok(None)
+        } else {
+            Usage::sum(&pids).map(Some)
+        }
     }
 
-    /// Tries until it succeeds, and returns what it returned. An error when the process ends, or it takes too long.
-    pub fn wait_until<T>(&mut self, what: &str, mut tried: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    /// Tries until it succeeds, and returns what it returned. An error when the process ends, or it
+    /// takes too long.
+    pub fn wait_until<T>(
+        &mut self,
+        what: &str,
+        mut tried: impl FnMut() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let start = Instant::now();
         loop {
             let failure = match tried() {
@@ -151,8 +189,14 @@ impl Running {
                 process.must_run()?;
             }
             if start.elapsed() > ANSWERS_MAX {
-                let last_lines = self.process.as_ref().map_or(String::new(), Process::last_lines);
-                return Err(format!("waited {ANSWERS_MAX:?} until {what}: {failure}\n{last_lines}").into());
+                let last_lines = self
+                    .process
+                    .as_ref()
+                    .map_or(String::new(), Process::last_lines);
+                return Err(format!(
+                    "waited {ANSWERS_MAX:?} until {what}: {failure}\n{last_lines}"
+                )
+                .into());
             }
             thread::sleep(TRY_EVERY);
         }
@@ -174,11 +218,16 @@ impl Running {
         })
     }
 
-    /// Writes a record to each partition of a topic; a leader that does not know yet that it is one is asked again.
+    /// Writes a record to each partition of a topic; a leader that does not know yet that it is one
+    /// is asked again.
     pub fn write_to_each(&mut self, topic: &str, partitions: i32) -> Result<(), Failure> {
         let mut wire = Wire::connect(self.bootstrap())?;
-        (0..partitions)
-            .try_for_each(|partition| self.wait_until("a record is acknowledged", || wire.produce(topic, partition, b"first")).map(drop))
+        (0..partitions).try_for_each(|partition| {
+            self.wait_until("a record is acknowledged", || {
+                wire.produce(topic, partition, b"first")
+            })
+            .map(drop)
+        })
     }
 
     /// Stops it cleanly, if it is ours.
@@ -195,9 +244,14 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if !self.foreign_topics.is_empty()
-            && let Err(failure) = Wire::connect(self.bootstrap()).and_then(|mut wire| wire.delete_topics(&self.foreign_topics))
+            && let Err(failure) = Wire::connect(self.bootstrap())
+                .and_then(|mut wire| wire.delete_topics(&self.foreign_topics))
         {
-            eprintln!("gnomon-bench: these topics are left at {}: {}: {failure}", self.bootstrap(), self.foreign_topics.join(", "));
+            eprintln!(
+                "gnomon-bench: these topics are left at {}: {}: {failure}",
+                self.bootstrap(),
+                self.foreign_topics.join(", ")
+            );
         }
     }
 }

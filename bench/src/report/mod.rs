@@ -1,7 +1,8 @@
-//! What a run leaves behind: all its figures with their conditions, as tables for people (text, Markdown), as JSON, as plots.
+//! What a run leaves behind: all its figures with their conditions, as tables for people (text,
+//! Markdown), as JSON, as plots.
 //!
-//! Where is what: `rows` (from samples to medians), `table`, `render` (the texts), `plot` (what is drawn), `svg` (how),
-//! `conditions` (of the machine), `publish` (files).
+//! Where is what: `rows` (from samples to medians), `table`, `render` (the texts), `plot` (what is
+//! drawn), `svg` (how), `conditions` (of the machine), `publish` (files).
 
 mod conditions;
 mod plot;
@@ -92,7 +93,11 @@ pub struct Row {
 impl Section {
     /// As headings call it.
     pub fn heading(&self) -> String {
-        let title = if self.title.is_empty() { String::new() } else { format!(", {}", self.title) };
+        let title = if self.title.is_empty() {
+            String::new()
+        } else {
+            format!(", {}", self.title)
+        };
         format!("{}{title}, {}", self.scenario, self.durability.name())
     }
 }
@@ -100,7 +105,11 @@ impl Section {
 impl Row {
     /// The peer, and its part when it has several.
     pub fn name(&self) -> String {
-        if self.part.is_empty() { self.peer.name().to_owned() } else { format!("{}, {}", self.peer.name(), self.part) }
+        if self.part.is_empty() {
+            self.peer.name().to_owned()
+        } else {
+            format!("{}, {}", self.peer.name(), self.part)
+        }
     }
 
     /// The median, if it was taken.
@@ -110,16 +119,34 @@ impl Row {
 }
 
 impl Report {
-    /// What makes the process end with an error: a peer that failed, Gnomon not there at all, and records of the measured broker
-    /// that were lost, failed or seen twice.
+    /// What makes the process end with an error: a peer that failed, Gnomon not there at all, and
+    /// records of the measured broker that were lost, failed or seen twice.
     pub fn trouble(&self) -> Option<String> {
-        let rows = || self.sections.iter().flat_map(|section| section.rows.iter().map(move |row| (section, row)));
+        let rows = || {
+            self.sections
+                .iter()
+                .flat_map(|section| section.rows.iter().map(move |row| (section, row)))
+        };
         let ours = |peer| peer == PeerName::Gnomon || peer == PeerName::Given;
         let mut trouble: Vec<String> = Vec::new();
-        trouble.extend(self.absent.iter().filter(|absent| ours(absent.peer)).map(|absent| format!("without {}", absent.peer.name())));
+        trouble.extend(
+            self.absent
+                .iter()
+                .filter(|absent| ours(absent.peer))
+                .map(|absent| format!("without {}", absent.peer.name())),
+        );
         let failed = rows().filter(|(_, row)| row.failure.is_some());
-        trouble.extend(failed.map(|(section, row)| format!("{} was not measured to the end in {}", row.peer.name(), section.heading())));
-        let errors: u64 = rows().filter(|(_, row)| ours(row.peer)).map(|(_, row)| row.errors).sum();
+        trouble.extend(failed.map(|(section, row)| {
+            format!(
+                "{} was not measured to the end in {}",
+                row.peer.name(),
+                section.heading()
+            )
+        }));
+        let errors: u64 = rows()
+            .filter(|(_, row)| ours(row.peer))
+            .map(|(_, row)| row.errors)
+            .sum();
         if errors > 0 {
             trouble.push(format!("{errors} records were lost, failed or seen twice"));
         }
@@ -142,17 +169,51 @@ mod tests {
             goals: vec![],
             blocks: vec![],
         };
-        let absent = absent.into_iter().map(|peer| Absent { peer, why: "no tool".into() }).collect();
-        Report { conditions: Conditions::now(1), reservation: None, absent, not_asked: vec![], sections: vec![section] }.trouble()
+        let absent = absent
+            .into_iter()
+            .map(|peer| Absent {
+                peer,
+                why: "no tool".into(),
+            })
+            .collect();
+        Report {
+            conditions: Conditions::now(1),
+            reservation: None,
+            absent,
+            not_asked: vec![],
+            sections: vec![section],
+        }
+        .trouble()
     }
 
     #[test]
     fn lost_records_and_failed_peers_are_trouble_and_a_missing_toolchain_is_not() {
-        let lost = |peer| rows(peer, Durability::Fsync, &[vec![Sample::default().with_errors(2, None)]], None);
-        let failed = rows(PeerName::Kafka, Durability::Fsync, &[], Some("no room".into()));
-        assert_eq!(trouble(lost(PeerName::Gnomon), None).as_deref(), Some("2 records were lost, failed or seen twice"));
+        let lost = |peer| {
+            rows(
+                peer,
+                Durability::Fsync,
+                &[vec![Sample::default().with_errors(2, None)]],
+                None,
+            )
+        };
+        let failed = rows(
+            PeerName::Kafka,
+            Durability::Fsync,
+            &[],
+            Some("no room".into()),
+        );
+        assert_eq!(
+            trouble(lost(PeerName::Gnomon), None).as_deref(),
+            Some("2 records were lost, failed or seen twice")
+        );
         assert_eq!(trouble(lost(PeerName::Kfake), Some(PeerName::Kafka)), None);
-        assert_eq!(trouble(failed, None).as_deref(), Some("kafka was not measured to the end in disk, fsync"));
-        assert_eq!(trouble(vec![], Some(PeerName::Gnomon)).as_deref(), Some("without gnomon"));
+        assert_eq!(
+            trouble(failed, None).as_deref(),
+            Some("kafka was not measured to the end in disk, fsync")
+        );
+        assert_eq!(
+            trouble(vec![], Some(PeerName::Gnomon)).as_deref(),
+            Some("without gnomon")
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What is drawn of a report: throughput, CPU, latency distributions (lag among them), memory over time.
+//! What is drawn of a report: throughput, CPU, latency distributions (lag among them), memory over
+//! time.
 
 use super::{Report, Row, Section, svg};
 use crate::{Failure, figure::Figure};
@@ -32,12 +33,23 @@ pub fn plots(report: &Report) -> Result<Vec<Plot>, Failure> {
     for (number, section) in report.sections.iter().enumerate() {
         let heading = section.heading();
         let mut add = |kind: &str, svg: String| {
-            plots.push(Plot { section: number, file: format!("{:02}-{}-{kind}.svg", number + 1, slug(&heading)), svg });
+            plots.push(Plot {
+                section: number,
+                file: format!("{:02}-{}-{kind}.svg", number + 1, slug(&heading)),
+                svg,
+            });
         };
         for figure in BARS {
-            let bars: Vec<svg::Bar> = section.rows.iter().filter_map(|row| bar(row, figure)).collect();
+            let bars: Vec<svg::Bar> = section
+                .rows
+                .iter()
+                .filter_map(|row| bar(row, figure))
+                .collect();
             if !bars.is_empty() && !says_nothing(section, figure) {
-                add(&slug(figure.head()), svg::bars(&heading, figure.head(), &bars)?);
+                add(
+                    &slug(figure.head()),
+                    svg::bars(&heading, figure.head(), &bars)?,
+                );
             }
         }
         let distributions = series(section, |row| &row.distribution);
@@ -46,7 +58,10 @@ pub fn plots(report: &Report) -> Result<Vec<Plot>, Failure> {
         }
         let memory = series(section, |row| &row.memory);
         if !memory.is_empty() {
-            add("memory", svg::lines(&heading, "seconds", "resident MiB", &memory)?);
+            add(
+                "memory",
+                svg::lines(&heading, "seconds", "resident MiB", &memory)?,
+            );
         }
     }
     Ok(plots)
@@ -55,27 +70,53 @@ pub fn plots(report: &Report) -> Result<Vec<Plot>, Failure> {
 /// A rate that was asked for, and megabytes beside records: they look the same.
 fn says_nothing(section: &Section, figure: Figure) -> bool {
     match figure {
-        Figure::Rate => section.load.as_ref().is_some_and(|load| load.rate.is_some()),
-        Figure::Megabytes => section.rows.iter().any(|row| row.figures.contains_key(&Figure::Rate)),
+        Figure::Rate => section
+            .load
+            .as_ref()
+            .is_some_and(|load| load.rate.is_some()),
+        Figure::Megabytes => section
+            .rows
+            .iter()
+            .any(|row| row.figures.contains_key(&Figure::Rate)),
         _ => false,
     }
 }
 
 fn bar(row: &Row, figure: Figure) -> Option<svg::Bar> {
-    row.figures.get(&figure).map(|&spread| svg::Bar { name: row.name(), text: figure.text(spread.median), spread })
+    row.figures.get(&figure).map(|&spread| svg::Bar {
+        name: row.name(),
+        text: figure.text(spread.median),
+        spread,
+    })
 }
 
 /// One line for each row that has more than a point.
-fn series<'a>(section: &'a Section, of: impl Fn(&'a Row) -> &'a Vec<(f64, f64)>) -> Vec<svg::Series<'a>> {
+fn series<'a>(
+    section: &'a Section,
+    of: impl Fn(&'a Row) -> &'a Vec<(f64, f64)>,
+) -> Vec<svg::Series<'a>> {
     let rows = section.rows.iter().filter(|row| of(row).len() > 1);
-    rows.map(|row| svg::Series { name: row.name(), points: of(row) }).collect()
+    rows.map(|row| svg::Series {
+        name: row.name(),
+        points: of(row),
+    })
+    .collect()
 }
 
 /// For a file's name.
 fn slug(text: &str) -> String {
-    let letters = text.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' });
+    let letters = text.chars().map(|letter| {
+        if letter.is_ascii_alphanumeric() {
+            letter.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    });
     let slug: String = letters.collect();
-    slug.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
+    slug.split('-')
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("-")
 }
 
 #[cfg(test)]
@@ -90,13 +131,20 @@ mod tests {
 
     #[test]
     fn file_names_are_plain() {
-        assert_eq!(slug("produce, acks=all, page cache CPU-s/GB"), "produce-acks-all-page-cache-cpu-s-gb");
+        assert_eq!(
+            slug("produce, acks=all, page cache CPU-s/GB"),
+            "produce-acks-all-page-cache-cpu-s-gb"
+        );
     }
 
     #[test]
     fn what_was_measured_is_drawn_and_nothing_else() {
         let latencies = Latencies::of((1..1000).map(|us| us * 1000));
-        let sample = Sample { memory: vec![(0.0, 3.0), (0.1, 4.0)], ..Sample::of_latencies("", latencies) }.with(Figure::Rate, 12.0);
+        let sample = Sample {
+            memory: vec![(0.0, 3.0), (0.1, 4.0)],
+            ..Sample::of_latencies("", latencies)
+        }
+        .with(Figure::Rate, 12.0);
         let section = Section {
             scenario: "e2e",
             title: String::new(),
@@ -106,11 +154,28 @@ mod tests {
             goals: vec![],
             blocks: vec![],
         };
-        let report =
-            Report { conditions: Conditions::now(1), reservation: None, absent: vec![], not_asked: vec![], sections: vec![section] };
+        let report = Report {
+            conditions: Conditions::now(1),
+            reservation: None,
+            absent: vec![],
+            not_asked: vec![],
+            sections: vec![section],
+        };
         let plots = plots(&report).expect("they can be drawn");
         let files: Vec<&str> = plots.iter().map(|plot| plot.file.as_str()).collect();
-        assert_eq!(files, ["01-e2e-fsync-records-s.svg", "01-e2e-fsync-latency.svg", "01-e2e-fsync-memory.svg"]);
-        assert!(plots.iter().all(|plot| plot.svg.starts_with("<svg") && plot.svg.contains("gnomon")), "{plots:?}");
+        assert_eq!(
+            files,
+            [
+                "01-e2e-fsync-records-s.svg",
+                "01-e2e-fsync-latency.svg",
+                "01-e2e-fsync-memory.svg"
+            ]
+        );
+        assert!(
+            plots
+                .iter()
+                .all(|plot| plot.svg.starts_with("<svg") && plot.svg.contains("gnomon")),
+            "{plots:?}"
+        );
     }
 }

@@ -17,7 +17,9 @@ const GENERATOR_SHARE_MAX: f64 = 0.5;
 /// The whole report for a terminal.
 pub fn text(report: &Report) -> String {
     let piece = |piece: &Piece| match piece {
-        Piece::Heading(heading) => format!("\n{heading}\n{}\n", "=".repeat(heading.chars().count())),
+        Piece::Heading(heading) => {
+            format!("\n{heading}\n{}\n", "=".repeat(heading.chars().count()))
+        }
         Piece::Line(line) => format!("{line}\n"),
         Piece::Table(table) => format!("{}\n", table.text()),
         Piece::Plot(_) => String::new(),
@@ -33,23 +35,50 @@ pub fn markdown(report: &Report, plots: &[Plot]) -> String {
         Piece::Table(table) => format!("\n{}\n", table.markdown()),
         Piece::Plot(file) => format!("![]({file})\n"),
     };
-    "# gnomon-bench\n\n".to_owned() + &document(report, plots).iter().map(piece).collect::<String>()
+    "# gnomon-bench\n\n".to_owned()
+        + &document(report, plots)
+            .iter()
+            .map(piece)
+            .collect::<String>()
 }
 
 fn document(report: &Report, plots: &[Plot]) -> Vec<Piece> {
-    let mut pieces: Vec<Piece> = report.conditions.lines().into_iter().map(Piece::Line).collect();
+    let mut pieces: Vec<Piece> = report
+        .conditions
+        .lines()
+        .into_iter()
+        .map(Piece::Line)
+        .collect();
     if let Some(why) = report.reservation {
         pieces.push(Piece::Line(format!("NOT TO BE QUOTED: {why}")));
     }
     for absent in &report.absent {
-        pieces.push(Piece::Line(format!("skipped: {}: {}", absent.peer.name(), one_line(&absent.why))));
+        pieces.push(Piece::Line(format!(
+            "skipped: {}: {}",
+            absent.peer.name(),
+            one_line(&absent.why)
+        )));
     }
-    pieces.extend(report.not_asked.iter().map(|scenario| Piece::Line(format!("skipped: {scenario}"))));
+    pieces.extend(
+        report
+            .not_asked
+            .iter()
+            .map(|scenario| Piece::Line(format!("skipped: {scenario}"))),
+    );
     for (number, section) in report.sections.iter().enumerate() {
         add_section(&mut pieces, report, section);
-        pieces.extend(plots.iter().filter(|plot| plot.section == number).map(|plot| Piece::Plot(plot.file.clone())));
+        pieces.extend(
+            plots
+                .iter()
+                .filter(|plot| plot.section == number)
+                .map(|plot| Piece::Plot(plot.file.clone())),
+        );
     }
-    let goals: Vec<&Section> = report.sections.iter().filter(|section| !section.goals.is_empty()).collect();
+    let goals: Vec<&Section> = report
+        .sections
+        .iter()
+        .filter(|section| !section.goals.is_empty())
+        .collect();
     if goals.len() > 1 {
         pieces.push(Piece::Heading("all goals".to_owned()));
         pieces.push(Piece::Table(goals_of(&goals)));
@@ -62,15 +91,30 @@ fn add_section(pieces: &mut Vec<Piece>, report: &Report, section: &Section) {
     pieces.extend(section.load.iter().map(|load| Piece::Line(load.line())));
     let readings = |all: bool| {
         let blocks = section.blocks.iter().filter(move |block| all || block.kept);
-        blocks.flat_map(|block| [&block.before, &block.after]).collect::<Vec<&Reading>>()
+        blocks
+            .flat_map(|block| [&block.before, &block.after])
+            .collect::<Vec<&Reading>>()
     };
     // Of a section of which nothing stood, those that say why.
-    let shown = if readings(false).is_empty() { readings(true) } else { readings(false) };
-    pieces.push(Piece::Line(format!("canaries: {}", Reading::mean(&shown).line())));
+    let shown = if readings(false).is_empty() {
+        readings(true)
+    } else {
+        readings(false)
+    };
+    pieces.push(Piece::Line(format!(
+        "canaries: {}",
+        Reading::mean(&shown).line()
+    )));
     for block in section.blocks.iter().filter(|block| block.moved.is_some()) {
-        let what =
-            if block.kept { "NOT TO BE QUOTED: kept though the machine moved" } else { "a block was thrown away, the machine moved" };
-        pieces.push(Piece::Line(format!("{what}: {}", block.moved.as_deref().unwrap_or_default())));
+        let what = if block.kept {
+            "NOT TO BE QUOTED: kept though the machine moved"
+        } else {
+            "a block was thrown away, the machine moved"
+        };
+        pieces.push(Piece::Line(format!(
+            "{what}: {}",
+            block.moved.as_deref().unwrap_or_default()
+        )));
     }
     pieces.push(Piece::Table(rows_of(report, section)));
     pieces.extend(remarks(section).into_iter().map(Piece::Line));
@@ -79,24 +123,52 @@ fn add_section(pieces: &mut Vec<Piece>, report: &Report, section: &Section) {
     }
 }
 
-/// A row for each peer: its conditions, the figures that any of them has, the spread of the leading one, errors.
+/// A row for each peer: its conditions, the figures that any of them has, the spread of the leading
+/// one, errors.
 fn rows_of(report: &Report, section: &Section) -> Table {
-    let mut figures: Vec<Figure> = section.rows.iter().flat_map(|row| row.figures.keys().copied()).collect();
+    let mut figures: Vec<Figure> = section
+        .rows
+        .iter()
+        .flat_map(|row| row.figures.keys().copied())
+        .collect();
     figures.sort();
     figures.dedup();
-    let heads = ["peer", "acknowledged", "codec", "bytes"].into_iter().chain(figures.iter().map(|figure| figure.head()));
+    let heads = ["peer", "acknowledged", "codec", "bytes"]
+        .into_iter()
+        .chain(figures.iter().map(|figure| figure.head()));
     let leading = leading(&figures);
     let spread = leading.map(|figure| format!("{}, lowest-highest", figure.head()));
-    let heads = heads.map(str::to_owned).chain(spread).chain(["runs".to_owned(), "errors".to_owned()]);
+    let heads = heads
+        .map(str::to_owned)
+        .chain(spread)
+        .chain(["runs".to_owned(), "errors".to_owned()]);
     let mut table = Table::new(3, heads.collect());
-    let (codec, bytes) =
-        section.load.as_ref().map_or(("-".to_owned(), "-".to_owned()), |load| (load.codec.clone(), load.record_bytes.to_string()));
+    let (codec, bytes) = section
+        .load
+        .as_ref()
+        .map_or(("-".to_owned(), "-".to_owned()), |load| {
+            (load.codec.clone(), load.record_bytes.to_string())
+        });
     for row in &section.rows {
-        let mut cells = vec![row.name(), row.durability.name().to_owned(), codec.clone(), bytes.clone()];
-        cells.extend(figures.iter().map(|&figure| row.median(figure).map_or("-".to_owned(), |value| figure.text(value))));
+        let mut cells = vec![
+            row.name(),
+            row.durability.name().to_owned(),
+            codec.clone(),
+            bytes.clone(),
+        ];
+        cells.extend(figures.iter().map(|&figure| {
+            row.median(figure)
+                .map_or("-".to_owned(), |value| figure.text(value))
+        }));
         cells.extend(leading.map(|figure| {
             let spread = row.figures.get(&figure);
-            spread.map_or("-".to_owned(), |spread| format!("{}-{}", figure.text(spread.lowest), figure.text(spread.highest)))
+            spread.map_or("-".to_owned(), |spread| {
+                format!(
+                    "{}-{}",
+                    figure.text(spread.lowest),
+                    figure.text(spread.highest)
+                )
+            })
         }));
         cells.extend([row.runs.to_string(), row.errors.to_string()]);
         table.row(cells);
@@ -111,7 +183,11 @@ fn rows_of(report: &Report, section: &Section) -> Table {
 
 /// What a section is about: a latency's tail, or what stands first.
 fn leading(figures: &[Figure]) -> Option<Figure> {
-    if figures.contains(&Figure::P99) { Some(Figure::P99) } else { figures.first().copied() }
+    if figures.contains(&Figure::P99) {
+        Some(Figure::P99)
+    } else {
+        figures.first().copied()
+    }
 }
 
 /// Four of conditions, the figures with the spread of one, two of counts.
@@ -127,37 +203,63 @@ fn remarks(section: &Section) -> Vec<String> {
             .push("no figures: every block was thrown away; run it on a machine that does nothing else, or with --keep-moved".to_owned());
     }
     for row in &section.rows {
-        remarks.extend(row.failure.as_ref().map(|why| format!("FAILED: {}: {}", row.name(), one_line(why))));
-        remarks.extend(row.first_error.as_ref().map(|why| format!("first error of {}: {}", row.name(), one_line(why))));
+        remarks.extend(
+            row.failure
+                .as_ref()
+                .map(|why| format!("FAILED: {}: {}", row.name(), one_line(why))),
+        );
+        remarks.extend(
+            row.first_error
+                .as_ref()
+                .map(|why| format!("first error of {}: {}", row.name(), one_line(why))),
+        );
         if generator_to_blame(row) {
-            remarks.push(format!("NOT TO BE QUOTED: {}: the generator itself was late by much of the latency", row.name()));
+            remarks.push(format!(
+                "NOT TO BE QUOTED: {}: the generator itself was late by much of the latency",
+                row.name()
+            ));
         }
     }
     remarks.extend(comparison(section));
     remarks
 }
 
-/// Whether the tail of the latency is that of the generator, which had no turn on a busy machine, rather than of the broker.
+/// Whether the tail of the latency is that of the generator, which had no turn on a busy machine,
+/// rather than of the broker.
 fn generator_to_blame(row: &Row) -> bool {
-    let late = row.median(Figure::GeneratorP99).zip(row.median(Figure::P99));
+    let late = row
+        .median(Figure::GeneratorP99)
+        .zip(row.median(Figure::P99));
     late.is_some_and(|(late, p99)| late > p99 * GENERATOR_SHARE_MAX)
 }
 
 /// Gnomon's throughput as a multiple of each other peer's.
 fn comparison(section: &Section) -> Option<String> {
     let rate = |row: &Row| row.median(Figure::Rate).filter(|&rate| rate > 0.0);
-    let ours = section.rows.iter().find(|row| row.peer == PeerName::Gnomon).and_then(rate)?;
-    let others = section.rows.iter().filter(|row| row.peer != PeerName::Gnomon);
-    let multiples: Vec<String> = others.filter_map(|row| Some(format!("{:.2} x {}", ours / rate(row)?, row.name()))).collect();
+    let ours = section
+        .rows
+        .iter()
+        .find(|row| row.peer == PeerName::Gnomon)
+        .and_then(rate)?;
+    let others = section
+        .rows
+        .iter()
+        .filter(|row| row.peer != PeerName::Gnomon);
+    let multiples: Vec<String> = others
+        .filter_map(|row| Some(format!("{:.2} x {}", ours / rate(row)?, row.name())))
+        .collect();
     (!multiples.is_empty()).then(|| format!("gnomon: {}", multiples.join(", ")))
 }
 
 fn goals_of(sections: &[&Section]) -> Table {
-    let heads = ["goal", "where", "of", "figure", "to reach", "verdict", "found", "that is"];
+    let heads = [
+        "goal", "where", "of", "figure", "to reach", "verdict", "found", "that is",
+    ];
     let mut table = Table::new(6, heads.map(str::to_owned).to_vec());
     for section in sections {
         for goal in &section.goals {
-            let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| goal.figure.text(value));
+            let number =
+                |value: Option<f64>| value.map_or("-".to_owned(), |value| goal.figure.text(value));
             table.row(vec![
                 goal.row.to_owned(),
                 section.heading(),
@@ -200,11 +302,31 @@ mod tests {
             options: vec!["linger.ms=5".into()],
         };
         let run = |rate| vec![Sample::new([(Figure::Rate, rate)])];
-        let mut all = rows(PeerName::Gnomon, Durability::Fsync, &[run(600.0), run(620.0), run(590.0)], None);
-        all.extend(rows(PeerName::Kfake, Durability::Fsync, &[run(400.0)], None));
-        all.extend(rows(PeerName::Mock, Durability::Nothing, &[], Some("no\nroom".into())));
+        let mut all = rows(
+            PeerName::Gnomon,
+            Durability::Fsync,
+            &[run(600.0), run(620.0), run(590.0)],
+            None,
+        );
+        all.extend(rows(
+            PeerName::Kfake,
+            Durability::Fsync,
+            &[run(400.0)],
+            None,
+        ));
+        all.extend(rows(
+            PeerName::Mock,
+            Durability::Nothing,
+            &[],
+            Some("no\nroom".into()),
+        ));
         let reading = Reading([(Bird::Sync, 0.3)].into_iter().collect());
-        let block = |moved: Option<String>| Block { before: reading.clone(), after: reading.clone(), kept: moved.is_none(), moved };
+        let block = |moved: Option<String>| Block {
+            before: reading.clone(),
+            after: reading.clone(),
+            kept: moved.is_none(),
+            moved,
+        };
         let goal = Judgement {
             row: "P2",
             subject: "gnomon".into(),
@@ -223,7 +345,10 @@ mod tests {
             goals: vec![goal],
             blocks: vec![block(None), block(Some("fdatasync p50 ms 0.3 -> 3".into()))],
         };
-        let absent = vec![Absent { peer: PeerName::Kafka, why: "no Java".into() }];
+        let absent = vec![Absent {
+            peer: PeerName::Kafka,
+            why: "no Java".into(),
+        }];
         Report {
             conditions: Conditions::now(3),
             reservation: Some("a quick run"),
@@ -256,10 +381,21 @@ mod tests {
 
     #[test]
     fn markdown_shows_the_plots_of_a_section() {
-        let plots = [Plot { section: 0, file: "rate.svg".into(), svg: String::new() }];
+        let plots = [Plot {
+            section: 0,
+            file: "rate.svg".into(),
+            svg: String::new(),
+        }];
         let markdown = markdown(&report(), &plots);
-        assert!(markdown.contains("## produce, acks=all, fsync\n") && markdown.contains("![](rate.svg)\n"), "{markdown}");
-        assert!(markdown.contains("| gnomon | fsync | none | 100 | 600 | 590-620 | 3 | 0 |\n"), "{markdown}");
+        assert!(
+            markdown.contains("## produce, acks=all, fsync\n")
+                && markdown.contains("![](rate.svg)\n"),
+            "{markdown}"
+        );
+        assert!(
+            markdown.contains("| gnomon | fsync | none | 100 | 600 | 590-620 | 3 | 0 |\n"),
+            "{markdown}"
+        );
     }
 
     #[test]
@@ -267,7 +403,11 @@ mod tests {
         let mut report = report();
         report.sections[0].blocks.remove(0);
         let text = text(&report);
-        assert!(text.contains("no figures: every block was thrown away") && text.contains("canaries: fdatasync p50 ms 0.30"), "{text}");
+        assert!(
+            text.contains("no figures: every block was thrown away")
+                && text.contains("canaries: fdatasync p50 ms 0.30"),
+            "{text}"
+        );
     }
 
     #[test]

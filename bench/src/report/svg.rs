@@ -1,4 +1,5 @@
-//! Drawings as SVG: bars with their spread, lines over time, latency distributions over ever rarer quantiles.
+//! Drawings as SVG: bars with their spread, lines over time, latency distributions over ever rarer
+//! quantiles.
 
 use crate::{Failure, stats::Spread};
 use plotters::prelude::*;
@@ -41,10 +42,16 @@ fn colour(place: usize) -> RGBColor {
 
 /// One bar a row from the left, longest values fitting, the spread as a thin line.
 pub fn bars(title: &str, unit: &str, bars: &[Bar]) -> Result<String, Failure> {
-    let longest = bars.iter().map(|bar| bar.spread.highest).fold(0.0, f64::max).max(f64::MIN_POSITIVE) * 1.18;
+    let longest = bars
+        .iter()
+        .map(|bar| bar.spread.highest)
+        .fold(0.0, f64::max)
+        .max(f64::MIN_POSITIVE)
+        * 1.18;
     let mut svg = String::new();
     {
-        let root = SVGBackend::with_string(&mut svg, (SIZE.0, 90 + 44 * bars.len() as u32)).into_drawing_area();
+        let root = SVGBackend::with_string(&mut svg, (SIZE.0, 90 + 44 * bars.len() as u32))
+            .into_drawing_area();
         root.fill(&WHITE).map_err(failed)?;
         let mut chart = ChartBuilder::on(&root)
             .caption(format!("{title}: {unit}"), (FONT, 16))
@@ -65,12 +72,35 @@ pub fn bars(title: &str, unit: &str, bars: &[Bar]) -> Result<String, Failure> {
         for (place, bar) in bars.iter().enumerate() {
             // The first on top.
             let base = (bars.len() - 1 - place) as f64;
-            let Spread { median, lowest, highest } = bar.spread;
-            chart.draw_series([Rectangle::new([(0.0, base + 0.2), (median, base + 0.8)], colour(place).filled())]).map_err(failed)?;
-            chart.draw_series([PathElement::new([(lowest, base + 0.5), (highest, base + 0.5)], BLACK.stroke_width(2))]).map_err(failed)?;
-            let (left, middle) = (chart.backend_coord(&(0.0, base + 0.5)), chart.backend_coord(&(highest, base + 0.5)));
-            root.draw(&Text::new(bar.name.clone(), (14, left.1 - 7), (FONT, 13))).map_err(failed)?;
-            root.draw(&Text::new(bar.text.clone(), (middle.0 + 6, middle.1 - 7), (FONT, 13))).map_err(failed)?;
+            let Spread {
+                median,
+                lowest,
+                highest,
+            } = bar.spread;
+            chart
+                .draw_series([Rectangle::new(
+                    [(0.0, base + 0.2), (median, base + 0.8)],
+                    colour(place).filled(),
+                )])
+                .map_err(failed)?;
+            chart
+                .draw_series([PathElement::new(
+                    [(lowest, base + 0.5), (highest, base + 0.5)],
+                    BLACK.stroke_width(2),
+                )])
+                .map_err(failed)?;
+            let (left, middle) = (
+                chart.backend_coord(&(0.0, base + 0.5)),
+                chart.backend_coord(&(highest, base + 0.5)),
+            );
+            root.draw(&Text::new(bar.name.clone(), (14, left.1 - 7), (FONT, 13)))
+                .map_err(failed)?;
+            root.draw(&Text::new(
+                bar.text.clone(),
+                (middle.0 + 6, middle.1 - 7),
+                (FONT, 13),
+            ))
+            .map_err(failed)?;
         }
         root.present().map_err(failed)?;
     }
@@ -79,7 +109,14 @@ pub fn bars(title: &str, unit: &str, bars: &[Bar]) -> Result<String, Failure> {
 
 /// Lines from zero.
 pub fn lines(title: &str, x: &str, y: &str, series: &[Series<'_>]) -> Result<String, Failure> {
-    let most = |of: fn(&(f64, f64)) -> f64| series.iter().flat_map(|line| line.points).map(of).fold(0.0, f64::max).max(f64::MIN_POSITIVE);
+    let most = |of: fn(&(f64, f64)) -> f64| {
+        series
+            .iter()
+            .flat_map(|line| line.points)
+            .map(of)
+            .fold(0.0, f64::max)
+            .max(f64::MIN_POSITIVE)
+    };
     let (right, top) = (most(|point| point.0), most(|point| point.1) * 1.1);
     let mut svg = String::new();
     {
@@ -92,8 +129,20 @@ pub fn lines(title: &str, x: &str, y: &str, series: &[Series<'_>]) -> Result<Str
             .y_label_area_size(60)
             .build_cartesian_2d(0.0..right, 0.0..top)
             .map_err(failed)?;
-        chart.configure_mesh().light_line_style(WHITE).x_desc(x).y_desc(y).draw().map_err(failed)?;
-        draw(&mut chart, series.iter().map(|line| (line.name.clone(), line.points.to_vec())), SeriesLabelPosition::UpperLeft)?;
+        chart
+            .configure_mesh()
+            .light_line_style(WHITE)
+            .x_desc(x)
+            .y_desc(y)
+            .draw()
+            .map_err(failed)?;
+        draw(
+            &mut chart,
+            series
+                .iter()
+                .map(|line| (line.name.clone(), line.points.to_vec())),
+            SeriesLabelPosition::UpperLeft,
+        )?;
         root.present().map_err(failed)?;
     }
     Ok(svg)
@@ -104,16 +153,27 @@ pub fn distributions(title: &str, series: &[Series<'_>]) -> Result<String, Failu
     let mut drawn = Vec::new();
     for line in series {
         // The maximum is no quantile: it is where the rarest one would go.
-        let rarest = line.points.iter().map(|point| point.0).filter(|&quantile| quantile < 1.0).fold(0.0, f64::max);
+        let rarest = line
+            .points
+            .iter()
+            .map(|point| point.0)
+            .filter(|&quantile| quantile < 1.0)
+            .fold(0.0, f64::max);
         let points = line.points.iter().map(|&(quantile, ms)| {
-            let rarity = if quantile < 1.0 { nines(quantile) } else { nines(rarest) + 0.3 };
+            let rarity = if quantile < 1.0 {
+                nines(quantile)
+            } else {
+                nines(rarest) + 0.3
+            };
             (rarity, ms.max(0.001))
         });
         drawn.push((line.name.clone(), points.collect::<Vec<_>>()));
     }
     let all = || drawn.iter().flat_map(|(_, points)| points);
     let right = all().map(|point| point.0).fold(0.0, f64::max).max(1.0);
-    let (low, high) = all().fold((f64::INFINITY, 0.0_f64), |(low, high), point| (low.min(point.1), high.max(point.1)));
+    let (low, high) = all().fold((f64::INFINITY, 0.0_f64), |(low, high), point| {
+        (low.min(point.1), high.max(point.1))
+    });
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
@@ -136,7 +196,11 @@ pub fn distributions(title: &str, series: &[Series<'_>]) -> Result<String, Failu
             .draw()
             .map_err(failed)?;
         // Where the lines are not: they rise to the right.
-        draw(&mut chart, drawn.into_iter(), SeriesLabelPosition::LowerRight)?;
+        draw(
+            &mut chart,
+            drawn.into_iter(),
+            SeriesLabelPosition::LowerRight,
+        )?;
         root.present().map_err(failed)?;
     }
     Ok(svg)
@@ -189,16 +253,46 @@ mod tests {
     #[test]
     fn nines_and_percentiles_are_each_others_inverse() {
         assert!((nines(0.999) - 3.0).abs() < 1e-9);
-        assert_eq!([0.0, 1.0, 2.0, 3.0, 4.0].map(percentile), ["0", "90", "99", "99.9", "99.99"]);
+        assert_eq!(
+            [0.0, 1.0, 2.0, 3.0, 4.0].map(percentile),
+            ["0", "90", "99", "99.9", "99.99"]
+        );
     }
 
     #[test]
     fn drawings_of_one_point_and_of_zeroes_are_drawn() {
-        let spread = Spread { median: 0.0, lowest: 0.0, highest: 0.0 };
-        assert!(bars("t", "u", &[Bar { name: "n".into(), text: "0".into(), spread }]).expect("a bar").contains("<svg"));
+        let spread = Spread {
+            median: 0.0,
+            lowest: 0.0,
+            highest: 0.0,
+        };
+        assert!(
+            bars(
+                "t",
+                "u",
+                &[Bar {
+                    name: "n".into(),
+                    text: "0".into(),
+                    spread
+                }]
+            )
+            .expect("a bar")
+            .contains("<svg")
+        );
         let points = [(0.0, 0.0)];
-        let series = [Series { name: "n".into(), points: &points }];
-        assert!(lines("t", "x", "y", &series).expect("a line").contains("<svg"));
-        assert!(distributions("t", &series).expect("a line").contains("<svg"));
+        let series = [Series {
+            name: "n".into(),
+            points: &points,
+        }];
+        assert!(
+            lines("t", "x", "y", &series)
+                .expect("a line")
+                .contains("<svg")
+        );
+        assert!(
+            distributions("t", &series)
+                .expect("a line")
+                .contains("<svg")
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! From producing to consuming at a fixed rate (P6): by librdkafka's own tool, and by our open loop.
+//! From producing to consuming at a fixed rate (P6): by librdkafka's own tool, and by our open
+//! loop.
 
 use super::latency::{self, Route};
 use crate::{
@@ -24,18 +25,25 @@ const CONSUMED: &str = "consumed";
 /// P6.
 pub fn by_rdkafka(settings: &Settings) -> Vec<Case> {
     cases(settings, rdkafka::NAME, &["linger.ms=0"], |stage, load| {
-        run(stage, load, |running, topic| latency::by_rdkafka(stage, load, route(running, topic), CONSUMED))
+        run(stage, load, |running, topic| {
+            latency::by_rdkafka(stage, load, route(running, topic), CONSUMED)
+        })
     })
 }
 
 /// P6 as an open loop.
 pub fn by_open_loop(settings: &Settings) -> Vec<Case> {
-    cases(settings, open_loop::NAME, open_loop::OPTIONS, |stage, load| {
-        run(stage, load, |running, topic| {
-            let places = [(CONSUMED, running.bootstrap())];
-            Ok(latency::by_open_loop(stage, load, route(running, topic), &places)?.0)
-        })
-    })
+    cases(
+        settings,
+        open_loop::NAME,
+        open_loop::OPTIONS,
+        |stage, load| {
+            run(stage, load, |running, topic| {
+                let places = [(CONSUMED, running.bootstrap())];
+                Ok(latency::by_open_loop(stage, load, route(running, topic), &places)?.0)
+            })
+        },
+    )
 }
 
 fn cases(
@@ -60,7 +68,9 @@ fn cases(
     };
     let rates = settings.rates(RATES);
     let both = [Durability::PageCache, Durability::Fsync].into_iter();
-    both.flat_map(|durability| rates.iter().map(move |&rate| (rate, durability))).map(|(rate, durability)| case(rate, durability)).collect()
+    both.flat_map(|durability| rates.iter().map(move |&rate| (rate, durability)))
+        .map(|(rate, durability)| case(rate, durability))
+        .collect()
 }
 
 /// Where visible means fsynced the limits are later by two syncs, and the rarest has none.
@@ -72,8 +82,14 @@ fn goals(rate: u32, durability: Durability) -> Vec<Goal> {
     };
     let goal = |&(figure, ms): &(Figure, f64)| {
         let limit = match (durability, figure) {
-            (Durability::Fsync, Figure::P50) => Limit::Sum(vec![Limit::Fixed(ms), Limit::Times(2.0, Reference::Canary(Bird::Sync))]),
-            (Durability::Fsync, Figure::P99) => Limit::Sum(vec![Limit::Fixed(ms), Limit::Times(2.0, Reference::Canary(Bird::SyncP99))]),
+            (Durability::Fsync, Figure::P50) => Limit::Sum(vec![
+                Limit::Fixed(ms),
+                Limit::Times(2.0, Reference::Canary(Bird::Sync)),
+            ]),
+            (Durability::Fsync, Figure::P99) => Limit::Sum(vec![
+                Limit::Fixed(ms),
+                Limit::Times(2.0, Reference::Canary(Bird::SyncP99)),
+            ]),
             (Durability::Fsync, _) => return None,
             _ => Limit::Fixed(ms),
         };
@@ -94,7 +110,10 @@ fn run(
     let samples = measure(&running, &topic)?;
     let (took, after) = (since.elapsed(), running.usage()?);
     running.stop()?;
-    Ok(samples.into_iter().map(|sample| sample.with_cost(before, after, took)).collect())
+    Ok(samples
+        .into_iter()
+        .map(|sample| sample.with_cost(before, after, took))
+        .collect())
 }
 
 fn route<'a>(running: &'a Running, topic: &'a str) -> Route<'a> {

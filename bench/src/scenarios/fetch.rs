@@ -19,27 +19,43 @@ const CONSUME_MAX: Duration = Duration::from_secs(300);
 
 /// P8.
 pub fn by_rdkafka(settings: &Settings) -> Vec<Case> {
-    vec![case(settings, rdkafka::NAME, |stage, running, topic, load| {
-        let consume = rdkafka::Consume {
-            bootstrap: running.bootstrap(),
-            topic,
-            partitions: load.partitions,
-            records: load.records,
-            options: &running.installed.client_options,
-            latencies: None,
-        };
-        let consumer = stage.tools.rdkafka()?.consume(&consume, &stage.folder.join("consumer.log"))?;
-        let summary = consumer.finish(CONSUME_MAX)?;
-        Ok((summary.records_per_second as f64, summary.records))
-    })]
+    vec![case(
+        settings,
+        rdkafka::NAME,
+        |stage, running, topic, load| {
+            let consume = rdkafka::Consume {
+                bootstrap: running.bootstrap(),
+                topic,
+                partitions: load.partitions,
+                records: load.records,
+                options: &running.installed.client_options,
+                latencies: None,
+            };
+            let consumer = stage
+                .tools
+                .rdkafka()?
+                .consume(&consume, &stage.folder.join("consumer.log"))?;
+            let summary = consumer.finish(CONSUME_MAX)?;
+            Ok((summary.records_per_second as f64, summary.records))
+        },
+    )]
 }
 
 /// P8 by another tool.
 pub fn by_java(settings: &Settings) -> Vec<Case> {
-    vec![case(settings, java::CONSUMER, |stage, running, topic, load| {
-        let summary = java::consume(stage.tools.kafka()?, running.bootstrap(), topic, load.records)?;
-        Ok((summary.records_per_second, summary.records))
-    })]
+    vec![case(
+        settings,
+        java::CONSUMER,
+        |stage, running, topic, load| {
+            let summary = java::consume(
+                stage.tools.kafka()?,
+                running.bootstrap(),
+                topic,
+                load.records,
+            )?;
+            Ok((summary.records_per_second, summary.records))
+        },
+    )]
 }
 
 /// Consumes a topic and returns records a second and how many there were.
@@ -52,7 +68,11 @@ fn case(settings: &Settings, tool: &'static str, consume: Consume) -> Case {
         durability: Durability::PageCache,
         peers: BROKERS,
         goals: vec![
-            Goal::new("P8", Figure::Rate, Limit::Times(1.0, Reference::Best(OTHERS))),
+            Goal::new(
+                "P8",
+                Figure::Rate,
+                Limit::Times(1.0, Reference::Best(OTHERS)),
+            ),
             Goal::new("P8", Figure::CpuPerGb, Limit::Fixed(0.45)),
             Goal::new("P8", Figure::CpuPerGb, Limit::of(0.8, PeerName::Kafka)),
         ],
@@ -73,10 +93,21 @@ fn measure(stage: &Stage<'_>, load: &Load, consume: Consume) -> Result<Vec<Sampl
     let (rate, records) = consume(stage, &running, &topic, load)?;
     let (after, memory) = (running.usage()?, watch.seen()?);
     running.stop()?;
-    let mut sample = Sample::new([(Figure::Rate, rate), (Figure::Megabytes, rate * f64::from(load.record_bytes) / 1e6)]);
+    let mut sample = Sample::new([
+        (Figure::Rate, rate),
+        (Figure::Megabytes, rate * f64::from(load.record_bytes) / 1e6),
+    ]);
     if let (Some(before), Some(after)) = (before, after) {
         let bytes = records * u64::from(load.record_bytes);
-        sample = sample.with(Figure::CpuPerGb, after.cpu_since(&before) * 1e9 / bytes as f64).with(Figure::Resident, after.resident_mib());
+        sample = sample
+            .with(
+                Figure::CpuPerGb,
+                after.cpu_since(&before) * 1e9 / bytes as f64,
+            )
+            .with(Figure::Resident, after.resident_mib());
     }
-    Ok(vec![Sample { memory, ..sample }.with_errors(lost + load.records.saturating_sub(records), None)])
+    Ok(vec![Sample { memory, ..sample }.with_errors(
+        lost + load.records.saturating_sub(records),
+        None,
+    )])
 }

@@ -1,6 +1,8 @@
-//! What scenarios at fixed rates share: the load, and both ways of putting it on a broker while somebody consumes.
+//! What scenarios at fixed rates share: the load, and both ways of putting it on a broker while
+//! somebody consumes.
 //!
-//! `rdkafka_performance` waits between records, so that it sends less while a broker stalls; the open loop does not.
+//! `rdkafka_performance` waits between records, so that it sends less while a broker stalls; the
+//! open loop does not.
 
 use super::produce;
 use crate::{
@@ -36,7 +38,11 @@ pub struct Route<'a> {
 /// So many seconds of a rate, those of the warm-up before them.
 pub fn at_rate(settings: &Settings, tool: &'static str, rate: u32, options: &[&str]) -> Load {
     let records = u64::from(rate) * (warm_up(settings) + measured(settings)).as_secs();
-    Load { records, rate: Some(rate), ..produce::load(settings, tool, "all", (records, records), options) }
+    Load {
+        records,
+        rate: Some(rate),
+        ..produce::load(settings, tool, "all", (records, records), options)
+    }
 }
 
 /// At the start of a run, while connections are made; not counted.
@@ -54,10 +60,20 @@ pub fn seconds(load: &Load) -> f64 {
 }
 
 /// Two instances of librdkafka's tool; `part` names the consumer's.
-pub fn by_rdkafka(stage: &Stage<'_>, load: &Load, route: Route<'_>, part: &'static str) -> Result<Vec<Sample>, Failure> {
+pub fn by_rdkafka(
+    stage: &Stage<'_>,
+    load: &Load,
+    route: Route<'_>,
+    part: &'static str,
+) -> Result<Vec<Sample>, Failure> {
     let tool = stage.tools.rdkafka()?;
     let [consumed, acknowledged] = ["consumed", "acknowledged"].map(|name| stage.folder.join(name));
-    let options: Vec<String> = load.options.iter().chain(route.client_options).cloned().collect();
+    let options: Vec<String> = load
+        .options
+        .iter()
+        .chain(route.client_options)
+        .cloned()
+        .collect();
     let consume = rdkafka::Consume {
         bootstrap: route.consume_at,
         topic: route.topic,
@@ -84,9 +100,14 @@ pub fn by_rdkafka(stage: &Stage<'_>, load: &Load, route: Route<'_>, part: &'stat
     let missing = (load.records + route.records_before).saturating_sub(seen.records);
     let sample = |part, file, errors| -> Result<Sample, Failure> {
         let sample = Sample::of_latencies(part, rdkafka::latencies(file, skipped)?);
-        Ok(sample.with(Figure::Rate, produced.records_per_second as f64).with_errors(errors, None))
+        Ok(sample
+            .with(Figure::Rate, produced.records_per_second as f64)
+            .with_errors(errors, None))
     };
-    Ok(vec![sample(part, &consumed, missing)?, sample(ACKNOWLEDGED, &acknowledged, produce::lost(load, &produced))?])
+    Ok(vec![
+        sample(part, &consumed, missing)?,
+        sample(ACKNOWLEDGED, &acknowledged, produce::lost(load, &produced))?,
+    ])
 }
 
 /// The open loop; records are consumed at each of `places`, which are named as parts.
@@ -105,20 +126,38 @@ pub fn by_open_loop(
         measured: measured(stage.settings),
         record_bytes: load.record_bytes as usize,
         codec: load.codec.clone(),
-        options: load.options.iter().chain(route.client_options).cloned().collect(),
+        options: load
+            .options
+            .iter()
+            .chain(route.client_options)
+            .cloned()
+            .collect(),
     };
     let addresses: Vec<&str> = places.iter().map(|place| place.1).collect();
     let outcome = open_loop::run(&plan, &addresses)?;
     let generator_late = outcome.generator.ms(0.99);
     let sample = |part, latencies: &Latencies, errors, first| {
         let sample = Sample::of_latencies(part, latencies.clone());
-        sample.with(Figure::Rate, outcome.achieved_rate).with(Figure::GeneratorP99, generator_late).with_errors(errors, first)
+        sample
+            .with(Figure::Rate, outcome.achieved_rate)
+            .with(Figure::GeneratorP99, generator_late)
+            .with_errors(errors, first)
     };
     let mut samples = Vec::new();
     for (place, (part, _)) in places.iter().enumerate() {
-        samples.push(sample(part, &outcome.consumed[place], outcome.errors.missing[place] + outcome.errors.twice[place], None));
+        samples.push(sample(
+            part,
+            &outcome.consumed[place],
+            outcome.errors.missing[place] + outcome.errors.twice[place],
+            None,
+        ));
     }
     let errors = &outcome.errors;
-    samples.push(sample(ACKNOWLEDGED, &outcome.acknowledged, errors.failed + errors.unanswered, errors.first_failure.clone()));
+    samples.push(sample(
+        ACKNOWLEDGED,
+        &outcome.acknowledged,
+        errors.failed + errors.unanswered,
+        errors.first_failure.clone(),
+    ));
     Ok((samples, outcome.hop))
 }

@@ -1,4 +1,5 @@
-//! Links between two sites: how fast one catches up (P17), and how far it lags at fixed rates (P18).
+//! Links between two sites: how fast one catches up (P17), and how far it lags at fixed rates
+//! (P18).
 
 use super::{
     latency::{self, Route},
@@ -21,7 +22,8 @@ use crate::{
 };
 use std::time::Instant;
 
-/// Records of 1 KiB that a link catches up with; MirrorMaker 2 is given a quarter, at a fiftieth of the speed.
+/// Records of 1 KiB that a link catches up with; MirrorMaker 2 is given a quarter, at a fiftieth of
+/// the speed.
 const CATCH_UP: (u64, u64) = (4_000_000, 50_000);
 const MIRROR_SHARE: u64 = 4;
 
@@ -52,26 +54,39 @@ pub fn catch_up(settings: &Settings) -> Vec<Case> {
             measure: Box::new(move |stage| measure_catch_up(stage, &load)),
         }
     };
-    vec![case(Durability::PageCache, 1400.0), case(Durability::Fsync, 700.0)]
+    vec![
+        case(Durability::PageCache, 1400.0),
+        case(Durability::Fsync, 700.0),
+    ]
 }
 
 /// P18.
 pub fn lag(settings: &Settings) -> Vec<Case> {
     lag_cases(settings, rdkafka::NAME, &["linger.ms=0"], |stage, load| {
-        linked(stage, load, |_, _, route| latency::by_rdkafka(stage, load, route, SHADOW))
+        linked(stage, load, |_, _, route| {
+            latency::by_rdkafka(stage, load, route, SHADOW)
+        })
     })
 }
 
 /// P18 as an open loop, with the direct path and what the hop adds record by record.
 pub fn lag_open(settings: &Settings) -> Vec<Case> {
-    lag_cases(settings, open_loop::NAME, open_loop::OPTIONS, |stage, load| {
-        linked(stage, load, |source, carrier, route| {
-            let places = [(DIRECT, source.bootstrap()), (SHADOW, carrier.target.bootstrap())];
-            let (mut samples, hop) = latency::by_open_loop(stage, load, route, &places)?;
-            samples.insert(places.len(), Sample::of_latencies(HOP, hop));
-            Ok(samples)
-        })
-    })
+    lag_cases(
+        settings,
+        open_loop::NAME,
+        open_loop::OPTIONS,
+        |stage, load| {
+            linked(stage, load, |source, carrier, route| {
+                let places = [
+                    (DIRECT, source.bootstrap()),
+                    (SHADOW, carrier.target.bootstrap()),
+                ];
+                let (mut samples, hop) = latency::by_open_loop(stage, load, route, &places)?;
+                samples.insert(places.len(), Sample::of_latencies(HOP, hop));
+                Ok(samples)
+            })
+        },
+    )
 }
 
 fn lag_cases(
@@ -86,7 +101,11 @@ fn lag_cases(
             title: format!("{rate} records/s"),
             durability,
             // Syncs are nothing beside the lag of MirrorMaker 2: no goal is set by it with them.
-            peers: if durability == Durability::Fsync { &[PeerName::Gnomon] } else { LINKED },
+            peers: if durability == Durability::Fsync {
+                &[PeerName::Gnomon]
+            } else {
+                LINKED
+            },
             goals: lag_goals(rate, durability),
             rounds: 1,
             seconds: latency::seconds(&load) + 20.0,
@@ -97,7 +116,9 @@ fn lag_cases(
     };
     let rates = settings.rates(RATES);
     let both = [Durability::PageCache, Durability::Fsync].into_iter();
-    both.flat_map(|durability| rates.iter().map(move |&rate| (rate, durability))).map(|(rate, durability)| case(rate, durability)).collect()
+    both.flat_map(|durability| rates.iter().map(move |&rate| (rate, durability)))
+        .map(|(rate, durability)| case(rate, durability))
+        .collect()
 }
 
 /// Where visible means fsynced, on both sites, the limit is later by two syncs of either kind.
@@ -112,17 +133,32 @@ fn lag_goals(rate: u32, durability: Durability) -> Vec<Goal> {
     let syncs = [Bird::Sync, Bird::SyncP99].map(|bird| Limit::Times(2.0, Reference::Canary(bird)));
     let goal = |limit| Goal::new("P18", Figure::P99, limit).of_part(SHADOW);
     match durability {
-        Durability::Fsync => vec![goal(Limit::Sum([vec![Limit::Fixed(ms)], syncs.to_vec()].concat()))],
-        _ if [1_000, 10_000].contains(&rate) => vec![goal(Limit::Fixed(ms)), goal(Limit::of(0.02, PeerName::Kafka))],
+        Durability::Fsync => vec![goal(Limit::Sum(
+            [vec![Limit::Fixed(ms)], syncs.to_vec()].concat(),
+        ))],
+        _ if [1_000, 10_000].contains(&rate) => vec![
+            goal(Limit::Fixed(ms)),
+            goal(Limit::of(0.02, PeerName::Kafka)),
+        ],
         _ => vec![goal(Limit::Fixed(ms))],
     }
 }
 
 fn measure_catch_up(stage: &Stage<'_>, load: &Load) -> Result<Vec<Sample>, Failure> {
-    let share = if stage.peer == PeerName::Kafka { MIRROR_SHARE } else { 1 };
-    let load = Load { records: load.records / share, ..load.clone() };
+    let share = if stage.peer == PeerName::Kafka {
+        MIRROR_SHARE
+    } else {
+        1
+    };
+    let load = Load {
+        records: load.records / share,
+        ..load.clone()
+    };
     let topic = format!("{CARRIED}{}", stage.topic());
-    let sites = stage.linker.ok_or("it has no links")?.install(stage.folder, stage.durability)?;
+    let sites = stage
+        .linker
+        .ok_or("it has no links")?
+        .install(stage.folder, stage.durability)?;
     let mut source = sites.start_source()?;
     source.create_topic(&topic, load.partitions)?;
     let lost = produce::lost(&load, &produce::fill(stage, &source, &topic, &load)?);
@@ -138,7 +174,10 @@ fn measure_catch_up(stage: &Stage<'_>, load: &Load) -> Result<Vec<Sample>, Failu
     carrier.stop()?;
     source.stop()?;
     let sample = Sample::new([
-        (Figure::Megabytes, progress.rate() * f64::from(load.record_bytes) / 1e6),
+        (
+            Figure::Megabytes,
+            progress.rate() * f64::from(load.record_bytes) / 1e6,
+        ),
         (Figure::CpuPerGb, cpu_seconds * 1e9 / load.bytes() as f64),
         (Figure::FirstCopy, progress.first.0.as_secs_f64() * 1e3),
         (Figure::Resident, carried.resident_mib()),
@@ -146,14 +185,18 @@ fn measure_catch_up(stage: &Stage<'_>, load: &Load) -> Result<Vec<Sample>, Failu
     Ok(vec![Sample { memory, ..sample }.with_errors(lost, None)])
 }
 
-/// Starts both sites and the link, and waits until it has carried what exercises it, a record of each partition at least.
+/// Starts both sites and the link, and waits until it has carried what exercises it, a record of
+/// each partition at least.
 fn linked(
     stage: &Stage<'_>,
     load: &Load,
     measure: impl FnOnce(&Running, &Carrier, Route<'_>) -> Result<Vec<Sample>, Failure>,
 ) -> Result<Vec<Sample>, Failure> {
     let topic = format!("{CARRIED}{}", stage.topic());
-    let sites = stage.linker.ok_or("it has no links")?.install(stage.folder, stage.durability)?;
+    let sites = stage
+        .linker
+        .ok_or("it has no links")?
+        .install(stage.folder, stage.durability)?;
     let mut source = sites.start_source()?;
     source.create_topic(&topic, load.partitions)?;
     source.write_to_each(&topic, load.partitions)?;
@@ -178,5 +221,8 @@ fn linked(
     let (took, after) = (since.elapsed(), Usage::sum(&pids)?);
     carrier.stop()?;
     source.stop()?;
-    Ok(samples.into_iter().map(|sample| sample.with_cost(Some(before), Some(after), took)).collect())
+    Ok(samples
+        .into_iter()
+        .map(|sample| sample.with_cost(Some(before), Some(after), took))
+        .collect())
 }

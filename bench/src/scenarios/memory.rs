@@ -1,5 +1,5 @@
-//! What a broker holds: anonymous memory when idle and after a load (P11), for each idle connection (P15), and what its files
-//! occupy for each byte of payload (P23).
+//! What a broker holds: anonymous memory when idle and after a load (P11), for each idle connection
+//! (P15), and what its files occupy for each byte of payload (P23).
 
 use super::produce;
 use crate::{
@@ -25,7 +25,13 @@ const LOADED: &str = "after the load";
 
 /// P11.
 pub fn memory(settings: &Settings) -> Vec<Case> {
-    let load = produce::load(settings, rdkafka::NAME, "all", (10_000_000, 50_000), &["linger.ms=5"]);
+    let load = produce::load(
+        settings,
+        rdkafka::NAME,
+        "all",
+        (10_000_000, 50_000),
+        &["linger.ms=5"],
+    );
     let goal = |part, mib| Goal::new("P11", Figure::Anonymous, Limit::Fixed(mib)).of_part(part);
     vec![Case {
         title: String::new(),
@@ -58,13 +64,24 @@ pub fn connections(settings: &Settings) -> Vec<Case> {
 
 /// P23: batches of nearly 1 MiB, which is as large as librdkafka makes them.
 pub fn disk(settings: &Settings) -> Vec<Case> {
-    let load = produce::load(settings, rdkafka::NAME, "all", (40_000, 1_500), &["linger.ms=100"]);
-    let load = Load { record_bytes: settings.size(65_536), ..load };
+    let load = produce::load(
+        settings,
+        rdkafka::NAME,
+        "all",
+        (40_000, 1_500),
+        &["linger.ms=100"],
+    );
+    let load = Load {
+        record_bytes: settings.size(65_536),
+        ..load
+    };
     vec![Case {
         title: String::new(),
         durability: Durability::PageCache,
         peers: OWN_BROKERS,
-        goals: [Figure::DiskPerByte, Figure::DiskPerByteStopped].map(|figure| Goal::new("P23", figure, Limit::Fixed(1.005))).to_vec(),
+        goals: [Figure::DiskPerByte, Figure::DiskPerByteStopped]
+            .map(|figure| Goal::new("P23", figure, Limit::Fixed(1.005)))
+            .to_vec(),
         rounds: 1,
         seconds: settings.length(15.0, 6.0),
         disk_bytes: 2 * load.bytes(),
@@ -90,7 +107,11 @@ fn measure_memory(stage: &Stage<'_>, load: &Load) -> Result<Vec<Sample>, Failure
     stage.warm(load.bytes())?;
     let watch = Watch::start(running.pids());
     let lost = produce::lost(load, &produce::fill(stage, &running, &topic, load)?);
-    let loaded = Sample { memory: watch.seen()?, ..held(LOADED)? }.with_errors(lost, None);
+    let loaded = Sample {
+        memory: watch.seen()?,
+        ..held(LOADED)?
+    }
+    .with_errors(lost, None);
     running.stop()?;
     Ok(vec![idle, loaded])
 }
@@ -110,13 +131,20 @@ fn measure_connections(stage: &Stage<'_>, connections: u32) -> Result<Vec<Sample
     thread::sleep(SETTLED_AFTER);
     let after = usage::anonymous_bytes(pid)?;
     // All are still answered.
-    let closed = open.iter_mut().map(Wire::api_versions).filter(Result::is_err).count();
+    let closed = open
+        .iter_mut()
+        .map(Wire::api_versions)
+        .filter(Result::is_err)
+        .count();
     drop(open);
     let resident = running.usage()?.map(|usage| usage.resident_mib());
     running.stop()?;
     let each = (after as f64 - before as f64) / 1024.0 / f64::from(connections);
     let sample = Sample::new([(Figure::AnonymousEach, each)]).with_some(Figure::Resident, resident);
-    Ok(vec![sample.with_errors(closed as u64, (closed > 0).then(|| "an idle connection was closed".to_owned()))])
+    Ok(vec![sample.with_errors(
+        closed as u64,
+        (closed > 0).then(|| "an idle connection was closed".to_owned()),
+    )])
 }
 
 fn measure_disk(stage: &Stage<'_>, load: &Load) -> Result<Vec<Sample>, Failure> {
@@ -126,11 +154,15 @@ fn measure_disk(stage: &Stage<'_>, load: &Load) -> Result<Vec<Sample>, Failure> 
     running.create_topic(&topic, load.partitions)?;
     let lost = produce::lost(load, &produce::fill(stage, &running, &topic, load)?);
     // What the tools print is a few KiB beside gigabytes.
-    let per_byte = || usage::disk_bytes(stage.folder).saturating_sub(empty) as f64 / load.bytes() as f64;
+    let per_byte =
+        || usage::disk_bytes(stage.folder).saturating_sub(empty) as f64 / load.bytes() as f64;
     // At rest: what is reserved ahead of logs that grow is not theirs for long.
     thread::sleep(SETTLED_AFTER);
     let running_per_byte = per_byte();
     running.stop()?;
-    let sample = Sample::new([(Figure::DiskPerByte, running_per_byte), (Figure::DiskPerByteStopped, per_byte())]);
+    let sample = Sample::new([
+        (Figure::DiskPerByte, running_per_byte),
+        (Figure::DiskPerByteStopped, per_byte()),
+    ]);
     Ok(vec![sample.with_errors(lost, None)])
 }

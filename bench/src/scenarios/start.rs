@@ -1,5 +1,6 @@
-//! How soon a broker works: from exec on a fresh directory (P12), with ten thousand partitions (P14, and what those occupy: P23),
-//! and after kill -9 with much data (P22). Polled over the wire by hand: clients wait between their tries.
+//! How soon a broker works: from exec on a fresh directory (P12), with ten thousand partitions
+//! (P14, and what those occupy: P23), and after kill -9 with much data (P22). Polled over the wire
+//! by hand: clients wait between their tries.
 
 use super::produce;
 use crate::{
@@ -38,7 +39,10 @@ pub fn fresh(settings: &Settings) -> Vec<Case> {
         durability: Durability::PageCache,
         load: None,
         peers: OWN_BROKERS,
-        goals: vec![Goal::new("P12", Figure::Accept, Limit::Fixed(5.0)), Goal::new("P12", Figure::FirstAck, Limit::Fixed(25.0))],
+        goals: vec![
+            Goal::new("P12", Figure::Accept, Limit::Fixed(5.0)),
+            Goal::new("P12", Figure::FirstAck, Limit::Fixed(25.0)),
+        ],
         rounds: 1,
         seconds: f64::from(starts) * 4.0,
         disk_bytes: 0,
@@ -73,7 +77,11 @@ pub fn killed(settings: &Settings) -> Vec<Case> {
     let case = |gigabytes: u64, partitions: i32, ms: f64| {
         let records = (gigabytes * 1_000_000, gigabytes * 2_000);
         let load = produce::load(settings, rdkafka::NAME, "all", records, &["linger.ms=5"]);
-        let more = if partitions == 0 { String::new() } else { format!(" and {partitions} partitions") };
+        let more = if partitions == 0 {
+            String::new()
+        } else {
+            format!(" and {partitions} partitions")
+        };
         let goal = |figure| Goal::new("P22", figure, Limit::Fixed(ms));
         Case {
             title: format!("{:.2} GB{more}", load.bytes() as f64 / 1e9),
@@ -87,17 +95,25 @@ pub fn killed(settings: &Settings) -> Vec<Case> {
             measure: Box::new(move |stage| measure_killed(stage, &load, partitions)),
         }
     };
-    vec![case(10, 0, 500.0), case(50, settings.length(10_000, 200), 3000.0)]
+    vec![
+        case(10, 0, 500.0),
+        case(50, settings.length(10_000, 200), 3000.0),
+    ]
 }
 
 fn measure_fresh(stage: &Stage<'_>, starts: u32) -> Result<Vec<Sample>, Failure> {
     let (mut accepts, mut acks) = (Vec::new(), Vec::new());
     for start in 0..starts {
-        let installed = stage.broker.install(&place::folder(stage.folder, &start.to_string())?, stage.durability)?;
+        let installed = stage.broker.install(
+            &place::folder(stage.folder, &start.to_string())?,
+            stage.durability,
+        )?;
         let topic = stage.topic();
         let since = Instant::now();
         let mut running = installed.exec()?;
-        running.wait_until("it accepts connections", || Wire::connect(&installed.bootstrap))?;
+        running.wait_until("it accepts connections", || {
+            Wire::connect(&installed.bootstrap)
+        })?;
         accepts.push(since.elapsed().as_secs_f64() * 1e3);
         running.wait_until("a record is acknowledged", || {
             let mut wire = Wire::connect(&installed.bootstrap)?;
@@ -107,7 +123,9 @@ fn measure_fresh(stage: &Stage<'_>, starts: u32) -> Result<Vec<Sample>, Failure>
         acks.push(since.elapsed().as_secs_f64() * 1e3);
         running.stop()?;
     }
-    let sample = Sample::default().with_some(Figure::Accept, median(accepts)).with_some(Figure::FirstAck, median(acks));
+    let sample = Sample::default()
+        .with_some(Figure::Accept, median(accepts))
+        .with_some(Figure::FirstAck, median(acks));
     Ok(vec![sample])
 }
 
@@ -115,7 +133,10 @@ fn measure_partitions(stage: &Stage<'_>, partitions: i32) -> Result<Vec<Sample>,
     let installed = stage.install()?;
     let mut running = installed.start()?;
     thread::sleep(SETTLED_AFTER);
-    let (memory, disk) = (usage::anonymous_bytes(running.pid()?)?, usage::disk_bytes(stage.folder));
+    let (memory, disk) = (
+        usage::anonymous_bytes(running.pid()?)?,
+        usage::disk_bytes(stage.folder),
+    );
     let since = Instant::now();
     let topics = create_many(&mut running, &stage.topic(), partitions)?;
     let created = since.elapsed();
@@ -126,9 +147,13 @@ fn measure_partitions(stage: &Stage<'_>, partitions: i32) -> Result<Vec<Sample>,
     running.stop()?;
     let since = Instant::now();
     let mut running = installed.exec()?;
-    running.wait_until("all partitions have leaders", || all_led(&installed.bootstrap, &topics, partitions))?;
+    running.wait_until("all partitions have leaders", || {
+        all_led(&installed.bootstrap, &topics, partitions)
+    })?;
     let last = &topics[topics.len() - 1];
-    running.wait_until("a record is acknowledged", || Wire::connect(&installed.bootstrap)?.produce(last, 0, b"first"))?;
+    running.wait_until("a record is acknowledged", || {
+        Wire::connect(&installed.bootstrap)?.produce(last, 0, b"first")
+    })?;
     let restarted = since.elapsed();
     running.stop()?;
     Ok(vec![Sample::new([
@@ -147,7 +172,9 @@ fn create_many(running: &mut Running, name: &str, partitions: i32) -> Result<Vec
     for topic in &topics {
         wire.create_topics(&[(topic.clone(), partitions / TOPICS)])?;
     }
-    running.wait_until("all partitions have leaders", || all_led(&bootstrap, &topics, partitions))?;
+    running.wait_until("all partitions have leaders", || {
+        all_led(&bootstrap, &topics, partitions)
+    })?;
     Ok(topics)
 }
 
@@ -157,7 +184,11 @@ fn all_led(bootstrap: &str, topics: &[String], partitions: i32) -> Result<(), Fa
     for topic in topics {
         led += wire.led(topic)?;
     }
-    if led == partitions { Ok(()) } else { Err(format!("{led} of {partitions} have a leader").into()) }
+    if led == partitions {
+        Ok(())
+    } else {
+        Err(format!("{led} of {partitions} have a leader").into())
+    }
 }
 
 fn measure_killed(stage: &Stage<'_>, load: &Load, partitions: i32) -> Result<Vec<Sample>, Failure> {
@@ -190,6 +221,8 @@ fn measure_killed(stage: &Stage<'_>, load: &Load, partitions: i32) -> Result<Vec
     })?;
     running.stop()?;
     let ms = |time: Option<Duration>| time.map(|time| time.as_secs_f64() * 1e3);
-    let sample = Sample::default().with_some(Figure::FirstFetch, ms(fetched)).with_some(Figure::FirstAck, ms(acknowledged));
+    let sample = Sample::default()
+        .with_some(Figure::FirstFetch, ms(fetched))
+        .with_some(Figure::FirstAck, ms(acknowledged));
     Ok(vec![sample.with_errors(lost, None)])
 }

@@ -1,7 +1,9 @@
-//! `rdkafka_performance`, librdkafka's own load tool: built from the sources that the `rdkafka-sys` crate brings, run, and read.
+//! `rdkafka_performance`, librdkafka's own load tool: built from the sources that the `rdkafka-sys`
+//! crate brings, run, and read.
 //!
-//! Its figures are comparable with those of others. What it cannot do is in `open_loop`. At a fixed rate it waits between
-//! records, so that a stall makes it send later and not more: its latencies hide what an open loop shows.
+//! Its figures are comparable with those of others. What it cannot do is in `open_loop`. At a fixed
+//! rate it waits between records, so that a stall makes it send later and not more: its latencies
+//! hide what an open loop shows.
 
 use crate::{
     Failure,
@@ -39,7 +41,8 @@ pub struct Produce<'a> {
     pub rate: Option<u32>,
     /// `KEY=VALUE` as librdkafka knows them.
     pub options: &'a [String],
-    /// Where the latency of each record until its acknowledgement goes; records then carry their time.
+    /// Where the latency of each record until its acknowledgement goes; records then carry their
+    /// time.
     pub latencies: Option<&'a Path>,
 }
 
@@ -60,8 +63,8 @@ pub struct Summary {
     /// Delivered or consumed.
     pub records: u64,
     pub failed: u64,
-    /// Producing: from the first record handed over to the last one acknowledged; connecting is part of it. Consuming: from
-    /// the first record to the last.
+    /// Producing: from the first record handed over to the last one acknowledged; connecting is
+    /// part of it. Consuming: from the first record to the last.
     pub milliseconds: u64,
     pub records_per_second: u64,
 }
@@ -75,8 +78,12 @@ impl Tool {
             let examples = Path::new(TREE).join("examples");
             let mut make = Command::new("make");
             make.arg("-C").arg(&examples).arg(NAME);
-            output("make rdkafka_performance (it needs make and a C compiler)", make)?;
-            fs::copy(examples.join(NAME), &program).map_err(|error| format!("cannot write {}: {error}", program.display()))?;
+            output(
+                "make rdkafka_performance (it needs make and a C compiler)",
+                make,
+            )?;
+            fs::copy(examples.join(NAME), &program)
+                .map_err(|error| format!("cannot write {}: {error}", program.display()))?;
         }
         Ok(Tool { program })
     }
@@ -84,8 +91,24 @@ impl Tool {
     /// Produces to the end.
     pub fn produce(&self, produce: &Produce<'_>, log: &Path) -> Result<Summary, Failure> {
         let mut command = Command::new(&self.program);
-        command.args(["-P", "-q", "-t", produce.topic, "-b", produce.bootstrap, "-a", produce.acks, "-z", produce.codec]);
-        command.args(["-s", &produce.record_bytes.to_string(), "-c", &produce.records.to_string()]);
+        command.args([
+            "-P",
+            "-q",
+            "-t",
+            produce.topic,
+            "-b",
+            produce.bootstrap,
+            "-a",
+            produce.acks,
+            "-z",
+            produce.codec,
+        ]);
+        command.args([
+            "-s",
+            &produce.record_bytes.to_string(),
+            "-c",
+            &produce.records.to_string(),
+        ]);
         if let Some(rate) = produce.rate {
             command.args(["-r", &rate.to_string()]);
         }
@@ -97,13 +120,30 @@ impl Tool {
         // It ends with an error when records were lost, and still says how many were not.
         process.wait(Duration::MAX)?;
         let printed = process.printed();
-        produced(&printed).ok_or_else(|| format!("{NAME} said nothing about what it produced:\n{}", process.last_lines()).into())
+        produced(&printed).ok_or_else(|| {
+            format!(
+                "{NAME} said nothing about what it produced:\n{}",
+                process.last_lines()
+            )
+            .into()
+        })
     }
 
     /// Starts consuming. The topic must be there.
     pub fn consume(&self, consume: &Consume<'_>, log: &Path) -> Result<Consumer, Failure> {
         let mut command = Command::new(&self.program);
-        command.args(["-C", "-q", "-t", consume.topic, "-b", consume.bootstrap, "-o", "beginning", "-c", &consume.records.to_string()]);
+        command.args([
+            "-C",
+            "-q",
+            "-t",
+            consume.topic,
+            "-b",
+            consume.bootstrap,
+            "-o",
+            "beginning",
+            "-c",
+            &consume.records.to_string(),
+        ]);
         for partition in 0..consume.partitions {
             command.args(["-p", &partition.to_string()]);
         }
@@ -127,7 +167,13 @@ impl Consumer {
             self.0.interrupt()?;
             self.0.wait(SUMMARY_MAX)?;
         }
-        consumed(&self.0.printed()).ok_or_else(|| format!("{NAME} said nothing about what it consumed:\n{}", self.0.last_lines()).into())
+        consumed(&self.0.printed()).ok_or_else(|| {
+            format!(
+                "{NAME} said nothing about what it consumed:\n{}",
+                self.0.last_lines()
+            )
+            .into()
+        })
     }
 }
 
@@ -137,9 +183,12 @@ fn add_options(command: &mut Command, options: &[String]) {
     }
 }
 
-/// Reads `% N messages produced (B bytes), D delivered (offset O, F failed) in Tms: R msgs/s and ...`; the last one counts.
+/// Reads `% N messages produced (B bytes), D delivered (offset O, F failed) in Tms: R msgs/s and
+/// ...`; the last one counts.
 fn produced(printed: &str) -> Option<Summary> {
-    let line = printed.lines().rfind(|line| line.contains(" messages produced ("))?;
+    let line = printed
+        .lines()
+        .rfind(|line| line.contains(" messages produced ("))?;
     Some(Summary {
         records: before(line, " delivered (")?,
         failed: before(line, " failed)")?,
@@ -150,7 +199,9 @@ fn produced(printed: &str) -> Option<Summary> {
 
 /// Reads `% N messages (B bytes) consumed in Tms: R msgs/s (M MB/s)`; the last one counts.
 fn consumed(printed: &str) -> Option<Summary> {
-    let line = printed.lines().rfind(|line| line.contains(" bytes) consumed in "))?;
+    let line = printed
+        .lines()
+        .rfind(|line| line.contains(" bytes) consumed in "))?;
     Some(Summary {
         records: before(line, " messages (")?,
         failed: 0,
@@ -160,15 +211,29 @@ fn consumed(printed: &str) -> Option<Summary> {
 }
 
 fn before(line: &str, mark: &str) -> Option<u64> {
-    line.split_once(mark)?.0.rsplit([' ', '(']).next()?.parse().ok()
+    line.split_once(mark)?
+        .0
+        .rsplit([' ', '('])
+        .next()?
+        .parse()
+        .ok()
 }
 
-/// Reads a file of `-A`, microseconds line by line, without the first records, in which connections were made.
+/// Reads a file of `-A`, microseconds line by line, without the first records, in which connections
+/// were made.
 pub fn latencies(file: &Path, skipped: u64) -> Result<Latencies, Failure> {
-    let text = fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-    let microseconds = text.lines().skip(skipped as usize).map(str::parse::<u64>).collect::<Result<Vec<_>, _>>();
-    let microseconds = microseconds.map_err(|error| format!("{} of {NAME}: {error}", file.display()))?;
-    Ok(Latencies::of(microseconds.into_iter().map(|value| value * 1000)))
+    let text = fs::read_to_string(file)
+        .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let microseconds = text
+        .lines()
+        .skip(skipped as usize)
+        .map(str::parse::<u64>)
+        .collect::<Result<Vec<_>, _>>();
+    let microseconds =
+        microseconds.map_err(|error| format!("{} of {NAME}: {error}", file.display()))?;
+    Ok(Latencies::of(
+        microseconds.into_iter().map(|value| value * 1000),
+    ))
 }
 
 #[cfg(test)]
@@ -181,17 +246,32 @@ mod tests {
             % 400 messages produced (40000 bytes), 300 delivered (offset 99, 0 failed) in 1000ms: 300 msgs/s and 0.03 MB/s, 0 produce failures, 100 in queue, no compression\n\
             % 12 backpressures for 1000 produce calls: 1.200% backpressure rate\n\
             % 1000 messages produced (100000 bytes), 998 delivered (offset 249, 2 failed) in 2500ms: 399 msgs/s and 0.04 MB/s, 12 produce failures, 0 in queue, no compression\n";
-        assert_eq!(produced(printed), Some(Summary { records: 998, failed: 2, milliseconds: 2500, records_per_second: 399 }));
+        assert_eq!(
+            produced(printed),
+            Some(Summary {
+                records: 998,
+                failed: 2,
+                milliseconds: 2500,
+                records_per_second: 399
+            })
+        );
         assert_eq!(produced("% ERROR CALLBACK: all brokers down\n"), None);
     }
 
     #[test]
     fn a_consumer_with_and_without_latencies_is_read() {
         let line = "% 5000 messages (5120000 bytes) consumed in 812ms: 6157 msgs/s (6.31 MB/s)";
-        let summary = Some(Summary { records: 5000, failed: 0, milliseconds: 812, records_per_second: 6157 });
+        let summary = Some(Summary {
+            records: 5000,
+            failed: 0,
+            milliseconds: 812,
+            records_per_second: 6157,
+        });
         assert_eq!(consumed(line), summary);
         assert_eq!(
-            consumed(&format!("{line}, latency curr/avg/lo/hi 0.10/0.20/0.05/9.00ms\n% Average application fetch latency: 3us\n")),
+            consumed(&format!(
+                "{line}, latency curr/avg/lo/hi 0.10/0.20/0.05/9.00ms\n% Average application fetch latency: 3us\n"
+            )),
             summary
         );
         assert_eq!(consumed("% 0 messages produced"), None);
@@ -205,6 +285,11 @@ mod tests {
         let read = latencies(&file, 1).expect("numbers");
         assert_eq!((read.count(), (read.max_ms() * 10.0).round()), (2, 3.0));
         fs::write(&file, "1\nx\n").expect("a file");
-        assert!(latencies(&file, 0).expect_err("no number").to_string().contains("latencies of rdkafka_performance"));
+        assert!(
+            latencies(&file, 0)
+                .expect_err("no number")
+                .to_string()
+                .contains("latencies of rdkafka_performance")
+        );
     }
 }

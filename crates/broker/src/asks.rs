@@ -1,8 +1,11 @@
-//! What only a shadow's source can tell a client: asked for on its behalf, and remembered until there is an answer.
+//! What only a shadow's source can tell a client: asked for on its behalf, and remembered until
+//! there is an answer.
 //!
-//! A client that is told "not here yet" asks again, and each of its requests may be shorter than the way to the source. So a connection remembers what
-//! it asked: the same question again stands by the first ask until that is answered. Invariants: one connection's asks decide nothing for another's;
-//! one request asks anew at most once for each question. What a position means is `gnomon_partition`'s, asking the source `gnomon_replication`'s.
+//! A client that is told "not here yet" asks again, and each of its requests may be shorter than
+//! the way to the source. So a connection remembers what it asked: the same question again stands
+//! by the first ask until that is answered. Invariants: one connection's asks decide nothing for
+//! another's; one request asks anew at most once for each question. What a position means is
+//! `gnomon_partition`'s, asking the source `gnomon_replication`'s.
 
 use crate::config::limits::ASKS_PER_CONNECTION_MAX;
 use gnomon_partition::{About, Ask, EpochEnd, Handle, PartitionId, Position, Standing};
@@ -80,10 +83,15 @@ impl<Q> Default for Remembered<Q> {
 
 impl<Q: Question> Remembered<Q> {
     fn get(&self, id: PartitionId, question: Q) -> Option<Ask> {
-        self.0.lock().get(&id).filter(|(of, _)| *of == question).map(|(_, ask)| *ask)
+        self.0
+            .lock()
+            .get(&id)
+            .filter(|(of, _)| *of == question)
+            .map(|(_, ask)| *ask)
     }
 
-    /// Beyond the maximum nothing more is remembered: then only a request that outlasts the way to the source hears from it.
+    /// Beyond the maximum nothing more is remembered: then only a request that outlasts the way to
+    /// the source hears from it.
     fn put(&self, id: PartitionId, question: Q, ask: Ask) {
         let mut asks = self.0.lock();
         if asks.len() < ASKS_PER_CONNECTION_MAX || asks.contains_key(&id) {
@@ -99,7 +107,8 @@ impl<Q: Question> Remembered<Q> {
     }
 }
 
-/// Has a partition's source asked; whether it has answered of late ([`crate::site::Site::ask_source`]).
+/// Has a partition's source asked; whether it has answered of late
+/// ([`crate::site::Site::ask_source`]).
 pub type AskSource<'a> = dyn Fn(PartitionId) -> bool + Sync + 'a;
 
 /// One request that asks.
@@ -112,7 +121,11 @@ pub struct Asking<'a, Q: Question> {
 impl<'a, Q: Question> Asking<'a, Q> {
     /// A request on the connection that remembers this.
     pub fn new(ask_source: &'a AskSource<'a>, remembered: &'a Remembered<Q>) -> Asking<'a, Q> {
-        Asking { ask_source, remembered, asked: BTreeMap::new() }
+        Asking {
+            ask_source,
+            remembered,
+            asked: BTreeMap::new(),
+        }
     }
 
     /// Nothing is asked of this partition any more: the client reads.
@@ -120,7 +133,8 @@ impl<'a, Q: Question> Asking<'a, Q> {
         self.remembered.forget(handle.id());
     }
 
-    /// The answer now. True beside it: the source is being asked and has answered of late; its word wakes who watches the partition.
+    /// The answer now. True beside it: the source is being asked and has answered of late; its word
+    /// wakes who watches the partition.
     pub fn judge(&mut self, handle: &Handle, question: Q) -> (Q::Answer, bool) {
         let id = handle.id();
         let ours = question.judge(handle, None);
@@ -149,42 +163,96 @@ impl<'a, Q: Question> Asking<'a, Q> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gnomon_partition::{Blocking, Env, Fence, Flusher, LinkLabel, Replica, Role, Settings, SourceWord, Writers};
+    use gnomon_partition::{
+        Blocking, Env, Fence, Flusher, LinkLabel, Replica, Role, Settings, SourceWord, Writers,
+    };
     use gnomon_protocol::ids::{LeaderEpoch, Offset, TopicId};
     use gnomon_storage::{Boot, MemDisk};
     use std::{path::PathBuf, sync::Arc};
 
     /// A shadow to which nothing came yet.
     fn shadow() -> Handle {
-        let flusher = Flusher::start(Blocking::Inline { flush: std::time::Duration::ZERO }).expect("inside a runtime");
-        let env =
-            Env { disk: Arc::new(MemDisk::new()), flusher, boot: Boot::Same, troubles: Default::default(), growing: Default::default() };
-        let link = LinkLabel { name: "from-a".into(), source: "site a".into(), advice: String::new() };
-        let role = Role { replica: Replica::Leader(LeaderEpoch(0)), writers: Writers::Link { link: Arc::new(link), fence: Fence(1) } };
-        let id = PartitionId { topic_id: TopicId::from_u128(1), index: 0 };
+        let flusher = Flusher::start(Blocking::Inline {
+            flush: std::time::Duration::ZERO,
+        })
+        .expect("inside a runtime");
+        let env = Env {
+            disk: Arc::new(MemDisk::new()),
+            flusher,
+            boot: Boot::Same,
+            troubles: Default::default(),
+            growing: Default::default(),
+        };
+        let link = LinkLabel {
+            name: "from-a".into(),
+            source: "site a".into(),
+            advice: String::new(),
+        };
+        let role = Role {
+            replica: Replica::Leader(LeaderEpoch(0)),
+            writers: Writers::Link {
+                link: Arc::new(link),
+                fence: Fence(1),
+            },
+        };
+        let id = PartitionId {
+            topic_id: TopicId::from_u128(1),
+            index: 0,
+        };
         Handle::open(&env, PathBuf::from("/t-0"), id, role, Settings::named("t")).expect("a shadow")
     }
 
     fn says(handle: &Handle, high_watermark: Offset) {
         let question = handle.question().expect("somebody asks");
-        handle.source_said(question, SourceWord { high_watermark, epoch_end: None });
+        handle.source_said(
+            question,
+            SourceWord {
+                high_watermark,
+                epoch_end: None,
+            },
+        );
     }
 
-    const FIVE: Position = Position { offset: 5, last_epoch: BatchEpoch::NONE };
+    const FIVE: Position = Position {
+        offset: 5,
+        last_epoch: BatchEpoch::NONE,
+    };
 
     #[tokio::test]
     async fn a_later_request_hears_what_was_said_on_an_earlier_one_of_its_connection() {
         let (handle, one, other) = (shadow(), Remembered::default(), Remembered::default());
         let yes: &AskSource<'_> = &|_| true;
-        assert_eq!(Asking::new(yes, &one).judge(&handle, FIVE), (Standing::NotYet, true));
+        assert_eq!(
+            Asking::new(yes, &one).judge(&handle, FIVE),
+            (Standing::NotYet, true)
+        );
         says(&handle, 3);
-        assert_eq!(Asking::new(yes, &other).judge(&handle, FIVE).0, Standing::NotYet, "it asked later, on another connection");
+        assert_eq!(
+            Asking::new(yes, &other).judge(&handle, FIVE).0,
+            Standing::NotYet,
+            "it asked later, on another connection"
+        );
         let elsewhere = Position { offset: 6, ..FIVE };
-        assert_eq!(Asking::new(yes, &one).judge(&handle, elsewhere).0, Standing::NotYet, "it asks something else now");
-        assert_eq!(Asking::new(yes, &one).judge(&handle, FIVE).0, Standing::NotYet, "of which it asks anew");
+        assert_eq!(
+            Asking::new(yes, &one).judge(&handle, elsewhere).0,
+            Standing::NotYet,
+            "it asks something else now"
+        );
+        assert_eq!(
+            Asking::new(yes, &one).judge(&handle, FIVE).0,
+            Standing::NotYet,
+            "of which it asks anew"
+        );
         says(&handle, 3);
-        assert_eq!(Asking::new(yes, &one).judge(&handle, FIVE), (Standing::OutOfRange, false));
-        assert_eq!(Asking::new(yes, &one).judge(&handle, FIVE).0, Standing::NotYet, "told once: the next request is another one");
+        assert_eq!(
+            Asking::new(yes, &one).judge(&handle, FIVE),
+            (Standing::OutOfRange, false)
+        );
+        assert_eq!(
+            Asking::new(yes, &one).judge(&handle, FIVE).0,
+            Standing::NotYet,
+            "told once: the next request is another one"
+        );
     }
 
     #[tokio::test]
@@ -194,11 +262,22 @@ mod tests {
         let mut request = Asking::new(no, &remembered);
         assert_eq!(request.judge(&handle, FIVE), (Standing::NotYet, false));
         says(&handle, 9);
-        assert_eq!(request.judge(&handle, FIVE).0, Standing::NotYet, "the source has it");
+        assert_eq!(
+            request.judge(&handle, FIVE).0,
+            Standing::NotYet,
+            "the source has it"
+        );
         assert_eq!(handle.question(), None, "the same request asks no more");
-        assert_eq!(Asking::new(no, &remembered).judge(&handle, FIVE).0, Standing::NotYet);
+        assert_eq!(
+            Asking::new(no, &remembered).judge(&handle, FIVE).0,
+            Standing::NotYet
+        );
         says(&handle, 2);
-        assert_eq!(Asking::new(no, &remembered).judge(&handle, FIVE).0, Standing::OutOfRange, "lost there since");
+        assert_eq!(
+            Asking::new(no, &remembered).judge(&handle, FIVE).0,
+            Standing::OutOfRange,
+            "lost there since"
+        );
     }
 
     #[tokio::test]
@@ -208,7 +287,13 @@ mod tests {
             let mut full = remembered.0.lock();
             let ask = handle.ask(FIVE.about(), None);
             for index in 1..=ASKS_PER_CONNECTION_MAX {
-                full.insert(PartitionId { index: index as i32, ..handle.id() }, (FIVE, ask));
+                full.insert(
+                    PartitionId {
+                        index: index as i32,
+                        ..handle.id()
+                    },
+                    (FIVE, ask),
+                );
             }
         }
         let yes: &AskSource<'_> = &|_| true;

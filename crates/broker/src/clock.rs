@@ -5,7 +5,8 @@ use gnomon_machine::{Mono, Now, Wall};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, sleep_until};
 
-/// Reads the time: monotonic from the runtime (so that a paused runtime stands still), wall from the system or from the start on.
+/// Reads the time: monotonic from the runtime (so that a paused runtime stands still), wall from
+/// the system or from the start on.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
@@ -15,17 +16,25 @@ pub struct Clock {
 impl Clock {
     /// Starts counting now. Must be called inside a runtime.
     pub fn start(wall: WallClock) -> Clock {
-        Clock { start: Instant::now(), wall }
+        Clock {
+            start: Instant::now(),
+            wall,
+        }
     }
 
     /// The present time.
     pub fn now(&self) -> Now {
         let mono_ms = self.start.elapsed().as_millis() as u64;
         let wall_ms = match self.wall {
-            WallClock::System => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64),
+            WallClock::System => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_millis() as i64),
             WallClock::At(start_ms) => start_ms + mono_ms as i64,
         };
-        Now { mono: Mono(mono_ms), wall: Wall(wall_ms + jumped_ms()) }
+        Now {
+            mono: Mono(mono_ms),
+            wall: Wall(wall_ms + jumped_ms()),
+        }
     }
 
     /// Sleeps until `deadline`, or for ever without one.
@@ -37,8 +46,11 @@ impl Clock {
     }
 }
 
-/// How far a test has the wall clock stepped away, as somebody who sets it does: `wall_clock=return(MILLISECONDS)`.
+/// How far a test has the wall clock stepped away, as somebody who sets it does:
+/// `wall_clock=return(MILLISECONDS)`.
 fn jumped_ms() -> i64 {
-    fail::fail_point!("wall_clock", |ms| ms.and_then(|ms| ms.parse().ok()).unwrap_or(0));
+    fail::fail_point!("wall_clock", |ms| ms
+        .and_then(|ms| ms.parse().ok())
+        .unwrap_or(0));
     0
 }

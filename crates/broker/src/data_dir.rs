@@ -1,7 +1,9 @@
-//! The data directory itself: one process at a time, a format that this build knows, and whether the kernel that wrote it still runs.
+//! The data directory itself: one process at a time, a format that this build knows, and whether
+//! the kernel that wrote it still runs.
 //!
-//! The boot id is written only when every partition has been recovered since that boot ([`DataDir::all_recovered`]): until then a further start
-//! recovers what is left as carefully as the first one.
+//! The boot id is written only when every partition has been recovered since that boot
+//! ([`DataDir::all_recovered`]): until then a further start recovers what is left as carefully as
+//! the first one.
 
 use gnomon_storage::{Boot, Disk, LockGuard};
 use std::{
@@ -48,7 +50,9 @@ pub enum DataDirError {
         source: io::Error,
     },
     /// Written by another version.
-    #[error("{path} says {found:?}; this version of Gnomon reads data directories of format {FORMAT:?} only")]
+    #[error(
+        "{path} says {found:?}; this version of Gnomon reads data directories of format {FORMAT:?} only"
+    )]
     Format {
         /// The directory's format file.
         path: PathBuf,
@@ -60,19 +64,39 @@ pub enum DataDirError {
 impl DataDir {
     /// Takes the directory, making it where it does not exist.
     pub fn take(disk: Arc<dyn Disk>, path: &Path) -> Result<DataDir, DataDirError> {
-        let failed = |source| DataDirError::Io { path: path.to_owned(), source };
+        let failed = |source| DataDirError::Io {
+            path: path.to_owned(),
+            source,
+        };
         make_folders(&*disk, path).map_err(failed)?;
-        let lock = disk.lock(&path.join(LOCK_FILE)).map_err(|source| match source.kind() {
-            io::ErrorKind::WouldBlock => DataDirError::Locked { path: path.to_owned(), source },
-            _ => failed(source),
-        })?;
+        let lock = disk
+            .lock(&path.join(LOCK_FILE))
+            .map_err(|source| match source.kind() {
+                io::ErrorKind::WouldBlock => DataDirError::Locked {
+                    path: path.to_owned(),
+                    source,
+                },
+                _ => failed(source),
+            })?;
         match read(&*disk, &path.join(FORMAT_FILE)).map_err(failed)? {
-            None => disk.write_atomic(&path.join(FORMAT_FILE), FORMAT.as_bytes()).map_err(failed)?,
+            None => disk
+                .write_atomic(&path.join(FORMAT_FILE), FORMAT.as_bytes())
+                .map_err(failed)?,
             Some(found) if found == FORMAT => {}
-            Some(found) => return Err(DataDirError::Format { path: path.join(FORMAT_FILE), found }),
+            Some(found) => {
+                return Err(DataDirError::Format {
+                    path: path.join(FORMAT_FILE),
+                    found,
+                });
+            }
         }
         let boot = boot(&*disk, path).map_err(failed)?;
-        Ok(DataDir { disk, path: path.to_owned(), boot, _lock: lock })
+        Ok(DataDir {
+            disk,
+            path: path.to_owned(),
+            boot,
+            _lock: lock,
+        })
     }
 
     /// Whether the kernel that wrote the directory still runs.
@@ -83,7 +107,9 @@ impl DataDir {
     /// Every partition has been opened since this boot.
     pub fn all_recovered(&self) -> io::Result<()> {
         match self.disk.boot_id() {
-            Some(boot_id) => self.disk.write_atomic(&self.path.join(BOOT_FILE), boot_id.as_bytes()),
+            Some(boot_id) => self
+                .disk
+                .write_atomic(&self.path.join(BOOT_FILE), boot_id.as_bytes()),
             None => Ok(()),
         }
     }
@@ -97,11 +123,14 @@ pub fn boot(disk: &dyn Disk, path: &Path) -> io::Result<Boot> {
     })
 }
 
-/// Makes the directory and the folder of the partitions, and their names durable: a log below makes only its own name so. A start before this one may
-/// have made them and come no further.
+/// Makes the directory and the folder of the partitions, and their names durable: a log below makes
+/// only its own name so. A start before this one may have made them and come no further.
 fn make_folders(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     let folder = path.join(PARTITIONS_FOLDER);
-    let missing = folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !disk.exists(folder).unwrap_or(true)).count();
+    let missing = folder
+        .ancestors()
+        .take_while(|folder| !folder.as_os_str().is_empty() && !disk.exists(folder).unwrap_or(true))
+        .count();
     disk.create_dir_all(&folder)?;
     for (depth, made) in folder.ancestors().enumerate().take(missing.max(2)) {
         let synced = match made.parent() {

@@ -1,8 +1,11 @@
-//! Our errors become Kafka's codes here and nowhere else. Every match is exhaustive: an unknown failure never looks retriable by accident.
+//! Our errors become Kafka's codes here and nowhere else. Every match is exhaustive: an unknown
+//! failure never looks retriable by accident.
 
 use crate::{partitions::Unavailable, replicated::NoReply};
 use gnomon_groups::GroupError;
-use gnomon_partition::{AppendError, EpochMismatch, Lost, OpenError, ReadError, RoleRefusal, SequenceError};
+use gnomon_partition::{
+    AppendError, EpochMismatch, Lost, OpenError, ReadError, RoleRefusal, SequenceError,
+};
 use gnomon_protocol::{batch::BatchError, error_code::ErrorCode};
 
 /// A refusal that clients know by a code.
@@ -34,7 +37,9 @@ impl Refusal for RoleRefusal {
     fn code(&self) -> ErrorCode {
         match self {
             RoleRefusal::NotLeader { .. } => ErrorCode::NotLeaderOrFollower,
-            RoleRefusal::Shadow { .. } | RoleRefusal::Internal | RoleRefusal::Nobody { .. } => ErrorCode::PolicyViolation,
+            RoleRefusal::Shadow { .. } | RoleRefusal::Internal | RoleRefusal::Nobody { .. } => {
+                ErrorCode::PolicyViolation
+            }
             RoleRefusal::FailingOver => ErrorCode::NotEnoughReplicas,
         }
     }
@@ -103,12 +108,16 @@ impl Refusal for GroupError {
 /// A partition that cannot be had.
 pub fn unavailable(error: &Unavailable) -> ErrorCode {
     match error {
-        Unavailable::UnknownTopic | Unavailable::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+        Unavailable::UnknownTopic | Unavailable::UnknownPartition => {
+            ErrorCode::UnknownTopicOrPartition
+        }
         Unavailable::UnknownTopicId => ErrorCode::UnknownTopicId,
         // To be tried again.
         Unavailable::Opening | Unavailable::Stopping => ErrorCode::NotLeaderOrFollower,
         Unavailable::Open(error) => match **error {
-            OpenError::Look(_) | OpenError::Log(_) | OpenError::Replay { .. } => ErrorCode::KafkaStorageError,
+            OpenError::Look(_) | OpenError::Log(_) | OpenError::Replay { .. } => {
+                ErrorCode::KafkaStorageError
+            }
         },
     }
 }
@@ -123,10 +132,13 @@ pub fn read(error: &ReadError) -> ErrorCode {
     }
 }
 
-/// A batch that is none: bytes that were damaged on their way, to be sent again, or records that will never do.
+/// A batch that is none: bytes that were damaged on their way, to be sent again, or records that
+/// will never do.
 pub fn batch(error: &BatchError) -> ErrorCode {
     match error {
-        BatchError::Truncated { .. } | BatchError::Length { .. } | BatchError::Crc { .. } => ErrorCode::CorruptMessage,
+        BatchError::Truncated { .. } | BatchError::Length { .. } | BatchError::Crc { .. } => {
+            ErrorCode::CorruptMessage
+        }
         BatchError::Magic { .. }
         | BatchError::BaseOffset { .. }
         | BatchError::LastOffsetDelta { .. }

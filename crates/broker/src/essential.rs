@@ -1,8 +1,9 @@
 //! Tasks that a site cannot do without.
 //!
-//! Invariant: none of them is gone unnoticed. Should one panic that all else rests on, the process ends with a sentence, and a restart takes up its work
-//! from what is recorded. One of many alike begins anew by itself, so that a request which makes it panic costs the others nothing. Not here: connections and
-//! links, whose panics end a connection, or begin the link's task anew.
+//! Invariant: none of them is gone unnoticed. Should one panic that all else rests on, the process
+//! ends with a sentence, and a restart takes up its work from what is recorded. One of many alike
+//! begins anew by itself, so that a request which makes it panic costs the others nothing. Not
+//! here: connections and links, whose panics end a connection, or begin the link's task anew.
 
 use std::{
     future::poll_fn,
@@ -17,22 +18,33 @@ use tokio::{
 };
 use tracing::error;
 
-/// The pause before what failed begins anew: the first, and the longest. Whatever ran for longer than the longest begins with the first again.
+/// The pause before what failed begins anew: the first, and the longest. Whatever ran for longer
+/// than the longest begins with the first again.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Starts `task`; `fail` is where the end of the process is asked for.
-pub fn spawn(what: &'static str, fail: &mpsc::UnboundedSender<String>, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-    let told = Told { what, fail: fail.clone() };
+pub fn spawn(
+    what: &'static str,
+    fail: &mpsc::UnboundedSender<String>,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> JoinHandle<()> {
+    let told = Told {
+        what,
+        fail: fail.clone(),
+    };
     tokio::spawn(async move {
         let _told = told;
         task.await;
     })
 }
 
-/// Runs what `begin` gives until it ends well. After a panic, or the error that it ends with, it begins anew, later and later. Whatever it had taken hold of is
-/// to be dropped with it.
-pub async fn anew<F: Future<Output = Result<(), String>>>(what: &str, mut begin: impl FnMut() -> F) {
+/// Runs what `begin` gives until it ends well. After a panic, or the error that it ends with, it
+/// begins anew, later and later. Whatever it had taken hold of is to be dropped with it.
+pub async fn anew<F: Future<Output = Result<(), String>>>(
+    what: &str,
+    mut begin: impl FnMut() -> F,
+) {
     let mut pause = PAUSE_FIRST;
     loop {
         let began = Instant::now();
@@ -53,10 +65,12 @@ pub async fn anew<F: Future<Output = Result<(), String>>>(what: &str, mut begin:
 async fn unwound<T>(task: impl Future<Output = T>) -> Option<T> {
     let mut task = pin!(task);
     // It is not polled again after a panic.
-    let poll = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
-        Ok(poll) => poll.map(Some),
-        Err(_told_by_the_hook) => std::task::Poll::Ready(None),
-    });
+    let poll = poll_fn(
+        |cx| match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
+            Ok(poll) => poll.map(Some),
+            Err(_told_by_the_hook) => std::task::Poll::Ready(None),
+        },
+    );
     poll.await
 }
 
@@ -70,7 +84,10 @@ impl Drop for Told {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // Nobody listens only when the site is ending already.
-            let _ = self.fail.send(format!("{} panicked: see the log; a restart goes on from what is recorded", self.what));
+            let _ = self.fail.send(format!(
+                "{} panicked: see the log; a restart goes on from what is recorded",
+                self.what
+            ));
         }
     }
 }
@@ -83,8 +100,15 @@ mod tests {
     async fn a_panic_is_told_and_an_end_is_not() {
         let (fail, mut failed) = mpsc::unbounded_channel();
         spawn("the one", &fail, async {}).await.expect("it ends");
-        spawn("the other", &fail, async { panic!("as it is meant to") }).await.expect_err("it panics");
-        assert!(failed.try_recv().expect("told").starts_with("the other panicked"));
+        spawn("the other", &fail, async { panic!("as it is meant to") })
+            .await
+            .expect_err("it panics");
+        assert!(
+            failed
+                .try_recv()
+                .expect("told")
+                .starts_with("the other panicked")
+        );
         assert!(failed.try_recv().is_err());
     }
 

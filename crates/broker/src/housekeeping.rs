@@ -1,5 +1,6 @@
-//! What happens by itself: retention and checkpoints of open partitions, and at the first start after a boot the recovery of all that nobody
-//! has asked for yet; what a deletion left behind that was cut short; and space that was reserved for logs that are not written any more.
+//! What happens by itself: retention and checkpoints of open partitions, and at the first start
+//! after a boot the recovery of all that nobody has asked for yet; what a deletion left behind that
+//! was cut short; and space that was reserved for logs that are not written any more.
 
 use crate::{data_dir::DataDir, partitions::Unavailable, site::Site, supervise::stopped};
 use gnomon_storage::Boot;
@@ -47,8 +48,16 @@ async fn recover_all(site: &Site, data_dir: &DataDir) {
                 match site.partitions.open_by_id(topic.id, index).await {
                     Ok(_) => {}
                     // A topic that was deleted meanwhile needs no recovery.
-                    Err(Unavailable::UnknownTopic | Unavailable::UnknownTopicId | Unavailable::UnknownPartition) => {}
-                    Err(failure @ (Unavailable::Open(_) | Unavailable::Opening | Unavailable::Stopping)) => {
+                    Err(
+                        Unavailable::UnknownTopic
+                        | Unavailable::UnknownTopicId
+                        | Unavailable::UnknownPartition,
+                    ) => {}
+                    Err(
+                        failure @ (Unavailable::Open(_)
+                        | Unavailable::Opening
+                        | Unavailable::Stopping),
+                    ) => {
                         error!(topic = %topic.name, partition = index, "not recovered: {failure}");
                         return;
                     }
@@ -58,15 +67,21 @@ async fn recover_all(site: &Site, data_dir: &DataDir) {
         }
     }
     if let Err(failure) = data_dir.all_recovered() {
-        warn!("cannot record that everything is recovered: {failure}; the next start will recover again");
+        warn!(
+            "cannot record that everything is recovered: {failure}; the next start will recover again"
+        );
     }
 }
 
 async fn retain(site: &Site) {
     let now_ms = site.clock.now().wall.0;
     for (id, handle) in site.partitions.all_open() {
-        let done = handle.blocking(move |handle| (handle.apply_retention(now_ms), handle.checkpoint())).await;
-        let Some((retained, checkpointed)) = done else { return };
+        let done = handle
+            .blocking(move |handle| (handle.apply_retention(now_ms), handle.checkpoint()))
+            .await;
+        let Some((retained, checkpointed)) = done else {
+            return;
+        };
         if let Err(failure) = retained {
             warn!(partition = %id, "retention: {failure}");
         }

@@ -1,7 +1,8 @@
 //! The durable log under a machine: appends batches, says what is durable, reads itself back.
 //!
-//! A machine's driver knows positions only as [`LogPos`]: nothing but their order means anything, so that a log replicated by several
-//! brokers can take this one's place. Not here: what records mean.
+//! A machine's driver knows positions only as [`LogPos`]: nothing but their order means anything,
+//! so that a log replicated by several brokers can take this one's place. Not here: what records
+//! mean.
 
 use crate::reopen::Reopener;
 use bytes::Bytes;
@@ -19,7 +20,8 @@ pub struct LogPos(Offset);
 /// What went wrong with a journal.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// Nothing was changed, and the log is as it was: the disk is full, or the records make no batch.
+    /// Nothing was changed, and the log is as it was: the disk is full, or the records make no
+    /// batch.
     #[error("cannot append to {name}: {why}")]
     Refused {
         /// The log's name.
@@ -57,8 +59,9 @@ pub enum JournalError {
 
 /// The log under a machine.
 ///
-/// `append` MUST place the records of one call behind those of every earlier call, all or none of them; `committed` MUST return only when
-/// everything up to the position would be read back after any crash. `committed` is cancel safe. After [`JournalError::Lost`] every call fails until
+/// `append` MUST place the records of one call behind those of every earlier call, all or none of
+/// them; `committed` MUST return only when everything up to the position would be read back after
+/// any crash. `committed` is cancel safe. After [`JournalError::Lost`] every call fails until
 /// `reopen` has succeeded, and what was appended and not committed may be there or not.
 pub trait Journal: ReadLog + Send + 'static {
     /// Appends one atomic batch; returns the position behind it.
@@ -69,14 +72,16 @@ pub trait Journal: ReadLog + Send + 'static {
     fn end(&self) -> LogPos;
     /// Forgets everything before `position`.
     fn trim(&mut self, position: LogPos) -> Result<(), JournalError>;
-    /// Opens a lost log anew, as soon as its disk lets it. An error: there is no way but another start. Cancel safe.
+    /// Opens a lost log anew, as soon as its disk lets it. An error: there is no way but another
+    /// start. Cancel safe.
     fn reopen(&mut self) -> impl Future<Output = Result<(), JournalError>> + Send;
     /// Bytes from the first record kept to the last.
     fn bytes(&self) -> u64;
 }
 
 /// What is done with each record: the position of its batch, its key, its value.
-pub type Visit<'a> = dyn FnMut(LogPos, Option<Bytes>, Option<Bytes>) -> Result<(), JournalError> + 'a;
+pub type Visit<'a> =
+    dyn FnMut(LogPos, Option<Bytes>, Option<Bytes>) -> Result<(), JournalError> + 'a;
 
 /// A log that can be read back.
 pub trait ReadLog {
@@ -87,7 +92,8 @@ pub trait ReadLog {
 /// How many bytes of an internal log are read at a time.
 const READ_BYTES: usize = 1 << 20;
 
-/// What a batch of an internal log may unpack to: ours are never compressed, a copied or restored one may be.
+/// What a batch of an internal log may unpack to: ours are never compressed, a copied or restored
+/// one may be.
 const UNPACKED_BYTES_MAX: usize = 256 << 20;
 
 /// A journal that is one partition of an internal topic.
@@ -100,7 +106,11 @@ pub struct PartitionJournal {
 impl PartitionJournal {
     /// The journal in `handle`; `name` is for messages. Without a `reopener` a lost one stays lost.
     pub fn new(name: String, handle: Handle, reopener: Option<Reopener>) -> PartitionJournal {
-        PartitionJournal { name, handle, reopener }
+        PartitionJournal {
+            name,
+            handle,
+            reopener,
+        }
     }
 
     /// What a failed change means.
@@ -115,29 +125,55 @@ impl PartitionJournal {
     /// Names the file too, where damage is the reason.
     fn unreadable(&self, offset: Offset, why: impl ToString) -> JournalError {
         let health = self.handle.health();
-        let damage = health.damage.iter().find(|damage| damage.from <= offset && offset < damage.to);
-        let place =
-            damage.map_or_else(String::new, |d| format!(", in {} at position {}: see `gnomon log check`", d.file.display(), d.position));
-        JournalError::Read { name: self.name.clone(), offset, why: format!("{}{place}", why.to_string()) }
+        let damage = health
+            .damage
+            .iter()
+            .find(|damage| damage.from <= offset && offset < damage.to);
+        let place = damage.map_or_else(String::new, |d| {
+            format!(
+                ", in {} at position {}: see `gnomon log check`",
+                d.file.display(),
+                d.position
+            )
+        });
+        JournalError::Read {
+            name: self.name.clone(),
+            offset,
+            why: format!("{}{place}", why.to_string()),
+        }
     }
 }
 
 impl Journal for PartitionJournal {
     fn append(&mut self, records: &[EncodedRecord], wall_ms: i64) -> Result<LogPos, JournalError> {
-        // Planted fault for tests of groups: what is committed is applied and answered, and written nowhere.
-        fail::fail_point!("lose_group_commit", self.name.starts_with("__consumer_offsets"), |_| Ok(self.end()));
+        // Planted fault for tests of groups: what is committed is applied and answered, and written
+        // nowhere.
+        fail::fail_point!(
+            "lose_group_commit",
+            self.name.starts_with("__consumer_offsets"),
+            |_| Ok(self.end())
+        );
         let mut builder = BatchBuilder::new(wall_ms);
         for record in records {
             builder.push(wall_ms, record.key.as_deref(), record.value.as_deref(), &[]);
         }
         let bytes = builder.build().map_err(|error| self.failed(error))?;
         let batch = BatchView::parse_only(bytes).map_err(|error| self.failed(error))?;
-        let appended = self.handle.append(batch, Origin::Site, wall_ms).map_err(|error| self.failed(error))?;
+        let appended = self
+            .handle
+            .append(batch, Origin::Site, wall_ms)
+            .map_err(|error| self.failed(error))?;
         Ok(LogPos(appended.last_offset + 1))
     }
 
     async fn committed(&self, position: LogPos) -> Result<(), JournalError> {
-        self.handle.durable(position.0).await.map_err(|lost| JournalError::Lost { name: self.name.clone(), why: lost.to_string() })
+        self.handle
+            .durable(position.0)
+            .await
+            .map_err(|lost| JournalError::Lost {
+                name: self.name.clone(),
+                why: lost.to_string(),
+            })
     }
 
     fn end(&self) -> LogPos {
@@ -145,13 +181,24 @@ impl Journal for PartitionJournal {
     }
 
     fn trim(&mut self, position: LogPos) -> Result<(), JournalError> {
-        self.handle.trim_own_to(position.0).map(drop).map_err(|error| self.failed(error))
+        self.handle
+            .trim_own_to(position.0)
+            .map(drop)
+            .map_err(|error| self.failed(error))
     }
 
     async fn reopen(&mut self) -> Result<(), JournalError> {
-        let lost = |why: String| JournalError::Lost { name: self.name.clone(), why };
-        let Some(reopener) = &self.reopener else { return Err(lost("it is opened at the start only".to_owned())) };
-        self.handle = reopener.until_open(self.handle.clone()).await.map_err(|error| lost(error.to_string()))?;
+        let lost = |why: String| JournalError::Lost {
+            name: self.name.clone(),
+            why,
+        };
+        let Some(reopener) = &self.reopener else {
+            return Err(lost("it is opened at the start only".to_owned()));
+        };
+        self.handle = reopener
+            .until_open(self.handle.clone())
+            .await
+            .map_err(|error| lost(error.to_string()))?;
         Ok(())
     }
 
@@ -165,10 +212,19 @@ impl ReadLog for PartitionJournal {
         let offsets = self.handle.offsets();
         let mut next = offsets.log_start;
         while next < offsets.end {
-            let read = self.handle.read(next, READ_BYTES, Isolation::LogEnd, true).map_err(|error| self.unreadable(next, error))?;
-            let range = read.range.ok_or_else(|| self.unreadable(next, "no batch where one must be"))?;
-            let mut bytes = range.bytes().map_err(|error| self.unreadable(next, error))?;
-            while let Some(batch) = BatchView::parse_first(&mut bytes).map_err(|error| self.unreadable(next, error))? {
+            let read = self
+                .handle
+                .read(next, READ_BYTES, Isolation::LogEnd, true)
+                .map_err(|error| self.unreadable(next, error))?;
+            let range = read
+                .range
+                .ok_or_else(|| self.unreadable(next, "no batch where one must be"))?;
+            let mut bytes = range
+                .bytes()
+                .map_err(|error| self.unreadable(next, error))?;
+            while let Some(batch) =
+                BatchView::parse_first(&mut bytes).map_err(|error| self.unreadable(next, error))?
+            {
                 visit_batch(&batch, next, &self.name, visit)?;
                 next = batch.header().next_offset();
             }
@@ -178,9 +234,18 @@ impl ReadLog for PartitionJournal {
 }
 
 /// Hands a batch's records from offset `from` on to `visit`.
-pub fn visit_batch(batch: &BatchView, from: Offset, name: &str, visit: &mut Visit<'_>) -> Result<(), JournalError> {
+pub fn visit_batch(
+    batch: &BatchView,
+    from: Offset,
+    name: &str,
+    visit: &mut Visit<'_>,
+) -> Result<(), JournalError> {
     let position = LogPos(batch.header().base_offset);
-    let unreadable = |error: BatchError| JournalError::Read { name: name.to_owned(), offset: position.0, why: error.to_string() };
+    let unreadable = |error: BatchError| JournalError::Read {
+        name: name.to_owned(),
+        offset: position.0,
+        why: error.to_string(),
+    };
     for record in records(batch, UNPACKED_BYTES_MAX).map_err(unreadable)? {
         let record = record.map_err(unreadable)?;
         if record.offset >= from {

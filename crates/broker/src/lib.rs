@@ -1,6 +1,8 @@
-//! The broker: everything assembled. [`Broker::start`] brings a site up in the order that durability asks for, [`Broker::stop`] takes it down.
+//! The broker: everything assembled. [`Broker::start`] brings a site up in the order that
+//! durability asks for, [`Broker::stop`] takes it down.
 //!
-//! Not here: what a partition, a group, a topic or a link means; those are crates of their own, below.
+//! Not here: what a partition, a group, a topic or a link means; those are crates of their own,
+//! below.
 
 mod admin;
 mod api;

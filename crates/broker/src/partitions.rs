@@ -1,15 +1,25 @@
-//! (topic id, index) to handle: partitions are opened when they are first used, with the role that the catalog image gives them.
+//! (topic id, index) to handle: partitions are opened when they are first used, with the role that
+//! the catalog image gives them.
 //!
-//! A role follows the published image: [`Partitions::apply`] swaps the image first and then goes over the open partitions, and one that has been
-//! opened looks at the image once more under its entry's lock; so whichever comes second sees the other. While a log is opened, which may have to be
-//! recovered, requests for all other partitions go on, and however many wait for this one hold no thread, if they can await it. Not here: what roles
-//! mean.
+//! A role follows the published image: [`Partitions::apply`] swaps the image first and then goes
+//! over the open partitions, and one that has been opened looks at the image once more under its
+//! entry's lock; so whichever comes second sees the other. While a log is opened, which may have to
+//! be recovered, requests for all other partitions go on, and however many wait for this one hold
+//! no thread, if they can await it. Not here: what roles mean.
 
-use crate::{coordinators::catalog::METADATA_PARTITION, data_dir::PARTITIONS_FOLDER, per_partition::PerPartition};
+use crate::{
+    coordinators::catalog::METADATA_PARTITION, data_dir::PARTITIONS_FOLDER,
+    per_partition::PerPartition,
+};
 use arc_swap::ArcSwap;
 use dashmap::{DashMap, Entry};
-use gnomon_catalog::{Image, Partition as PartitionRecord, SiteDefaults, TimestampType, Topic, Writers as WritersView};
-use gnomon_partition::{Env, Fence, Handle, LinkLabel, OpenError, PartitionId, ReopenError, Replica, Role, Settings, Writers};
+use gnomon_catalog::{
+    Image, Partition as PartitionRecord, SiteDefaults, TimestampType, Topic, Writers as WritersView,
+};
+use gnomon_partition::{
+    Env, Fence, Handle, LinkLabel, OpenError, PartitionId, ReopenError, Replica, Role, Settings,
+    Writers,
+};
 use gnomon_protocol::ids::TopicId;
 use gnomon_storage::LogOptions;
 use parking_lot::Mutex;
@@ -59,10 +69,12 @@ pub enum NotReopened {
 /// Segments of the site's own logs.
 const INTERNAL_SEGMENT_BYTES: u64 = 4 << 20;
 
-/// Space that each of the site's own logs holds ready: hundreds of commits, or of changes of the metadata.
+/// Space that each of the site's own logs holds ready: hundreds of commits, or of changes of the
+/// metadata.
 const INTERNAL_RESERVE_BYTES: u64 = 64 << 10;
 
-/// Partitions that are opened at one time, at most: each may have to be recovered, and takes one of the threads for blocking work.
+/// Partitions that are opened at one time, at most: each may have to be recovered, and takes one of
+/// the threads for blocking work.
 const OPENINGS_MAX: u32 = 32;
 
 /// Every partition that has been used.
@@ -73,7 +85,8 @@ pub struct Partitions {
     defaults: SiteDefaults,
     image: ArcSwap<Image>,
     open: DashMap<PartitionId, Handle>,
-    /// Whose turn it is to open a partition, of those who can await it; and what has kept one of them from opening it, for those who waited meanwhile.
+    /// Whose turn it is to open a partition, of those who can await it; and what has kept one of
+    /// them from opening it, for those who waited meanwhile.
     turns: PerPartition<tokio::sync::Mutex<Option<Unavailable>>>,
     /// How many are opened at one time, by those who await it.
     openings: Arc<Semaphore>,
@@ -81,9 +94,11 @@ pub struct Partitions {
     files: PerPartition<Mutex<()>>,
 }
 
-/// Where a partition's files lie, below a site's data directory: named by the topic's id, so that a name can be used again.
+/// Where a partition's files lie, below a site's data directory: named by the topic's id, so that a
+/// name can be used again.
 pub fn partition_folder(data: &Path, id: PartitionId) -> PathBuf {
-    data.join(PARTITIONS_FOLDER).join(format!("{}-{}", id.topic_id.simple(), id.index))
+    data.join(PARTITIONS_FOLDER)
+        .join(format!("{}-{}", id.topic_id.simple(), id.index))
 }
 
 impl Partitions {
@@ -113,16 +128,27 @@ impl Partitions {
     }
 
     /// A partition by its topic's name, opened if need be.
-    pub async fn open_by_name(self: &Arc<Self>, name: &str, index: i32) -> Result<Handle, Unavailable> {
-        self.open_by_id(self.id(name)?, index).await.map_err(|unavailable| match unavailable {
-            // Deleted since; who names no id knows no such error.
-            Unavailable::UnknownTopicId => Unavailable::UnknownTopic,
-            other => other,
-        })
+    pub async fn open_by_name(
+        self: &Arc<Self>,
+        name: &str,
+        index: i32,
+    ) -> Result<Handle, Unavailable> {
+        self.open_by_id(self.id(name)?, index)
+            .await
+            .map_err(|unavailable| match unavailable {
+                // Deleted since; who names no id knows no such error.
+                Unavailable::UnknownTopicId => Unavailable::UnknownTopic,
+                other => other,
+            })
     }
 
-    /// A partition by its topic's id, opened if need be: by the first who asks, on a thread for blocking work. Cancel safe: what has begun goes on.
-    pub async fn open_by_id(self: &Arc<Self>, topic_id: TopicId, index: i32) -> Result<Handle, Unavailable> {
+    /// A partition by its topic's id, opened if need be: by the first who asks, on a thread for
+    /// blocking work. Cancel safe: what has begun goes on.
+    pub async fn open_by_id(
+        self: &Arc<Self>,
+        topic_id: TopicId,
+        index: i32,
+    ) -> Result<Handle, Unavailable> {
         let id = PartitionId { topic_id, index };
         if let Some(handle) = self.if_open(id) {
             return Ok(handle);
@@ -137,7 +163,9 @@ impl Partitions {
         if let Some(failure) = &*ours {
             return Err(failure.clone());
         }
-        let Ok(opening) = self.openings.clone().acquire_owned().await else { return Err(Unavailable::Stopping) };
+        let Ok(opening) = self.openings.clone().acquire_owned().await else {
+            return Err(Unavailable::Stopping);
+        };
         let partitions = self.clone();
         let opened = self.env.flusher.run(move || {
             let opened = partitions.first_use(id);
@@ -149,14 +177,16 @@ impl Partitions {
         opened.await.unwrap_or(Err(Unavailable::Stopping))
     }
 
-    /// From now on nobody who awaits it has a partition opened; returns when those under way are through.
+    /// From now on nobody who awaits it has a partition opened; returns when those under way are
+    /// through.
     pub async fn stop_opening(&self) {
         // An error: closed before.
         let _all = self.openings.acquire_many(OPENINGS_MAX).await;
         self.openings.close();
     }
 
-    /// A partition by its topic's id, opened if need be where it is called: for callers that cannot await it.
+    /// A partition by its topic's id, opened if need be where it is called: for callers that cannot
+    /// await it.
     pub fn by_id(&self, topic_id: TopicId, index: i32) -> Result<Handle, Unavailable> {
         let id = PartitionId { topic_id, index };
         if let Some(handle) = self.if_open(id) {
@@ -173,7 +203,12 @@ impl Partitions {
 
     /// The id of the topic that has this name.
     pub fn id(&self, name: &str) -> Result<TopicId, Unavailable> {
-        self.image.load().names.get(name).copied().ok_or(Unavailable::UnknownTopic)
+        self.image
+            .load()
+            .names
+            .get(name)
+            .copied()
+            .ok_or(Unavailable::UnknownTopic)
     }
 
     /// Opens a partition, unless somebody else has just done it. Blocking.
@@ -195,12 +230,20 @@ impl Partitions {
     /// The role and the settings that the image gives a partition.
     fn published(&self, id: PartitionId) -> Result<(Role, Settings), Unavailable> {
         let image = self.image.load();
-        let topic = image.topic(id.topic_id).ok_or(Unavailable::UnknownTopicId)?;
-        let record = topic.partition(id.index).ok_or(Unavailable::UnknownPartition)?;
-        Ok((role(&image, topic, record, self.broker_id), settings(topic, record, &self.defaults)))
+        let topic = image
+            .topic(id.topic_id)
+            .ok_or(Unavailable::UnknownTopicId)?;
+        let record = topic
+            .partition(id.index)
+            .ok_or(Unavailable::UnknownPartition)?;
+        Ok((
+            role(&image, topic, record, self.broker_id),
+            settings(topic, record, &self.defaults),
+        ))
     }
 
-    /// Opens a partition again that a disk error closed, and puts it in the place of `failed`. Blocking.
+    /// Opens a partition again that a disk error closed, and puts it in the place of `failed`.
+    /// Blocking.
     pub fn reopen(&self, failed: &Handle) -> Result<Handle, NotReopened> {
         let id = failed.id();
         let files = self.files.of(id);
@@ -214,16 +257,24 @@ impl Partitions {
                 take_up(&successor, role, settings);
                 entry.insert(successor.clone());
             }
-            Entry::Occupied(_) | Entry::Vacant(_) => return Err(Unavailable::UnknownPartition.into()),
+            Entry::Occupied(_) | Entry::Vacant(_) => {
+                return Err(Unavailable::UnknownPartition.into());
+            }
         }
         failed.succeeded_by(&successor);
         Ok(successor)
     }
 
-    /// Partitions that a disk error closed and that no machine of the site writes: its driver looks after its own.
+    /// Partitions that a disk error closed and that no machine of the site writes: its driver looks
+    /// after its own.
     pub fn failed(&self) -> Vec<Handle> {
-        let failed = |handle: &Handle| handle.failed().is_some() && handle.role().writers != Writers::Site;
-        self.open.iter().filter(|entry| failed(entry.value())).map(|entry| entry.value().clone()).collect()
+        let failed =
+            |handle: &Handle| handle.failed().is_some() && handle.role().writers != Writers::Site;
+        self.open
+            .iter()
+            .filter(|entry| failed(entry.value()))
+            .map(|entry| entry.value().clone())
+            .collect()
     }
 
     /// Resolves when a disk error has closed a partition since the last call. Cancel safe.
@@ -231,7 +282,8 @@ impl Partitions {
         self.env.troubles.next().await;
     }
 
-    /// Waits for logs that have space reserved ahead, and gives back that of those which have not grown for `quiet`, or since the last call.
+    /// Waits for logs that have space reserved ahead, and gives back that of those which have not
+    /// grown for `quiet`, or since the last call.
     pub async fn release_idle(&self, quiet: Duration) {
         let growing = self.env.growing.clone();
         growing.some().await;
@@ -243,11 +295,19 @@ impl Partitions {
 
     /// How many partitions take no writes after a disk error.
     pub fn closed_count(&self) -> usize {
-        self.open.iter().filter(|entry| entry.value().failed().is_some()).count()
+        self.open
+            .iter()
+            .filter(|entry| entry.value().failed().is_some())
+            .count()
     }
 
     /// Opens a partition that no image knows: the catalog's own.
-    pub fn open(&self, id: PartitionId, role: Role, settings: Settings) -> Result<Handle, Unavailable> {
+    pub fn open(
+        &self,
+        id: PartitionId,
+        role: Role,
+        settings: Settings,
+    ) -> Result<Handle, Unavailable> {
         let folder = partition_folder(&self.folder, id);
         Handle::open(&self.env, folder, id, role, settings).map_err(|error| {
             error!(partition = %id, "cannot open: {error}");
@@ -259,13 +319,21 @@ impl Partitions {
     ///
     /// # Errors
     /// If the site is stopping and the work was not done.
-    pub async fn blocking<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> io::Result<R> {
+    pub async fn blocking<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> io::Result<R> {
         self.env.flusher.run(work).await
     }
 
-    /// The partitions that are open now, in their ids' order: what is done to them happens in the same order everywhere.
+    /// The partitions that are open now, in their ids' order: what is done to them happens in the
+    /// same order everywhere.
     pub fn all_open(&self) -> Vec<(PartitionId, Handle)> {
-        let mut open: Vec<_> = self.open.iter().map(|entry| (*entry.key(), entry.value().clone())).collect();
+        let mut open: Vec<_> = self
+            .open
+            .iter()
+            .map(|entry| (*entry.key(), entry.value().clone()))
+            .collect();
         open.sort_unstable_by_key(|(id, _)| *id);
         open
     }
@@ -279,8 +347,14 @@ impl Partitions {
             if same_topic && Arc::ptr_eq(&before.links, &image.links) {
                 continue;
             }
-            if let Some((topic, record)) = new.and_then(|topic| Some((topic, topic.partition(id.index)?))) {
-                take_up(&handle, role(&image, topic, record, self.broker_id), settings(topic, record, &self.defaults));
+            if let Some((topic, record)) =
+                new.and_then(|topic| Some((topic, topic.partition(id.index)?)))
+            {
+                take_up(
+                    &handle,
+                    role(&image, topic, record, self.broker_id),
+                    settings(topic, record, &self.defaults),
+                );
             }
         }
     }
@@ -292,30 +366,41 @@ impl Partitions {
 
     fn on_disk(&self) -> io::Result<Vec<PartitionId>> {
         match self.env.disk.list(&self.folder.join(PARTITIONS_FOLDER)) {
-            Ok(folders) => Ok(folders.iter().filter_map(|folder| partition_of(folder)).filter(|id| *id != METADATA_PARTITION).collect()),
+            Ok(folders) => Ok(folders
+                .iter()
+                .filter_map(|folder| partition_of(folder))
+                .filter(|id| *id != METADATA_PARTITION)
+                .collect()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),
         }
     }
 
-    /// Removes what a deletion left behind that was cut short: folders of topics that are not there. A folder is made at a partition's first write,
-    /// when its topic has been published; so the image is looked at after the folders.
+    /// Removes what a deletion left behind that was cut short: folders of topics that are not
+    /// there. A folder is made at a partition's first write, when its topic has been published; so
+    /// the image is looked at after the folders.
     pub fn remove_orphans(&self) -> io::Result<()> {
         let found = self.on_disk()?;
         let image = self.image.load();
         for id in found {
             if image.topic(id.topic_id).is_none() {
                 info!(partition = %id, "removing the files of a topic that was deleted");
-                self.env.disk.remove_dir_all(&partition_folder(&self.folder, id))?;
+                self.env
+                    .disk
+                    .remove_dir_all(&partition_folder(&self.folder, id))?;
             }
         }
         Ok(())
     }
 
-    /// Deletes a partition's files: its topic is gone from the image. Idempotent. An error says that the runtime is shutting down.
+    /// Deletes a partition's files: its topic is gone from the image. Idempotent. An error says
+    /// that the runtime is shutting down.
     pub async fn delete(self: &Arc<Self>, id: PartitionId) -> io::Result<()> {
         let partitions = self.clone();
-        self.env.flusher.run(move || partitions.delete_now(id)).await
+        self.env
+            .flusher
+            .run(move || partitions.delete_now(id))
+            .await
     }
 
     fn delete_now(&self, id: PartitionId) {
@@ -326,7 +411,11 @@ impl Partitions {
         {
             warn!(partition = %id, "cannot delete: {error}");
         }
-        match self.env.disk.remove_dir_all(&partition_folder(&self.folder, id)) {
+        match self
+            .env
+            .disk
+            .remove_dir_all(&partition_folder(&self.folder, id))
+        {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => warn!(partition = %id, "cannot remove its files: {error}"),
@@ -337,7 +426,10 @@ impl Partitions {
 /// The partition that a folder of this name belongs to.
 pub fn partition_of(folder: &str) -> Option<PartitionId> {
     let (topic_id, index) = folder.split_once('-')?;
-    Some(PartitionId { topic_id: topic_id.parse().ok()?, index: index.parse().ok()? })
+    Some(PartitionId {
+        topic_id: topic_id.parse().ok()?,
+        index: index.parse().ok()?,
+    })
 }
 
 /// What an image says, for an open partition.
@@ -352,15 +444,29 @@ fn take_up(handle: &Handle, role: Role, settings: Settings) {
 fn role(image: &Image, topic: &Topic, record: &PartitionRecord, broker_id: i32) -> Role {
     let replica = match record.leader == broker_id {
         true => Replica::Leader(record.leader_epoch),
-        false => Replica::Follower { leader: record.leader, epoch: record.leader_epoch },
+        false => Replica::Follower {
+            leader: record.leader,
+            epoch: record.leader_epoch,
+        },
     };
     let writers = match image.writers(topic) {
         WritersView::Clients => Writers::Clients,
         WritersView::Site => Writers::Site,
         WritersView::FailingOver => Writers::FailingOver,
-        WritersView::Link { name, source, advice, fence, .. } => {
-            Writers::Link { link: Arc::new(LinkLabel { name, source, advice }), fence: Fence(fence) }
-        }
+        WritersView::Link {
+            name,
+            source,
+            advice,
+            fence,
+            ..
+        } => Writers::Link {
+            link: Arc::new(LinkLabel {
+                name,
+                source,
+                advice,
+            }),
+            fence: Fence(fence),
+        },
     };
     Role { replica, writers }
 }
@@ -368,12 +474,21 @@ fn role(image: &Image, topic: &Topic, record: &PartitionRecord, broker_id: i32) 
 /// A topic's settings as its partition needs them.
 fn settings(topic: &Topic, record: &PartitionRecord, defaults: &SiteDefaults) -> Settings {
     let config = gnomon_catalog::TopicConfig::resolve(&topic.configs, defaults);
-    // What coordinators remember must survive power loss whatever the site's default says, and has no client's limits.
+    // What coordinators remember must survive power loss whatever the site's default says, and has
+    // no client's limits.
     let internal = topic.internal;
     Settings {
-        log: if internal { internal_log() } else { log_options(&config) },
+        log: if internal {
+            internal_log()
+        } else {
+            log_options(&config)
+        },
         write_caching: config.write_caching && !internal && !topic.name.starts_with("__"),
-        message_bytes_max: if internal { i32::MAX } else { config.max_message_bytes },
+        message_bytes_max: if internal {
+            i32::MAX
+        } else {
+            config.max_message_bytes
+        },
         timestamp_type: match config.timestamp_type {
             TimestampType::CreateTime => gnomon_partition::TimestampType::CreateTime,
             TimestampType::LogAppendTime => gnomon_partition::TimestampType::LogAppendTime,
@@ -391,10 +506,15 @@ fn settings(topic: &Topic, record: &PartitionRecord, defaults: &SiteDefaults) ->
     }
 }
 
-/// A log of the site's own: trimmed at each snapshot of its machine, which frees whole segments only. On a full disk groups go on committing, and topics
-/// can be deleted, in the space that is reserved.
+/// A log of the site's own: trimmed at each snapshot of its machine, which frees whole segments
+/// only. On a full disk groups go on committing, and topics can be deleted, in the space that is
+/// reserved.
 pub fn internal_log() -> LogOptions {
-    LogOptions { segment_bytes: INTERNAL_SEGMENT_BYTES, reserve_bytes: INTERNAL_RESERVE_BYTES, ..LogOptions::default() }
+    LogOptions {
+        segment_bytes: INTERNAL_SEGMENT_BYTES,
+        reserve_bytes: INTERNAL_RESERVE_BYTES,
+        ..LogOptions::default()
+    }
 }
 
 fn log_options(config: &gnomon_catalog::TopicConfig) -> LogOptions {
@@ -437,7 +557,12 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(20);
 
     fn runtime() -> Runtime {
-        Builder::new_multi_thread().worker_threads(2).max_blocking_threads(4).enable_all().build().expect("a runtime")
+        Builder::new_multi_thread()
+            .worker_threads(2)
+            .max_blocking_threads(4)
+            .enable_all()
+            .build()
+            .expect("a runtime")
     }
 
     /// A site with topic `t` of two partitions, neither of them open.
@@ -448,18 +573,34 @@ mod tests {
             admin: Some("127.0.0.1:0".into()),
             ..RawConfig::default()
         };
-        let broker = Broker::start(raw.check().expect("valid"), World::real(Arc::new(MemDisk::new()))).await.expect("started");
+        let broker = Broker::start(
+            raw.check().expect("valid"),
+            World::real(Arc::new(MemDisk::new())),
+        )
+        .await
+        .expect("started");
         let site = broker.site().clone();
-        let topics = vec![NewTopic { partitions: 2, ..NewTopic::named("t", site.fresh_id()) }];
-        let create = CreateTopics { topics, origin: Origin::AutoCreate, validate_only: false };
-        site.catalog.submit(Event::CreateTopics(create)).await.expect("made");
+        let topics = vec![NewTopic {
+            partitions: 2,
+            ..NewTopic::named("t", site.fresh_id())
+        }];
+        let create = CreateTopics {
+            topics,
+            origin: Origin::AutoCreate,
+            validate_only: false,
+        };
+        site.catalog
+            .submit(Event::CreateTopics(create))
+            .await
+            .expect("made");
         let topic_id = site.partitions.id("t").expect("published");
         (broker, site, topic_id)
     }
 
     /// Until so many wait for the partition to be opened, or open it.
     async fn wait(site: &Site, id: PartitionId, many: usize) {
-        // The map's, the one looked through here, and two of each who waits: its share and its place in the queue.
+        // The map's, the one looked through here, and two of each who waits: its share and its
+        // place in the queue.
         let all_wait = async {
             while Arc::strong_count(&site.partitions.turns.of(id)) < 2 + 2 * many {
                 sleep(Duration::from_millis(1)).await;
@@ -469,7 +610,10 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::await_holding_lock, reason = "the lock is held by whoever opens the partition, on another thread")]
+    #[expect(
+        clippy::await_holding_lock,
+        reason = "the lock is held by whoever opens the partition, on another thread"
+    )]
     fn whoever_waits_for_a_log_that_is_being_opened_holds_no_thread() {
         runtime().block_on(async {
             let (broker, site, topic_id) = start().await;
@@ -480,12 +624,24 @@ mod tests {
             let waiting: Vec<_> = (0..WAITING)
                 .map(|_| {
                     let partitions = site.partitions.clone();
-                    tokio::spawn(async move { partitions.open_by_id(topic_id, 0).await.map(|handle| handle.id()) })
+                    tokio::spawn(async move {
+                        partitions
+                            .open_by_id(topic_id, 0)
+                            .await
+                            .map(|handle| handle.id())
+                    })
                 })
                 .collect();
             wait(&site, id, WAITING).await;
             let other = timeout(PATIENCE, site.partitions.open_by_id(topic_id, 1)).await;
-            assert_eq!(other.expect("another partition waits").expect("opened").id().index, 1);
+            assert_eq!(
+                other
+                    .expect("another partition waits")
+                    .expect("opened")
+                    .id()
+                    .index,
+                1
+            );
             assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
             drop(recovery);
             for waiting in waiting {
@@ -498,7 +654,10 @@ mod tests {
 
     /// With acks=0 nobody would hear of it.
     #[test]
-    #[expect(clippy::await_holding_lock, reason = "the lock is held by whoever opens the partition, on another thread")]
+    #[expect(
+        clippy::await_holding_lock,
+        reason = "the lock is held by whoever opens the partition, on another thread"
+    )]
     fn what_was_sent_to_a_log_that_is_being_opened_is_written_though_the_sender_has_gone() {
         runtime().block_on(async {
             let (broker, site, topic_id) = start().await;
@@ -506,19 +665,41 @@ mod tests {
             let files = site.partitions.files.of(id);
             let recovery = files.lock();
             let mut stream = TcpStream::connect(&broker.info().kafka).expect("connected");
-            let batch = BatchBuilder::new(0).record(0, None, Some(b"x"), &[]).build().expect("a batch");
-            let partition = PartitionProduceData::default().with_index(0).with_records(Some(batch));
-            let topic = TopicProduceData::default().with_name(TopicName(StrBytes::from_static_str("t")));
-            let request = ProduceRequest::default().with_acks(0).with_topic_data(vec![topic.with_partition_data(vec![partition])]);
-            let header = RequestHeader { api_key: keys::PRODUCE, api_version: 9, correlation_id: 1, client_id: None };
-            stream.write_all(&encode_request(&header, &RequestKind::Produce(request)).expect("encoded")).expect("sent");
+            let batch = BatchBuilder::new(0)
+                .record(0, None, Some(b"x"), &[])
+                .build()
+                .expect("a batch");
+            let partition = PartitionProduceData::default()
+                .with_index(0)
+                .with_records(Some(batch));
+            let topic =
+                TopicProduceData::default().with_name(TopicName(StrBytes::from_static_str("t")));
+            let request = ProduceRequest::default()
+                .with_acks(0)
+                .with_topic_data(vec![topic.with_partition_data(vec![partition])]);
+            let header = RequestHeader {
+                api_key: keys::PRODUCE,
+                api_version: 9,
+                correlation_id: 1,
+                client_id: None,
+            };
+            stream
+                .write_all(
+                    &encode_request(&header, &RequestKind::Produce(request)).expect("encoded"),
+                )
+                .expect("sent");
             drop(stream);
             wait(&site, id, 1).await;
-            // For the end of the connection to be seen: without this the test might not find what it looks for, never the other way round.
+            // For the end of the connection to be seen: without this the test might not find what
+            // it looks for, never the other way round.
             sleep(Duration::from_millis(100)).await;
             drop(recovery);
             drop(files);
-            let handle = site.partitions.open_by_id(topic_id, 0).await.expect("opened");
+            let handle = site
+                .partitions
+                .open_by_id(topic_id, 0)
+                .await
+                .expect("opened");
             let written = async {
                 while handle.offsets().end < 1 {
                     sleep(Duration::from_millis(1)).await;

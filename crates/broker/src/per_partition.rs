@@ -1,6 +1,7 @@
 //! A lock for each partition that somebody is busy with, and for no other.
 //!
-//! Invariant: all who are busy with a partition at one time share its lock; when the last of them is done it is gone.
+//! Invariant: all who are busy with a partition at one time share its lock; when the last of them
+//! is done it is gone.
 
 use dashmap::DashMap;
 use gnomon_partition::PartitionId;
@@ -27,7 +28,11 @@ impl<L: Default> PerPartition<L> {
     /// The partition's lock.
     pub fn of(&self, id: PartitionId) -> Share<L> {
         let lock = self.0.entry(id).or_default().clone();
-        Share { all: self.0.clone(), id, lock: Some(lock) }
+        Share {
+            all: self.0.clone(),
+            id,
+            lock: Some(lock),
+        }
     }
 }
 
@@ -41,9 +46,11 @@ impl<L> Deref for Share<L> {
 
 impl<L> Drop for Share<L> {
     fn drop(&mut self) {
-        // Let go of first: of two that are dropped at once, the second finds the map's own reference alone.
+        // Let go of first: of two that are dropped at once, the second finds the map's own
+        // reference alone.
         drop(self.lock.take());
-        self.all.remove_if(&self.id, |_, lock| Arc::strong_count(lock) == 1);
+        self.all
+            .remove_if(&self.id, |_, lock| Arc::strong_count(lock) == 1);
     }
 }
 
@@ -55,7 +62,10 @@ mod tests {
     use std::thread;
 
     fn partition(index: i32) -> PartitionId {
-        PartitionId { topic_id: Uuid::from_u128(1), index }
+        PartitionId {
+            topic_id: Uuid::from_u128(1),
+            index,
+        }
     }
 
     #[test]
@@ -64,7 +74,10 @@ mod tests {
         let first = locks.of(partition(0));
         let guard = first.lock();
         assert!(locks.of(partition(0)).try_lock().is_none());
-        assert!(locks.of(partition(1)).try_lock().is_some(), "another partition waits for nobody");
+        assert!(
+            locks.of(partition(1)).try_lock().is_some(),
+            "another partition waits for nobody"
+        );
         assert_eq!(locks.0.len(), 1);
         drop(guard);
         drop(first);

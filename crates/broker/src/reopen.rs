@@ -1,9 +1,11 @@
 //! Partitions that a disk error closed are opened again, as soon as the disk lets them.
 //!
-//! One attempt: when the disk takes anything at all, the catalog raises the partition's epoch, if offsets were handed out under it that may be gone; then a successor is opened from what
-//! the disk has and takes the partition's place. Attempts go on, further and further apart, until one succeeds or the partition is closed for good.
-//! The site's own logs are opened again by the drivers of their machines, which rebuild them (`replicated.rs`); all others by [`run`]. Not here: what
-//! is left after a disk error (`gnomon_partition`, `gnomon_storage`).
+//! One attempt: when the disk takes anything at all, the catalog raises the partition's epoch, if
+//! offsets were handed out under it that may be gone; then a successor is opened from what the disk
+//! has and takes the partition's place. Attempts go on, further and further apart, until one
+//! succeeds or the partition is closed for good. The site's own logs are opened again by the
+//! drivers of their machines, which rebuild them (`replicated.rs`); all others by [`run`]. Not
+//! here: what is left after a disk error (`gnomon_partition`, `gnomon_storage`).
 
 use crate::{
     coordinators::catalog::CatalogHandle,
@@ -57,17 +59,24 @@ pub struct Reopener {
 impl Reopener {
     /// Partitions whose epochs this catalog raises.
     pub fn new(catalog: CatalogHandle, partitions: Arc<Partitions>) -> Reopener {
-        Reopener { catalog, partitions, attempts: Arc::new(Semaphore::new(ATTEMPTS_MAX)) }
+        Reopener {
+            catalog,
+            partitions,
+            attempts: Arc::new(Semaphore::new(ATTEMPTS_MAX)),
+        }
     }
 
-    /// The successor of a partition that a disk error closed, or the partition itself if none did. Cancel safe.
+    /// The successor of a partition that a disk error closed, or the partition itself if none did.
+    /// Cancel safe.
     pub async fn until_open(&self, failed: Handle) -> Result<Handle, ClosedForGood> {
         let mut pause = PAUSE_FIRST;
         loop {
             match self.attempt(&failed).await {
                 Ok(open) => return Ok(open),
                 Err(Failure::Closed(closed)) => return Err(closed),
-                Err(failure) if pause == PAUSE_FIRST => warn!(partition = %failed.id(), %failure, "not opened again yet"),
+                Err(failure) if pause == PAUSE_FIRST => {
+                    warn!(partition = %failed.id(), %failure, "not opened again yet")
+                }
                 Err(failure) => debug!(partition = %failed.id(), %failure, "not opened again yet"),
             }
             sleep(pause).await;
@@ -78,18 +87,41 @@ impl Reopener {
     async fn attempt(&self, failed: &Handle) -> Result<Handle, Failure> {
         let _permit = self.attempts.acquire().await.map_err(|_| ClosedForGood)?;
         if failed.failed().is_none() {
-            return if failed.closed().is_none() { Ok(failed.clone()) } else { Err(ClosedForGood.into()) };
+            return if failed.closed().is_none() {
+                Ok(failed.clone())
+            } else {
+                Err(ClosedForGood.into())
+            };
         }
         // A disk that takes nothing must not cost the metadata log, too.
-        failed.blocking(|failed| failed.try_disk()).await.ok_or(ClosedForGood)?.map_err(NotReopened::from)?;
+        failed
+            .blocking(|failed| failed.try_disk())
+            .await
+            .ok_or(ClosedForGood)?
+            .map_err(NotReopened::from)?;
         let used = failed.latest_epoch();
-        if failed.role().own_batch_epoch().is_some_and(|own| own <= used) {
+        if failed
+            .role()
+            .own_batch_epoch()
+            .is_some_and(|own| own <= used)
+        {
             let PartitionId { topic_id, index } = failed.id();
-            self.catalog.submit(Event::Reopening { topic: topic_id, partition: index, used: LeaderEpoch(used.0) }).await?;
+            self.catalog
+                .submit(Event::Reopening {
+                    topic: topic_id,
+                    partition: index,
+                    used: LeaderEpoch(used.0),
+                })
+                .await?;
         }
         let partitions = self.partitions.clone();
-        match failed.blocking(move |failed| partitions.reopen(failed)).await {
-            Some(Err(NotReopened::Reopen(ReopenError::NotFailed))) | None => Err(ClosedForGood.into()),
+        match failed
+            .blocking(move |failed| partitions.reopen(failed))
+            .await
+        {
+            Some(Err(NotReopened::Reopen(ReopenError::NotFailed))) | None => {
+                Err(ClosedForGood.into())
+            }
             Some(reopened) => Ok(reopened?),
         }
     }
@@ -121,7 +153,12 @@ fn forget(under_way: &mut BTreeSet<PartitionId>, ended: Result<PartitionId, Join
     }
 }
 
-fn begin(site: &Site, reopener: &Reopener, attempts: &mut JoinSet<PartitionId>, under_way: &mut BTreeSet<PartitionId>) {
+fn begin(
+    site: &Site,
+    reopener: &Reopener,
+    attempts: &mut JoinSet<PartitionId>,
+    under_way: &mut BTreeSet<PartitionId>,
+) {
     for failed in site.partitions.failed() {
         let id = failed.id();
         if under_way.insert(id) {

@@ -1,11 +1,13 @@
 //! Runs any [`Machine`] over a [`Journal`]: the one place where "answer when durable" happens.
 //!
-//! A step's records are one batch; many steps share one fsync. `replay` runs at append. Whatever anyone can see (an answer, an action, a published
-//! snapshot) waits in `outstanding` until the last record before it is durable, and leaves in order.
+//! A step's records are one batch; many steps share one fsync. `replay` runs at append. Whatever
+//! anyone can see (an answer, an action, a published snapshot) waits in `outstanding` until the
+//! last record before it is durable, and leaves in order.
 //!
-//! What the disk may do to a machine: an append that was refused (a full disk) leaves its log and `Durable` as they were, so `Soft` alone is laid down
-//! and taken up again; a journal that was lost is opened anew and the machine rebuilt from it. Either way whoever asked is told, and nobody waits for
-//! the disk to heal. Not here: what any machine decides.
+//! What the disk may do to a machine: an append that was refused (a full disk) leaves its log and
+//! `Durable` as they were, so `Soft` alone is laid down and taken up again; a journal that was lost
+//! is opened anew and the machine rebuilt from it. Either way whoever asked is told, and nobody
+//! waits for the disk to heal. Not here: what any machine decides.
 
 mod read_back;
 
@@ -16,7 +18,9 @@ use crate::{
     journal::{Journal, JournalError, LogPos},
 };
 use bytes::Bytes;
-use gnomon_machine::{DurableRecord, Effects, EncodedRecord, Machine, Mono, ReplyToken, UnreadableRecord};
+use gnomon_machine::{
+    DurableRecord, Effects, EncodedRecord, Machine, Mono, ReplyToken, UnreadableRecord,
+};
 use read_back::Marker;
 use std::{
     collections::{HashMap, VecDeque},
@@ -57,13 +61,15 @@ const SNAPSHOT_LOG_TO_STATE: u64 = 4;
 /// Records of a snapshot are appended in batches of about this size.
 const SNAPSHOT_BATCH_BYTES: usize = 1 << 20;
 
-/// After a refusal, actions that were under way begin anew so much later: the disk may be full for long.
+/// After a refusal, actions that were under way begin anew so much later: the disk may be full for
+/// long.
 const ACT_AGAIN_AFTER_MS: u64 = 1_000;
 
 /// Why an event got no answer of its machine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoReply {
-    /// The machine's driver is gone, or its journal is being opened anew: what the event did, if anything, is unknown.
+    /// The machine's driver is gone, or its journal is being opened anew: what the event did, if
+    /// anything, is unknown.
     #[error("the coordinator is not available")]
     Gone,
     /// It would have changed something, and that could not be recorded. Nothing changed.
@@ -84,15 +90,21 @@ pub struct Submit<M: Machine> {
 
 impl<M: Machine> Clone for Submit<M> {
     fn clone(&self) -> Self {
-        Submit { events: self.events.clone() }
+        Submit {
+            events: self.events.clone(),
+        }
     }
 }
 
 impl<M: Machine> Submit<M> {
-    /// The machine's answer, given when everything it says is durable. Dropping the future drops the answer, not the event.
+    /// The machine's answer, given when everything it says is durable. Dropping the future drops
+    /// the answer, not the event.
     pub async fn submit(&self, event: M::Event) -> Result<M::Reply, NoReply> {
         let (answer, answered) = oneshot::channel();
-        self.events.send((event, answer)).await.map_err(|_| NoReply::Gone)?;
+        self.events
+            .send((event, answer))
+            .await
+            .map_err(|_| NoReply::Gone)?;
         answered.await.unwrap_or(Err(NoReply::Gone))
     }
 }
@@ -109,7 +121,8 @@ pub struct Replicated<M: Machine, J: Journal, H: Host<M>> {
     outstanding: VecDeque<Outstanding<M, H::Snapshot>>,
     /// Actions that begin anew at this time.
     held_back: Option<(Mono, Vec<M::Action>)>,
-    /// The log ends in a snapshot that was given up: what comes next must not be taken for a part of it.
+    /// The log ends in a snapshot that was given up: what comes next must not be taken for a part
+    /// of it.
     unfinished_snapshot: bool,
     /// Where the next snapshot's first marker was put, until the log is trimmed to it.
     trim_when_durable: Option<(LogPos, LogPos)>,
@@ -192,7 +205,9 @@ where
     async fn run(mut self, mut inbox: Inbox<M>) {
         loop {
             self.host.publish(self.host.capture(&self.durable));
-            let Err(error) = self.serve(&mut inbox).await else { return };
+            let Err(error) = self.serve(&mut inbox).await else {
+                return;
+            };
             self.resign();
             self.callers.clear();
             self.outstanding.clear();
@@ -213,7 +228,9 @@ where
                 Ok(()) => self.serve_until_refused(inbox).await,
                 Err(JournalError::Refused { .. }) => {
                     // Not even what was under way can be taken up.
-                    self.clock.sleep_until(Some(self.clock.now().mono.after(ACT_AGAIN_AFTER_MS))).await;
+                    self.clock
+                        .sleep_until(Some(self.clock.now().mono.after(ACT_AGAIN_AFTER_MS)))
+                        .await;
                     Ok(Served::Refused)
                 }
                 Err(error) => Err(error),
@@ -226,11 +243,17 @@ where
         }
     }
 
-    /// Takes up what `Durable` says is under way. `again`: its actions were begun before, and are not in a hurry.
+    /// Takes up what `Durable` says is under way. `again`: its actions were begun before, and are
+    /// not in a hurry.
     fn lead(&mut self, again: bool) -> Result<(), JournalError> {
         let now = self.clock.now();
         let mut effects = M::led(&self.durable, &mut self.soft, now);
-        self.held_back = again.then(|| (now.mono.after(ACT_AGAIN_AFTER_MS), std::mem::take(&mut effects.actions)));
+        self.held_back = again.then(|| {
+            (
+                now.mono.after(ACT_AGAIN_AFTER_MS),
+                std::mem::take(&mut effects.actions),
+            )
+        });
         self.apply(effects)
     }
 
@@ -275,9 +298,16 @@ where
         self.held_back = None;
     }
 
-    /// Opens a lost journal anew and rebuilds the machine; whoever asks meanwhile is told that it is not there. False: nobody asks any more.
-    async fn recover(&mut self, error: JournalError, inbox: &mut Inbox<M>) -> Result<bool, JournalError> {
-        let JournalError::Lost { name, why } = error else { return Err(error) };
+    /// Opens a lost journal anew and rebuilds the machine; whoever asks meanwhile is told that it
+    /// is not there. False: nobody asks any more.
+    async fn recover(
+        &mut self,
+        error: JournalError,
+        inbox: &mut Inbox<M>,
+    ) -> Result<bool, JournalError> {
+        let JournalError::Lost { name, why } = error else {
+            return Err(error);
+        };
         warn!(log = name, why, "lost; it is opened anew");
         {
             let mut reopened = pin!(self.journal.reopen());
@@ -294,7 +324,10 @@ where
         }
         self.read_back().map_err(|error| match error {
             RebuildError::Journal(error) => error,
-            RebuildError::Unreadable(source) => JournalError::Unreadable { name: name.clone(), source },
+            RebuildError::Unreadable(source) => JournalError::Unreadable {
+                name: name.clone(),
+                source,
+            },
         })?;
         info!(log = name, "opened anew, its machine rebuilt");
         Ok(true)
@@ -313,21 +346,39 @@ where
         let token = ReplyToken(self.next_token);
         self.next_token += 1;
         self.callers.insert(token, caller);
-        let effects = M::step(&self.durable, &mut self.soft, self.clock.now(), event, token);
+        let effects = M::step(
+            &self.durable,
+            &mut self.soft,
+            self.clock.now(),
+            event,
+            token,
+        );
         let applied = self.apply(effects);
         if let Err(JournalError::Refused { why, .. }) = &applied {
-            self.answer(token, Err(NoReply::Refused { why: why.as_str().into() }));
+            self.answer(
+                token,
+                Err(NoReply::Refused {
+                    why: why.as_str().into(),
+                }),
+            );
         }
         applied
     }
 
     fn apply(&mut self, effects: Effects<M>) -> Result<(), JournalError> {
-        let Effects { records, replies, actions } = effects;
+        let Effects {
+            records,
+            replies,
+            actions,
+        } = effects;
         let mut snapshot = None;
         if !records.is_empty() {
             let encoded: Vec<EncodedRecord> = records.iter().map(DurableRecord::encode).collect();
             self.append(&encoded)?;
-            self.bytes_since_snapshot += encoded.iter().map(|record| record_bytes(record) as u64).sum::<u64>();
+            self.bytes_since_snapshot += encoded
+                .iter()
+                .map(|record| record_bytes(record) as u64)
+                .sum::<u64>();
             for record in &records {
                 M::replay(&mut self.durable, record);
             }
@@ -336,7 +387,12 @@ where
         if self.outstanding.is_empty() && snapshot.is_none() {
             self.let_out(replies, actions);
         } else if snapshot.is_some() || !replies.is_empty() || !actions.is_empty() {
-            self.outstanding.push_back(Outstanding { position: self.journal.end(), snapshot, replies, actions });
+            self.outstanding.push_back(Outstanding {
+                position: self.journal.end(),
+                snapshot,
+                replies,
+                actions,
+            });
         }
         Ok(())
     }
@@ -345,7 +401,8 @@ where
     fn append(&mut self, records: &[EncodedRecord]) -> Result<(), JournalError> {
         let wall_ms = self.clock.now().wall.0;
         if self.unfinished_snapshot {
-            self.journal.append(&[Marker::Abandoned.encode()], wall_ms)?;
+            self.journal
+                .append(&[Marker::Abandoned.encode()], wall_ms)?;
             self.unfinished_snapshot = false;
         }
         self.journal.append(records, wall_ms).map(drop)
@@ -353,9 +410,23 @@ where
 
     /// The first of `outstanding` is durable, and with it all that stand at the same position.
     fn release(&mut self) -> Result<(), JournalError> {
-        let Some(durable) = self.outstanding.front().map(|first| first.position) else { return Ok(()) };
-        while self.outstanding.front().is_some_and(|next| next.position <= durable) {
-            let Some(Outstanding { snapshot, replies, actions, .. }) = self.outstanding.pop_front() else { break };
+        let Some(durable) = self.outstanding.front().map(|first| first.position) else {
+            return Ok(());
+        };
+        while self
+            .outstanding
+            .front()
+            .is_some_and(|next| next.position <= durable)
+        {
+            let Some(Outstanding {
+                snapshot,
+                replies,
+                actions,
+                ..
+            }) = self.outstanding.pop_front()
+            else {
+                break;
+            };
             if let Some(snapshot) = snapshot {
                 self.host.publish(snapshot);
             }
@@ -367,7 +438,9 @@ where
             self.trim_when_durable = None;
             match self.journal.trim(first_marker) {
                 // Another snapshot comes one day.
-                Err(JournalError::Refused { name, why }) => warn!(log = name, why, "stays longer than it need be"),
+                Err(JournalError::Refused { name, why }) => {
+                    warn!(log = name, why, "stays longer than it need be")
+                }
                 trimmed => trimmed?,
             }
         }
@@ -404,7 +477,8 @@ where
         match self.append_snapshot() {
             Ok(bytes) => self.snapshot_bytes = bytes,
             Err(JournalError::Refused { name, why }) => {
-                // No step was refused, and the log is as good as before: it is tried again when as much has been written again.
+                // No step was refused, and the log is as good as before: it is tried again when as
+                // much has been written again.
                 warn!(log = name, why, "no snapshot");
                 self.unfinished_snapshot |= self.journal.end() > first_marker;
                 return Ok(());
@@ -413,7 +487,12 @@ where
         }
         let behind = self.journal.end();
         self.trim_when_durable = Some((first_marker, behind));
-        self.outstanding.push_back(Outstanding { position: behind, snapshot: None, replies: Vec::new(), actions: Vec::new() });
+        self.outstanding.push_back(Outstanding {
+            position: behind,
+            snapshot: None,
+            replies: Vec::new(),
+            actions: Vec::new(),
+        });
         Ok(())
     }
 
@@ -461,7 +540,10 @@ fn record_bytes(record: &EncodedRecord) -> usize {
 }
 
 fn encoded_bytes<M: Machine>(records: &[M::Record]) -> u64 {
-    records.iter().map(|record| record_bytes(&record.encode()) as u64).sum()
+    records
+        .iter()
+        .map(|record| record_bytes(&record.encode()) as u64)
+        .sum()
 }
 
 /// Planted fault for tests of machines: a snapshot's end is not marked.

@@ -1,4 +1,5 @@
-//! The driver over a real partition on a simulated disk: snapshots, markers, replies at the watermark, what a crash leaves.
+//! The driver over a real partition on a simulated disk: snapshots, markers, replies at the
+//! watermark, what a crash leaves.
 
 use super::*;
 use crate::{journal::PartitionJournal, world::WallClock};
@@ -20,12 +21,18 @@ pub(super) struct Put(pub String, pub Bytes);
 
 impl DurableRecord for Put {
     fn encode(&self) -> EncodedRecord {
-        EncodedRecord { key: Some(Bytes::from(self.0.clone())), value: Some(self.1.clone()) }
+        EncodedRecord {
+            key: Some(Bytes::from(self.0.clone())),
+            value: Some(self.1.clone()),
+        }
     }
 
     fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Put, UnreadableRecord> {
         let (key, value) = (key.expect("a key"), value.expect("a value"));
-        Ok(Put(String::from_utf8(key.to_vec()).expect("text"), Bytes::copy_from_slice(value)))
+        Ok(Put(
+            String::from_utf8(key.to_vec()).expect("text"),
+            Bytes::copy_from_slice(value),
+        ))
     }
 }
 
@@ -37,9 +44,21 @@ impl Machine for Shelf {
     type Reply = usize;
     type Action = std::convert::Infallible;
 
-    fn step(durable: &Self::Durable, (): &mut (), _: Now, event: Option<Put>, token: ReplyToken) -> Effects<Shelf> {
-        let count = durable.len() + event.as_ref().map_or(0, |put| usize::from(!durable.contains_key(&put.0)));
-        Effects { records: event.into_iter().collect(), ..Effects::reply(token, count) }
+    fn step(
+        durable: &Self::Durable,
+        (): &mut (),
+        _: Now,
+        event: Option<Put>,
+        token: ReplyToken,
+    ) -> Effects<Shelf> {
+        let count = durable.len()
+            + event
+                .as_ref()
+                .map_or(0, |put| usize::from(!durable.contains_key(&put.0)));
+        Effects {
+            records: event.into_iter().collect(),
+            ..Effects::reply(token, count)
+        }
     }
 
     fn tick(_: &Self::Durable, (): &mut (), _: Now) -> Effects<Shelf> {
@@ -59,7 +78,10 @@ impl Machine for Shelf {
     }
 
     fn snapshot(durable: &Self::Durable) -> Vec<Put> {
-        durable.iter().map(|(key, value)| Put(key.clone(), value.clone())).collect()
+        durable
+            .iter()
+            .map(|(key, value)| Put(key.clone(), value.clone()))
+            .collect()
     }
 
     fn deadline((): &()) -> Option<Mono> {
@@ -101,13 +123,33 @@ pub(super) fn open(disk: &MemDisk, boot: Boot) -> Handle {
         troubles: Default::default(),
         growing: Default::default(),
     };
-    let id = PartitionId { topic_id: Uuid::from_u128(7), index: 0 };
-    Handle::open(&env, PathBuf::from("/log"), id, Role { writers: Writers::Site, ..Role::leader(1) }, settings()).expect("a partition")
+    let id = PartitionId {
+        topic_id: Uuid::from_u128(7),
+        index: 0,
+    };
+    Handle::open(
+        &env,
+        PathBuf::from("/log"),
+        id,
+        Role {
+            writers: Writers::Site,
+            ..Role::leader(1)
+        },
+        settings(),
+    )
+    .expect("a partition")
 }
 
 pub(super) fn settings() -> Settings {
-    let log = LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() };
-    Settings { log, message_bytes_max: i32::MAX, ..Settings::named("__shelf") }
+    let log = LogOptions {
+        segment_bytes: 1 << 20,
+        ..LogOptions::default()
+    };
+    Settings {
+        log,
+        message_bytes_max: i32::MAX,
+        ..Settings::named("__shelf")
+    }
 }
 
 fn journal(disk: &MemDisk, boot: Boot) -> PartitionJournal {
@@ -115,11 +157,19 @@ fn journal(disk: &MemDisk, boot: Boot) -> PartitionJournal {
 }
 
 fn rebuild(disk: &MemDisk, boot: Boot) -> Replicated<Shelf, PartitionJournal, Readers> {
-    Replicated::rebuild(journal(disk, boot), Readers::default(), Clock::start(WallClock::System)).expect("rebuilt")
+    Replicated::rebuild(
+        journal(disk, boot),
+        Readers::default(),
+        Clock::start(WallClock::System),
+    )
+    .expect("rebuilt")
 }
 
 pub(super) fn large(key: usize, round: usize) -> Put {
-    Put(format!("key-{key}"), Bytes::from(vec![round as u8; 100 << 10]))
+    Put(
+        format!("key-{key}"),
+        Bytes::from(vec![round as u8; 100 << 10]),
+    )
 }
 
 #[tokio::test]
@@ -130,7 +180,13 @@ async fn a_long_log_is_rewritten_and_reads_the_same() {
     let running = tokio::spawn(run);
     for round in 0..40 {
         for key in 0..5 {
-            assert!(submit.submit(Some(large(key, round))).await.expect("an answer") <= 5);
+            assert!(
+                submit
+                    .submit(Some(large(key, round)))
+                    .await
+                    .expect("an answer")
+                    <= 5
+            );
         }
     }
     drop(submit);
@@ -147,31 +203,48 @@ async fn a_long_log_is_rewritten_and_reads_the_same() {
 async fn a_snapshot_that_was_not_finished_counts_for_nothing() {
     let disk = MemDisk::new();
     let mut log = journal(&disk, Boot::Same);
-    log.append(&[large(0, 1).encode(), large(1, 1).encode()], 0).expect("appended");
-    log.append(&[Marker::Begin.encode(), large(0, 9).encode()], 0).expect("appended");
+    log.append(&[large(0, 1).encode(), large(1, 1).encode()], 0)
+        .expect("appended");
+    log.append(&[Marker::Begin.encode(), large(0, 9).encode()], 0)
+        .expect("appended");
     drop(log);
     let machine = rebuild(&disk, Boot::Same);
-    let expected = BTreeMap::from([("key-0".to_owned(), large(0, 1).1), ("key-1".to_owned(), large(1, 1).1)]);
+    let expected = BTreeMap::from([
+        ("key-0".to_owned(), large(0, 1).1),
+        ("key-1".to_owned(), large(1, 1).1),
+    ]);
     assert_eq!(machine.durable(), &expected);
     let (submit, run) = machine.start();
     let running = tokio::spawn(run);
     submit.submit(Some(large(2, 2))).await.expect("an answer");
     drop(submit);
     running.await.expect("a clean end");
-    let (durable, unfinished) = read_durable::<Shelf>(&journal(&disk, Boot::Same)).expect("readable");
-    assert_eq!((durable.len(), unfinished, durable["key-0"][0]), (3, false, 1), "what follows the unfinished snapshot counts");
+    let (durable, unfinished) =
+        read_durable::<Shelf>(&journal(&disk, Boot::Same)).expect("readable");
+    assert_eq!(
+        (durable.len(), unfinished, durable["key-0"][0]),
+        (3, false, 1),
+        "what follows the unfinished snapshot counts"
+    );
 }
 
 #[tokio::test]
 async fn a_finished_snapshot_replaces_what_stood_before() {
     let disk = MemDisk::new();
     let mut log = journal(&disk, Boot::Same);
-    log.append(&[large(0, 1).encode(), large(1, 1).encode()], 0).expect("appended");
-    log.append(&[Marker::Begin.encode(), large(5, 5).encode()], 0).expect("appended");
-    log.append(&[large(6, 6).encode(), Marker::End.encode()], 0).expect("appended");
+    log.append(&[large(0, 1).encode(), large(1, 1).encode()], 0)
+        .expect("appended");
+    log.append(&[Marker::Begin.encode(), large(5, 5).encode()], 0)
+        .expect("appended");
+    log.append(&[large(6, 6).encode(), Marker::End.encode()], 0)
+        .expect("appended");
     log.append(&[large(7, 7).encode()], 0).expect("appended");
     drop(log);
-    let keys: Vec<String> = rebuild(&disk, Boot::Same).durable().keys().cloned().collect();
+    let keys: Vec<String> = rebuild(&disk, Boot::Same)
+        .durable()
+        .keys()
+        .cloned()
+        .collect();
     assert_eq!(keys, ["key-5", "key-6", "key-7"]);
 }
 
@@ -182,20 +255,41 @@ async fn what_was_answered_survives_power_loss_and_is_published_in_order() {
         disk.create_dir_all(&PathBuf::from("/log")).expect("made");
         disk.sync_dir(&PathBuf::from("/")).expect("synced");
         let readers = Readers::default();
-        let machine = Replicated::<Shelf, _, _>::rebuild(journal(&disk, Boot::Same), readers.clone(), Clock::start(WallClock::System))
-            .expect("rebuilt");
+        let machine = Replicated::<Shelf, _, _>::rebuild(
+            journal(&disk, Boot::Same),
+            readers.clone(),
+            Clock::start(WallClock::System),
+        )
+        .expect("rebuilt");
         let (submit, run) = machine.start();
         tokio::spawn(run);
         let mut answered = 0;
         for key in 0..4 {
-            answered = submit.submit(Some(Put(format!("key-{key}"), Bytes::from_static(b"value")))).await.expect("an answer");
+            answered = submit
+                .submit(Some(Put(
+                    format!("key-{key}"),
+                    Bytes::from_static(b"value"),
+                )))
+                .await
+                .expect("an answer");
         }
         // One more, whose answer nobody waits for.
-        drop(submit.events.send((Some(Put("late".into(), Bytes::new())), oneshot::channel().0)).await);
+        drop(
+            submit
+                .events
+                .send((Some(Put("late".into(), Bytes::new())), oneshot::channel().0))
+                .await,
+        );
         disk.power_loss(seed);
         let published = readers.0.lock().expect("not poisoned").clone();
-        assert!(published.is_sorted() && published.contains(&answered), "{published:?}");
+        assert!(
+            published.is_sorted() && published.contains(&answered),
+            "{published:?}"
+        );
         let (durable, _) = read_durable::<Shelf>(&journal(&disk, Boot::Other)).expect("readable");
-        assert!((0..4).all(|key| durable.contains_key(&format!("key-{key}"))), "seed {seed}: {durable:?}");
+        assert!(
+            (0..4).all(|key| durable.contains_key(&format!("key-{key}"))),
+            "seed {seed}: {durable:?}"
+        );
     }
 }

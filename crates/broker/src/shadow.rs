@@ -1,7 +1,9 @@
-//! Shadow links inside the broker: what they need of the site ([`Site`](gnomon_replication::Site)), the link files of the start, and the
-//! actions of the catalog that reach into partitions and groups.
+//! Shadow links inside the broker: what they need of the site ([`Site`](gnomon_replication::Site)),
+//! the link files of the start, and the actions of the catalog that reach into partitions and
+//! groups.
 //!
-//! Not here: copying, discovery, lag (`gnomon-replication`), what a link is (`gnomon-links`), who owns a topic (`gnomon-catalog`).
+//! Not here: copying, discovery, lag (`gnomon-replication`), what a link is (`gnomon-links`), who
+//! owns a topic (`gnomon-catalog`).
 
 use crate::{
     clock::Clock,
@@ -13,10 +15,16 @@ use crate::{
     site::Site,
     world::Chance,
 };
-use gnomon_catalog::{Action, CreateLinkError, Event, Image, Link, LinkId, LinkOutcome, LinkSource, Reply};
+use gnomon_catalog::{
+    Action, CreateLinkError, Event, Image, Link, LinkId, LinkOutcome, LinkSource, Reply,
+};
 use gnomon_client::BoxFuture;
-use gnomon_groups::{DeletedTopic, Event as GroupEvent, SyncEnded, SyncOffsets, SyncedPartition, TopicsDeleted};
-use gnomon_links::{ConfigError, LinkConfig, LinkStatus, config::SecretRef, loss::Loss, parse_link_file};
+use gnomon_groups::{
+    DeletedTopic, Event as GroupEvent, SyncEnded, SyncOffsets, SyncedPartition, TopicsDeleted,
+};
+use gnomon_links::{
+    ConfigError, LinkConfig, LinkStatus, config::SecretRef, loss::Loss, parse_link_file,
+};
 use gnomon_machine::Now;
 use gnomon_partition::{Handle, PartitionId};
 use gnomon_protocol::ids::{TopicId, Uuid};
@@ -98,22 +106,39 @@ impl gnomon_replication::Site for SiteDoor {
     }
 
     fn handle(&self, topic: TopicId, partition: i32) -> Result<Handle, Unavailable> {
-        self.partitions.by_id(topic, partition).map_err(|error| Unavailable { topic, partition, why: error.to_string() })
+        self.partitions
+            .by_id(topic, partition)
+            .map_err(|error| Unavailable {
+                topic,
+                partition,
+                why: error.to_string(),
+            })
     }
 
     fn submit(&self, event: Event) -> BoxFuture<'static, Result<Reply, Gone>> {
         let catalog = self.catalog.clone();
-        Box::pin(async move { catalog.submit(event).await.map_err(|error| Gone { what: "the metadata machine", why: error.to_string() }) })
+        Box::pin(async move {
+            catalog.submit(event).await.map_err(|error| Gone {
+                what: "the metadata machine",
+                why: error.to_string(),
+            })
+        })
     }
 
-    fn sync_offsets(&self, sync: SyncOffsets) -> BoxFuture<'static, Result<Vec<SyncedPartition>, Gone>> {
+    fn sync_offsets(
+        &self,
+        sync: SyncOffsets,
+    ) -> BoxFuture<'static, Result<Vec<SyncedPartition>, Gone>> {
         let groups = self.groups.clone();
         Box::pin(async move {
             let group = sync.group.clone();
             let reply = groups.submit(&group, GroupEvent::SyncOffsets(sync)).await;
             reply
                 .and_then(gnomon_groups::Reply::into_offsets_synced)
-                .map_err(|error| Gone { what: "the group machine", why: error.to_string() })
+                .map_err(|error| Gone {
+                    what: "the group machine",
+                    why: error.to_string(),
+                })
         })
     }
 
@@ -124,7 +149,10 @@ impl gnomon_replication::Site for SiteDoor {
             for coordinator in groups.all() {
                 let told = coordinator.tell(GroupEvent::SyncEnded(ended.clone())).await;
                 // One that does not answer keeps no other from being told.
-                all = all.and(told.map_err(|error| Gone { what: "a group machine", why: error.to_string() }));
+                all = all.and(told.map_err(|error| Gone {
+                    what: "a group machine",
+                    why: error.to_string(),
+                }));
             }
             all
         })
@@ -144,7 +172,10 @@ impl gnomon_replication::Site for SiteDoor {
 }
 
 /// Makes the links of the link files and starts all there are.
-pub async fn start(site: &Arc<Site>, published: &Arc<OnceLock<Published>>) -> Result<(), LinkFileError> {
+pub async fn start(
+    site: &Arc<Site>,
+    published: &Arc<OnceLock<Published>>,
+) -> Result<(), LinkFileError> {
     for path in &site.config.link_files {
         create_from_file(site, path.clone()).await?;
     }
@@ -166,22 +197,43 @@ pub async fn start(site: &Arc<Site>, published: &Arc<OnceLock<Published>>) -> Re
 }
 
 async fn create_from_file(site: &Site, path: PathBuf) -> Result<(), LinkFileError> {
-    let text = std::fs::read_to_string(&path).map_err(|source| LinkFileError::Read { path: path.clone(), source })?;
-    let config = parse(&text).map_err(|source| LinkFileError::Parse { path: path.clone(), source: Box::new(source) })?;
+    let text = std::fs::read_to_string(&path).map_err(|source| LinkFileError::Read {
+        path: path.clone(),
+        source,
+    })?;
+    let config = parse(&text).map_err(|source| LinkFileError::Parse {
+        path: path.clone(),
+        source: Box::new(source),
+    })?;
     let name = config.name.to_string();
-    let event = Event::CreateLink { id: LinkId(site.fresh_id()), config: Box::new(config), source: LinkSource::File };
+    let event = Event::CreateLink {
+        id: LinkId(site.fresh_id()),
+        config: Box::new(config),
+        source: LinkSource::File,
+    };
     match site.catalog.submit(event).await {
         Ok(Reply::CreateLink(Ok(created))) => match created.outcome {
             LinkOutcome::Made => info!(link = name, "made from {}", path.display()),
             LinkOutcome::Stands { differences } => {
                 for difference in &differences {
-                    warn!(link = name, "{} differs from the link as it stands: {difference}", path.display());
+                    warn!(
+                        link = name,
+                        "{} differs from the link as it stands: {difference}",
+                        path.display()
+                    );
                 }
                 site.link_file_differs.lock().insert(name, differences);
             }
         },
-        Ok(Reply::CreateLink(Err(error @ CreateLinkError::Deleted { .. }))) => warn!("{}: {error}", path.display()),
-        Ok(Reply::CreateLink(Err(source))) => return Err(LinkFileError::Create { path, source: Box::new(source) }),
+        Ok(Reply::CreateLink(Err(error @ CreateLinkError::Deleted { .. }))) => {
+            warn!("{}: {error}", path.display())
+        }
+        Ok(Reply::CreateLink(Err(source))) => {
+            return Err(LinkFileError::Create {
+                path,
+                source: Box::new(source),
+            });
+        }
         Ok(_) | Err(_) => return Err(LinkFileError::Unrecorded { path }),
     }
     Ok(())
@@ -194,10 +246,12 @@ pub fn parse(text: &str) -> Result<LinkConfig, ConfigError> {
 
 fn resolve(secret: &SecretRef) -> Result<String, String> {
     match secret {
-        SecretRef::Env(name) => std::env::var(name).map_err(|_| format!("the environment variable {name} is not set")),
-        SecretRef::File(path) => {
-            std::fs::read_to_string(path).map(|text| text.trim_end().to_owned()).map_err(|error| format!("cannot read {path}: {error}"))
+        SecretRef::Env(name) => {
+            std::env::var(name).map_err(|_| format!("the environment variable {name} is not set"))
         }
+        SecretRef::File(path) => std::fs::read_to_string(path)
+            .map(|text| text.trim_end().to_owned())
+            .map_err(|error| format!("cannot read {path}: {error}")),
     }
 }
 
@@ -211,14 +265,25 @@ pub async fn try_source(site: &Site, config: &LinkConfig) -> Result<(), String> 
     let source = sources(site).connect(config);
     match source.contact().await {
         Ok(_) => Ok(()),
-        Err(error) => Err(format!("the source of link '{}' does not answer: {error}", config.name)),
+        Err(error) => Err(format!(
+            "the source of link '{}' does not answer: {error}",
+            config.name
+        )),
     }
 }
 
 /// What an operator sees of a link; `None` before links run.
 pub fn status(site: &Site, link: &Link) -> Option<LinkStatus> {
-    let file_differs = site.link_file_differs.lock().get(link.name()).cloned().unwrap_or_default();
-    Some(LinkStatus { file_differs, ..site.links.get()?.status(link.id)? })
+    let file_differs = site
+        .link_file_differs
+        .lock()
+        .get(link.name())
+        .cloned()
+        .unwrap_or_default();
+    Some(LinkStatus {
+        file_differs,
+        ..site.links.get()?.status(link.id)?
+    })
 }
 
 /// What a failover would lose; `None` before links run.
@@ -226,13 +291,18 @@ pub async fn loss(site: &Site, link: &Link, topics: Option<&[String]>) -> Option
     site.links.get()?.loss(link.id, topics).await
 }
 
-/// Carries out what the catalog asks for, until the site stops. Each is harmless when repeated: the catalog asks again after a restart.
+/// Carries out what the catalog asks for, until the site stops. Each is harmless when repeated: the
+/// catalog asks again after a restart.
 pub async fn carry_out(site: Arc<Site>, mut actions: mpsc::UnboundedReceiver<Action>) {
     let mut dropping = JoinSet::new();
     while let Some(action) = actions.recv().await {
         match action {
             // Files may be many and slow to go, and a failover must not wait for them.
-            Action::DropTopic { id, name, partitions } => {
+            Action::DropTopic {
+                id,
+                name,
+                partitions,
+            } => {
                 while dropping.try_join_next().is_some() {}
                 let site = site.clone();
                 dropping.spawn(async move { drop_topic(&site, id, &name, partitions).await });
@@ -247,19 +317,30 @@ pub async fn carry_out(site: Arc<Site>, mut actions: mpsc::UnboundedReceiver<Act
 }
 
 async fn drop_topic(site: &Site, id: TopicId, name: &str, partitions: i32) {
-    tokio::join!(forget_offsets(site, id, name), remove_files(site, id, name, partitions));
+    tokio::join!(
+        forget_offsets(site, id, name),
+        remove_files(site, id, name, partitions)
+    );
 }
 
-/// What is committed on a topic of the same name that is made meanwhile stays. Goes on until every machine has been told, or the site stops: then the
-/// next start sees what is left.
+/// What is committed on a topic of the same name that is made meanwhile stays. Goes on until every
+/// machine has been told, or the site stops: then the next start sees what is left.
 async fn forget_offsets(site: &Site, id: TopicId, name: &str) {
     sleep(news_after()).await;
-    let deleted = GroupEvent::TopicsDeleted(TopicsDeleted { topics: vec![DeletedTopic { name: name.into(), id: Some(id) }] });
+    let deleted = GroupEvent::TopicsDeleted(TopicsDeleted {
+        topics: vec![DeletedTopic {
+            name: name.into(),
+            id: Some(id),
+        }],
+    });
     for coordinator in site.groups.all() {
         let mut warned = false;
         while let Err(error) = coordinator.tell(deleted.clone()).await {
             if !std::mem::replace(&mut warned, true) {
-                warn!(topic = name, "committed offsets of a deleted topic are removed later: {error}");
+                warn!(
+                    topic = name,
+                    "committed offsets of a deleted topic are removed later: {error}"
+                );
             }
             sleep(TELL_AGAIN_AFTER).await;
         }
@@ -268,15 +349,27 @@ async fn forget_offsets(site: &Site, id: TopicId, name: &str) {
 
 /// Tests make the news late, so that they come long after the name is used again.
 fn news_after() -> Duration {
-    fail::fail_point!("late_news_of_deletions", |ms| Duration::from_millis(ms.and_then(|ms| ms.parse().ok()).unwrap_or(0)));
+    fail::fail_point!("late_news_of_deletions", |ms| Duration::from_millis(
+        ms.and_then(|ms| ms.parse().ok()).unwrap_or(0)
+    ));
     Duration::ZERO
 }
 
 async fn remove_files(site: &Site, id: TopicId, name: &str, partitions: i32) {
     for index in 0..partitions {
-        if let Err(stopping) = site.partitions.delete(PartitionId { topic_id: id, index }).await {
+        if let Err(stopping) = site
+            .partitions
+            .delete(PartitionId {
+                topic_id: id,
+                index,
+            })
+            .await
+        {
             // The next start removes what is left.
-            return warn!(topic = name, "not all files of a deleted topic are removed: {stopping}");
+            return warn!(
+                topic = name,
+                "not all files of a deleted topic are removed: {stopping}"
+            );
         }
     }
 }

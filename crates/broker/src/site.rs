@@ -63,8 +63,11 @@ impl Site {
         }
     }
 
-    /// A client waits for the word of a shadow's source: it is asked for soon. False: the source does not answer now.
+    /// A client waits for the word of a shadow's source: it is asked for soon. False: the source
+    /// does not answer now.
     pub fn ask_source(&self, id: PartitionId) -> bool {
-        self.links.get().is_some_and(|links| links.ask_source(id.topic_id, id.index))
+        self.links
+            .get()
+            .is_some_and(|links| links.ask_source(id.topic_id, id.index))
     }
 }

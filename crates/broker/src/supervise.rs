@@ -1,7 +1,8 @@
 //! Start and stop order of a site.
 //!
-//! Start: addresses, data directory, metadata log, incarnation, internal topics, group coordinators, links, and only then the first
-//! connection. Stop: connections, links, coordinators, and last the partitions, with their checkpoints.
+//! Start: addresses, data directory, metadata log, incarnation, internal topics, group
+//! coordinators, links, and only then the first connection. Stop: connections, links, coordinators,
+//! and last the partitions, with their checkpoints.
 
 use crate::{
     admin,
@@ -24,7 +25,8 @@ use crate::{
     world::{Chance, World},
 };
 use gnomon_catalog::{
-    CreateTopicError, CreateTopics, Endpoint, Event, NewTopic, Origin, Register, RegisterError, Reply, Settings, SiteDefaults,
+    CreateTopicError, CreateTopics, Endpoint, Event, NewTopic, Origin, Register, RegisterError,
+    Reply, Settings, SiteDefaults,
 };
 use gnomon_groups::GroupConfig;
 use gnomon_links::failover::EpochPolicy;
@@ -127,37 +129,72 @@ pub struct Broker {
 impl Broker {
     /// Brings a site up; when this returns it serves.
     pub async fn start(config: Config, world: World) -> Result<Broker, StartError> {
-        let World { disk, network, blocking, wall, chance } = world;
+        let World {
+            disk,
+            network,
+            blocking,
+            wall,
+            chance,
+        } = world;
         let clock = Clock::start(wall);
         let mut listeners = Vec::new();
         for listener in &config.listeners {
             listeners.push(Listener::bind(&*network, listener).await?);
         }
         let admin_socket = bind(&*network, config.admin).await?;
-        let admin_address = admin_socket.local_addr().map_err(|source| BindError { address: config.admin, source })?;
+        let admin_address = admin_socket.local_addr().map_err(|source| BindError {
+            address: config.admin,
+            source,
+        })?;
 
         let data_dir = Arc::new(DataDir::take(disk.clone(), &config.data)?);
-        let file_system = disk.file_system(&config.data).map_err(StartError::FileSystem)?;
+        let file_system = disk
+            .file_system(&config.data)
+            .map_err(StartError::FileSystem)?;
         let flusher = Flusher::over(file_system, blocking).map_err(StartError::Flusher)?;
-        let env = Env { disk, flusher, boot: data_dir.boot(), troubles: Default::default(), growing: Default::default() };
-        let partitions = Arc::new(Partitions::new(env, config.data.clone(), config.broker_id, defaults(&config)));
+        let env = Env {
+            disk,
+            flusher,
+            boot: data_dir.boot(),
+            troubles: Default::default(),
+            growing: Default::default(),
+        };
+        let partitions = Arc::new(Partitions::new(
+            env,
+            config.data.clone(),
+            config.broker_id,
+            defaults(&config),
+        ));
         let published = Arc::new(OnceLock::new());
         let (actions, to_do) = mpsc::unbounded_channel();
         let (fail, mut failed) = mpsc::unbounded_channel();
-        let around = Surroundings { partitions: partitions.clone(), published: published.clone(), actions, failed: fail.clone() };
+        let around = Surroundings {
+            partitions: partitions.clone(),
+            published: published.clone(),
+            actions,
+            failed: fail.clone(),
+        };
         let (catalog, catalog_task) = catalog::start(around, catalog_settings(&config), clock)?;
-        let offsets_topic = begin(&catalog, &config, &listeners, &chance).await.map_err(|error| match failed.try_recv() {
-            Ok(why) => StartError::Lost(why),
-            Err(_) => error,
-        })?;
-        let group_config = GroupConfig { initial_rebalance_delay_ms: config.group_initial_rebalance_delay_ms, ..GroupConfig::default() };
+        let offsets_topic = begin(&catalog, &config, &listeners, &chance)
+            .await
+            .map_err(|error| match failed.try_recv() {
+                Ok(why) => StartError::Lost(why),
+                Err(_) => error,
+            })?;
+        let group_config = GroupConfig {
+            initial_rebalance_delay_ms: config.group_initial_rebalance_delay_ms,
+            ..GroupConfig::default()
+        };
         let reopener = Reopener::new(catalog.clone(), partitions.clone());
-        let (groups, mut back) = GroupCoordinators::start(&partitions, offsets_topic, &group_config, clock, &reopener)?;
+        let (groups, mut back) =
+            GroupCoordinators::start(&partitions, offsets_topic, &group_config, clock, &reopener)?;
         back.push(catalog_task);
 
         let info = SiteInfo {
             name: config.site_name.clone(),
-            kafka: listeners.first().map_or(String::new(), |listener| listener.advertised().to_string()),
+            kafka: listeners
+                .first()
+                .map_or(String::new(), |listener| listener.advertised().to_string()),
             admin: admin_address,
             owns: config.owns.clone(),
             data: config.data.clone(),
@@ -179,14 +216,42 @@ impl Broker {
         });
         shadow::start(&site, &published).await?;
         let (stopping, stop) = watch::channel(false);
-        back.push(essential::spawn("what the metadata ask for", &fail, shadow::carry_out(site.clone(), to_do)));
-        back.push(essential::spawn("housekeeping", &fail, housekeeping::run(site.clone(), data_dir.clone(), stop.clone())));
-        back.push(essential::spawn("opening after disk errors", &fail, reopen::run(site.clone(), reopener, stop.clone())));
-        let places = Arc::new(Semaphore::new(connections_max(getrlimit(Resource::Nofile).current)));
-        let accept = |listener: Listener| tokio::spawn(listener.accept(site.clone(), places.clone(), stop.clone()));
+        back.push(essential::spawn(
+            "what the metadata ask for",
+            &fail,
+            shadow::carry_out(site.clone(), to_do),
+        ));
+        back.push(essential::spawn(
+            "housekeeping",
+            &fail,
+            housekeeping::run(site.clone(), data_dir.clone(), stop.clone()),
+        ));
+        back.push(essential::spawn(
+            "opening after disk errors",
+            &fail,
+            reopen::run(site.clone(), reopener, stop.clone()),
+        ));
+        let places = Arc::new(Semaphore::new(connections_max(
+            getrlimit(Resource::Nofile).current,
+        )));
+        let accept = |listener: Listener| {
+            tokio::spawn(listener.accept(site.clone(), places.clone(), stop.clone()))
+        };
         let mut front: Vec<_> = listeners.into_iter().map(accept).collect();
-        front.push(tokio::spawn(admin::http::serve(admin_socket, site.clone(), stop)));
-        Ok(Broker { site, info, stopping, front, back, failed: Mutex::new(failed), data_dir })
+        front.push(tokio::spawn(admin::http::serve(
+            admin_socket,
+            site.clone(),
+            stop,
+        )));
+        Ok(Broker {
+            site,
+            info,
+            stopping,
+            front,
+            back,
+            failed: Mutex::new(failed),
+            data_dir,
+        })
     }
 
     /// For tests that look inside.
@@ -239,9 +304,10 @@ impl Broker {
 }
 
 impl Broker {
-    /// Ends the site as the death of its process would: nothing more is answered, written or flushed; what is under way is dropped where it waits.
-    /// When this returns none of its tasks is left, save connections of the admin address that have an answer under way. For simulations, in which
-    /// several sites share a process.
+    /// Ends the site as the death of its process would: nothing more is answered, written or
+    /// flushed; what is under way is dropped where it waits. When this returns none of its tasks is
+    /// left, save connections of the admin address that have an answer under way. For simulations,
+    /// in which several sites share a process.
     pub async fn kill(mut self) {
         let tasks: Vec<_> = self.front.drain(..).chain(self.back.drain(..)).collect();
         tasks.iter().for_each(JoinHandle::abort);
@@ -261,10 +327,13 @@ pub async fn stopped(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stop| *stop).await;
 }
 
-/// Connections at once, of all listeners together. Half of the files that may be open are kept for logs: a partition that cannot open a file takes no
-/// more writes, and clients that only connect must not bring that about.
+/// Connections at once, of all listeners together. Half of the files that may be open are kept for
+/// logs: a partition that cannot open a file takes no more writes, and clients that only connect
+/// must not bring that about.
 fn connections_max(open_files: Option<u64>) -> usize {
-    let half = open_files.map_or(usize::MAX, |files| usize::try_from(files / 2).unwrap_or(usize::MAX));
+    let half = open_files.map_or(usize::MAX, |files| {
+        usize::try_from(files / 2).unwrap_or(usize::MAX)
+    });
     CONNECTIONS_MAX.min(half)
 }
 
@@ -272,7 +341,9 @@ fn connections_max(open_files: Option<u64>) -> usize {
 fn defaults(config: &Config) -> SiteDefaults {
     let mut defaults = SiteDefaults::default();
     if config.write_caching {
-        defaults.set("write.caching", "true").expect("a row of the table with a value of its type");
+        defaults
+            .set("write.caching", "true")
+            .expect("a row of the table with a value of its type");
     }
     defaults
 }
@@ -293,17 +364,32 @@ fn epoch_policy() -> EpochPolicy {
     EpochPolicy::default()
 }
 
-/// What is recorded before anything is served: this start, and the topic of the groups, whose id is the answer.
-async fn begin(catalog: &CatalogHandle, config: &Config, listeners: &[Listener], chance: &Chance) -> Result<TopicId, StartError> {
+/// What is recorded before anything is served: this start, and the topic of the groups, whose id is
+/// the answer.
+async fn begin(
+    catalog: &CatalogHandle,
+    config: &Config,
+    listeners: &[Listener],
+    chance: &Chance,
+) -> Result<TopicId, StartError> {
     register(catalog, config, listeners, chance).await?;
     offsets_topic(catalog, chance).await
 }
 
 /// Records this start before anything is led.
-async fn register(catalog: &CatalogHandle, config: &Config, listeners: &[Listener], chance: &Chance) -> Result<(), StartError> {
+async fn register(
+    catalog: &CatalogHandle,
+    config: &Config,
+    listeners: &[Listener],
+    chance: &Chance,
+) -> Result<(), StartError> {
     let endpoints = listeners.iter().map(|listener| {
         let advertised = listener.advertised();
-        Endpoint { listener: "PLAINTEXT".into(), host: advertised.host.clone(), port: advertised.port }
+        Endpoint {
+            listener: "PLAINTEXT".into(),
+            host: advertised.host.clone(),
+            port: advertised.port,
+        }
     });
     let register = Register {
         fresh_cluster_id: chance.id(),
@@ -317,7 +403,8 @@ async fn register(catalog: &CatalogHandle, config: &Config, listeners: &[Listene
         Reply::Register(registered) => registered?,
         _ => return Err(unexpected()),
     };
-    // Planted fault for tests of durability: offsets that power loss took back come again under the same epoch.
+    // Planted fault for tests of durability: offsets that power loss took back come again under the
+    // same epoch.
     fail::fail_point!("same_epoch_after_restart", |_| Ok(()));
     match catalog.submit(Event::Incarnate).await? {
         Reply::Incarnate(Ok(_)) => Ok(()),
@@ -340,7 +427,11 @@ async fn offsets_topic(catalog: &CatalogHandle, chance: &Chance) -> Result<Topic
         configs: vec![("cleanup.policy".into(), Some("compact".into()))],
         ..NewTopic::named(OFFSETS_TOPIC, chance.id())
     };
-    let event = CreateTopics { topics: vec![topic], origin: Origin::Site, validate_only: false };
+    let event = CreateTopics {
+        topics: vec![topic],
+        origin: Origin::Site,
+        validate_only: false,
+    };
     match catalog.submit(Event::CreateTopics(event)).await? {
         Reply::CreateTopics(mut made) => match made.pop() {
             Some(creation) => Ok(creation.result?.id),
@@ -356,7 +447,16 @@ mod tests {
 
     #[test]
     fn connections_leave_files_for_logs() {
-        assert_eq!((connections_max(None), connections_max(Some(1 << 20))), (CONNECTIONS_MAX, CONNECTIONS_MAX));
-        assert_eq!((connections_max(Some(1_024)), connections_max(Some(u64::MAX))), (512, CONNECTIONS_MAX));
+        assert_eq!(
+            (connections_max(None), connections_max(Some(1 << 20))),
+            (CONNECTIONS_MAX, CONNECTIONS_MAX)
+        );
+        assert_eq!(
+            (
+                connections_max(Some(1_024)),
+                connections_max(Some(u64::MAX))
+            ),
+            (512, CONNECTIONS_MAX)
+        );
     }
 }

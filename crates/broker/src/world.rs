@@ -1,6 +1,8 @@
-//! What a site stands in: disk, network, clock, chance, and where blocking work runs. The real one, or a simulated one on a single thread.
+//! What a site stands in: disk, network, clock, chance, and where blocking work runs. The real one,
+//! or a simulated one on a single thread.
 //!
-//! Invariant: nothing below the binary reaches for any of these by itself, so that one seed decides everything a simulated site meets.
+//! Invariant: nothing below the binary reaches for any of these by itself, so that one seed decides
+//! everything a simulated site meets.
 
 use crate::net::network::Network;
 use gnomon_client::Tcp;
@@ -33,7 +35,9 @@ impl World {
         World {
             disk,
             network: Arc::new(Tcp),
-            blocking: Blocking::Pool { threads: FLUSH_THREADS },
+            blocking: Blocking::Pool {
+                threads: FLUSH_THREADS,
+            },
             wall: WallClock::System,
             chance: Chance::System,
         }
@@ -45,7 +49,8 @@ impl World {
 pub enum WallClock {
     /// The system's.
     System,
-    /// So many milliseconds since 1970 when the site starts; then it goes on as the runtime's own time does.
+    /// So many milliseconds since 1970 when the site starts; then it goes on as the runtime's own
+    /// time does.
     At(i64),
 }
 
@@ -54,7 +59,8 @@ pub enum WallClock {
 pub enum Chance {
     /// The system's: ids never meet.
     System,
-    /// By seed: the same numbers in the same order. Sites that are to have different ids need different seeds.
+    /// By seed: the same numbers in the same order. Sites that are to have different ids need
+    /// different seeds.
     Seeded(Arc<Mutex<SplitMix>>),
 }
 
@@ -70,7 +76,8 @@ impl Chance {
             Chance::System => Uuid::new_v4(),
             Chance::Seeded(numbers) => {
                 let mut numbers = numbers.lock();
-                let bytes = (u128::from(numbers.next()) << 64 | u128::from(numbers.next())).to_be_bytes();
+                let bytes =
+                    (u128::from(numbers.next()) << 64 | u128::from(numbers.next())).to_be_bytes();
                 uuid::Builder::from_random_bytes(bytes).into_uuid()
             }
         }
@@ -79,8 +86,11 @@ impl Chance {
     /// A uniformly drawn number.
     pub fn number(&self) -> u64 {
         match self {
-            // The version stands in the upper half of an id, two fixed bits at the top of the lower one.
-            Chance::System => Uuid::new_v4().as_u64_pair().1 << 2 | Uuid::new_v4().as_u64_pair().1 & 3,
+            // The version stands in the upper half of an id, two fixed bits at the top of the lower
+            // one.
+            Chance::System => {
+                Uuid::new_v4().as_u64_pair().1 << 2 | Uuid::new_v4().as_u64_pair().1 & 3
+            }
             Chance::Seeded(numbers) => numbers.lock().next(),
         }
     }
@@ -119,7 +129,10 @@ mod tests {
     fn numbers_of_the_system_use_every_bit() {
         let drawn: Vec<u64> = (0..200).map(|_| Chance::System.number()).collect();
         for bit in 0..64 {
-            let set = drawn.iter().filter(|number| *number >> bit & 1 == 1).count();
+            let set = drawn
+                .iter()
+                .filter(|number| *number >> bit & 1 == 1)
+                .count();
             assert!((1..200).contains(&set), "bit {bit} is always the same");
         }
     }

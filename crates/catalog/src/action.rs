@@ -1,4 +1,5 @@
-//! What the metadata machine wants done in the world: at least once, in any order of topics, each harmless when repeated.
+//! What the metadata machine wants done in the world: at least once, in any order of topics, each
+//! harmless when repeated.
 
 use crate::topic::{Cut, LinkId};
 use gnomon_protocol::ids::TopicId;
@@ -6,8 +7,8 @@ use gnomon_protocol::ids::TopicId;
 /// One action. The image in which it is due has been published before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Failover (b) and (c): no replicator of these partitions runs any more, flush what is dirty, find the end. Answered per partition by
-    /// `Event::CutReached` or `Event::CutFailed`.
+    /// Failover (b) and (c): no replicator of these partitions runs any more, flush what is dirty,
+    /// find the end. Answered per partition by `Event::CutReached` or `Event::CutFailed`.
     Cut {
         /// The link.
         link: LinkId,
@@ -20,8 +21,8 @@ pub enum Action {
         /// All of its partitions.
         partitions: Vec<i32>,
     },
-    /// Failover (d) and (e): the history goes on with this epoch at this cut; abort what is open there. Answered per partition by
-    /// `Event::MarkersWritten` or `Event::MarkersFailed`.
+    /// Failover (d) and (e): the history goes on with this epoch at this cut; abort what is open
+    /// there. Answered per partition by `Event::MarkersWritten` or `Event::MarkersFailed`.
     AbortOpen {
         /// The link.
         link: LinkId,
@@ -32,7 +33,8 @@ pub enum Action {
         /// All of its partitions with their cuts.
         partitions: Vec<(i32, Cut)>,
     },
-    /// Failover (g): write the group offsets that the link fetched last for these topics. Answered by `Event::OffsetsApplied`.
+    /// Failover (g): write the group offsets that the link fetched last for these topics. Answered
+    /// by `Event::OffsetsApplied`.
     ApplyOffsets {
         /// The link.
         link: LinkId,

@@ -1,7 +1,9 @@
-//! The table of topic configurations: every name that Kafka 4.1 knows, and `write.caching`, which is ours.
+//! The table of topic configurations: every name that Kafka 4.1 knows, and `write.caching`, which
+//! is ours.
 //!
-//! Each name is accepted, kept and reported, whether or not this build acts on it, since tools set and compare them; a name that stands
-//! in no row is refused. What the values mean to a partition is read in [`crate::topic_config`].
+//! Each name is accepted, kept and reported, whether or not this build acts on it, since tools set
+//! and compare them; a name that stands in no row is refused. What the values mean to a partition
+//! is read in [`crate::topic_config`].
 //!
 //! Not here: `gnomon.shadow.*`, which nobody sets: see [`crate::shadow_configs`].
 
@@ -25,7 +27,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The type's number in DescribeConfigs (KIP-569): 1 BOOLEAN, 2 STRING, 3 INT, 5 LONG, 6 DOUBLE, 7 LIST.
+    /// The type's number in DescribeConfigs (KIP-569): 1 BOOLEAN, 2 STRING, 3 INT, 5 LONG, 6
+    /// DOUBLE, 7 LIST.
     pub fn code(self) -> i8 {
         match self {
             Kind::Boolean => 1,
@@ -46,14 +49,24 @@ impl Kind {
     pub fn check(self, value: &str) -> Result<(), String> {
         let value = value.trim();
         match self {
-            Kind::Boolean if value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false") => Ok(()),
+            Kind::Boolean
+                if value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false") =>
+            {
+                Ok(())
+            }
             Kind::Boolean => Err("true or false".to_owned()),
             Kind::Word(words) if words.contains(&value) => Ok(()),
             Kind::Word(words) => Err(format!("one of {}", words.join(", "))),
             Kind::Int(min, max) => within(value.parse().ok(), min, max),
             Kind::Long(min, max) => within(value.parse().ok(), min, max),
-            Kind::Double(min, max) => within(value.parse().ok().filter(|number: &f64| number.is_finite()), min, max),
-            Kind::Words(words) if value.split(',').all(|word| words.contains(&word.trim())) => Ok(()),
+            Kind::Double(min, max) => within(
+                value.parse().ok().filter(|number: &f64| number.is_finite()),
+                min,
+                max,
+            ),
+            Kind::Words(words) if value.split(',').all(|word| words.contains(&word.trim())) => {
+                Ok(())
+            }
             Kind::Words(words) => Err(format!("a list of {}", words.join(", "))),
             Kind::Replicas if replicas(value) => Ok(()),
             Kind::Replicas => Err("empty, * or a list of partition:broker".to_owned()),
@@ -61,13 +74,25 @@ impl Kind {
     }
 }
 
-fn within<T: PartialOrd + std::fmt::Display>(value: Option<T>, min: T, max: T) -> Result<(), String> {
-    if value.is_some_and(|value| value >= min && value <= max) { Ok(()) } else { Err(format!("a number from {min} to {max}")) }
+fn within<T: PartialOrd + std::fmt::Display>(
+    value: Option<T>,
+    min: T,
+    max: T,
+) -> Result<(), String> {
+    if value.is_some_and(|value| value >= min && value <= max) {
+        Ok(())
+    } else {
+        Err(format!("a number from {min} to {max}"))
+    }
 }
 
 fn replicas(value: &str) -> bool {
     let pair = |text: &str| {
-        text.trim().split_once(':').is_some_and(|(partition, broker)| partition.parse::<u32>().is_ok() && broker.parse::<u32>().is_ok())
+        text.trim()
+            .split_once(':')
+            .is_some_and(|(partition, broker)| {
+                partition.parse::<u32>().is_ok() && broker.parse::<u32>().is_ok()
+            })
     };
     value.is_empty() || value == "*" || value.split(',').all(pair)
 }
@@ -89,14 +114,29 @@ pub struct ConfigKey {
 
 /// Looks a name up.
 pub fn config_key(name: &str) -> Option<&'static ConfigKey> {
-    CONFIG_KEYS.binary_search_by(|key| key.name.cmp(name)).ok().map(|at| &CONFIG_KEYS[at])
+    CONFIG_KEYS
+        .binary_search_by(|key| key.name.cmp(name))
+        .ok()
+        .map(|at| &CONFIG_KEYS[at])
 }
 
 const INT: i32 = i32::MAX;
 const LONG: i64 = i64::MAX;
 
-const fn key(name: &'static str, kind: Kind, default: &'static str, broker_name: Option<&'static str>, doc: &'static str) -> ConfigKey {
-    ConfigKey { name, kind, default, broker_name, doc }
+const fn key(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    broker_name: Option<&'static str>,
+    doc: &'static str,
+) -> ConfigKey {
+    ConfigKey {
+        name,
+        kind,
+        default,
+        broker_name,
+        doc,
+    }
 }
 
 /// Every topic configuration, in order of names.
@@ -115,7 +155,13 @@ pub static CONFIG_KEYS: &[ConfigKey] = &[
         Some("compression.gzip.level"),
         "Level for compression.type gzip; -1 leaves it to the codec.",
     ),
-    key("compression.lz4.level", Kind::Int(1, 17), "9", Some("compression.lz4.level"), "Level for compression.type lz4."),
+    key(
+        "compression.lz4.level",
+        Kind::Int(1, 17),
+        "9",
+        Some("compression.lz4.level"),
+        "Level for compression.type lz4.",
+    ),
     key(
         "compression.type",
         Kind::Word(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
@@ -123,7 +169,13 @@ pub static CONFIG_KEYS: &[ConfigKey] = &[
         Some("compression.type"),
         "How batches are stored; producer keeps them as they were sent.",
     ),
-    key("compression.zstd.level", Kind::Int(-131_072, 22), "3", Some("compression.zstd.level"), "Level for compression.type zstd."),
+    key(
+        "compression.zstd.level",
+        Kind::Int(-131_072, 22),
+        "3",
+        Some("compression.zstd.level"),
+        "Level for compression.type zstd.",
+    ),
     key(
         "delete.retention.ms",
         Kind::Long(0, LONG),
@@ -250,7 +302,13 @@ pub static CONFIG_KEYS: &[ConfigKey] = &[
         Some("min.insync.replicas"),
         "Replicas that must be in sync for a write with acks=all.",
     ),
-    key("preallocate", Kind::Boolean, "false", Some("log.preallocate"), "Whether a new segment's file gets its full size at once."),
+    key(
+        "preallocate",
+        Kind::Boolean,
+        "false",
+        Some("log.preallocate"),
+        "Whether a new segment's file gets its full size at once.",
+    ),
     key(
         "remote.log.copy.disable",
         Kind::Boolean,
@@ -265,7 +323,13 @@ pub static CONFIG_KEYS: &[ConfigKey] = &[
         None,
         "With tiered storage, whether remote data is deleted when the tier is switched off for the topic.",
     ),
-    key("remote.storage.enable", Kind::Boolean, "false", None, "Whether tiered storage is on for the topic."),
+    key(
+        "remote.storage.enable",
+        Kind::Boolean,
+        "false",
+        None,
+        "Whether tiered storage is on for the topic.",
+    ),
     key(
         "retention.bytes",
         Kind::Long(-1, LONG),
@@ -287,7 +351,13 @@ pub static CONFIG_KEYS: &[ConfigKey] = &[
         Some("log.segment.bytes"),
         "Size at which a segment is closed and a new one begun.",
     ),
-    key("segment.index.bytes", Kind::Int(4, INT), "10485760", Some("log.index.size.max.bytes"), "Largest offset index of a segment."),
+    key(
+        "segment.index.bytes",
+        Kind::Int(4, INT),
+        "10485760",
+        Some("log.index.size.max.bytes"),
+        "Largest offset index of a segment.",
+    ),
     key(
         "segment.jitter.ms",
         Kind::Long(0, LONG),

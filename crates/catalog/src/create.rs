@@ -1,5 +1,6 @@
-//! Making topics: names, counts, configurations, and who may have the name. All topics of one event that can be made are one record list, so
-//! together they have no more partitions than one topic may have.
+//! Making topics: names, counts, configurations, and who may have the name. All topics of one event
+//! that can be made are one record list, so together they have no more partitions than one topic
+//! may have.
 //!
 //! Shadows are made in `discover.rs`: there the source decides.
 
@@ -21,21 +22,49 @@ use std::collections::{BTreeMap, BTreeSet};
 const NAME_BYTES_MAX: usize = 249;
 
 /// Topics that the site makes by itself, whoever asks.
-const OWN_TOPICS: [&str; 4] = ["__cluster_metadata", "__consumer_offsets", "__share_group_state", "__transaction_state"];
+const OWN_TOPICS: [&str; 4] = [
+    "__cluster_metadata",
+    "__consumer_offsets",
+    "__share_group_state",
+    "__transaction_state",
+];
 
-pub(crate) fn create_topics(image: &Image, settings: &Settings, asked: CreateTopics, token: ReplyToken) -> Effects<Catalog> {
+pub(crate) fn create_topics(
+    image: &Image,
+    settings: &Settings,
+    asked: CreateTopics,
+    token: ReplyToken,
+) -> Effects<Catalog> {
     let mut seen = BTreeSet::new();
-    let repeated: BTreeSet<String> =
-        asked.topics.iter().filter(|new| !seen.insert(new.name.as_str())).map(|new| new.name.clone()).collect();
+    let repeated: BTreeSet<String> = asked
+        .topics
+        .iter()
+        .filter(|new| !seen.insert(new.name.as_str()))
+        .map(|new| new.name.clone())
+        .collect();
     let mut effects = Effects::none();
     let mut answers = Vec::new();
-    let mut maker = Maker { image, settings, origin: asked.origin, partitions_left: settings.partitions_max, written: None };
+    let mut maker = Maker {
+        image,
+        settings,
+        origin: asked.origin,
+        partitions_left: settings.partitions_max,
+        written: None,
+    };
     for new in asked.topics {
         let name = new.name.clone();
-        let result = if repeated.contains(&name) { Err(CreateTopicError::Duplicate { name: name.clone() }) } else { maker.make(new) };
+        let result = if repeated.contains(&name) {
+            Err(CreateTopicError::Duplicate { name: name.clone() })
+        } else {
+            maker.make(new)
+        };
         let result = result.map(|topic| {
-            let created =
-                CreatedTopic { id: topic.id, partitions: topic.indexes().end, replication_factor: 1, configs: topic.configs.clone() };
+            let created = CreatedTopic {
+                id: topic.id,
+                partitions: topic.indexes().end,
+                replication_factor: 1,
+                configs: topic.configs.clone(),
+            };
             if !asked.validate_only {
                 effects.records.push(Record::Topic(topic));
             }
@@ -60,15 +89,32 @@ struct Maker<'a> {
 
 impl Maker<'_> {
     fn make(&mut self, new: NewTopic) -> Result<Topic, CreateTopicError> {
-        let NewTopic { name, id, partitions, replication_factor, configs, assignments } = new;
-        let broker_id = self.image.site.as_ref().map(|site| site.broker_id).ok_or(NotRegistered)?;
-        check_name(&name).map_err(|why| CreateTopicError::Name { name: name.clone(), why })?;
+        let NewTopic {
+            name,
+            id,
+            partitions,
+            replication_factor,
+            configs,
+            assignments,
+        } = new;
+        let broker_id = self
+            .image
+            .site
+            .as_ref()
+            .map(|site| site.broker_id)
+            .ok_or(NotRegistered)?;
+        check_name(&name).map_err(|why| CreateTopicError::Name {
+            name: name.clone(),
+            why,
+        })?;
         if self.image.names.contains_key(&name) {
             return Err(CreateTopicError::Exists { name });
         }
         match self.origin {
             Origin::Site => {}
-            Origin::Client | Origin::AutoCreate if OWN_TOPICS.contains(&name.as_str()) => return Err(CreateTopicError::Internal { name }),
+            Origin::Client | Origin::AutoCreate if OWN_TOPICS.contains(&name.as_str()) => {
+                return Err(CreateTopicError::Internal { name });
+            }
             Origin::Client | Origin::AutoCreate => self.image.may_create(&name)?,
         }
         if let Some(other) = self.colliding(&name) {
@@ -76,18 +122,36 @@ impl Maker<'_> {
         }
         let partitions = if assignments.is_empty() {
             if !matches!(replication_factor, -1 | 1) {
-                return Err(CreateTopicError::ReplicationFactor { name, factor: replication_factor });
+                return Err(CreateTopicError::ReplicationFactor {
+                    name,
+                    factor: replication_factor,
+                });
             }
-            if partitions == -1 { self.settings.default_partitions } else { partitions }
+            if partitions == -1 {
+                self.settings.default_partitions
+            } else {
+                partitions
+            }
         } else {
-            check_assignments(partitions, replication_factor, &assignments, broker_id)
-                .map_err(|why| CreateTopicError::Assignment { name: name.clone(), why })?
+            check_assignments(partitions, replication_factor, &assignments, broker_id).map_err(
+                |why| CreateTopicError::Assignment {
+                    name: name.clone(),
+                    why,
+                },
+            )?
         };
         let max = self.settings.partitions_max;
         if partitions < 1 || partitions > max {
-            return Err(CreateTopicError::Partitions { name, partitions, max });
+            return Err(CreateTopicError::Partitions {
+                name,
+                partitions,
+                max,
+            });
         }
-        let configs = check_configs(configs).map_err(|refusal| CreateTopicError::Config { name: name.clone(), refusal })?;
+        let configs = check_configs(configs).map_err(|refusal| CreateTopicError::Config {
+            name: name.clone(),
+            refusal,
+        })?;
         if partitions > self.partitions_left {
             return Err(CreateTopicError::TooManyAtOnce { name, max });
         }
@@ -95,8 +159,17 @@ impl Maker<'_> {
         if let Some(written) = &mut self.written {
             written.insert(as_written(&name), name.clone());
         }
-        let partitions = (0..partitions).map(|_| new_partition(broker_id, LeaderEpoch(0))).collect();
-        Ok(Topic { id, name, internal: self.origin == Origin::Site, configs, partitions, shadow: None })
+        let partitions = (0..partitions)
+            .map(|_| new_partition(broker_id, LeaderEpoch(0)))
+            .collect();
+        Ok(Topic {
+            id,
+            name,
+            internal: self.origin == Origin::Site,
+            configs,
+            partitions,
+            shadow: None,
+        })
     }
 
     /// Another topic whose name is the same in Kafka's metrics, which write '.' as '_'.
@@ -105,7 +178,13 @@ impl Maker<'_> {
             return None;
         }
         let image = self.image;
-        let written = self.written.get_or_insert_with(|| image.names.keys().map(|name| (as_written(name), name.clone())).collect());
+        let written = self.written.get_or_insert_with(|| {
+            image
+                .names
+                .keys()
+                .map(|name| (as_written(name), name.clone()))
+                .collect()
+        });
         written.get(&as_written(name)).cloned()
     }
 }
@@ -131,7 +210,10 @@ pub(crate) fn check_name(name: &str) -> Result<(), &'static str> {
         Err("it must not be '.' or '..'")
     } else if name.len() > NAME_BYTES_MAX {
         Err("it is longer than 249 characters")
-    } else if !name.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-')) {
+    } else if !name
+        .bytes()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-'))
+    {
         Err("only letters, digits, '.', '_' and '-' are allowed")
     } else {
         Ok(())
@@ -144,21 +226,43 @@ fn as_written(name: &str) -> String {
 }
 
 /// The number of partitions, if the assignment can be.
-fn check_assignments(partitions: i32, factor: i16, assignments: &[(i32, Vec<i32>)], broker_id: i32) -> Result<i32, String> {
+fn check_assignments(
+    partitions: i32,
+    factor: i16,
+    assignments: &[(i32, Vec<i32>)],
+    broker_id: i32,
+) -> Result<i32, String> {
     if partitions != -1 || factor != -1 {
-        return Err("partitions and replication factor must be -1 where an assignment is given".to_owned());
+        return Err(
+            "partitions and replication factor must be -1 where an assignment is given".to_owned(),
+        );
     }
-    let given: BTreeMap<i32, &Vec<i32>> = assignments.iter().map(|(partition, brokers)| (*partition, brokers)).collect();
-    if given.len() != assignments.len() || given.keys().zip(0..).any(|(partition, at)| *partition != at) {
+    let given: BTreeMap<i32, &Vec<i32>> = assignments
+        .iter()
+        .map(|(partition, brokers)| (*partition, brokers))
+        .collect();
+    if given.len() != assignments.len()
+        || given
+            .keys()
+            .zip(0..)
+            .any(|(partition, at)| *partition != at)
+    {
         return Err("the assignment must name every partition from 0 upwards once".to_owned());
     }
-    if let Some((partition, brokers)) = given.iter().find(|(_, brokers)| brokers.as_slice() != [broker_id]) {
-        return Err(format!("partition {partition} is assigned to brokers {brokers:?}, but this site has broker {broker_id} only"));
+    if let Some((partition, brokers)) = given
+        .iter()
+        .find(|(_, brokers)| brokers.as_slice() != [broker_id])
+    {
+        return Err(format!(
+            "partition {partition} is assigned to brokers {brokers:?}, but this site has broker {broker_id} only"
+        ));
     }
     i32::try_from(given.len()).map_err(|_| "too many partitions".to_owned())
 }
 
-fn check_configs(configs: Vec<(String, Option<String>)>) -> Result<BTreeMap<String, String>, ConfigRefusal> {
+fn check_configs(
+    configs: Vec<(String, Option<String>)>,
+) -> Result<BTreeMap<String, String>, ConfigRefusal> {
     let mut checked = BTreeMap::new();
     for (name, value) in configs {
         let value = value.ok_or_else(|| ConfigRefusal::NoValue { name: name.clone() })?;

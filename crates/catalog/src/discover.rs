@@ -1,4 +1,5 @@
-//! What a look at the source changes here: shadows made, grown, configured, faulted, missed and found again. One record list per look.
+//! What a look at the source changes here: shadows made, grown, configured, faulted, missed and
+//! found again. One record list per look.
 //!
 //! What is to be done is planned in `gnomon-links`; this file turns plans into records.
 
@@ -23,15 +24,27 @@ use gnomon_machine::{Effects, ReplyToken};
 use gnomon_protocol::ids::{LeaderEpoch, TopicId, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(crate) fn discovered(image: &Image, settings: &Settings, seen: Discovered, token: ReplyToken) -> Effects<Catalog> {
+pub(crate) fn discovered(
+    image: &Image,
+    settings: &Settings,
+    seen: Discovered,
+    token: ReplyToken,
+) -> Effects<Catalog> {
     let Some(link) = image.link(seen.link) else {
         return Effects::reply(token, Reply::Discovered(Err(UnknownLink { id: seen.link })));
     };
     if !link.runs() {
-        let found = Discovery { unselected: link.unselected.clone(), ..Discovery::default() };
+        let found = Discovery {
+            unselected: link.unselected.clone(),
+            ..Discovery::default()
+        };
         return Effects::reply(token, Reply::Discovered(Ok(found)));
     }
-    let listed: BTreeMap<&str, &SourceTopic> = seen.topics.iter().map(|topic| (topic.name.as_str(), topic)).collect();
+    let listed: BTreeMap<&str, &SourceTopic> = seen
+        .topics
+        .iter()
+        .map(|topic| (topic.name.as_str(), topic))
+        .collect();
     let here: BTreeMap<TopicId, &Topic> = listed
         .keys()
         .filter_map(|name| image.topic_by_name(name))
@@ -52,7 +65,13 @@ pub(crate) fn discovered(image: &Image, settings: &Settings, seen: Discovered, t
         settings,
         link,
         broker_id: image.site.as_ref().map_or(0, |site| site.broker_id),
-        synced: link.config.topics.synced_keys().into_iter().filter(|key| config_key(key).is_some()).collect(),
+        synced: link
+            .config
+            .topics
+            .synced_keys()
+            .into_iter()
+            .filter(|key| config_key(key).is_some())
+            .collect(),
         here,
         changed: BTreeMap::new(),
         epochs: Vec::new(),
@@ -64,8 +83,12 @@ pub(crate) fn discovered(image: &Image, settings: &Settings, seen: Discovered, t
     look.configure(&listed);
     // A partial list says nothing of the topics that it leaves out.
     if !seen.complete {
-        let kept = link.unselected.iter().filter(|(name, _)| !listed.contains_key(name.as_str()) && !image.names.contains_key(*name));
-        look.found.unselected.extend(kept.map(|(name, reason)| (name.clone(), reason.clone())));
+        let kept = link.unselected.iter().filter(|(name, _)| {
+            !listed.contains_key(name.as_str()) && !image.names.contains_key(*name)
+        });
+        look.found
+            .unselected
+            .extend(kept.map(|(name, reason)| (name.clone(), reason.clone())));
     }
     look.finish(token)
 }
@@ -74,7 +97,11 @@ fn local_topic(topic: &Topic) -> LocalTopic<'_> {
     LocalTopic {
         id: topic.id,
         name: &topic.name,
-        epochs: topic.partitions.iter().map(|partition| partition.leader_epoch).collect(),
+        epochs: topic
+            .partitions
+            .iter()
+            .map(|partition| partition.leader_epoch)
+            .collect(),
         holder: match &topic.shadow {
             None => Holder::Own,
             Some(shadow) => Holder::Link {
@@ -103,14 +130,27 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    fn carry_out(&mut self, plan: TopicPlan, listed: &BTreeMap<&str, &SourceTopic>, fresh_ids: &BTreeMap<String, TopicId>) {
+    fn carry_out(
+        &mut self,
+        plan: TopicPlan,
+        listed: &BTreeMap<&str, &SourceTopic>,
+        fresh_ids: &BTreeMap<String, TopicId>,
+    ) {
         match plan {
-            TopicPlan::Create { name, source_topic_id, epochs } => {
+            TopicPlan::Create {
+                name,
+                source_topic_id,
+                epochs,
+            } => {
                 let refusal = match (check_name(&name), fresh_ids.get(&name)) {
                     (Err(why), _) => format!("its name is not legal here: {why}"),
-                    (Ok(()), None) => "it was seen just now and is made at the next look".to_owned(),
+                    (Ok(()), None) => {
+                        "it was seen just now and is made at the next look".to_owned()
+                    }
                     (Ok(()), Some(id)) => {
-                        let configs = listed.get(name.as_str()).map_or(BTreeMap::new(), |there| self.configs_of(there));
+                        let configs = listed
+                            .get(name.as_str())
+                            .map_or(BTreeMap::new(), |there| self.configs_of(there));
                         self.create(*id, name, source_topic_id, &epochs, configs);
                         return;
                     }
@@ -119,29 +159,53 @@ impl Look<'_> {
             }
             TopicPlan::AddPartitions { topic, epochs } => {
                 let broker_id = self.broker_id;
-                let added = |epoch: &LeaderEpoch| Partition { added: true, ..new_partition(broker_id, *epoch) };
-                self.change(topic, |topic| topic.partitions.extend(epochs.iter().map(added)));
+                let added = |epoch: &LeaderEpoch| Partition {
+                    added: true,
+                    ..new_partition(broker_id, *epoch)
+                };
+                self.change(topic, |topic| {
+                    topic.partitions.extend(epochs.iter().map(added))
+                });
                 self.note(topic, |found, name| found.grown.push(name));
             }
             TopicPlan::RaiseEpochs { topic, epochs } => {
-                self.epochs.extend(epochs.into_iter().map(|(partition, epoch)| PartitionEpoch { topic, partition, epoch }));
+                self.epochs
+                    .extend(epochs.into_iter().map(|(partition, epoch)| PartitionEpoch {
+                        topic,
+                        partition,
+                        epoch,
+                    }));
             }
-            TopicPlan::LearnSourceId { topic, source_topic_id } => {
-                self.change_shadow(topic, |shadow| shadow.source_topic_id = Some(source_topic_id));
+            TopicPlan::LearnSourceId {
+                topic,
+                source_topic_id,
+            } => {
+                self.change_shadow(topic, |shadow| {
+                    shadow.source_topic_id = Some(source_topic_id)
+                });
             }
             TopicPlan::Fault { topic, reason } => {
-                let legal =
-                    self.here.get(&topic).and_then(|topic| topic.shadow.as_ref()).map(|shadow| step(shadow.state, TopicState::Faulted));
+                let legal = self
+                    .here
+                    .get(&topic)
+                    .and_then(|topic| topic.shadow.as_ref())
+                    .map(|shadow| step(shadow.state, TopicState::Faulted));
                 if legal == Some(Ok(())) {
-                    self.change_shadow(topic, |shadow| (shadow.state, shadow.reason) = (TopicState::Faulted, Some(reason.clone())));
-                    self.note(topic, |found, name| found.faulted.push((name, reason.clone())));
+                    self.change_shadow(topic, |shadow| {
+                        (shadow.state, shadow.reason) = (TopicState::Faulted, Some(reason.clone()))
+                    });
+                    self.note(topic, |found, name| {
+                        found.faulted.push((name, reason.clone()))
+                    });
                 }
             }
             TopicPlan::SourceMissing { topic } => {
                 self.change_shadow(topic, |shadow| shadow.source_missing = true);
                 self.note(topic, |found, name| found.missing.push(name));
             }
-            TopicPlan::SourceBack { topic } => self.change_shadow(topic, |shadow| shadow.source_missing = false),
+            TopicPlan::SourceBack { topic } => {
+                self.change_shadow(topic, |shadow| shadow.source_missing = false)
+            }
             TopicPlan::Unselected { name, reason } => {
                 self.found.unselected.insert(name, reason);
             }
@@ -168,21 +232,43 @@ impl Look<'_> {
             source_missing: false,
             gaps: Vec::new(),
         };
-        let partitions = epochs.iter().map(|epoch| new_partition(self.broker_id, *epoch)).collect();
+        let partitions = epochs
+            .iter()
+            .map(|epoch| new_partition(self.broker_id, *epoch))
+            .collect();
         self.found.created.push(name.clone());
-        self.changed.insert(id, Topic { id, name, internal: false, configs, partitions, shadow: Some(shadow) });
+        self.changed.insert(
+            id,
+            Topic {
+                id,
+                name,
+                internal: false,
+                configs,
+                partitions,
+                shadow: Some(shadow),
+            },
+        );
     }
 
     /// The overrides that a new shadow of this source topic has.
     fn configs_of(&self, there: &SourceTopic) -> BTreeMap<String, String> {
         let changes = self.changes(there, &BTreeMap::new());
-        changes.into_iter().filter_map(|change| Some((change.key, change.to?))).collect()
+        changes
+            .into_iter()
+            .filter_map(|change| Some((change.key, change.to?)))
+            .collect()
     }
 
     fn changes(&self, there: &SourceTopic, here: &BTreeMap<String, String>) -> Vec<ConfigChange> {
         let default = |name: &str| {
             let key = config_key(name)?;
-            Some(self.settings.site_defaults.get(name).unwrap_or(key.default).to_owned())
+            Some(
+                self.settings
+                    .site_defaults
+                    .get(name)
+                    .unwrap_or(key.default)
+                    .to_owned(),
+            )
         };
         plan_configs::plan(&self.synced, &there.configs, here, default)
     }
@@ -191,14 +277,30 @@ impl Look<'_> {
     fn configure(&mut self, listed: &BTreeMap<&str, &SourceTopic>) {
         let shadows: Vec<&Topic> = self.here.values().copied().collect();
         for topic in shadows {
-            let ours = topic.shadow.as_ref().is_some_and(|shadow| shadow.link == self.link.id && shadow.state.is_shadow());
-            // A source that could not say its configs gives none at all: that is no reason to change any.
-            let Some(there) = listed.get(topic.name.as_str()).filter(|there| ours && !there.configs.is_empty()) else { continue };
+            let ours = topic
+                .shadow
+                .as_ref()
+                .is_some_and(|shadow| shadow.link == self.link.id && shadow.state.is_shadow());
+            // A source that could not say its configs gives none at all: that is no reason to
+            // change any.
+            let Some(there) = listed
+                .get(topic.name.as_str())
+                .filter(|there| ours && !there.configs.is_empty())
+            else {
+                continue;
+            };
             let changes = self.changes(there, &topic.configs);
             if changes.is_empty() {
                 continue;
             }
-            self.found.configured.push((topic.name.clone(), changes.iter().map(change_in_words).collect::<Vec<_>>().join(", ")));
+            self.found.configured.push((
+                topic.name.clone(),
+                changes
+                    .iter()
+                    .map(change_in_words)
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            ));
             self.change(topic.id, |topic| {
                 for ConfigChange { key, to, .. } in changes {
                     match to {
@@ -211,7 +313,9 @@ impl Look<'_> {
     }
 
     fn change(&mut self, id: TopicId, change: impl FnOnce(&mut Topic)) {
-        let Some(topic) = self.here.get(&id) else { return };
+        let Some(topic) = self.here.get(&id) else {
+            return;
+        };
         change(self.changed.entry(id).or_insert_with(|| (*topic).clone()));
     }
 
@@ -232,18 +336,32 @@ impl Look<'_> {
     fn finish(self, token: ReplyToken) -> Effects<Catalog> {
         let mut effects = Effects::none();
         if self.found.unselected != self.link.unselected {
-            effects.records.push(Record::Link(Box::new(Link { unselected: self.found.unselected.clone(), ..self.link.clone() })));
+            effects.records.push(Record::Link(Box::new(Link {
+                unselected: self.found.unselected.clone(),
+                ..self.link.clone()
+            })));
         }
-        effects.records.extend(self.changed.into_values().map(Record::Topic));
+        effects
+            .records
+            .extend(self.changed.into_values().map(Record::Topic));
         if !self.epochs.is_empty() {
-            effects.records.push(Record::Epochs(Epochs { epochs: self.epochs }));
+            effects.records.push(Record::Epochs(Epochs {
+                epochs: self.epochs,
+            }));
         }
-        effects.replies.push((token, Reply::Discovered(Ok(self.found))));
+        effects
+            .replies
+            .push((token, Reply::Discovered(Ok(self.found))));
         effects
     }
 }
 
 fn change_in_words(change: &ConfigChange) -> String {
     let word = |value: &Option<String>| value.as_deref().unwrap_or("(default)").to_owned();
-    format!("{}: {} -> {}", change.key, word(&change.from), word(&change.to))
+    format!(
+        "{}: {} -> {}",
+        change.key,
+        word(&change.from),
+        word(&change.to)
+    )
 }

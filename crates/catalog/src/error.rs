@@ -1,4 +1,5 @@
-//! Why the metadata machine refuses: each names what stands in the way and what to do. Kafka's codes for them are the broker's business.
+//! Why the metadata machine refuses: each names what stands in the way and what to do. Kafka's
+//! codes for them are the broker's business.
 
 use crate::{topic::LinkId, topic_config::ConfigRefusal};
 use gnomon_links::ownership::{CreateRefusal, Overlap};
@@ -30,7 +31,9 @@ pub enum RegisterError {
         given: u16,
     },
     /// Partitions are led by the recorded id.
-    #[error("this data directory belongs to broker {recorded}; it cannot be started as broker {given}. Start with broker id {recorded}")]
+    #[error(
+        "this data directory belongs to broker {recorded}; it cannot be started as broker {given}. Start with broker id {recorded}"
+    )]
     BrokerChanged {
         /// In the metadata.
         recorded: i32,
@@ -54,7 +57,9 @@ pub enum CreateTopicError {
         why: &'static str,
     },
     /// Kafka's metric names would be the same.
-    #[error("topic '{name}' collides with topic '{other}': names that differ only in '.' and '_' cannot be told apart in metrics")]
+    #[error(
+        "topic '{name}' collides with topic '{other}': names that differ only in '.' and '_' cannot be told apart in metrics"
+    )]
     Collision {
         /// The name.
         name: String,
@@ -83,7 +88,9 @@ pub enum CreateTopicError {
     #[error(transparent)]
     NotOurs(#[from] CreateRefusal),
     /// A count that cannot be.
-    #[error("topic '{name}': {partitions} partitions; it must be from 1 to {max}, or -1 for the default")]
+    #[error(
+        "topic '{name}': {partitions} partitions; it must be from 1 to {max}, or -1 for the default"
+    )]
     Partitions {
         /// The name.
         name: String,
@@ -93,7 +100,9 @@ pub enum CreateTopicError {
         max: i32,
     },
     /// One request, which is one record list, asks for more than that can be.
-    #[error("topic '{name}': the request asks for more than {max} partitions in all; create the rest with another request")]
+    #[error(
+        "topic '{name}': the request asks for more than {max} partitions in all; create the rest with another request"
+    )]
     TooManyAtOnce {
         /// The name.
         name: String,
@@ -101,7 +110,9 @@ pub enum CreateTopicError {
         max: i32,
     },
     /// More copies than brokers.
-    #[error("topic '{name}': replication factor {factor} is larger than the 1 broker of this site, or not positive")]
+    #[error(
+        "topic '{name}': replication factor {factor} is larger than the 1 broker of this site, or not positive"
+    )]
     ReplicationFactor {
         /// The name.
         name: String,
@@ -186,7 +197,9 @@ pub enum CreateLinkError {
         name: String,
     },
     /// A file does not bring back a link that is gone.
-    #[error("link '{name}' was deleted here; a file does not bring it back. Use `gnomon link create -f FILE` to make it again")]
+    #[error(
+        "link '{name}' was deleted here; a file does not bring it back. Use `gnomon link create -f FILE` to make it again"
+    )]
     Deleted {
         /// The name.
         name: String,
@@ -206,7 +219,10 @@ pub enum DeleteLinkError {
         name: String,
     },
     /// It still has read-only topics.
-    #[error("link '{name}' still has shadow topics ({}): end them first with `gnomon link failover {name} --all`", some(topics))]
+    #[error(
+        "link '{name}' still has shadow topics ({}): end them first with `gnomon link failover {name} --all`",
+        some(topics)
+    )]
     HasShadows {
         /// The link.
         name: String,
@@ -219,7 +235,11 @@ pub enum DeleteLinkError {
 fn some(names: &[String]) -> String {
     const SHOWN: usize = 5;
     let shown = names[..names.len().min(SHOWN)].join(", ");
-    if names.len() > SHOWN { format!("{shown} and {} more", names.len() - SHOWN) } else { shown }
+    if names.len() > SHOWN {
+        format!("{shown} and {} more", names.len() - SHOWN)
+    } else {
+        shown
+    }
 }
 
 /// No such link.
@@ -273,7 +293,9 @@ pub enum FailOverError {
         link: String,
     },
     /// No topic of the link has a name like this.
-    #[error("link '{link}' has no topic whose name begins with '{prefix}'; nothing was failed over")]
+    #[error(
+        "link '{link}' has no topic whose name begins with '{prefix}'; nothing was failed over"
+    )]
     NoneMatches {
         /// What names were to begin with.
         prefix: String,

@@ -1,4 +1,5 @@
-//! What callers ask of the metadata machine and what the world reports to it. Fresh ids come in with the event: the machine makes none up.
+//! What callers ask of the metadata machine and what the world reports to it. Fresh ids come in
+//! with the event: the machine makes none up.
 
 use crate::{
     image::{Endpoint, SourceSite},
@@ -14,7 +15,8 @@ use uuid::Uuid;
 pub enum Event {
     /// A process of this site starts: the first one makes the site.
     Register(Register),
-    /// The process is about to lead what it leads: every epoch that clients or the site itself write under is raised. Once per process, after `Register`.
+    /// The process is about to lead what it leads: every epoch that clients or the site itself
+    /// write under is raised. Once per process, after `Register`.
     Incarnate,
     /// Makes topics.
     CreateTopics(CreateTopics),
@@ -34,7 +36,8 @@ pub enum Event {
         /// Who asks.
         source: LinkSource,
     },
-    /// Forgets a link that copies nothing any more. Its name stays known, so that no file brings it back.
+    /// Forgets a link that copies nothing any more. Its name stays known, so that no file brings it
+    /// back.
     DeleteLink {
         /// The link's name.
         name: String,
@@ -45,18 +48,21 @@ pub enum Event {
         link: LinkId,
         /// The source's cluster id, if it names one.
         cluster_id: Option<String>,
-        /// What it said of itself, if it is a Gnomon; `None` also when it could not be asked, then the last known stands.
+        /// What it said of itself, if it is a Gnomon; `None` also when it could not be asked, then
+        /// the last known stands.
         peer: Option<SourceSite>,
     },
     /// A link looked at its source's topics.
     Discovered(Discovered),
-    /// Leader epochs of the source, seen in its Metadata or in a batch about to be appended: durable here before either is shown.
+    /// Leader epochs of the source, seen in its Metadata or in a batch about to be appended:
+    /// durable here before either is shown.
     EpochsSeen {
         /// Topic, partition, epoch.
         epochs: Vec<(TopicId, i32, LeaderEpoch)>,
     },
-    /// A disk error closed a partition that is ours to write; offsets that were handed out under `used` may be gone. Its epoch is above that when this
-    /// is answered, by `Noted`. A shadow's follows its source alone.
+    /// A disk error closed a partition that is ours to write; offsets that were handed out under
+    /// `used` may be gone. Its epoch is above that when this is answered, by `Noted`. A shadow's
+    /// follows its source alone.
     Reopening {
         /// The topic.
         topic: TopicId,
@@ -71,7 +77,8 @@ pub enum Event {
         topic: TopicId,
         /// Why, for the operator: with both offsets after a divergence.
         reason: String,
-        /// The records that are lost to the shadow, if that is why. Noted also on a topic that is FAULTED already.
+        /// The records that are lost to the shadow, if that is why. Noted also on a topic that is
+        /// FAULTED already.
         gap: Option<Gap>,
     },
     /// The cause of a fault is gone: FAULTED back to ACTIVE. Answered by `Topic`.
@@ -84,7 +91,8 @@ pub enum Event {
         /// One per topic.
         reports: Vec<TakeoverReport>,
     },
-    /// Ends shadows: answered when every topic of the command is FAILED_OVER or stuck with a reason.
+    /// Ends shadows: answered when every topic of the command is FAILED_OVER or stuck with a
+    /// reason.
     FailOver(FailOver),
     /// Answers `Action::Cut`: the partition is fenced, flushed, and ends here. Answered by `Noted`.
     CutReached {
@@ -96,10 +104,12 @@ pub enum Event {
         end: Offset,
         /// The source's epoch in the last copied batch, -1 if there is none.
         last_epoch: BatchEpoch,
-        /// The highest epoch that any copied batch or answer of the source named for it, -1 if none.
+        /// The highest epoch that any copied batch or answer of the source named for it, -1 if
+        /// none.
         highest_seen: i32,
     },
-    /// Answers `Action::Cut`: the partition cannot be flushed; its topic stays FAILING_OVER. Answered by `Noted`.
+    /// Answers `Action::Cut`: the partition cannot be flushed; its topic stays FAILING_OVER.
+    /// Answered by `Noted`.
     CutFailed {
         /// The topic.
         topic: TopicId,
@@ -115,7 +125,8 @@ pub enum Event {
         /// The partition.
         partition: i32,
     },
-    /// Answers `Action::AbortOpen`: the markers cannot be written; the topic stays FAILING_OVER. Answered by `Noted`.
+    /// Answers `Action::AbortOpen`: the markers cannot be written; the topic stays FAILING_OVER.
+    /// Answered by `Noted`.
     MarkersFailed {
         /// The topic.
         topic: TopicId,
@@ -124,7 +135,8 @@ pub enum Event {
         /// Why.
         why: String,
     },
-    /// Answers `Action::ApplyOffsets`: the last fetched group offsets are durable. Answered by `Noted`.
+    /// Answers `Action::ApplyOffsets`: the last fetched group offsets are durable. Answered by
+    /// `Noted`.
     OffsetsApplied {
         /// The link.
         link: LinkId,
@@ -210,11 +222,19 @@ pub struct NewTopic {
 impl NewTopic {
     /// A topic of the defaults.
     pub fn named(name: impl Into<String>, id: TopicId) -> NewTopic {
-        NewTopic { name: name.into(), id, partitions: -1, replication_factor: -1, configs: Vec::new(), assignments: Vec::new() }
+        NewTopic {
+            name: name.into(),
+            id,
+            partitions: -1,
+            replication_factor: -1,
+            configs: Vec::new(),
+            assignments: Vec::new(),
+        }
     }
 }
 
-/// A change of a topic's overrides, whole or not at all. Answered by `Topic`-like [`crate::Reply::AlterTopicConfigs`].
+/// A change of a topic's overrides, whole or not at all. Answered by `Topic`-like
+/// [`crate::Reply::AlterTopicConfigs`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlterTopicConfigs {
     /// The topic.
@@ -230,7 +250,8 @@ pub struct AlterTopicConfigs {
 /// Who makes a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkSource {
-    /// `serve --link FILE`: only if this site never had the name; a difference is reported, not applied.
+    /// `serve --link FILE`: only if this site never had the name; a difference is reported, not
+    /// applied.
     File,
     /// `link create`: a name that is taken is refused.
     Command,

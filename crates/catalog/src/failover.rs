@@ -1,11 +1,15 @@
-//! Ending shadows: the steps (a) to (g) of a failover, each recorded one as one record list for all topics of a batch.
+//! Ending shadows: the steps (a) to (g) of a failover, each recorded one as one record list for all
+//! topics of a batch.
 //!
-//! A batch is what one command began together, or what a start found at the same recorded step; its topics move in step, and what comes next is
-//! looked up in the table of `gnomon_links::failover`. A topic that cannot go on leaves its batch with a reason and stays FAILING_OVER; the next
-//! command that names it, or the next start, tries again; whoever carries out the actions gives such a command by itself after a while. Commands wait
-//! for topics, not for batches: a later one may join.
+//! A batch is what one command began together, or what a start found at the same recorded step; its
+//! topics move in step, and what comes next is looked up in the table of `gnomon_links::failover`.
+//! A topic that cannot go on leaves its batch with a reason and stays FAILING_OVER; the next
+//! command that names it, or the next start, tries again; whoever carries out the actions gives
+//! such a command by itself after a while. Commands wait for topics, not for batches: a later one
+//! may join.
 //!
-//! What partitions report is soft: after a start everything between two recorded steps is asked for again.
+//! What partitions report is soft: after a start everything between two recorded steps is asked for
+//! again.
 
 mod work;
 
@@ -41,7 +45,12 @@ pub(crate) struct Reached {
     pub highest_seen: i32,
 }
 
-pub(crate) fn begin(image: &Image, soft: &mut Soft, asked: &FailOver, token: ReplyToken) -> Effects<Catalog> {
+pub(crate) fn begin(
+    image: &Image,
+    soft: &mut Soft,
+    asked: &FailOver,
+    token: ReplyToken,
+) -> Effects<Catalog> {
     let chosen = match choose(image, asked) {
         Ok(chosen) => chosen,
         Err(error) => return Effects::reply(token, Reply::FailOver(Err(error))),
@@ -49,7 +58,10 @@ pub(crate) fn begin(image: &Image, soft: &mut Soft, asked: &FailOver, token: Rep
     let link = chosen.link;
     let mut work = Work::new(image, soft);
     if asked.which == Which::All && link.state != LinkState::FailedOver && !link.ending {
-        work.record(Record::Link(Box::new(Link { ending: true, ..link.as_ref().clone() })));
+        work.record(Record::Link(Box::new(Link {
+            ending: true,
+            ..link.as_ref().clone()
+        })));
     }
     let mut pending = BTreeSet::new();
     let mut fresh: BTreeMap<Recorded, BTreeSet<TopicId>> = BTreeMap::new();
@@ -65,10 +77,20 @@ pub(crate) fn begin(image: &Image, soft: &mut Soft, asked: &FailOver, token: Rep
         if recorded == Recorded::Nothing {
             work.record(Record::Topic(fenced(topic)));
         }
-        fresh.entry(recorded.max(Recorded::Fenced)).or_default().insert(topic.id);
+        fresh
+            .entry(recorded.max(Recorded::Fenced))
+            .or_default()
+            .insert(topic.id);
     }
     let topics = chosen.topics.iter().map(|topic| topic.id).collect();
-    work.failovers.waiting.insert(token, Waiting { link: link.id, topics, pending });
+    work.failovers.waiting.insert(
+        token,
+        Waiting {
+            link: link.id,
+            topics,
+            pending,
+        },
+    );
     for (recorded, topics) in fresh {
         let batch = work.failovers.begin(link.id, recorded, topics);
         work.drive(batch);
@@ -85,17 +107,31 @@ struct Chosen<'a> {
 }
 
 fn choose<'a>(image: &'a Image, asked: &FailOver) -> Result<Chosen<'a>, FailOverError> {
-    let link = image.link_by_name(&asked.link).ok_or_else(|| FailOverError::UnknownLink { name: asked.link.clone() })?;
+    let link = image
+        .link_by_name(&asked.link)
+        .ok_or_else(|| FailOverError::UnknownLink {
+            name: asked.link.clone(),
+        })?;
     let mut topics: Vec<Arc<Topic>> = match &asked.which {
         Which::All => image.topics_of(link.id).cloned().collect(),
         Which::Prefix(prefix) => {
-            let topics: Vec<_> = image.topics_of(link.id).filter(|topic| topic.name.starts_with(prefix.as_str())).cloned().collect();
+            let topics: Vec<_> = image
+                .topics_of(link.id)
+                .filter(|topic| topic.name.starts_with(prefix.as_str()))
+                .cloned()
+                .collect();
             if topics.is_empty() {
-                return Err(FailOverError::NoneMatches { prefix: prefix.clone(), link: asked.link.clone() });
+                return Err(FailOverError::NoneMatches {
+                    prefix: prefix.clone(),
+                    link: asked.link.clone(),
+                });
             }
             topics
         }
-        Which::Topics(names) => names.iter().map(|name| of_link(image, link, name)).collect::<Result<_, _>>()?,
+        Which::Topics(names) => names
+            .iter()
+            .map(|name| of_link(image, link, name))
+            .collect::<Result<_, _>>()?,
     };
     topics.sort_by(|a, b| a.name.cmp(&b.name));
     topics.dedup_by_key(|topic| topic.id);
@@ -103,9 +139,20 @@ fn choose<'a>(image: &'a Image, asked: &FailOver) -> Result<Chosen<'a>, FailOver
 }
 
 fn of_link(image: &Image, link: &Link, name: &str) -> Result<Arc<Topic>, FailOverError> {
-    let topic = image.topic_by_name(name).ok_or_else(|| FailOverError::UnknownTopic { topic: name.to_owned() })?;
-    if topic.shadow.as_ref().is_none_or(|shadow| shadow.link != link.id) {
-        return Err(FailOverError::NotOfLink { topic: name.to_owned(), link: link.name().to_owned() });
+    let topic = image
+        .topic_by_name(name)
+        .ok_or_else(|| FailOverError::UnknownTopic {
+            topic: name.to_owned(),
+        })?;
+    if topic
+        .shadow
+        .as_ref()
+        .is_none_or(|shadow| shadow.link != link.id)
+    {
+        return Err(FailOverError::NotOfLink {
+            topic: name.to_owned(),
+            link: link.name().to_owned(),
+        });
     }
     Ok(topic.clone())
 }
@@ -124,14 +171,27 @@ fn fenced(topic: &Topic) -> Topic {
 }
 
 /// Steps (c) and (d).
-fn cut(topic: &Topic, reached: &BTreeMap<(TopicId, i32), Reached>, policy: EpochPolicy) -> Result<Topic, EpochsExhausted> {
+fn cut(
+    topic: &Topic,
+    reached: &BTreeMap<(TopicId, i32), Reached>,
+    policy: EpochPolicy,
+) -> Result<Topic, EpochsExhausted> {
     let mut topic = topic.clone();
     for (partition, index) in topic.partitions.iter_mut().zip(0..) {
-        let Some(reached) = reached.get(&(topic.id, index)) else { continue };
-        let highest = reached.highest_seen.max(reached.last_epoch.0).max(partition.leader_epoch.0);
+        let Some(reached) = reached.get(&(topic.id, index)) else {
+            continue;
+        };
+        let highest = reached
+            .highest_seen
+            .max(reached.last_epoch.0)
+            .max(partition.leader_epoch.0);
         let epoch = LeaderEpoch(next_epoch(highest, policy)?);
         partition.leader_epoch = epoch;
-        partition.cut = Some(Cut { end: reached.end, last_epoch: reached.last_epoch, epoch });
+        partition.cut = Some(Cut {
+            end: reached.end,
+            last_epoch: reached.last_epoch,
+            epoch,
+        });
     }
     if let Some(shadow) = &mut topic.shadow {
         (shadow.step, shadow.reason) = (Some(FailoverStep::Cut), None);
@@ -151,11 +211,17 @@ fn done(topic: &Topic) -> Topic {
 
 /// A link that was asked to end whole and has no shadow left, as FAILED_OVER.
 pub(crate) fn ended(image: &Image, link: LinkId) -> Option<Link> {
-    let link = image.link(link).filter(|link| link.ending && link.state != LinkState::FailedOver)?;
+    let link = image
+        .link(link)
+        .filter(|link| link.ending && link.state != LinkState::FailedOver)?;
     if image.topics_of(link.id).any(|topic| topic.is_shadow()) {
         return None;
     }
-    Some(Link { state: LinkState::FailedOver, ending: false, ..link.as_ref().clone() })
+    Some(Link {
+        state: LinkState::FailedOver,
+        ending: false,
+        ..link.as_ref().clone()
+    })
 }
 
 pub(crate) fn cut_reached(
@@ -176,7 +242,13 @@ pub(crate) fn cut_reached(
     work.noted(token)
 }
 
-pub(crate) fn markers_written(image: &Image, soft: &mut Soft, topic: TopicId, partition: i32, token: ReplyToken) -> Effects<Catalog> {
+pub(crate) fn markers_written(
+    image: &Image,
+    soft: &mut Soft,
+    topic: TopicId,
+    partition: i32,
+    token: ReplyToken,
+) -> Effects<Catalog> {
     let mut work = Work::new(image, soft);
     if let Some((number, batch)) = work.batch_at(topic, Next::AbortOpen)
         && batch.missing.remove(&(topic, partition))
@@ -204,13 +276,25 @@ pub(crate) fn partition_failed(
     work.noted(token)
 }
 
-pub(crate) fn offsets_applied(image: &Image, soft: &mut Soft, link: LinkId, topics: &[TopicId], token: ReplyToken) -> Effects<Catalog> {
+pub(crate) fn offsets_applied(
+    image: &Image,
+    soft: &mut Soft,
+    link: LinkId,
+    topics: &[TopicId],
+    token: ReplyToken,
+) -> Effects<Catalog> {
     let mut work = Work::new(image, soft);
-    let numbers: BTreeSet<u64> = topics.iter().filter_map(|topic| work.failovers.batch_of.get(topic).copied()).collect();
+    let numbers: BTreeSet<u64> = topics
+        .iter()
+        .filter_map(|topic| work.failovers.batch_of.get(topic).copied())
+        .collect();
     for number in numbers {
-        let Some(batch) = work.failovers.batches.get_mut(&number) else { continue };
+        let Some(batch) = work.failovers.batches.get_mut(&number) else {
+            continue;
+        };
         let whole = batch.topics.iter().all(|topic| topics.contains(topic));
-        if whole && batch.link == link && next(batch.recorded, batch.reported) == Next::ApplyOffsets {
+        if whole && batch.link == link && next(batch.recorded, batch.reported) == Next::ApplyOffsets
+        {
             batch.reported.offsets = true;
             work.drive(number);
         }
@@ -223,8 +307,17 @@ pub(crate) fn resume(image: &Image, soft: &mut Soft) -> Effects<Catalog> {
     let mut work = Work::new(image, soft);
     let mut found: BTreeMap<(LinkId, Recorded), BTreeSet<TopicId>> = BTreeMap::new();
     for topic in image.topics.values() {
-        let Some(shadow) = topic.shadow.as_ref().filter(|shadow| shadow.state == TopicState::FailingOver) else { continue };
-        found.entry((shadow.link, topic.failover())).or_default().insert(topic.id);
+        let Some(shadow) = topic
+            .shadow
+            .as_ref()
+            .filter(|shadow| shadow.state == TopicState::FailingOver)
+        else {
+            continue;
+        };
+        found
+            .entry((shadow.link, topic.failover()))
+            .or_default()
+            .insert(topic.id);
     }
     for ((link, recorded), topics) in found {
         let batch = work.failovers.begin(link, recorded, topics);

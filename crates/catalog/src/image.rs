@@ -1,7 +1,9 @@
-//! The whole of the site's metadata at one moment: what the machine keeps, and what every reader in the broker holds as an `Arc`.
+//! The whole of the site's metadata at one moment: what the machine keeps, and what every reader in
+//! the broker holds as an `Arc`.
 //!
-//! Invariants: cheap to clone (maps and their values are shared until changed); `names` and `Link::released` follow from `topics` and are kept by
-//! [`Image::apply`] alone, which is the only code that changes an image.
+//! Invariants: cheap to clone (maps and their values are shared until changed); `names` and
+//! `Link::released` follow from `topics` and are kept by [`Image::apply`] alone, which is the only
+//! code that changes an image.
 
 use crate::{
     config_keys::config_key,
@@ -89,7 +91,8 @@ pub struct Link {
     pub config: LinkConfig,
     /// Where it stands.
     pub state: LinkState,
-    /// `failover --all` has begun: nothing is discovered any more. FAILED_OVER follows when the last topic is through.
+    /// `failover --all` has begun: nothing is discovered any more. FAILED_OVER follows when the
+    /// last topic is through.
     #[serde(default)]
     pub ending: bool,
     /// Why it must not copy from what it reached; a good contact takes it away.
@@ -107,7 +110,8 @@ pub struct Link {
     /// Topics that its filters select at the source but that it does not copy, and why.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unselected: BTreeMap<String, String>,
-    /// Names of its topics that were failed over here: they are this site's own. Follows from the topics, not written.
+    /// Names of its topics that were failed over here: they are this site's own. Follows from the
+    /// topics, not written.
     #[serde(skip)]
     pub released: BTreeSet<String>,
 }
@@ -130,8 +134,15 @@ impl Link {
 
     /// How its source is called in a sentence.
     pub fn source(&self) -> String {
-        let site = self.source_site.as_ref().map(|known| known.site.name.as_str());
-        source_label(site, self.source_cluster_id.as_deref(), &self.config.client.bootstrap_servers)
+        let site = self
+            .source_site
+            .as_ref()
+            .map(|known| known.site.name.as_str());
+        source_label(
+            site,
+            self.source_cluster_id.as_deref(),
+            &self.config.client.bootstrap_servers,
+        )
     }
 
     /// Whether it may copy and sync now: ACTIVE, not ending, not faulted.
@@ -182,7 +193,8 @@ pub struct TakenOver {
 /// Who may write to a topic: plain data, from which the broker makes a partition's role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Writers {
-    /// Clients: an ordinary topic, one that was failed over, and (in this version) one that a peer took over.
+    /// Clients: an ordinary topic, one that was failed over, and (in this version) one that a peer
+    /// took over.
     Clients,
     /// This site's own records only.
     Site,
@@ -231,13 +243,22 @@ impl Image {
 
     /// The topics that a link copies or did, those failed over included, in order of ids.
     pub fn topics_of(&self, link: LinkId) -> impl Iterator<Item = &Arc<Topic>> {
-        self.topics.values().filter(move |topic| topic.shadow.as_ref().is_some_and(|shadow| shadow.link == link))
+        self.topics.values().filter(move |topic| {
+            topic
+                .shadow
+                .as_ref()
+                .is_some_and(|shadow| shadow.link == link)
+        })
     }
 
     /// Who may write to a topic.
     pub fn writers(&self, topic: &Topic) -> Writers {
         let Some(shadow) = topic.shadow.as_ref().filter(|shadow| shadow.bound()) else {
-            return if topic.internal { Writers::Site } else { Writers::Clients };
+            return if topic.internal {
+                Writers::Site
+            } else {
+                Writers::Clients
+            };
         };
         if shadow.state == TopicState::FailingOver {
             return Writers::FailingOver;
@@ -255,10 +276,17 @@ impl Image {
         }
     }
 
-    /// The fence that a replicator of this topic must carry, if it is to copy now: topic and link say so.
+    /// The fence that a replicator of this topic must carry, if it is to copy now: topic and link
+    /// say so.
     pub fn copies(&self, topic: &Topic) -> Option<u64> {
-        let shadow = topic.shadow.as_ref().filter(|shadow| shadow.state.copies() && !shadow.source_missing)?;
-        self.links.get(&shadow.link).filter(|link| link.runs()).map(|_| shadow.fence)
+        let shadow = topic
+            .shadow
+            .as_ref()
+            .filter(|shadow| shadow.state.copies() && !shadow.source_missing)?;
+        self.links
+            .get(&shadow.link)
+            .filter(|link| link.runs())
+            .map(|_| shadow.fence)
     }
 
     /// The link that claims a topic name: clients here do not create it.
@@ -269,33 +297,55 @@ impl Image {
     /// Whether clients may create a topic of this name here.
     pub fn may_create(&self, name: &str) -> Result<(), CreateRefusal> {
         let sources: Vec<String> = self.links.values().map(|link| link.source()).collect();
-        let claims: Vec<Claim<'_>> = self.links.values().zip(&sources).map(|(link, source)| link.claim(source)).collect();
+        let claims: Vec<Claim<'_>> = self
+            .links
+            .values()
+            .zip(&sources)
+            .map(|(link, source)| link.claim(source))
+            .collect();
         let ours = self.site.as_ref().map_or(&[][..], |site| &site.owns);
-        // A site whose link has failed over whole is being stood in for: its prefixes bind nobody here.
+        // A site whose link has failed over whole is being stood in for: its prefixes bind nobody
+        // here.
         let others: Vec<Owner<'_>> = self
             .links
             .values()
             .filter(|link| link.state != LinkState::FailedOver)
             .filter_map(|link| link.source_site.as_ref())
-            .map(|known| Owner { site: &known.site.name, prefixes: &known.site.owns })
+            .map(|known| Owner {
+                site: &known.site.name,
+                prefixes: &known.site.owns,
+            })
             .collect();
         may_create(name, &claims, ours, &others)
     }
 
-    /// What is in force for a topic. The site's own logs are never write-cached: what they say has been told to clients.
+    /// What is in force for a topic. The site's own logs are never write-cached: what they say has
+    /// been told to clients.
     pub fn topic_config(&self, topic: &Topic, defaults: &SiteDefaults) -> TopicConfig {
         let mut config = TopicConfig::resolve(&topic.configs, defaults);
         config.write_caching &= !topic.name.starts_with("__");
         config
     }
 
-    /// The value in force for one configuration of a topic, and where it comes from; `None` for an unknown name.
-    pub fn config<'a>(&self, topic: &'a Topic, name: &str, defaults: &'a SiteDefaults) -> Option<(&'a str, ConfigSource)> {
+    /// The value in force for one configuration of a topic, and where it comes from; `None` for an
+    /// unknown name.
+    pub fn config<'a>(
+        &self,
+        topic: &'a Topic,
+        name: &str,
+        defaults: &'a SiteDefaults,
+    ) -> Option<(&'a str, ConfigSource)> {
         let key = config_key(name)?;
         if let Some(value) = topic.configs.get(name) {
             return Some((value, ConfigSource::Topic));
         }
-        Some(defaults.get(name).map_or((key.default, ConfigSource::Default), |value| (value, ConfigSource::Site)))
+        Some(
+            defaults
+                .get(name)
+                .map_or((key.default, ConfigSource::Default), |value| {
+                    (value, ConfigSource::Site)
+                }),
+        )
     }
 
     /// As this site tells its peers (`gnomon.site`).
@@ -310,7 +360,10 @@ impl Image {
 
     /// As this site tells its peers (`gnomon.links`).
     pub fn as_peer_links(&self) -> Vec<PeerLink> {
-        self.links.values().map(|link| link.as_peer_link()).collect()
+        self.links
+            .values()
+            .map(|link| link.as_peer_link())
+            .collect()
     }
 }
 
@@ -325,10 +378,15 @@ pub enum ConfigSource {
     Default,
 }
 
-/// What a topic says of being or having been a shadow, for DescribeConfigs `gnomon.shadow.*`; `None` if it never was one.
+/// What a topic says of being or having been a shadow, for DescribeConfigs `gnomon.shadow.*`;
+/// `None` if it never was one.
 pub fn shadow_origin(topic: &Topic) -> Option<TopicOrigin> {
     let shadow = topic.shadow.as_ref()?;
-    let cuts = topic.partitions.iter().zip(0..).filter_map(|(partition, index)| Some((index, partition.cut?)));
+    let cuts = topic
+        .partitions
+        .iter()
+        .zip(0..)
+        .filter_map(|(partition, index)| Some((index, partition.cut?)));
     Some(TopicOrigin {
         cluster_id: shadow.source_cluster_id.clone().unwrap_or_default(),
         link: shadow.link_name.clone(),
@@ -340,5 +398,7 @@ pub fn shadow_origin(topic: &Topic) -> Option<TopicOrigin> {
 
 /// The read-only configurations `gnomon.shadow.*` of a topic: empty if it never was a shadow.
 pub fn shadow_configs(topic: &Topic) -> BTreeMap<&'static str, String> {
-    shadow_origin(topic).map(|origin| origin.to_configs()).unwrap_or_default()
+    shadow_origin(topic)
+        .map(|origin| origin.to_configs())
+        .unwrap_or_default()
 }

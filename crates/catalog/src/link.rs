@@ -1,4 +1,5 @@
-//! Links come, reach their source, and go. What they copy is decided in `discover.rs`, how they end in `failover.rs`.
+//! Links come, reach their source, and go. What they copy is decided in `discover.rs`, how they end
+//! in `failover.rs`.
 
 use crate::{
     error::{CreateLinkError, DeleteLinkError, NotRegistered, UnknownLink},
@@ -17,33 +18,56 @@ use gnomon_links::{
 use gnomon_machine::{Effects, ReplyToken};
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(crate) fn create(image: &Image, id: LinkId, config: LinkConfig, source: LinkSource, token: ReplyToken) -> Effects<Catalog> {
+pub(crate) fn create(
+    image: &Image,
+    id: LinkId,
+    config: LinkConfig,
+    source: LinkSource,
+    token: ReplyToken,
+) -> Effects<Catalog> {
     match made(image, id, config, source) {
         Err(error) => Effects::reply(token, Reply::CreateLink(Err(error))),
         Ok((created, link)) => {
             let mut effects = Effects::reply(token, Reply::CreateLink(Ok(created)));
-            effects.records.extend(link.map(|link| Record::Link(Box::new(link))));
+            effects
+                .records
+                .extend(link.map(|link| Record::Link(Box::new(link))));
             effects
         }
     }
 }
 
-fn made(image: &Image, id: LinkId, config: LinkConfig, source: LinkSource) -> Result<(LinkCreated, Option<Link>), CreateLinkError> {
+fn made(
+    image: &Image,
+    id: LinkId,
+    config: LinkConfig,
+    source: LinkSource,
+) -> Result<(LinkCreated, Option<Link>), CreateLinkError> {
     if image.site.is_none() {
         return Err(NotRegistered.into());
     }
     let name = config.name.as_str();
     if let Some(there) = image.link_by_name(name) {
         return match source {
-            LinkSource::Command => Err(CreateLinkError::Exists { name: name.to_owned() }),
+            LinkSource::Command => Err(CreateLinkError::Exists {
+                name: name.to_owned(),
+            }),
             LinkSource::File => {
                 let differences = there.config.differences(&config);
-                Ok((LinkCreated { id: there.id, outcome: LinkOutcome::Stands { differences } }, None))
+                Ok((
+                    LinkCreated {
+                        id: there.id,
+                        outcome: LinkOutcome::Stands { differences },
+                    },
+                    None,
+                ))
             }
         };
     }
     if source == LinkSource::File && image.link_names.contains(name) {
-        return Err(CreateLinkError::Deleted { name: name.to_owned() });
+        return Err(CreateLinkError::Deleted {
+            name: name.to_owned(),
+        });
     }
     let link = Link {
         id,
@@ -59,7 +83,13 @@ fn made(image: &Image, id: LinkId, config: LinkConfig, source: LinkSource) -> Re
     };
     let others: Vec<Claim<'_>> = image.links.values().map(|other| other.claim("")).collect();
     check_links(&link.claim(""), &others)?;
-    Ok((LinkCreated { id, outcome: LinkOutcome::Made }, Some(link)))
+    Ok((
+        LinkCreated {
+            id,
+            outcome: LinkOutcome::Made,
+        },
+        Some(link),
+    ))
 }
 
 pub(crate) fn contact(
@@ -89,24 +119,44 @@ pub(crate) fn contact(
 }
 
 fn check_contact(image: &Image, link: &Link, cluster_id: Option<&str>) -> Result<(), ContactFault> {
-    let Some(site) = &image.site else { return Ok(()) };
-    let ours = OurSite { name: &site.name, cluster_id: &site.cluster_id, producer_tag: site.producer_tag };
+    let Some(site) = &image.site else {
+        return Ok(());
+    };
+    let ours = OurSite {
+        name: &site.name,
+        cluster_id: &site.cluster_id,
+        producer_tag: site.producer_tag,
+    };
     let found = Contact {
         cluster_id,
         site: link.source_site.as_ref().map(|known| &known.site),
         links: link.source_site.as_ref().map_or(&[], |known| &known.links),
     };
-    check(&link.claim(""), ours, link.config.client.source_cluster_id.as_deref(), link.source_cluster_id.as_deref(), found)
+    check(
+        &link.claim(""),
+        ours,
+        link.config.client.source_cluster_id.as_deref(),
+        link.source_cluster_id.as_deref(),
+        found,
+    )
 }
 
 pub(crate) fn delete(image: &Image, name: String, token: ReplyToken) -> Effects<Catalog> {
     let refuse = |error| Effects::reply(token, Reply::DeleteLink(Err(error)));
-    let Some(link) = image.link_by_name(&name) else { return refuse(DeleteLinkError::Unknown { name }) };
-    let topics: Vec<String> = image.topics_of(link.id).filter(|topic| topic.is_shadow()).map(|topic| topic.name.clone()).collect();
+    let Some(link) = image.link_by_name(&name) else {
+        return refuse(DeleteLinkError::Unknown { name });
+    };
+    let topics: Vec<String> = image
+        .topics_of(link.id)
+        .filter(|topic| topic.is_shadow())
+        .map(|topic| topic.name.clone())
+        .collect();
     if !topics.is_empty() {
         return refuse(DeleteLinkError::HasShadows { name, topics });
     }
     let mut effects = Effects::reply(token, Reply::DeleteLink(Ok(link.id)));
-    effects.records.push(Record::LinkDeleted(LinkDeleted { id: link.id }));
+    effects
+        .records
+        .push(Record::LinkDeleted(LinkDeleted { id: link.id }));
     effects
 }

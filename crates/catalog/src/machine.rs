@@ -1,5 +1,6 @@
-//! [`Catalog`]: which file decides which event. Decisions are in `site.rs`, `create.rs`, `topics.rs`, `link.rs`, `discover.rs` and `failover.rs`;
-//! what a record does to the image is in `apply.rs`.
+//! [`Catalog`]: which file decides which event. Decisions are in `site.rs`, `create.rs`,
+//! `topics.rs`, `link.rs`, `discover.rs` and `failover.rs`; what a record does to the image is in
+//! `apply.rs`.
 
 use crate::{
     action::Action,
@@ -28,7 +29,8 @@ pub struct Settings {
     pub partitions_max: i32,
     /// How a failover chooses the new leader epoch; anything but the default is a planted fault.
     pub epoch_policy: EpochPolicy,
-    /// What holds here for topics that do not say: an override that equals it need not be set on a shadow.
+    /// What holds here for topics that do not say: an override that equals it need not be set on a
+    /// shadow.
     pub site_defaults: crate::SiteDefaults,
 }
 
@@ -54,7 +56,10 @@ pub struct Soft {
 impl Soft {
     /// Nothing is under way.
     pub fn new(settings: Settings) -> Soft {
-        Soft { settings, ..Soft::default() }
+        Soft {
+            settings,
+            ..Soft::default()
+        }
     }
 }
 
@@ -66,34 +71,84 @@ impl Machine for Catalog {
     type Reply = Reply;
     type Action = Action;
 
-    fn step(image: &Image, soft: &mut Soft, now: Now, event: Event, token: ReplyToken) -> Effects<Catalog> {
+    fn step(
+        image: &Image,
+        soft: &mut Soft,
+        now: Now,
+        event: Event,
+        token: ReplyToken,
+    ) -> Effects<Catalog> {
         match event {
             Event::Register(register) => site::register(image, register, token),
             Event::Incarnate => site::incarnate(image, token),
-            Event::AllocateProducerIds { count } => site::allocate_producer_ids(image, count, token),
+            Event::AllocateProducerIds { count } => {
+                site::allocate_producer_ids(image, count, token)
+            }
             Event::TakenOver { reports } => site::taken_over(image, reports, token),
-            Event::CreateTopics(asked) => create::create_topics(image, &soft.settings, asked, token),
+            Event::CreateTopics(asked) => {
+                create::create_topics(image, &soft.settings, asked, token)
+            }
             Event::DeleteTopics { ids } => topics::delete(image, soft, ids, token),
             Event::AlterTopicConfigs(asked) => topics::alter_configs(image, asked, token),
-            Event::TopicFaulted { topic, reason, gap } => topics::faulted(image, topic, reason, gap, now, token),
+            Event::TopicFaulted { topic, reason, gap } => {
+                topics::faulted(image, topic, reason, gap, now, token)
+            }
             Event::TopicRecovered { topic } => topics::recovered(image, topic, token),
             Event::EpochsSeen { epochs } => topics::epochs_seen(image, &epochs, token),
-            Event::Reopening { topic, partition, used } => topics::reopening(image, topic, partition, used, token),
-            Event::CreateLink { id, config, source } => link::create(image, id, *config, source, token),
+            Event::Reopening {
+                topic,
+                partition,
+                used,
+            } => topics::reopening(image, topic, partition, used, token),
+            Event::CreateLink { id, config, source } => {
+                link::create(image, id, *config, source, token)
+            }
             Event::DeleteLink { name } => link::delete(image, name, token),
-            Event::LinkContact { link, cluster_id, peer } => link::contact(image, link, cluster_id, peer, token),
+            Event::LinkContact {
+                link,
+                cluster_id,
+                peer,
+            } => link::contact(image, link, cluster_id, peer, token),
             Event::Discovered(seen) => discover::discovered(image, &soft.settings, seen, token),
             Event::FailOver(asked) => failover::begin(image, soft, &asked, token),
-            Event::CutReached { topic, partition, end, last_epoch, highest_seen } => {
-                let reached = failover::Reached { end, last_epoch, highest_seen };
+            Event::CutReached {
+                topic,
+                partition,
+                end,
+                last_epoch,
+                highest_seen,
+            } => {
+                let reached = failover::Reached {
+                    end,
+                    last_epoch,
+                    highest_seen,
+                };
                 failover::cut_reached(image, soft, topic, partition, reached, token)
             }
-            Event::CutFailed { topic, partition, why } => failover::partition_failed(image, soft, Next::Cut, topic, partition, &why, token),
-            Event::MarkersFailed { topic, partition, why } => {
-                failover::partition_failed(image, soft, Next::AbortOpen, topic, partition, &why, token)
+            Event::CutFailed {
+                topic,
+                partition,
+                why,
+            } => failover::partition_failed(image, soft, Next::Cut, topic, partition, &why, token),
+            Event::MarkersFailed {
+                topic,
+                partition,
+                why,
+            } => failover::partition_failed(
+                image,
+                soft,
+                Next::AbortOpen,
+                topic,
+                partition,
+                &why,
+                token,
+            ),
+            Event::MarkersWritten { topic, partition } => {
+                failover::markers_written(image, soft, topic, partition, token)
             }
-            Event::MarkersWritten { topic, partition } => failover::markers_written(image, soft, topic, partition, token),
-            Event::OffsetsApplied { link, topics } => failover::offsets_applied(image, soft, link, &topics, token),
+            Event::OffsetsApplied { link, topics } => {
+                failover::offsets_applied(image, soft, link, &topics, token)
+            }
         }
     }
 

@@ -1,7 +1,8 @@
 //! The durable changes of the metadata, and how they stand in `__cluster_metadata`.
 //!
-//! A record's key is its type and version, two big-endian 16-bit numbers; its value is JSON. Most records are the whole new value of one thing, so
-//! that replaying one twice does no harm; [`Record::Incarnated`] and [`Record::Epochs`] are the small ones that touch many partitions at
+//! A record's key is its type and version, two big-endian 16-bit numbers; its value is JSON. Most
+//! records are the whole new value of one thing, so that replaying one twice does no harm;
+//! [`Record::Incarnated`] and [`Record::Epochs`] are the small ones that touch many partitions at
 //! once. A type or version that this build does not know stops the start.
 
 use crate::{
@@ -21,14 +22,16 @@ pub enum Record {
     Site(Site),
     /// A broker of the site.
     Broker(BrokerEntry),
-    /// A process began: the number of its incarnation. Raises the leader epoch of every partition that the site's broker leads and that clients or
-    /// the site itself write, if the number is new.
+    /// A process began: the number of its incarnation. Raises the leader epoch of every partition
+    /// that the site's broker leads and that clients or the site itself write, if the number is
+    /// new.
     Incarnated(Incarnated),
     /// A topic, whole.
     Topic(Topic),
     /// A topic is gone.
     TopicDeleted(TopicDeleted),
-    /// Leader epochs of single partitions, never lower than before: a source's, or our own after a disk error.
+    /// Leader epochs of single partitions, never lower than before: a source's, or our own after a
+    /// disk error.
     Epochs(Epochs),
     /// A link, whole.
     Link(Box<Link>),
@@ -125,11 +128,22 @@ fn json<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 fn unreadable(kind: i16, version: i16, why: impl Into<String>) -> UnreadableRecord {
-    UnreadableRecord { what: "catalog", kind: kind.into(), version: version.into(), why: why.into() }
+    UnreadableRecord {
+        what: "catalog",
+        kind: kind.into(),
+        version: version.into(),
+        why: why.into(),
+    }
 }
 
-fn read<T: DeserializeOwned>(kind: i16, value: &[u8], make: fn(T) -> Record) -> Result<Record, UnreadableRecord> {
-    serde_json::from_slice(value).map(make).map_err(|error| unreadable(kind, VERSION, error.to_string()))
+fn read<T: DeserializeOwned>(
+    kind: i16,
+    value: &[u8],
+    make: fn(T) -> Record,
+) -> Result<Record, UnreadableRecord> {
+    serde_json::from_slice(value)
+        .map(make)
+        .map_err(|error| unreadable(kind, VERSION, error.to_string()))
 }
 
 impl DurableRecord for Record {
@@ -149,7 +163,10 @@ impl DurableRecord for Record {
             Record::ProducerIds(ids) => json(ids),
             Record::LinkDeleted(deleted) => json(deleted),
         };
-        EncodedRecord { key: Some(Bytes::from(key)), value: Some(Bytes::from(value)) }
+        EncodedRecord {
+            key: Some(Bytes::from(key)),
+            value: Some(Bytes::from(value)),
+        }
     }
 
     fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Record, UnreadableRecord> {

@@ -2,8 +2,9 @@
 
 use crate::{
     error::{
-        AlterConfigsError, CreateLinkError, CreateTopicError, DeleteLinkError, DeleteTopicError, FailOverError, NotRegistered,
-        ProducerIdsError, RegisterError, TopicStateError, UnknownLink,
+        AlterConfigsError, CreateLinkError, CreateTopicError, DeleteLinkError, DeleteTopicError,
+        FailOverError, NotRegistered, ProducerIdsError, RegisterError, TopicStateError,
+        UnknownLink,
     },
     topic::{Cut, LinkId},
 };
@@ -90,7 +91,8 @@ pub struct LinkCreated {
 pub enum LinkOutcome {
     /// It was made.
     Made,
-    /// It was there before; the settings in which the file differs, each as a line, which were not applied.
+    /// It was there before; the settings in which the file differs, each as a line, which were not
+    /// applied.
     Stands {
         /// Empty when the file says the same.
         differences: Vec<String>,
@@ -104,7 +106,8 @@ pub struct Discovery {
     pub created: Vec<String>,
     /// Shadows that got more partitions.
     pub grown: Vec<String>,
-    /// Shadows whose configuration changed, with a word on what: local drift that was reverted included.
+    /// Shadows whose configuration changed, with a word on what: local drift that was reverted
+    /// included.
     pub configured: Vec<(String, String)>,
     /// Shadows that cannot go on, with the reason.
     pub faulted: Vec<(String, String)>,

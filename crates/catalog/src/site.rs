@@ -1,4 +1,5 @@
-//! The site itself: its first start and later ones, incarnations, blocks of producer ids, and what peers took over from it.
+//! The site itself: its first start and later ones, incarnations, blocks of producer ids, and what
+//! peers took over from it.
 
 use crate::{
     error::{NotRegistered, ProducerIdsError, RegisterError},
@@ -26,7 +27,11 @@ pub fn cluster_id_of(id: Uuid) -> String {
     (0..22)
         .map(|group| {
             let from_top = 6 * (group + 1);
-            let six = if from_top <= 128 { bits >> (128 - from_top) } else { bits << (from_top - 128) };
+            let six = if from_top <= 128 {
+                bits >> (128 - from_top)
+            } else {
+                bits << (from_top - 128)
+            };
             char::from(ALPHABET[(six & 63) as usize])
         })
         .collect()
@@ -47,8 +52,17 @@ pub(crate) fn register(image: &Image, register: Register, token: ReplyToken) -> 
         producer_tag: register.producer_tag,
         owns: register.owns,
     };
-    let broker = BrokerEntry { id: register.broker_id, endpoints: register.endpoints };
-    let mut effects = Effects::reply(token, Reply::Register(Ok(Registered { cluster_id, first: image.site.is_none() })));
+    let broker = BrokerEntry {
+        id: register.broker_id,
+        endpoints: register.endpoints,
+    };
+    let mut effects = Effects::reply(
+        token,
+        Reply::Register(Ok(Registered {
+            cluster_id,
+            first: image.site.is_none(),
+        })),
+    );
     if image.site.as_deref() != Some(&site) {
         effects.records.push(Record::Site(site));
     }
@@ -60,15 +74,19 @@ pub(crate) fn register(image: &Image, register: Register, token: ReplyToken) -> 
 
 fn check(image: &Image, given: &Register) -> Result<(), RegisterError> {
     if given.producer_tag == 0 || given.producer_tag > TAG_MAX {
-        return Err(RegisterError::Tag { tag: given.producer_tag });
+        return Err(RegisterError::Tag {
+            tag: given.producer_tag,
+        });
     }
     match &image.site {
-        Some(site) if site.producer_tag != given.producer_tag => {
-            Err(RegisterError::TagChanged { recorded: site.producer_tag, given: given.producer_tag })
-        }
-        Some(site) if site.broker_id != given.broker_id => {
-            Err(RegisterError::BrokerChanged { recorded: site.broker_id, given: given.broker_id })
-        }
+        Some(site) if site.producer_tag != given.producer_tag => Err(RegisterError::TagChanged {
+            recorded: site.producer_tag,
+            given: given.producer_tag,
+        }),
+        Some(site) if site.broker_id != given.broker_id => Err(RegisterError::BrokerChanged {
+            recorded: site.broker_id,
+            given: given.broker_id,
+        }),
         Some(_) | None => Ok(()),
     }
 }
@@ -79,35 +97,67 @@ pub(crate) fn incarnate(image: &Image, token: ReplyToken) -> Effects<Catalog> {
     }
     let incarnation = image.incarnation + 1;
     let mut effects = Effects::reply(token, Reply::Incarnate(Ok(incarnation)));
-    effects.records.push(Record::Incarnated(Incarnated { incarnation }));
+    effects
+        .records
+        .push(Record::Incarnated(Incarnated { incarnation }));
     effects
 }
 
-pub(crate) fn allocate_producer_ids(image: &Image, count: u32, token: ReplyToken) -> Effects<Catalog> {
+pub(crate) fn allocate_producer_ids(
+    image: &Image,
+    count: u32,
+    token: ReplyToken,
+) -> Effects<Catalog> {
     let refuse = |error| Effects::reply(token, Reply::AllocateProducerIds(Err(error)));
-    let Some(site) = &image.site else { return refuse(NotRegistered.into()) };
+    let Some(site) = &image.site else {
+        return refuse(NotRegistered.into());
+    };
     let next = image.next_producer_block + u64::from(count);
     if next > 1 << TAG_SHIFT {
         return refuse(ProducerIdsError::Exhausted);
     }
     let start = (u64::from(site.producer_tag) << TAG_SHIFT) | image.next_producer_block;
     let start = ProducerId::try_from(start).expect("52 bits fit");
-    let mut effects = Effects::reply(token, Reply::AllocateProducerIds(Ok(ProducerIdBlock { start, count })));
-    effects.records.push(Record::ProducerIds(ProducerIds { next }));
+    let mut effects = Effects::reply(
+        token,
+        Reply::AllocateProducerIds(Ok(ProducerIdBlock { start, count })),
+    );
+    effects
+        .records
+        .push(Record::ProducerIds(ProducerIds { next }));
     effects
 }
 
-/// Only what a peer has really taken counts: a report about a shadow of ours, of another cluster's topic, or from before the peer's cut says nothing.
-pub(crate) fn taken_over(image: &Image, reports: Vec<TakeoverReport>, token: ReplyToken) -> Effects<Catalog> {
+/// Only what a peer has really taken counts: a report about a shadow of ours, of another cluster's
+/// topic, or from before the peer's cut says nothing.
+pub(crate) fn taken_over(
+    image: &Image,
+    reports: Vec<TakeoverReport>,
+    token: ReplyToken,
+) -> Effects<Catalog> {
     let mut effects = Effects::reply(token, Reply::Noted);
-    for TakeoverReport { topic, by, cluster_id, origin } in reports {
+    for TakeoverReport {
+        topic,
+        by,
+        cluster_id,
+        origin,
+    } in reports
+    {
         let own = image.topic(topic).is_some_and(|topic| !topic.is_shadow());
         if !own || origin.cluster_id != image.cluster_id() || !origin.state.is_ours() {
             continue;
         }
-        let taken_over = TakenOver { by, cluster_id, link: origin.link, cuts: origin.cuts, epochs: origin.epochs };
+        let taken_over = TakenOver {
+            by,
+            cluster_id,
+            link: origin.link,
+            cuts: origin.cuts,
+            epochs: origin.epochs,
+        };
         if image.taken_over.get(&topic) != Some(&taken_over) {
-            effects.records.push(Record::TakenOver(TopicTakenOver { topic, taken_over }));
+            effects
+                .records
+                .push(Record::TakenOver(TopicTakenOver { topic, taken_over }));
         }
     }
     effects

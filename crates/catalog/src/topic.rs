@@ -1,4 +1,5 @@
-//! What the site knows of one topic: identity, partitions, configuration overrides, and its bond to a link, if it has or had one.
+//! What the site knows of one topic: identity, partitions, configuration overrides, and its bond to
+//! a link, if it has or had one.
 
 use gnomon_links::{TopicState, failover::Recorded, status::GapEvent};
 use gnomon_protocol::ids::{BatchEpoch, LeaderEpoch, Offset, TopicId};
@@ -38,7 +39,8 @@ pub struct Topic {
 }
 
 impl Topic {
-    /// Whether a link copies it or is being relieved of it: clients cannot write. False again after failover.
+    /// Whether a link copies it or is being relieved of it: clients cannot write. False again after
+    /// failover.
     pub fn is_shadow(&self) -> bool {
         self.shadow.as_ref().is_some_and(Shadow::bound)
     }
@@ -84,7 +86,8 @@ pub struct Partition {
     /// Where the copy ended, once it was failed over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<Cut>,
-    /// The source got it when the topic was being copied already: there is nothing in it that the link was told to leave out.
+    /// The source got it when the topic was being copied already: there is nothing in it that the
+    /// link was told to leave out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub added: bool,
 }
@@ -126,7 +129,8 @@ pub struct Shadow {
     /// The source says that it has no such topic any more; data stays.
     #[serde(default)]
     pub source_missing: bool,
-    /// Records of the source that never came and never will, as they were found, the last [`GAPS_KEPT_MAX`]. Kept after failover.
+    /// Records of the source that never came and never will, as they were found, the last
+    /// [`GAPS_KEPT_MAX`]. Kept after failover.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<GapEvent>,
 }
@@ -140,9 +144,14 @@ impl Shadow {
         !self.state.is_ours()
     }
 
-    /// Remembers a gap. One that begins where a known one does is the same, found again; it may have grown.
+    /// Remembers a gap. One that begins where a known one does is the same, found again; it may
+    /// have grown.
     pub(crate) fn note_gap(&mut self, gap: GapEvent) {
-        match self.gaps.iter_mut().find(|known| (known.partition, known.from) == (gap.partition, gap.from)) {
+        match self
+            .gaps
+            .iter_mut()
+            .find(|known| (known.partition, known.from) == (gap.partition, gap.from))
+        {
             Some(known) => known.to = known.to.max(gap.to),
             None => self.gaps.push(gap),
         }
@@ -151,13 +160,15 @@ impl Shadow {
     }
 }
 
-/// The recorded steps of a failover: what a restart goes on from. Steps between them leave no record, since doing them again does no harm.
+/// The recorded steps of a failover: what a restart goes on from. Steps between them leave no
+/// record, since doing them again does no harm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum FailoverStep {
     /// (a) No late answer of the source can be appended any more. Next: stop, flush, find the cut.
     Fenced,
-    /// (c) and (d) Cut and new leader epoch stand in the partitions. Next: abort markers, last group offsets, then FAILED_OVER.
+    /// (c) and (d) Cut and new leader epoch stand in the partitions. Next: abort markers, last
+    /// group offsets, then FAILED_OVER.
     Cut,
 }
 
@@ -170,7 +181,9 @@ pub(crate) mod leader_epoch {
         serializer.serialize_i32(epoch.0)
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LeaderEpoch, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<LeaderEpoch, D::Error> {
         i32::deserialize(deserializer).map(LeaderEpoch)
     }
 }
@@ -207,12 +220,27 @@ mod tests {
             source_missing: false,
             gaps: Vec::new(),
         };
-        let gap = |from: Offset| GapEvent { partition: 0, from, to: from + 1, at_ms: from, reason: "lost".to_owned() };
+        let gap = |from: Offset| GapEvent {
+            partition: 0,
+            from,
+            to: from + 1,
+            at_ms: from,
+            reason: "lost".to_owned(),
+        };
         for from in 0..500 {
             shadow.note_gap(gap(from));
-            shadow.note_gap(GapEvent { at_ms: 9_999, ..gap(from) });
+            shadow.note_gap(GapEvent {
+                at_ms: 9_999,
+                ..gap(from)
+            });
         }
         assert_eq!(shadow.gaps.len(), GAPS_KEPT_MAX);
-        assert_eq!((shadow.gaps[0].clone(), shadow.gaps[GAPS_KEPT_MAX - 1].clone()), (gap(400), gap(499)));
+        assert_eq!(
+            (
+                shadow.gaps[0].clone(),
+                shadow.gaps[GAPS_KEPT_MAX - 1].clone()
+            ),
+            (gap(400), gap(499))
+        );
     }
 }

@@ -1,12 +1,15 @@
-//! What a topic's configuration means: its overrides, then the site's defaults, then the table's, as typed values.
+//! What a topic's configuration means: its overrides, then the site's defaults, then the table's,
+//! as typed values.
 //!
-//! Overrides that came from a source cluster may be ones that this table would refuse (an older Kafka allows smaller segments). They are kept as
-//! they are, compared as they are, and read here as the nearest default, so that a foreign value never stops a shadow.
+//! Overrides that came from a source cluster may be ones that this table would refuse (an older
+//! Kafka allows smaller segments). They are kept as they are, compared as they are, and read here
+//! as the nearest default, so that a foreign value never stops a shadow.
 
 use crate::config_keys::{Kind, config_key};
 use std::collections::BTreeMap;
 
-/// Values that this site sets for every topic that does not say: topic configuration names, checked.
+/// Values that this site sets for every topic that does not say: topic configuration names,
+/// checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SiteDefaults(BTreeMap<String, String>);
 
@@ -60,10 +63,20 @@ pub enum ConfigRefusal {
 /// Checks a name and its value.
 pub fn check(name: &str, value: &str) -> Result<(), ConfigRefusal> {
     if name.starts_with("gnomon.shadow.") {
-        return Err(ConfigRefusal::ReadOnly { name: name.to_owned() });
+        return Err(ConfigRefusal::ReadOnly {
+            name: name.to_owned(),
+        });
     }
-    let key = config_key(name).ok_or_else(|| ConfigRefusal::UnknownName { name: name.to_owned() })?;
-    key.kind.check(value).map_err(|must_be| ConfigRefusal::Value { name: name.to_owned(), value: value.to_owned(), must_be })
+    let key = config_key(name).ok_or_else(|| ConfigRefusal::UnknownName {
+        name: name.to_owned(),
+    })?;
+    key.kind
+        .check(value)
+        .map_err(|must_be| ConfigRefusal::Value {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            must_be,
+        })
 }
 
 /// How a record gets its timestamp.
@@ -121,7 +134,10 @@ pub struct TopicConfig {
 impl TopicConfig {
     /// What is in force for a topic with these overrides.
     pub fn resolve(overrides: &BTreeMap<String, String>, defaults: &SiteDefaults) -> TopicConfig {
-        let values = Values { overrides, defaults };
+        let values = Values {
+            overrides,
+            defaults,
+        };
         let policy = values.text("cleanup.policy");
         let has = |word: &str| policy.split(',').any(|p| p.trim() == word);
         TopicConfig {
@@ -160,8 +176,16 @@ impl<'a> Values<'a> {
     /// The first of override, site's default, table's default that fits the name's type.
     fn text(&self, name: &str) -> &'a str {
         let key = config_key(name).expect("only names of the table are asked for");
-        let given = [self.overrides.get(name).map(String::as_str), self.defaults.get(name)];
-        given.into_iter().flatten().map(str::trim).find(|value| key.kind.check(value).is_ok()).unwrap_or(key.default)
+        let given = [
+            self.overrides.get(name).map(String::as_str),
+            self.defaults.get(name),
+        ];
+        given
+            .into_iter()
+            .flatten()
+            .map(str::trim)
+            .find(|value| key.kind.check(value).is_ok())
+            .unwrap_or(key.default)
     }
 
     fn number(&self, name: &str) -> i64 {
@@ -169,7 +193,10 @@ impl<'a> Values<'a> {
     }
 
     fn int(&self, name: &str) -> i32 {
-        debug_assert!(matches!(config_key(name).map(|key| key.kind), Some(Kind::Int(..))));
+        debug_assert!(matches!(
+            config_key(name).map(|key| key.kind),
+            Some(Kind::Int(..))
+        ));
         self.text(name).parse().expect("checked against its type")
     }
 }

@@ -1,5 +1,5 @@
-//! What happens to topics that are here: deletion, configuration, faults of shadows, and epochs that
-//! move by themselves.
+//! What happens to topics that are here: deletion, configuration, faults of shadows, and epochs
+//! that move by themselves.
 
 use crate::{
     action::Action,
@@ -23,7 +23,12 @@ use gnomon_machine::{Effects, Now, ReplyToken};
 use gnomon_protocol::ids::{LeaderEpoch, TopicId};
 use std::collections::BTreeSet;
 
-pub(crate) fn delete(image: &Image, soft: &Soft, ids: Vec<TopicId>, token: ReplyToken) -> Effects<Catalog> {
+pub(crate) fn delete(
+    image: &Image,
+    soft: &Soft,
+    ids: Vec<TopicId>,
+    token: ReplyToken,
+) -> Effects<Catalog> {
     let mut after = image.clone();
     let mut effects = Effects::none();
     let mut answers = Vec::new();
@@ -36,12 +41,20 @@ pub(crate) fn delete(image: &Image, soft: &Soft, ids: Vec<TopicId>, token: Reply
             let mut records = vec![Record::TopicDeleted(TopicDeleted { id })];
             after.apply(&records[0]);
             // The last topic that kept a link from its end.
-            if let Some(link) = topic.shadow.as_ref().and_then(|shadow| failover::ended(&after, shadow.link)) {
+            if let Some(link) = topic
+                .shadow
+                .as_ref()
+                .and_then(|shadow| failover::ended(&after, shadow.link))
+            {
                 records.push(Record::Link(Box::new(link)));
                 after.apply(&records[1]);
             }
             effects.records.append(&mut records);
-            effects.actions.push(Action::DropTopic { id, name: topic.name.clone(), partitions: topic.indexes().end });
+            effects.actions.push(Action::DropTopic {
+                id,
+                name: topic.name.clone(),
+                partitions: topic.indexes().end,
+            });
             topic.name.clone()
         });
         answers.push((id, result));
@@ -52,16 +65,31 @@ pub(crate) fn delete(image: &Image, soft: &Soft, ids: Vec<TopicId>, token: Reply
 
 fn may_delete(image: &Image, soft: &Soft, topic: &Topic) -> Result<(), DeleteTopicError> {
     if topic.internal {
-        return Err(DeleteTopicError::Internal { name: topic.name.clone() });
+        return Err(DeleteTopicError::Internal {
+            name: topic.name.clone(),
+        });
     }
-    let Some(shadow) = &topic.shadow else { return Ok(()) };
+    let Some(shadow) = &topic.shadow else {
+        return Ok(());
+    };
     match shadow.state {
         TopicState::FailedOver | TopicState::Promoted | TopicState::Faulted => Ok(()),
-        TopicState::Active | TopicState::Paused | TopicState::Promoting if shadow.source_missing => Ok(()),
-        TopicState::Active | TopicState::Paused | TopicState::Promoting => Err(DeleteTopicError::Shadow {
-            name: topic.name.clone(),
-            message: refuse_write(Write::DeleteTopic, &topic.name, &shadow.link_name, &source_of(image, shadow)),
-        }),
+        TopicState::Active | TopicState::Paused | TopicState::Promoting
+            if shadow.source_missing =>
+        {
+            Ok(())
+        }
+        TopicState::Active | TopicState::Paused | TopicState::Promoting => {
+            Err(DeleteTopicError::Shadow {
+                name: topic.name.clone(),
+                message: refuse_write(
+                    Write::DeleteTopic,
+                    &topic.name,
+                    &shadow.link_name,
+                    &source_of(image, shadow),
+                ),
+            })
+        }
         TopicState::FailingOver if soft.failovers.has(topic.id) => Err(DeleteTopicError::Shadow {
             name: topic.name.clone(),
             message: format!(
@@ -82,13 +110,19 @@ fn source_of(image: &Image, shadow: &Shadow) -> String {
     }
 }
 
-pub(crate) fn alter_configs(image: &Image, asked: AlterTopicConfigs, token: ReplyToken) -> Effects<Catalog> {
+pub(crate) fn alter_configs(
+    image: &Image,
+    asked: AlterTopicConfigs,
+    token: ReplyToken,
+) -> Effects<Catalog> {
     let validate_only = asked.validate_only;
     match altered(image, asked) {
         Err(error) => Effects::reply(token, Reply::AlterTopicConfigs(Err(error))),
         Ok(changed) => {
             let mut effects = Effects::reply(token, Reply::AlterTopicConfigs(Ok(())));
-            effects.records.extend(changed.filter(|_| !validate_only).map(Record::Topic));
+            effects
+                .records
+                .extend(changed.filter(|_| !validate_only).map(Record::Topic));
             effects
         }
     }
@@ -96,14 +130,31 @@ pub(crate) fn alter_configs(image: &Image, asked: AlterTopicConfigs, token: Repl
 
 /// The topic as it would be, or `None` if it is so already.
 fn altered(image: &Image, asked: AlterTopicConfigs) -> Result<Option<Topic>, AlterConfigsError> {
-    let topic = image.topic(asked.id).ok_or(AlterConfigsError::Unknown { id: asked.id })?;
+    let topic = image
+        .topic(asked.id)
+        .ok_or(AlterConfigsError::Unknown { id: asked.id })?;
     if let Some(shadow) = topic.shadow.as_ref().filter(|shadow| shadow.bound()) {
         let link = image.link(shadow.link);
         let by_default = TopicSync::default();
-        let synced: BTreeSet<&str> = link.map_or(&by_default, |link| &link.config.topics).synced_keys();
-        if let Some(key) = asked.set.keys().chain(&asked.unset).find(|key| synced.contains(key.as_str())) {
-            let message = refuse_write(Write::AlterConfig, &topic.name, &shadow.link_name, &source_of(image, shadow));
-            return Err(AlterConfigsError::Synced { key: key.clone(), message });
+        let synced: BTreeSet<&str> = link
+            .map_or(&by_default, |link| &link.config.topics)
+            .synced_keys();
+        if let Some(key) = asked
+            .set
+            .keys()
+            .chain(&asked.unset)
+            .find(|key| synced.contains(key.as_str()))
+        {
+            let message = refuse_write(
+                Write::AlterConfig,
+                &topic.name,
+                &shadow.link_name,
+                &source_of(image, shadow),
+            );
+            return Err(AlterConfigsError::Synced {
+                key: key.clone(),
+                message,
+            });
         }
     }
     let mut changed = topic.as_ref().clone();
@@ -120,8 +171,28 @@ fn altered(image: &Image, asked: AlterTopicConfigs) -> Result<Option<Topic>, Alt
     Ok(Some(changed).filter(|changed| changed != topic.as_ref()))
 }
 
-pub(crate) fn faulted(image: &Image, topic: TopicId, reason: String, gap: Option<Gap>, now: Now, token: ReplyToken) -> Effects<Catalog> {
-    let gap = gap.map(|Gap { partition, from, to, how }| GapEvent { partition, from, to, at_ms: now.wall.0, reason: how });
+pub(crate) fn faulted(
+    image: &Image,
+    topic: TopicId,
+    reason: String,
+    gap: Option<Gap>,
+    now: Now,
+    token: ReplyToken,
+) -> Effects<Catalog> {
+    let gap = gap.map(
+        |Gap {
+             partition,
+             from,
+             to,
+             how,
+         }| GapEvent {
+            partition,
+            from,
+            to,
+            at_ms: now.wall.0,
+            reason: how,
+        },
+    );
     turn(image, topic, TopicState::Faulted, Some(reason), gap, token)
 }
 
@@ -130,7 +201,14 @@ pub(crate) fn recovered(image: &Image, topic: TopicId, token: ReplyToken) -> Eff
 }
 
 /// Moves a shadow to another state. One that is there already stays in it, with its first reason.
-fn turn(image: &Image, id: TopicId, to: TopicState, reason: Option<String>, gap: Option<GapEvent>, token: ReplyToken) -> Effects<Catalog> {
+fn turn(
+    image: &Image,
+    id: TopicId,
+    to: TopicState,
+    reason: Option<String>,
+    gap: Option<GapEvent>,
+    token: ReplyToken,
+) -> Effects<Catalog> {
     let turned = match image.topic(id).filter(|topic| topic.shadow.is_some()) {
         None => Err(TopicStateError::NotAShadow { id }),
         Some(topic) => turned(topic, to, reason, gap),
@@ -145,11 +223,21 @@ fn turn(image: &Image, id: TopicId, to: TopicState, reason: Option<String>, gap:
     }
 }
 
-fn turned(topic: &Topic, to: TopicState, reason: Option<String>, gap: Option<GapEvent>) -> Result<Option<Topic>, TopicStateError> {
+fn turned(
+    topic: &Topic,
+    to: TopicState,
+    reason: Option<String>,
+    gap: Option<GapEvent>,
+) -> Result<Option<Topic>, TopicStateError> {
     let mut changed = topic.clone();
-    let Some(shadow) = &mut changed.shadow else { return Ok(None) };
+    let Some(shadow) = &mut changed.shadow else {
+        return Ok(None);
+    };
     if shadow.state != to {
-        step(shadow.state, to).map_err(|illegal| TopicStateError::Illegal { name: topic.name.clone(), illegal })?;
+        step(shadow.state, to).map_err(|illegal| TopicStateError::Illegal {
+            name: topic.name.clone(),
+            illegal,
+        })?;
         (shadow.state, shadow.reason) = (to, reason);
     }
     if let Some(gap) = gap {
@@ -159,35 +247,69 @@ fn turned(topic: &Topic, to: TopicState, reason: Option<String>, gap: Option<Gap
 }
 
 /// As an incarnation does for all partitions that are ours to write.
-pub(crate) fn reopening(image: &Image, topic: TopicId, partition: i32, used: LeaderEpoch, token: ReplyToken) -> Effects<Catalog> {
+pub(crate) fn reopening(
+    image: &Image,
+    topic: TopicId,
+    partition: i32,
+    used: LeaderEpoch,
+    token: ReplyToken,
+) -> Effects<Catalog> {
     let mut effects = Effects::reply(token, Reply::Noted);
-    let Some(topic) = image.topic(topic) else { return effects };
+    let Some(topic) = image.topic(topic) else {
+        return effects;
+    };
     let ours = match image.writers(topic) {
         Writers::Clients | Writers::Site | Writers::FailingOver => true,
         Writers::Link { .. } => false,
     };
-    if ours && topic.partition(partition).is_some_and(|known| known.leader_epoch <= used) {
+    if ours
+        && topic
+            .partition(partition)
+            .is_some_and(|known| known.leader_epoch <= used)
+    {
         let epoch = LeaderEpoch(used.0.saturating_add(1));
-        effects.records.push(Record::Epochs(Epochs { epochs: vec![PartitionEpoch { topic: topic.id, partition, epoch }] }));
+        effects.records.push(Record::Epochs(Epochs {
+            epochs: vec![PartitionEpoch {
+                topic: topic.id,
+                partition,
+                epoch,
+            }],
+        }));
     }
     effects
 }
 
-/// One record for all that moved. Epochs of topics that the link no longer writes are not the source's business any more.
-pub(crate) fn epochs_seen(image: &Image, epochs: &[(TopicId, i32, LeaderEpoch)], token: ReplyToken) -> Effects<Catalog> {
+/// One record for all that moved. Epochs of topics that the link no longer writes are not the
+/// source's business any more.
+pub(crate) fn epochs_seen(
+    image: &Image,
+    epochs: &[(TopicId, i32, LeaderEpoch)],
+    token: ReplyToken,
+) -> Effects<Catalog> {
     let moved: Vec<PartitionEpoch> = epochs
         .iter()
         .filter(|(topic, partition, epoch)| {
             image.topic(*topic).is_some_and(|topic| {
-                topic.shadow.as_ref().is_some_and(|shadow| shadow.state.is_shadow())
-                    && topic.partition(*partition).is_some_and(|known| known.leader_epoch < *epoch)
+                topic
+                    .shadow
+                    .as_ref()
+                    .is_some_and(|shadow| shadow.state.is_shadow())
+                    && topic
+                        .partition(*partition)
+                        .is_some_and(|known| known.leader_epoch < *epoch)
             })
         })
-        .map(|(topic, partition, epoch)| PartitionEpoch { topic: *topic, partition: *partition, epoch: *epoch })
+        .map(|(topic, partition, epoch)| PartitionEpoch {
+            topic: *topic,
+            partition: *partition,
+            epoch: *epoch,
+        })
         .collect();
     let mut effects = Effects::reply(token, Reply::EpochsSeen);
     if !moved.is_empty() {
-        effects.records.push(Record::Epochs(Epochs { epochs: moved }));
+        effects
+            .records
+            .push(Record::Epochs(Epochs { epochs: moved }));
     }
     effects
 }

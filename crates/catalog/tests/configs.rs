@@ -5,10 +5,18 @@ use std::collections::BTreeMap;
 
 #[test]
 fn the_table_is_in_order_and_its_defaults_are_legal() {
-    assert!(CONFIG_KEYS.windows(2).all(|pair| pair[0].name < pair[1].name));
+    assert!(
+        CONFIG_KEYS
+            .windows(2)
+            .all(|pair| pair[0].name < pair[1].name)
+    );
     for key in CONFIG_KEYS {
         assert_eq!(key.kind.check(key.default), Ok(()), "{}", key.name);
-        assert!(key.doc.ends_with('.') && config_key(key.name) == Some(key), "{}", key.name);
+        assert!(
+            key.doc.ends_with('.') && config_key(key.name) == Some(key),
+            "{}",
+            key.name
+        );
     }
 }
 
@@ -56,9 +64,17 @@ fn values_are_checked() {
     for (name, value) in bad {
         assert!(check_config(name, value).is_err(), "{name}={value}");
     }
-    let says = check_config("min.insync.replicas", "0").unwrap_err().to_string();
-    assert_eq!(says, "invalid value \"0\" for config min.insync.replicas: it must be a number from 1 to 2147483647");
-    assert_eq!(check_config("x", "0").unwrap_err().to_string(), "unknown topic config name: x");
+    let says = check_config("min.insync.replicas", "0")
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        says,
+        "invalid value \"0\" for config min.insync.replicas: it must be a number from 1 to 2147483647"
+    );
+    assert_eq!(
+        check_config("x", "0").unwrap_err().to_string(),
+        "unknown topic config name: x"
+    );
 }
 
 #[test]
@@ -67,23 +83,58 @@ fn a_topic_goes_before_the_site_and_the_site_before_the_table() {
     site.set("write.caching", "true").unwrap();
     site.set("retention.ms", "5").unwrap();
     assert!(site.set("retention.ms", "soon").is_err());
-    let overrides = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned()), ("cleanup.policy".to_owned(), "compact".to_owned())]);
+    let overrides = BTreeMap::from([
+        ("retention.ms".to_owned(), "-1".to_owned()),
+        ("cleanup.policy".to_owned(), "compact".to_owned()),
+    ]);
     let config = TopicConfig::resolve(&overrides, &site);
-    assert_eq!((config.retention_ms, config.compacted, config.deleted, config.write_caching), (None, true, false, true));
-    assert_eq!(TopicConfig::resolve(&BTreeMap::new(), &site).retention_ms, Some(5));
+    assert_eq!(
+        (
+            config.retention_ms,
+            config.compacted,
+            config.deleted,
+            config.write_caching
+        ),
+        (None, true, false, true)
+    );
+    assert_eq!(
+        TopicConfig::resolve(&BTreeMap::new(), &site).retention_ms,
+        Some(5)
+    );
     let table = TopicConfig::resolve(&BTreeMap::new(), &SiteDefaults::default());
-    assert_eq!((table.retention_ms, table.retention_bytes, table.max_message_bytes), (Some(604_800_000), None, 1_048_588));
-    assert_eq!((table.timestamp_type, table.segment_bytes, table.write_caching), (TimestampType::CreateTime, 1 << 30, false));
+    assert_eq!(
+        (
+            table.retention_ms,
+            table.retention_bytes,
+            table.max_message_bytes
+        ),
+        (Some(604_800_000), None, 1_048_588)
+    );
+    assert_eq!(
+        (
+            table.timestamp_type,
+            table.segment_bytes,
+            table.write_caching
+        ),
+        (TimestampType::CreateTime, 1 << 30, false)
+    );
 }
 
-/// A source of another make may have values that are refused here: they are kept, and read as the nearest default.
+/// A source of another make may have values that are refused here: they are kept, and read as the
+/// nearest default.
 #[test]
 fn a_foreign_value_does_no_harm() {
     let mut site = SiteDefaults::default();
     site.set("segment.bytes", "2097152").unwrap();
-    let overrides = BTreeMap::from([("segment.bytes".to_owned(), "14".to_owned()), ("max.message.bytes".to_owned(), "big".to_owned())]);
+    let overrides = BTreeMap::from([
+        ("segment.bytes".to_owned(), "14".to_owned()),
+        ("max.message.bytes".to_owned(), "big".to_owned()),
+    ]);
     let config = TopicConfig::resolve(&overrides, &site);
-    assert_eq!((config.segment_bytes, config.max_message_bytes), (2_097_152, 1_048_588));
+    assert_eq!(
+        (config.segment_bytes, config.max_message_bytes),
+        (2_097_152, 1_048_588)
+    );
 }
 
 #[test]
@@ -97,6 +148,14 @@ fn internal_logs_are_never_write_cached() {
         partitions: Vec::new(),
         shadow: None,
     };
-    assert!(image.topic_config(&topic("x"), &SiteDefaults::default()).write_caching);
-    assert!(!image.topic_config(&topic("__consumer_offsets"), &SiteDefaults::default()).write_caching);
+    assert!(
+        image
+            .topic_config(&topic("x"), &SiteDefaults::default())
+            .write_caching
+    );
+    assert!(
+        !image
+            .topic_config(&topic("__consumer_offsets"), &SiteDefaults::default())
+            .write_caching
+    );
 }

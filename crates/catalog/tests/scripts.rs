@@ -8,5 +8,8 @@ use gnomon_machine::harness::run_scripts;
 
 #[test]
 fn scripts() {
-    run_scripts(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata"), Words::default);
+    run_scripts(
+        concat!(env!("CARGO_MANIFEST_DIR"), "/testdata"),
+        Words::default,
+    );
 }

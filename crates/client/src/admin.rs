@@ -4,7 +4,8 @@ use crate::{Call, Client, ClientError, metadata};
 use gnomon_protocol::{
     ids::TopicId,
     messages::{
-        CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, TopicName,
+        CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+        TopicName,
         create_topics_request::{CreatableTopic, CreatableTopicConfig},
         delete_topics_request::DeleteTopicState,
         describe_configs_request::DescribeConfigsResource,
@@ -17,7 +18,8 @@ use std::collections::BTreeMap;
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 
-/// Topics asked for in one DescribeConfigs request: answers carry every key of every topic, a few KiB each.
+/// Topics asked for in one DescribeConfigs request: answers carry every key of every topic, a few
+/// KiB each.
 const TOPICS_PER_DESCRIBE: usize = 500;
 
 /// Where a config value comes from (KIP-226).
@@ -80,24 +82,45 @@ impl Client {
     ) -> Result<BTreeMap<String, Described>, ClientError> {
         let mut found = BTreeMap::new();
         for chunk in topics.chunks(TOPICS_PER_DESCRIBE) {
-            let resources = chunk.iter().map(|topic| resource(TOPIC, topic, keys)).collect();
-            let response = self.ask_any(DescribeConfigsRequest::default().with_resources(resources)).await?;
-            found.extend(response.results.into_iter().map(|result| (result.resource_name.to_string(), described(result))));
+            let resources = chunk
+                .iter()
+                .map(|topic| resource(TOPIC, topic, keys))
+                .collect();
+            let response = self
+                .ask_any(DescribeConfigsRequest::default().with_resources(resources))
+                .await?;
+            found.extend(
+                response
+                    .results
+                    .into_iter()
+                    .map(|result| (result.resource_name.to_string(), described(result))),
+            );
         }
         Ok(found)
     }
 
     /// Configs of one broker, asked from that broker, all keys or only these.
     pub async fn describe_broker_configs(&self, node: i32, keys: Option<&[&str]>) -> Described {
-        let request = DescribeConfigsRequest::default().with_resources(vec![resource(BROKER, &node.to_string(), keys)]);
+        let request = DescribeConfigsRequest::default().with_resources(vec![resource(
+            BROKER,
+            &node.to_string(),
+            keys,
+        )]);
         match self.ask(node, request).await?.results.into_iter().next() {
             Some(result) => described(result),
-            None => Err(ClientError::Missing { api: DescribeConfigsRequest::NAME, subject: format!("broker {node}") }),
+            None => Err(ClientError::Missing {
+                api: DescribeConfigsRequest::NAME,
+                subject: format!("broker {node}"),
+            }),
         }
     }
 
     /// Makes topics; each has its own outcome, in the order of the answer.
-    pub async fn create_topics(&self, topics: &[NewTopic], validate_only: bool) -> Result<Vec<TopicOutcome>, ClientError> {
+    pub async fn create_topics(
+        &self,
+        topics: &[NewTopic],
+        validate_only: bool,
+    ) -> Result<Vec<TopicOutcome>, ClientError> {
         let creatable = |topic: &NewTopic| {
             let config = |(key, value): (&String, &String)| {
                 CreatableTopicConfig::default()
@@ -116,11 +139,14 @@ impl Client {
             .with_validate_only(validate_only);
         let controller = self.controller().await?;
         let response = self.ask(controller, request).await?;
-        let outcome = |topic: gnomon_protocol::messages::create_topics_response::CreatableTopicResult| TopicOutcome {
-            name: topic.name.0.to_string(),
-            id: (!topic.topic_id.is_nil()).then_some(topic.topic_id),
-            error: outcome_error(topic.error_code, topic.error_message),
-        };
+        let outcome =
+            |topic: gnomon_protocol::messages::create_topics_response::CreatableTopicResult| {
+                TopicOutcome {
+                    name: topic.name.0.to_string(),
+                    id: (!topic.topic_id.is_nil()).then_some(topic.topic_id),
+                    error: outcome_error(topic.error_code, topic.error_message),
+                }
+            };
         Ok(response.topics.into_iter().map(outcome).collect())
     }
 
@@ -130,16 +156,27 @@ impl Client {
         let conn = self.broker(controller).await?;
         let request = DeleteTopicsRequest::default().with_timeout_ms(self.timeout_ms());
         let request = if conn.version::<DeleteTopicsRequest>()? >= 6 {
-            request.with_topics(names.iter().map(|name| DeleteTopicState::default().with_name(Some(topic_name(name)))).collect())
+            request.with_topics(
+                names
+                    .iter()
+                    .map(|name| DeleteTopicState::default().with_name(Some(topic_name(name))))
+                    .collect(),
+            )
         } else {
             request.with_topic_names(names.iter().map(|name| topic_name(name)).collect())
         };
         let response = conn.call(request, self.config().request_timeout).await?;
-        let outcome = |topic: gnomon_protocol::messages::delete_topics_response::DeletableTopicResult| TopicOutcome {
-            name: topic.name.map(|name| name.0.to_string()).unwrap_or_default(),
-            id: (!topic.topic_id.is_nil()).then_some(topic.topic_id),
-            error: outcome_error(topic.error_code, topic.error_message),
-        };
+        let outcome =
+            |topic: gnomon_protocol::messages::delete_topics_response::DeletableTopicResult| {
+                TopicOutcome {
+                    name: topic
+                        .name
+                        .map(|name| name.0.to_string())
+                        .unwrap_or_default(),
+                    id: (!topic.topic_id.is_nil()).then_some(topic.topic_id),
+                    error: outcome_error(topic.error_code, topic.error_message),
+                }
+            };
         Ok(response.responses.into_iter().map(outcome).collect())
     }
 
@@ -148,20 +185,33 @@ impl Client {
         let response = self.ask_any(DescribeClusterRequest::default()).await?;
         if response.error_code != 0 {
             let message = response.error_message.as_deref();
-            return Err(ClientError::refused(DescribeClusterRequest::NAME, "cluster", response.error_code, message));
+            return Err(ClientError::refused(
+                DescribeClusterRequest::NAME,
+                "cluster",
+                response.error_code,
+                message,
+            ));
         }
         Ok(ClusterDescription {
             cluster_id: response.cluster_id.to_string(),
             controller: response.controller_id.0,
-            brokers: response.brokers.iter().map(|b| (b.broker_id.0, format!("{}:{}", b.host.as_str(), b.port))).collect(),
+            brokers: response
+                .brokers
+                .iter()
+                .map(|b| (b.broker_id.0, format!("{}:{}", b.host.as_str(), b.port)))
+                .collect(),
         })
     }
 
     async fn controller(&self) -> Result<i32, ClientError> {
         let metadata = self.metadata(crate::Topics::None, false).await?;
         let first = || metadata.brokers.keys().next().copied();
-        let controller = (metadata.controller >= 0).then_some(metadata.controller).or_else(first);
-        controller.ok_or(ClientError::UnknownNode { node: metadata.controller })
+        let controller = (metadata.controller >= 0)
+            .then_some(metadata.controller)
+            .or_else(first);
+        controller.ok_or(ClientError::UnknownNode {
+            node: metadata.controller,
+        })
     }
 
     fn timeout_ms(&self) -> i32 {
@@ -184,9 +234,18 @@ fn resource(kind: i8, name: &str, keys: Option<&[&str]>) -> DescribeConfigsResou
 fn described(result: DescribeConfigsResult) -> Described {
     if result.error_code != 0 {
         let message = result.error_message.as_deref();
-        return Err(ClientError::refused(DescribeConfigsRequest::NAME, result.resource_name.as_str(), result.error_code, message));
+        return Err(ClientError::refused(
+            DescribeConfigsRequest::NAME,
+            result.resource_name.as_str(),
+            result.error_code,
+            message,
+        ));
     }
-    Ok(result.configs.into_iter().map(|config| (config.name.to_string(), entry(&config))).collect())
+    Ok(result
+        .configs
+        .into_iter()
+        .map(|config| (config.name.to_string(), entry(&config)))
+        .collect())
 }
 
 fn entry(config: &DescribeConfigsResourceResult) -> ConfigEntry {

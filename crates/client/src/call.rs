@@ -1,7 +1,8 @@
 //! The table of calls this client makes: key, name and the versions it can speak of each.
 //!
-//! The upper ends are stable versions of Kafka 4.1; the lower ends reach back to what Kafka 2.1 and Redpanda answer, as far as the message crate can
-//! write them. What is settled with a peer is the highest version in both ranges.
+//! The upper ends are stable versions of Kafka 4.1; the lower ends reach back to what Kafka 2.1 and
+//! Redpanda answer, as far as the message crate can write them. What is settled with a peer is the
+//! highest version in both ranges.
 
 use gnomon_protocol::messages::{RequestKind, ResponseKind};
 

@@ -1,4 +1,5 @@
-//! What a client is told: where to knock, and how long to wait. Plain data; parsing belongs to who has the file.
+//! What a client is told: where to knock, and how long to wait. Plain data; parsing belongs to who
+//! has the file.
 
 use std::time::Duration;
 
@@ -35,6 +36,9 @@ impl Default for Config {
 impl Config {
     /// Defaults towards these servers.
     pub fn to(bootstrap_servers: impl IntoIterator<Item = impl Into<String>>) -> Config {
-        Config { bootstrap_servers: bootstrap_servers.into_iter().map(Into::into).collect(), ..Config::default() }
+        Config {
+            bootstrap_servers: bootstrap_servers.into_iter().map(Into::into).collect(),
+            ..Config::default()
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! One TCP connection to one broker: requests pipelined by correlation id, each with a deadline.
 //!
-//! Invariants: a request that was started is either answered, or fails when the connection ends; it never waits longer than its deadline. A deadline
-//! that passes ends the whole connection, because answers come in order and everything behind a lost one is lost too. Requests reach the wire in the
-//! order in which `start` returned.
+//! Invariants: a request that was started is either answered, or fails when the connection ends; it
+//! never waits longer than its deadline. A deadline that passes ends the whole connection, because
+//! answers come in order and everything behind a lost one is lost too. Requests reach the wire in
+//! the order in which `start` returned.
 //!
 //! Not here: finding brokers, reconnecting, retrying.
 
@@ -29,7 +30,8 @@ use tokio::{
 /// Read ahead of a size prefix: small answers come with one system call.
 const READ_AHEAD_BYTES: usize = 16 * 1024;
 
-/// A connection after its version handshake. Clones are the same connection; the last one dropped closes it.
+/// A connection after its version handshake. Clones are the same connection; the last one dropped
+/// closes it.
 #[derive(Clone)]
 pub struct Conn(Arc<Inner>);
 
@@ -69,8 +71,16 @@ impl Shared {
     }
 
     fn disconnected(&self) -> ClientError {
-        let why = self.state.lock().ended.clone().unwrap_or_else(|| "closed here".to_owned());
-        ClientError::Disconnected { address: self.address.clone(), why }
+        let why = self
+            .state
+            .lock()
+            .ended
+            .clone()
+            .unwrap_or_else(|| "closed here".to_owned());
+        ClientError::Disconnected {
+            address: self.address.clone(),
+            why,
+        }
     }
 }
 
@@ -79,7 +89,12 @@ impl Conn {
     pub async fn open(net: &dyn Net, address: &str, config: &Config) -> Result<Conn, ClientError> {
         let stream = match timeout(config.connect_timeout, net.connect(address)).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(ClientError::Connect { address: address.to_owned(), why: error.to_string() }),
+            Ok(Err(error)) => {
+                return Err(ClientError::Connect {
+                    address: address.to_owned(),
+                    why: error.to_string(),
+                });
+            }
             Err(_) => {
                 return Err(ClientError::ConnectTimeout {
                     address: address.to_owned(),
@@ -88,14 +103,28 @@ impl Conn {
             }
         };
         let (reader, writer) = tokio::io::split(stream);
-        let shared = Arc::new(Shared { address: address.to_owned(), state: Mutex::default() });
+        let shared = Arc::new(Shared {
+            address: address.to_owned(),
+            state: Mutex::default(),
+        });
         let (outbox, inbox) = mpsc::channel(config.in_flight_max.max(1));
         let tasks = [
-            tokio::spawn(read_answers(reader, shared.clone(), config.response_bytes_max)),
+            tokio::spawn(read_answers(
+                reader,
+                shared.clone(),
+                config.response_bytes_max,
+            )),
             tokio::spawn(write_requests(writer, shared.clone(), inbox)),
         ];
         let client_id = StrBytes::from_string(config.client_id.clone());
-        let conn = Conn(Arc::new(Inner { shared, client_id, versions: OnceLock::new(), outbox, correlation: AtomicI32::new(0), tasks }));
+        let conn = Conn(Arc::new(Inner {
+            shared,
+            client_id,
+            versions: OnceLock::new(),
+            outbox,
+            correlation: AtomicI32::new(0),
+            tasks,
+        }));
         let versions = handshake::negotiate(&conn, config.connect_timeout).await?;
         conn.0.versions.set(versions).expect("set once, here");
         Ok(conn)
@@ -113,22 +142,40 @@ impl Conn {
 
     /// The version this connection uses for an API.
     pub fn version<C: Call>(&self) -> Result<i16, ClientError> {
-        self.0.versions.get().expect("a connection is handed out after its handshake").pick::<C>(self.address())
+        self.0
+            .versions
+            .get()
+            .expect("a connection is handed out after its handshake")
+            .pick::<C>(self.address())
     }
 
     /// Asks and waits. Cancel safe: an answer nobody waits for any more is dropped when it comes.
-    pub async fn call<C: Call>(&self, request: C, deadline: Duration) -> Result<C::Response, ClientError> {
+    pub async fn call<C: Call>(
+        &self,
+        request: C,
+        deadline: Duration,
+    ) -> Result<C::Response, ClientError> {
         self.start(request, deadline).await?.wait().await
     }
 
-    /// Asks: when this returns, the request has its place on the wire. Cancel safe: nothing is sent by a call that did not return.
-    pub async fn start<C: Call>(&self, request: C, deadline: Duration) -> Result<Answer<C>, ClientError> {
+    /// Asks: when this returns, the request has its place on the wire. Cancel safe: nothing is sent
+    /// by a call that did not return.
+    pub async fn start<C: Call>(
+        &self,
+        request: C,
+        deadline: Duration,
+    ) -> Result<Answer<C>, ClientError> {
         let version = self.version::<C>()?;
         self.start_raw(request, version, deadline).await
     }
 
     /// As [`start`](Conn::start), at a version the caller chose because the message must fit it.
-    pub(crate) async fn start_raw<C: Call>(&self, request: C, version: i16, deadline: Duration) -> Result<Answer<C>, ClientError> {
+    pub(crate) async fn start_raw<C: Call>(
+        &self,
+        request: C,
+        version: i16,
+        deadline: Duration,
+    ) -> Result<Answer<C>, ClientError> {
         let expires = Instant::now() + deadline;
         let place = match timeout_at(expires, self.0.outbox.reserve()).await {
             Ok(Ok(place)) => place,
@@ -136,11 +183,18 @@ impl Conn {
             Err(_) => return Err(self.expired::<C>(deadline)),
         };
         let correlation_id = self.0.correlation.fetch_add(1, Ordering::Relaxed);
-        let header = RequestHeader { api_key: C::KEY, api_version: version, correlation_id, client_id: Some(self.0.client_id.clone()) };
-        let frame = request::encode_request(&header, &request.into()).map_err(|error| ClientError::Encode {
-            api: C::NAME,
-            version,
-            why: error.to_string(),
+        let header = RequestHeader {
+            api_key: C::KEY,
+            api_version: version,
+            correlation_id,
+            client_id: Some(self.0.client_id.clone()),
+        };
+        let frame = request::encode_request(&header, &request.into()).map_err(|error| {
+            ClientError::Encode {
+                api: C::NAME,
+                version,
+                why: error.to_string(),
+            }
         })?;
         let (sender, receiver) = oneshot::channel();
         {
@@ -152,20 +206,43 @@ impl Conn {
             state.waiting.insert(correlation_id, sender);
         }
         place.send(frame.freeze());
-        Ok(Answer { conn: self.clone(), version, deadline, expires, receiver, call: PhantomData })
+        Ok(Answer {
+            conn: self.clone(),
+            version,
+            deadline,
+            expires,
+            receiver,
+            call: PhantomData,
+        })
     }
 
-    pub(crate) fn decode<C: Call>(&self, version: i16, body: Bytes) -> Result<C::Response, ClientError> {
-        let malformed = |why: String| ClientError::Malformed { address: self.address().to_owned(), api: C::NAME, version, why };
-        let (_, kind) = request::decode_response(C::KEY, version, body).map_err(|error| malformed(error.to_string()))?;
+    pub(crate) fn decode<C: Call>(
+        &self,
+        version: i16,
+        body: Bytes,
+    ) -> Result<C::Response, ClientError> {
+        let malformed = |why: String| ClientError::Malformed {
+            address: self.address().to_owned(),
+            api: C::NAME,
+            version,
+            why,
+        };
+        let (_, kind) = request::decode_response(C::KEY, version, body)
+            .map_err(|error| malformed(error.to_string()))?;
         C::response(kind).ok_or_else(|| malformed("it is another API's".to_owned()))
     }
 
     fn expired<C: Call>(&self, deadline: Duration) -> ClientError {
         let after_ms = deadline.as_millis() as u64;
-        self.0.shared.end(|| format!("no answer to {} within {after_ms} ms", C::NAME));
+        self.0
+            .shared
+            .end(|| format!("no answer to {} within {after_ms} ms", C::NAME));
         self.0.tasks.iter().for_each(JoinHandle::abort);
-        ClientError::Deadline { address: self.address().to_owned(), api: C::NAME, after_ms }
+        ClientError::Deadline {
+            address: self.address().to_owned(),
+            api: C::NAME,
+            after_ms,
+        }
     }
 }
 
@@ -186,7 +263,8 @@ impl<C: Call> Answer<C> {
         self.version
     }
 
-    /// The answer, or why there is none; once. Not longer than the deadline given at the start. Cancel safe: a wait that was given up may be taken up again.
+    /// The answer, or why there is none; once. Not longer than the deadline given at the start.
+    /// Cancel safe: a wait that was given up may be taken up again.
     pub async fn wait(&mut self) -> Result<C::Response, ClientError> {
         let body = self.raw().await?;
         self.conn.decode::<C>(self.version, body)
@@ -202,7 +280,11 @@ impl<C: Call> Answer<C> {
     }
 }
 
-async fn write_requests(mut writer: WriteHalf<Box<dyn Stream>>, shared: Arc<Shared>, mut inbox: mpsc::Receiver<Bytes>) {
+async fn write_requests(
+    mut writer: WriteHalf<Box<dyn Stream>>,
+    shared: Arc<Shared>,
+    mut inbox: mpsc::Receiver<Bytes>,
+) {
     while let Some(frame) = inbox.recv().await {
         if let Err(error) = writer.write_all(&frame).await {
             shared.end(|| error.to_string());
@@ -211,13 +293,21 @@ async fn write_requests(mut writer: WriteHalf<Box<dyn Stream>>, shared: Arc<Shar
     }
 }
 
-async fn read_answers(mut reader: ReadHalf<Box<dyn Stream>>, shared: Arc<Shared>, response_bytes_max: usize) {
+async fn read_answers(
+    mut reader: ReadHalf<Box<dyn Stream>>,
+    shared: Arc<Shared>,
+    response_bytes_max: usize,
+) {
     let why = loop_answers(&mut reader, &shared, response_bytes_max).await;
     shared.end(|| why);
 }
 
 /// Hands answers to those who wait, until the stream ends; returns why it did.
-async fn loop_answers(reader: &mut ReadHalf<Box<dyn Stream>>, shared: &Shared, response_bytes_max: usize) -> String {
+async fn loop_answers(
+    reader: &mut ReadHalf<Box<dyn Stream>>,
+    shared: &Shared,
+    response_bytes_max: usize,
+) -> String {
     let mut buffer = BytesMut::new();
     loop {
         let length = match fill(reader, &mut buffer, 4).await {
@@ -227,7 +317,11 @@ async fn loop_answers(reader: &mut ReadHalf<Box<dyn Stream>>, shared: &Shared, r
         buffer.advance(4);
         let length = match usize::try_from(length) {
             Ok(length) if (4..=response_bytes_max).contains(&length) => length,
-            Ok(_) | Err(_) => return format!("an answer of {length} bytes (this client takes 4 to {response_bytes_max})"),
+            Ok(_) | Err(_) => {
+                return format!(
+                    "an answer of {length} bytes (this client takes 4 to {response_bytes_max})"
+                );
+            }
         };
         if let Err(why) = fill(reader, &mut buffer, length).await {
             return why;
@@ -243,7 +337,11 @@ async fn loop_answers(reader: &mut ReadHalf<Box<dyn Stream>>, shared: &Shared, r
 }
 
 /// Reads until at least `wanted` bytes are in the buffer.
-async fn fill(reader: &mut ReadHalf<Box<dyn Stream>>, buffer: &mut BytesMut, wanted: usize) -> Result<(), String> {
+async fn fill(
+    reader: &mut ReadHalf<Box<dyn Stream>>,
+    buffer: &mut BytesMut,
+    wanted: usize,
+) -> Result<(), String> {
     if buffer.len() < wanted {
         buffer.reserve((wanted - buffer.len()).max(READ_AHEAD_BYTES));
     }

@@ -1,7 +1,9 @@
-//! Fetching from one broker over one connection of its own, with a fetch session, as a reader of whole batches.
+//! Fetching from one broker over one connection of its own, with a fetch session, as a reader of
+//! whole batches.
 //!
-//! What comes back are raw record bytes as slices of the receive buffer: nothing is copied, checked or decompressed here, and the last batch may be
-//! cut off. One request is in flight at most; the next one may be sent as soon as the answer is here, before anything is done with its data.
+//! What comes back are raw record bytes as slices of the receive buffer: nothing is copied, checked
+//! or decompressed here, and the last batch may be cut off. One request is in flight at most; the
+//! next one may be sent as soon as the answer is here, before anything is done with its data.
 //!
 //! Not here: where to go on reading, and what an error of a partition means.
 
@@ -31,7 +33,8 @@ pub struct FetchOptions {
     pub max_bytes: i32,
     pub partition_max_bytes: i32,
     pub isolation: Isolation,
-    /// The answer is to speak of every partition that has one at all: the session, which is silent about what did not change, begins anew.
+    /// The answer is to speak of every partition that has one at all: the session, which is silent
+    /// about what did not change, begins anew.
     pub whole: bool,
     /// On top of `max_wait`.
     pub request_timeout: Duration,
@@ -98,9 +101,11 @@ pub struct Fetched {
     pub diverging: Option<(BatchEpoch, Offset)>,
     /// Who leads now, when that is why the broker refused (KIP-951).
     pub current_leader: Option<(i32, LeaderEpoch)>,
-    /// Whole batches, the first one perhaps beginning before the position, the last one perhaps cut off.
+    /// Whole batches, the first one perhaps beginning before the position, the last one perhaps cut
+    /// off.
     pub records: Bytes,
-    /// With read committed: producers whose records from this offset on are to be left out, up to their abort marker.
+    /// With read committed: producers whose records from this offset on are to be left out, up to
+    /// their abort marker.
     pub aborted: Vec<(i64, Offset)>,
 }
 
@@ -121,7 +126,14 @@ pub struct Fetcher {
 impl Fetcher {
     /// A fetcher that owns this connection: long polls on it hold up whatever is asked behind them.
     pub fn new(conn: Conn, options: FetchOptions) -> Fetcher {
-        Fetcher { conn, options, session: FetchSession::default(), by_id: BTreeMap::new(), by_name: BTreeMap::new(), in_flight: None }
+        Fetcher {
+            conn,
+            options,
+            session: FetchSession::default(),
+            by_id: BTreeMap::new(),
+            by_name: BTreeMap::new(),
+            in_flight: None,
+        }
     }
 
     /// Sizes may change between two requests.
@@ -134,8 +146,12 @@ impl Fetcher {
         &self.conn
     }
 
-    /// Sends one request for exactly these partitions; what was in flight is given up, and with it the session.
-    pub async fn send(&mut self, wanted: &BTreeMap<FetchTarget, FetchPosition>) -> Result<(), ClientError> {
+    /// Sends one request for exactly these partitions; what was in flight is given up, and with it
+    /// the session.
+    pub async fn send(
+        &mut self,
+        wanted: &BTreeMap<FetchTarget, FetchPosition>,
+    ) -> Result<(), ClientError> {
         if self.in_flight.take().is_some() || self.options.whole {
             self.session.lost(false);
         }
@@ -154,9 +170,12 @@ impl Fetcher {
             .with_min_bytes(self.options.min_bytes)
             .with_max_bytes(self.options.max_bytes)
             .with_isolation_level(self.options.isolation.level());
-        // Versions before 7 know no sessions and name everything each time, which is what an unopened session does.
+        // Versions before 7 know no sessions and name everything each time, which is what an
+        // unopened session does.
         if version >= 7 {
-            request = request.with_session_id(plan.session_id).with_session_epoch(plan.session_epoch);
+            request = request
+                .with_session_id(plan.session_id)
+                .with_session_epoch(plan.session_epoch);
         }
         request.topics = topics(plan.named, self.options.partition_max_bytes, version);
         request.forgotten_topics_data = forgotten(plan.forgotten, version);
@@ -170,10 +189,13 @@ impl Fetcher {
         self.in_flight.is_some()
     }
 
-    /// The answer to what was sent last; waits for ever if nothing was. An error concerns the whole request; after a session error
-    /// ([`is_session_error`]) the caller just sends again, which opens a new session. Cancel safe.
+    /// The answer to what was sent last; waits for ever if nothing was. An error concerns the whole
+    /// request; after a session error ([`is_session_error`]) the caller just sends again, which
+    /// opens a new session. Cancel safe.
     pub async fn receive(&mut self) -> Result<FetchedAll, ClientError> {
-        let Some(answer) = self.in_flight.as_mut() else { return std::future::pending().await };
+        let Some(answer) = self.in_flight.as_mut() else {
+            return std::future::pending().await;
+        };
         let response = answer.wait().await;
         self.in_flight = None;
         match response {
@@ -187,20 +209,37 @@ impl Fetcher {
 
     fn accept(&mut self, response: FetchResponse) -> Result<FetchedAll, ClientError> {
         if response.error_code != 0 {
-            self.session.lost(response.error_code == SESSION_ID_NOT_FOUND);
-            return Err(ClientError::refused(FetchRequest::NAME, self.conn.address(), response.error_code, None));
+            self.session
+                .lost(response.error_code == SESSION_ID_NOT_FOUND);
+            return Err(ClientError::refused(
+                FetchRequest::NAME,
+                self.conn.address(),
+                response.error_code,
+                None,
+            ));
         }
         let mut fetched = Vec::new();
         for topic in response.responses {
             let named = if topic.topic.0.is_empty() {
-                self.by_id.get(&topic.topic_id).map(|name| (name.clone(), topic.topic_id))
+                self.by_id
+                    .get(&topic.topic_id)
+                    .map(|name| (name.clone(), topic.topic_id))
             } else {
-                self.by_name.get_key_value(topic.topic.0.as_str()).map(|(name, id)| (name.clone(), *id))
+                self.by_name
+                    .get_key_value(topic.topic.0.as_str())
+                    .map(|(name, id)| (name.clone(), *id))
             };
-            let Some((name, topic_id)) = named else { continue };
+            let Some((name, topic_id)) = named else {
+                continue;
+            };
             for partition in topic.partitions {
-                let target = FetchTarget { topic: name.clone(), topic_id, partition: partition.partition_index };
-                // A partition that was given up between two requests: its data is not wanted any more.
+                let target = FetchTarget {
+                    topic: name.clone(),
+                    topic_id,
+                    partition: partition.partition_index,
+                };
+                // A partition that was given up between two requests: its data is not wanted any
+                // more.
                 if self.session.sent().contains_key(&target) {
                     fetched.push(read(target, partition));
                 }
@@ -218,7 +257,10 @@ pub fn is_session_error(error: &ClientError) -> bool {
 
 fn read(target: FetchTarget, data: PartitionData) -> Fetched {
     let diverging = (data.diverging_epoch.epoch >= 0 || data.diverging_epoch.end_offset >= 0)
-        .then_some((BatchEpoch(data.diverging_epoch.epoch), data.diverging_epoch.end_offset));
+        .then_some((
+            BatchEpoch(data.diverging_epoch.epoch),
+            data.diverging_epoch.end_offset,
+        ));
     let leader = data.current_leader;
     Fetched {
         target,
@@ -227,28 +269,53 @@ fn read(target: FetchTarget, data: PartitionData) -> Fetched {
         last_stable_offset: data.last_stable_offset,
         log_start_offset: data.log_start_offset,
         diverging,
-        current_leader: (leader.leader_id.0 >= 0).then_some((leader.leader_id.0, LeaderEpoch(leader.leader_epoch))),
+        current_leader: (leader.leader_id.0 >= 0)
+            .then_some((leader.leader_id.0, LeaderEpoch(leader.leader_epoch))),
         records: data.records.unwrap_or_default(),
-        aborted: data.aborted_transactions.unwrap_or_default().iter().map(|a| (a.producer_id.0, a.first_offset)).collect(),
+        aborted: data
+            .aborted_transactions
+            .unwrap_or_default()
+            .iter()
+            .map(|a| (a.producer_id.0, a.first_offset))
+            .collect(),
     }
 }
 
-fn topics(named: Vec<(FetchTarget, FetchPosition)>, partition_max_bytes: i32, version: i16) -> Vec<FetchTopic> {
+fn topics(
+    named: Vec<(FetchTarget, FetchPosition)>,
+    partition_max_bytes: i32,
+    version: i16,
+) -> Vec<FetchTopic> {
     let mut topics: Vec<(FetchTarget, FetchTopic)> = Vec::new();
     for (target, position) in named {
         let partition = FetchPartition::default()
             .with_partition(target.partition)
             .with_fetch_offset(position.offset)
-            .with_current_leader_epoch(if version >= 9 { position.current_leader_epoch.0 } else { -1 })
-            .with_last_fetched_epoch(if version >= 12 { position.last_fetched_epoch.0 } else { -1 })
+            .with_current_leader_epoch(if version >= 9 {
+                position.current_leader_epoch.0
+            } else {
+                -1
+            })
+            .with_last_fetched_epoch(if version >= 12 {
+                position.last_fetched_epoch.0
+            } else {
+                -1
+            })
             .with_log_start_offset(-1)
             .with_partition_max_bytes(partition_max_bytes);
         match topics.last_mut() {
-            Some((last, topic)) if last.topic == target.topic && last.topic_id == target.topic_id => topic.partitions.push(partition),
+            Some((last, topic))
+                if last.topic == target.topic && last.topic_id == target.topic_id =>
+            {
+                topic.partitions.push(partition)
+            }
             Some(_) | None => {
                 let topic = FetchTopic::default().with_partitions(vec![partition]);
-                let topic =
-                    if version >= FIRST_BY_ID { topic.with_topic_id(target.topic_id) } else { topic.with_topic(name(&target.topic)) };
+                let topic = if version >= FIRST_BY_ID {
+                    topic.with_topic_id(target.topic_id)
+                } else {
+                    topic.with_topic(name(&target.topic))
+                };
                 topics.push((target, topic));
             }
         }
@@ -259,7 +326,11 @@ fn topics(named: Vec<(FetchTarget, FetchPosition)>, partition_max_bytes: i32, ve
 fn forgotten(targets: Vec<FetchTarget>, version: i16) -> Vec<ForgottenTopic> {
     let one = |target: FetchTarget| {
         let topic = ForgottenTopic::default().with_partitions(vec![target.partition]);
-        if version >= FIRST_BY_ID { topic.with_topic_id(target.topic_id) } else { topic.with_topic(name(&target.topic)) }
+        if version >= FIRST_BY_ID {
+            topic.with_topic_id(target.topic_id)
+        } else {
+            topic.with_topic(name(&target.topic))
+        }
     };
     targets.into_iter().map(one).collect()
 }

@@ -1,6 +1,7 @@
 //! ApiVersions: what the peer offers, asked once per connection (KIP-35, KIP-511).
 //!
-//! A peer that does not know our version answers error 35 in the oldest encoding, whatever was asked; then version 0 is asked, which everybody knows.
+//! A peer that does not know our version answers error 35 in the oldest encoding, whatever was
+//! asked; then version 0 is asked, which everybody knows.
 
 use crate::{Call, ClientError, Conn};
 use bytes::{Buf, Bytes};
@@ -31,7 +32,10 @@ impl Versions {
     pub fn pick<C: Call>(&self, address: &str) -> Result<i16, ClientError> {
         let (ours_min, ours_max) = C::VERSIONS;
         let Some((theirs_min, theirs_max)) = self.offered(C::KEY) else {
-            return Err(ClientError::NotOffered { address: address.to_owned(), api: C::NAME });
+            return Err(ClientError::NotOffered {
+                address: address.to_owned(),
+                api: C::NAME,
+            });
         };
         let version = ours_max.min(theirs_max);
         if version < ours_min || version < theirs_min {
@@ -54,7 +58,11 @@ pub(crate) async fn negotiate(conn: &Conn, deadline: Duration) -> Result<Version
         .with_client_software_name(StrBytes::from_static_str("gnomon"))
         .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
     let (_, newest) = ApiVersionsRequest::VERSIONS;
-    let body = conn.start_raw(request.clone(), newest, deadline).await?.raw().await?;
+    let body = conn
+        .start_raw(request.clone(), newest, deadline)
+        .await?
+        .raw()
+        .await?;
     let answer = if error_code(&body) == Some(UNSUPPORTED_VERSION) {
         let body = conn.start_raw(request, 0, deadline).await?.raw().await?;
         conn.decode::<ApiVersionsRequest>(0, body)?
@@ -71,9 +79,16 @@ fn error_code(body: &Bytes) -> Option<i16> {
 
 fn versions(answer: ApiVersionsResponse) -> Result<Versions, ClientError> {
     if answer.error_code != 0 {
-        return Err(ClientError::refused(ApiVersionsRequest::NAME, "handshake", answer.error_code, None));
+        return Err(ClientError::refused(
+            ApiVersionsRequest::NAME,
+            "handshake",
+            answer.error_code,
+            None,
+        ));
     }
-    Ok(Versions::new(answer.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version)))))
+    Ok(Versions::new(answer.api_keys.iter().map(|api| {
+        (api.api_key, (api.min_version, api.max_version))
+    })))
 }
 
 #[cfg(test)]
@@ -87,8 +102,17 @@ mod tests {
         assert_eq!(redpanda.pick::<FetchRequest>("x").unwrap(), 13);
         assert_eq!(redpanda.pick::<MetadataRequest>("x").unwrap(), 12);
         let newer = Versions::new([(1, (4, 40)), (3, (99, 100))]);
-        assert_eq!(newer.pick::<FetchRequest>("x").unwrap(), FetchRequest::VERSIONS.1);
-        assert!(matches!(newer.pick::<MetadataRequest>("x"), Err(ClientError::NoCommonVersion { theirs_min: 99, .. })));
-        assert!(matches!(Versions::default().pick::<FetchRequest>("x"), Err(ClientError::NotOffered { api: "Fetch", .. })));
+        assert_eq!(
+            newer.pick::<FetchRequest>("x").unwrap(),
+            FetchRequest::VERSIONS.1
+        );
+        assert!(matches!(
+            newer.pick::<MetadataRequest>("x"),
+            Err(ClientError::NoCommonVersion { theirs_min: 99, .. })
+        ));
+        assert!(matches!(
+            Versions::default().pick::<FetchRequest>("x"),
+            Err(ClientError::NotOffered { api: "Fetch", .. })
+        ));
     }
 }

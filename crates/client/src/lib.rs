@@ -1,11 +1,12 @@
 //! Our Kafka client, used by links and by the command line.
 //!
-//! It speaks to Gnomon, Apache Kafka 3.x and 4.x, and Redpanda: versions are settled per connection, the highest both sides know. Every request has a
-//! deadline, and a deadline that passes ends its connection, so nothing ever waits for a lost answer. Record bytes are handed out as slices of the
-//! receive buffer; nothing is decompressed here.
+//! It speaks to Gnomon, Apache Kafka 3.x and 4.x, and Redpanda: versions are settled per
+//! connection, the highest both sides know. Every request has a deadline, and a deadline that
+//! passes ends its connection, so nothing ever waits for a lost answer. Record bytes are handed out
+//! as slices of the receive buffer; nothing is decompressed here.
 //!
-//! Not here: group membership, transactions, TLS and SASL, and any retrying beyond finding a broker that answers: callers own their backoff
-//! ([`retry`]).
+//! Not here: group membership, transactions, TLS and SASL, and any retrying beyond finding a broker
+//! that answers: callers own their backoff ([`retry`]).
 
 pub mod admin;
 mod call;

@@ -3,7 +3,9 @@
 use crate::{Call, ClientError};
 use gnomon_protocol::{
     ids::{LeaderEpoch, TopicId},
-    messages::{MetadataRequest, MetadataResponse, TopicName, metadata_request::MetadataRequestTopic},
+    messages::{
+        MetadataRequest, MetadataResponse, TopicName, metadata_request::MetadataRequestTopic,
+    },
     wire::StrBytes,
 };
 use std::collections::BTreeMap;
@@ -29,7 +31,11 @@ pub struct BrokerAddress {
 impl BrokerAddress {
     /// As it is dialled: `host:port`, an IPv6 address in brackets.
     pub fn dial(&self) -> String {
-        if self.host.contains(':') { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -67,24 +73,53 @@ pub struct PartitionMetadata {
 }
 
 pub(crate) fn request(topics: &Topics, allow_auto_create: bool) -> MetadataRequest {
-    let named = |name: &String| MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(name.clone()))));
+    let named = |name: &String| {
+        MetadataRequestTopic::default()
+            .with_name(Some(TopicName(StrBytes::from_string(name.clone()))))
+    };
     let list = match topics {
         Topics::All => None,
         Topics::None => Some(Vec::new()),
         Topics::Names(names) => Some(names.iter().map(named).collect()),
     };
-    MetadataRequest::default().with_topics(list).with_allow_auto_topic_creation(allow_auto_create)
+    MetadataRequest::default()
+        .with_topics(list)
+        .with_allow_auto_topic_creation(allow_auto_create)
 }
 
 pub(crate) fn read(response: MetadataResponse) -> Result<Metadata, ClientError> {
     if response.error_code != 0 {
-        return Err(ClientError::refused(MetadataRequest::NAME, "cluster", response.error_code, None));
+        return Err(ClientError::refused(
+            MetadataRequest::NAME,
+            "cluster",
+            response.error_code,
+            None,
+        ));
     }
-    let brokers = response.brokers.iter().map(|b| (b.node_id.0, BrokerAddress { host: b.host.to_string(), port: b.port })).collect();
+    let brokers = response
+        .brokers
+        .iter()
+        .map(|b| {
+            (
+                b.node_id.0,
+                BrokerAddress {
+                    host: b.host.to_string(),
+                    port: b.port,
+                },
+            )
+        })
+        .collect();
     let topics = response.topics.into_iter().filter_map(|topic| {
         let partitions = topic.partitions.iter().map(|p| {
             let leader = (p.leader_id.0 >= 0).then_some(p.leader_id.0);
-            (p.partition_index, PartitionMetadata { error: error(p.error_code), leader, leader_epoch: LeaderEpoch(p.leader_epoch) })
+            (
+                p.partition_index,
+                PartitionMetadata {
+                    error: error(p.error_code),
+                    leader,
+                    leader_epoch: LeaderEpoch(p.leader_epoch),
+                },
+            )
         });
         let read = TopicMetadata {
             error: error(topic.error_code),

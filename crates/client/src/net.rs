@@ -1,4 +1,5 @@
-//! The seam to the network: where a connection comes from. The real one is [`Tcp`]; tests and simulations put a scripted peer behind it.
+//! The seam to the network: where a connection comes from. The real one is [`Tcp`]; tests and
+//! simulations put a scripted peer behind it.
 
 use std::{future::Future, io, pin::Pin};
 use tokio::{
@@ -14,7 +15,8 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
 
-/// Opens streams to `host:port`. Has no deadline of its own: the caller sets one, so it MUST be cancel safe.
+/// Opens streams to `host:port`. Has no deadline of its own: the caller sets one, so it MUST be
+/// cancel safe.
 pub trait Net: Send + Sync + 'static {
     /// One new stream.
     fn connect<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Stream>>>;

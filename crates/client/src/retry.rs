@@ -1,4 +1,5 @@
-//! How long to wait before trying again: from 1 s to 10 s, with full jitter, so that many who failed together do not come back together.
+//! How long to wait before trying again: from 1 s to 10 s, with full jitter, so that many who
+//! failed together do not come back together.
 //!
 //! Pure: the random number comes in as an argument, and nobody sleeps here.
 
@@ -24,7 +25,11 @@ impl Default for Backoff {
 impl Backoff {
     /// The ceiling of the wait begins at `first`, doubles with every failure, and stays at `max`.
     pub fn new(first: Duration, max: Duration) -> Backoff {
-        Backoff { first, max: max.max(first), failures: 0 }
+        Backoff {
+            first,
+            max: max.max(first),
+            failures: 0,
+        }
     }
 
     /// Counts one more failure and says how long to wait. `random` is any uniformly drawn number.
@@ -47,7 +52,9 @@ impl Backoff {
 
 /// Uniform between the floor and `min(max, first * 2^failures)`.
 fn wait(first: Duration, max: Duration, failures: u32, random: u64) -> Duration {
-    let ceiling = first.saturating_mul(1u32.checked_shl(failures).unwrap_or(u32::MAX)).min(max);
+    let ceiling = first
+        .saturating_mul(1u32.checked_shl(failures).unwrap_or(u32::MAX))
+        .min(max);
     let share = random as f64 / u64::MAX as f64;
     ceiling.mul_f64(share).max(FLOOR)
 }

@@ -31,7 +31,13 @@ impl AdminClient {
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_global(Some(TIMEOUT))
             .build();
-        AdminClient { agent: config.into(), address: address.trim_start_matches("http://").trim_end_matches('/').to_owned() }
+        AdminClient {
+            agent: config.into(),
+            address: address
+                .trim_start_matches("http://")
+                .trim_end_matches('/')
+                .to_owned(),
+        }
     }
 
     /// GETs `path` and reads its JSON.
@@ -40,23 +46,41 @@ impl AdminClient {
     }
 
     /// POSTs `body` to `path` and reads the answer's JSON.
-    pub fn post<T: DeserializeOwned>(&self, path: &str, content_type: &str, body: &str) -> Result<T, Failure> {
-        self.read(self.agent.post(self.url(path)).content_type(content_type).send(body))
+    pub fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: &str,
+    ) -> Result<T, Failure> {
+        self.read(
+            self.agent
+                .post(self.url(path))
+                .content_type(content_type)
+                .send(body),
+        )
     }
 
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    fn read<T: DeserializeOwned>(&self, answer: Result<Response<ureq::Body>, ureq::Error>) -> Result<T, Failure> {
-        let mut answer = answer.map_err(|error| format!("cannot reach the admin address {}: {error}", self.address))?;
+    fn read<T: DeserializeOwned>(
+        &self,
+        answer: Result<Response<ureq::Body>, ureq::Error>,
+    ) -> Result<T, Failure> {
+        let mut answer = answer
+            .map_err(|error| format!("cannot reach the admin address {}: {error}", self.address))?;
         let status = answer.status();
         let text = answer.body_mut().read_to_string()?;
         if !status.is_success() {
-            let message = serde_json::from_str::<Refusal>(&text)
-                .map_or_else(|_| format!("{status} from {}", self.address), |refusal| refusal.message);
+            let message = serde_json::from_str::<Refusal>(&text).map_or_else(
+                |_| format!("{status} from {}", self.address),
+                |refusal| refusal.message,
+            );
             return Err(message.into());
         }
-        Ok(serde_json::from_str(&text).map_err(|error| format!("the answer of {} is not understood: {error}", self.address))?)
+        Ok(serde_json::from_str(&text).map_err(|error| {
+            format!("the answer of {} is not understood: {error}", self.address)
+        })?)
     }
 }

@@ -33,7 +33,8 @@ pub enum Command {
 
 /// Runs one site until SIGTERM or Ctrl-C; a second signal ends it at once.
 ///
-/// Logs go to standard error and are quiet by default; GNOMON_LOG=info, debug or a filter such as gnomon_replication=debug shows more.
+/// Logs go to standard error and are quiet by default; GNOMON_LOG=info, debug or a filter such as
+/// gnomon_replication=debug shows more.
 #[derive(clap::Args)]
 pub struct Serve {
     /// Configuration file (TOML); flags win over it.
@@ -68,13 +69,20 @@ pub struct Serve {
     pub write_caching: bool,
 }
 
-/// Runs two sites, a and b, each shadowing the other's topics, until Ctrl-C or until both have died.
+/// Runs two sites, a and b, each shadowing the other's topics, until Ctrl-C or until both have
+/// died.
 ///
-/// The first start writes gnomon.toml and a link file into each site's directory; later starts use them as they are.
+/// The first start writes gnomon.toml and a link file into each site's directory; later starts use
+/// them as they are.
 #[derive(clap::Args)]
 pub struct Pair {
     /// Directory for both sites' data.
-    #[arg(long, value_name = "DIR", default_value = "gnomon-data", conflicts_with = "ephemeral")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "gnomon-data",
+        conflicts_with = "ephemeral"
+    )]
     pub data: PathBuf,
     /// Use a temporary directory and remove it at the end.
     #[arg(long)]
@@ -100,7 +108,12 @@ pub enum Format {
 #[derive(clap::Args)]
 pub struct AdminAddress {
     /// Admin address of the site.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9644", env = "GNOMON_ADMIN")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9644",
+        env = "GNOMON_ADMIN"
+    )]
     pub admin: String,
 }
 
@@ -133,7 +146,8 @@ pub enum LinkCommand {
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
-    /// State, tasks and, for each partition, both high watermarks and the lag in records and seconds.
+    /// State, tasks and, for each partition, both high watermarks and the lag in records and
+    /// seconds.
     Status {
         /// The link's name.
         name: String,
@@ -151,7 +165,12 @@ pub enum LinkCommand {
         /// The link's name.
         name: String,
         /// A topic to fail over; may be given several times.
-        #[arg(long, value_name = "TOPIC", required_unless_present = "all", conflicts_with = "all")]
+        #[arg(
+            long,
+            value_name = "TOPIC",
+            required_unless_present = "all",
+            conflicts_with = "all"
+        )]
         topic: Vec<String>,
         /// Fail over every topic of the link, and the link itself.
         #[arg(long)]
@@ -172,7 +191,13 @@ pub enum LinkCommand {
 #[derive(clap::Args)]
 pub struct Bootstrap {
     /// Kafka address of the site.
-    #[arg(short, long, value_name = "ADDR", default_value = "127.0.0.1:9092", env = "GNOMON_BOOTSTRAP")]
+    #[arg(
+        short,
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9092",
+        env = "GNOMON_BOOTSTRAP"
+    )]
     pub bootstrap: String,
 }
 
@@ -241,7 +266,8 @@ pub struct Produce {
     pub at: Bootstrap,
 }
 
-/// Prints offset, timestamp, key and value of each record, separated by tabs, up to the present end.
+/// Prints offset, timestamp, key and value of each record, separated by tabs, up to the present
+/// end.
 #[derive(clap::Args)]
 pub struct Consume {
     /// The topic.
@@ -271,7 +297,8 @@ pub struct Log {
 /// `gnomon log ...`
 #[derive(Subcommand)]
 pub enum LogCommand {
-    /// Print the sha256 of all whole batches of a partition, and the offsets they cover: equal on two sites means equal bytes.
+    /// Print the sha256 of all whole batches of a partition, and the offsets they cover: equal on
+    /// two sites means equal bytes.
     Hash {
         /// A site's data directory.
         dir: PathBuf,
@@ -282,10 +309,12 @@ pub enum LogCommand {
         #[arg(long, value_name = "OFFSET")]
         to: Option<i64>,
     },
-    /// Read every batch and say what is damaged, and what the next start would do about it. Changes nothing.
+    /// Read every batch and say what is damaged, and what the next start would do about it. Changes
+    /// nothing.
     ///
-    /// Ends with 0 when everything is what was written, an unfinished write at the end of a log included; with 1 when something is damaged or has to be
-    /// rebuilt; with 2 when it cannot be looked at.
+    /// Ends with 0 when everything is what was written, an unfinished write at the end of a log
+    /// included; with 1 when something is damaged or has to be rebuilt; with 2 when it cannot be
+    /// looked at.
     Check {
         /// A site's data directory.
         dir: PathBuf,
@@ -296,7 +325,8 @@ pub enum LogCommand {
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
-    /// Print one file of a partition's folder: batches as kafka-dump-log prints them, index entries, a checkpoint, a producer snapshot.
+    /// Print one file of a partition's folder: batches as kafka-dump-log prints them, index
+    /// entries, a checkpoint, a producer snapshot.
     Dump {
         /// A .log, .index, .timeindex or .snapshot file, or a checkpoint.
         file: PathBuf,

@@ -6,13 +6,29 @@ use gnomon_protocol::error_code::name_of;
 use std::{future::Future, sync::Arc};
 
 /// Runs one command's conversation with a broker.
-pub fn run<F: Future<Output = Result<(), Failure>>>(at: &Bootstrap, work: impl FnOnce(Client) -> F) -> Result<(), Failure> {
-    let client = Client::new(Config { client_id: "gnomon-cli".into(), ..Config::to([at.bootstrap.clone()]) }, Arc::new(Tcp));
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work(client))
+pub fn run<F: Future<Output = Result<(), Failure>>>(
+    at: &Bootstrap,
+    work: impl FnOnce(Client) -> F,
+) -> Result<(), Failure> {
+    let client = Client::new(
+        Config {
+            client_id: "gnomon-cli".into(),
+            ..Config::to([at.bootstrap.clone()])
+        },
+        Arc::new(Tcp),
+    );
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(work(client))
 }
 
 /// A broker's refusal as a sentence.
 pub fn refusal(what: &str, code: i16, message: &str) -> Failure {
     let name = name_of(code);
-    if message.is_empty() { format!("{what}: {name}").into() } else { format!("{what}: {name}: {message}").into() }
+    if message.is_empty() {
+        format!("{what}: {name}").into()
+    } else {
+        format!("{what}: {name}: {message}").into()
+    }
 }

@@ -1,4 +1,5 @@
-//! The `gnomon` command: a Kafka broker with shadow links, a pair of them on this machine, and the tools to operate them.
+//! The `gnomon` command: a Kafka broker with shadow links, a pair of them on this machine, and the
+//! tools to operate them.
 
 mod admin_client;
 mod args;

@@ -1,6 +1,7 @@
 //! `gnomon pair`: two `serve` children on this machine, a and b, each shadowing the other's topics.
 //!
-//! Not here: anything that a site does. A dead child is not restarted: the command that does is printed.
+//! Not here: anything that a site does. A dead child is not restarted: the command that does is
+//! printed.
 
 use crate::{Failure, admin_client::AdminClient, args::Pair};
 use gnomon_broker::RawConfig;
@@ -56,7 +57,9 @@ enum News {
 /// Runs until both sites are dead, or a signal.
 pub fn run(args: Pair) -> Result<(), Failure> {
     let temporary = args.ephemeral.then(tempfile::tempdir).transpose()?;
-    let folder = temporary.as_ref().map_or(args.data.as_path(), |folder| folder.path());
+    let folder = temporary
+        .as_ref()
+        .map_or(args.data.as_path(), |folder| folder.path());
     let kafka = both("--kafka", &args.kafka, KAFKA)?;
     let admin = both("--admin", &args.admin, ADMIN)?;
     let mut sites = Vec::new();
@@ -70,21 +73,36 @@ pub fn run(args: Pair) -> Result<(), Failure> {
     outcome
 }
 
-fn both(flag: &str, given: &[SocketAddr], default: [SocketAddr; 2]) -> Result<[SocketAddr; 2], Failure> {
+fn both(
+    flag: &str,
+    given: &[SocketAddr],
+    default: [SocketAddr; 2],
+) -> Result<[SocketAddr; 2], Failure> {
     match given {
         [] => Ok(default),
         [a, b] if a != b => Ok([*a, *b]),
-        _ => Err(format!("{flag} takes two different addresses, as in {flag} {},{}", default[0], default[1]).into()),
+        _ => Err(format!(
+            "{flag} takes two different addresses, as in {flag} {},{}",
+            default[0], default[1]
+        )
+        .into()),
     }
 }
 
 /// Writes a site's files at the first start, and reads them back.
-fn prepare(folder: &Path, index: usize, kafka: [SocketAddr; 2], admin: [SocketAddr; 2], args: &Pair) -> Result<Site, Failure> {
+fn prepare(
+    folder: &Path,
+    index: usize,
+    kafka: [SocketAddr; 2],
+    admin: [SocketAddr; 2],
+    args: &Pair,
+) -> Result<Site, Failure> {
     let (name, other) = (NAMES[index], 1 - index);
     let home = folder.join(name);
     let config = home.join("gnomon.toml");
     if !config.exists() {
-        fs::create_dir_all(&home).map_err(|error| format!("cannot make {}: {error}", home.display()))?;
+        fs::create_dir_all(&home)
+            .map_err(|error| format!("cannot make {}: {error}", home.display()))?;
         let link_file = format!("from-{}.yaml", NAMES[other]);
         fs::write(home.join(&link_file), link_text(NAMES[other], kafka[other]))?;
         let raw = RawConfig {
@@ -100,9 +118,10 @@ fn prepare(folder: &Path, index: usize, kafka: [SocketAddr; 2], admin: [SocketAd
         fs::write(&config, toml::to_string(&raw)?)?;
     }
     let raw = RawConfig::read(&config)?;
-    for (flag, asked, wanted, written) in
-        [("--kafka", !args.kafka.is_empty(), kafka[index], &raw.listen), ("--admin", !args.admin.is_empty(), admin[index], &raw.admin)]
-    {
+    for (flag, asked, wanted, written) in [
+        ("--kafka", !args.kafka.is_empty(), kafka[index], &raw.listen),
+        ("--admin", !args.admin.is_empty(), admin[index], &raw.admin),
+    ] {
         if asked && written.as_deref() != Some(&wanted.to_string()) {
             return Err(format!(
                 "{flag} asks for {wanted}, but {} was made with another address: edit that file, or use another --data",
@@ -111,8 +130,14 @@ fn prepare(folder: &Path, index: usize, kafka: [SocketAddr; 2], admin: [SocketAd
             .into());
         }
     }
-    let admin = raw.admin.ok_or_else(|| format!("{} has no admin address", config.display()))?;
-    Ok(Site { name, config, admin })
+    let admin = raw
+        .admin
+        .ok_or_else(|| format!("{} has no admin address", config.display()))?;
+    Ok(Site {
+        name,
+        config,
+        admin,
+    })
 }
 
 /// The file of a link that shadows what another site owns.
@@ -147,10 +172,17 @@ fn supervise(sites: &[Site]) -> Result<(), Failure> {
 /// Starts one child; threads of their own hand on what it prints and how it ends.
 fn start(index: usize, site: &Site, news: mpsc::Sender<News>) -> Result<Pid, Failure> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["serve", "--config"]).arg(&site.config).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // Terminal signals go to this process alone, which passes them on; and no child outlives it, however it ends.
+    command
+        .args(["serve", "--config"])
+        .arg(&site.config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    // Terminal signals go to this process alone, which passes them on; and no child outlives it,
+    // however it ends.
     command.process_group(0);
-    // SAFETY: the closure runs between fork and exec and makes one system call that is allowed there.
+    // SAFETY: the closure runs between fork and exec and makes one system call that is allowed
+    // there.
     unsafe {
         command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::TERM))?));
     }
@@ -158,7 +190,12 @@ fn start(index: usize, site: &Site, news: mpsc::Sender<News>) -> Result<Pid, Fai
     let pid = Pid::from_child(&child);
     let name = site.name;
     if let Some(errors) = child.stderr.take() {
-        thread::spawn(move || BufReader::new(errors).lines().map_while(Result::ok).for_each(|line| eprintln!("{name} | {line}")));
+        thread::spawn(move || {
+            BufReader::new(errors)
+                .lines()
+                .map_while(Result::ok)
+                .for_each(|line| eprintln!("{name} | {line}"))
+        });
     }
     if let Some(output) = child.stdout.take() {
         let news = news.clone();
@@ -181,10 +218,17 @@ fn end(site: usize, mut child: Child, news: &mpsc::Sender<News>) {
 }
 
 fn watch_signals(news: mpsc::Sender<News>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     thread::spawn(move || {
         runtime.block_on(async {
-            let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else { return };
+            let (Ok(mut terminate), Ok(mut interrupt)) = (
+                signal(SignalKind::terminate()),
+                signal(SignalKind::interrupt()),
+            ) else {
+                return;
+            };
             loop {
                 tokio::select! {
                     _ = terminate.recv() => {}
@@ -200,7 +244,11 @@ fn watch_signals(news: mpsc::Sender<News>) -> Result<(), Failure> {
 }
 
 /// Prints what the children say, until a signal or until both are dead.
-fn follow(sites: &[Site], pids: &mut [Option<Pid>], news: &mpsc::Receiver<News>) -> Result<(), Failure> {
+fn follow(
+    sites: &[Site],
+    pids: &mut [Option<Pid>],
+    news: &mpsc::Receiver<News>,
+) -> Result<(), Failure> {
     let started = Instant::now();
     let mut lines = Vec::new();
     while lines.len() < sites.len() {
@@ -208,10 +256,18 @@ fn follow(sites: &[Site], pids: &mut [Option<Pid>], news: &mpsc::Receiver<News>)
             Ok(News::Ready { line }) => lines.push(line),
             Ok(News::Ended { site, status }) => {
                 pids[site] = None;
-                return Err(format!("site {} did not start ({status}); its last lines above say why", sites[site].name).into());
+                return Err(format!(
+                    "site {} did not start ({status}); its last lines above say why",
+                    sites[site].name
+                )
+                .into());
             }
             Ok(News::Stop) => return Ok(()),
-            Err(_) => return Err(format!("the sites were not ready within {} s", READY_MAX.as_secs()).into()),
+            Err(_) => {
+                return Err(
+                    format!("the sites were not ready within {} s", READY_MAX.as_secs()).into(),
+                );
+            }
         }
     }
     lines.sort();
@@ -244,7 +300,14 @@ fn links_of(site: &Site) -> Vec<LinkStatus> {
     let started = Instant::now();
     loop {
         match client.get::<Vec<LinkStatus>>("/v1/links") {
-            Ok(links) if links.iter().all(|link| link.source.last_contact_ms.is_some()) || started.elapsed() > CONTACT_MAX => return links,
+            Ok(links)
+                if links
+                    .iter()
+                    .all(|link| link.source.last_contact_ms.is_some())
+                    || started.elapsed() > CONTACT_MAX =>
+            {
+                return links;
+            }
             Err(failure) if started.elapsed() > CONTACT_MAX => {
                 eprintln!("gnomon: {failure}");
                 return Vec::new();

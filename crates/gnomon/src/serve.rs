@@ -15,8 +15,17 @@ use tracing_subscriber::EnvFilter;
 /// Runs until a signal, or until the site can go on no longer.
 pub fn run(args: Serve) -> Result<(), Failure> {
     let filter = EnvFilter::try_from_env("GNOMON_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
-    let file = args.config.as_deref().map(RawConfig::read).transpose()?.unwrap_or_default();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    let file = args
+        .config
+        .as_deref()
+        .map(RawConfig::read)
+        .transpose()?
+        .unwrap_or_default();
     let config = flags(args).over(file).check()?;
     raise_open_files();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
@@ -39,13 +48,20 @@ pub fn run(args: Serve) -> Result<(), Failure> {
     })
 }
 
-/// Every segment and every connection is an open file, and the usual soft limit of 1,024 is none that a server is meant to live with.
+/// Every segment and every connection is an open file, and the usual soft limit of 1,024 is none
+/// that a server is meant to live with.
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     if limit.current == limit.maximum {
         return;
     }
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+    if let Err(error) = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            ..limit
+        },
+    ) {
         tracing::warn!(limit = ?limit.current, "cannot raise the number of files that may be open: {error}");
     }
 }
@@ -73,7 +89,14 @@ mod tests {
     fn as_many_files_may_be_open_as_the_system_allows() {
         let before = getrlimit(Resource::Nofile);
         let low = before.current.map_or(512, |now| now.min(512));
-        setrlimit(Resource::Nofile, Rlimit { current: Some(low), ..before }).expect("a soft limit may be lowered");
+        setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: Some(low),
+                ..before
+            },
+        )
+        .expect("a soft limit may be lowered");
         raise_open_files();
         assert_eq!(getrlimit(Resource::Nofile).current, before.maximum);
     }

@@ -1,7 +1,8 @@
 //! The classic group protocol: join, sync, heartbeat, leave, static membership.
 //!
-//! One verb is one [`Turn`] at one group: it may change the living group and its timers, and puts records and replies into the effects. The rules are in
-//! the design's `kafka-semantics.md`, 3.8; each file says which of them it holds. Not here: offsets.
+//! One verb is one [`Turn`] at one group: it may change the living group and its timers, and puts
+//! records and replies into the effects. The rules are in the design's `kafka-semantics.md`, 3.8;
+//! each file says which of them it holds. Not here: offsets.
 
 mod heartbeat;
 mod join;
@@ -29,10 +30,27 @@ pub(crate) struct Turn<'a> {
 
 impl Turn<'_> {
     /// Takes a turn at the group, if it is alive; forgets it afterwards if nothing of it is left.
-    pub fn at<R>(soft: &mut Soft, now: Now, name: &Name, effects: &mut Effects<Groups>, take: impl FnOnce(&mut Turn) -> R) -> Option<R> {
-        let Soft { config, groups, timers } = soft;
+    pub fn at<R>(
+        soft: &mut Soft,
+        now: Now,
+        name: &Name,
+        effects: &mut Effects<Groups>,
+        take: impl FnOnce(&mut Turn) -> R,
+    ) -> Option<R> {
+        let Soft {
+            config,
+            groups,
+            timers,
+        } = soft;
         let group = groups.get_mut(name)?;
-        let taken = take(&mut Turn { name: name.clone(), group, config, timers, now, effects });
+        let taken = take(&mut Turn {
+            name: name.clone(),
+            group,
+            config,
+            timers,
+            now,
+            effects,
+        });
         if group.is_idle() && !group.written {
             groups.remove(name);
         }
@@ -50,10 +68,14 @@ impl Turn<'_> {
     /// Writes the group as it is now.
     pub fn write(&mut self) {
         self.group.written = true;
-        self.effects.records.push(Record::Group { group: self.name.clone(), value: Some(self.group.value()) });
+        self.effects.records.push(Record::Group {
+            group: self.name.clone(),
+            value: Some(self.group.value()),
+        });
     }
 
-    /// The member has been heard of: its session begins anew. Nothing happens for one that is not here.
+    /// The member has been heard of: its session begins anew. Nothing happens for one that is not
+    /// here.
     pub fn renew_session(&mut self, member_id: &Name) {
         if let Some(member) = self.group.members.get(member_id) {
             self.set_session(member_id, member.session_timeout_ms);
@@ -62,11 +84,13 @@ impl Turn<'_> {
 
     pub fn set_session(&mut self, member_id: &Name, timeout_ms: i32) {
         let at = self.now.mono.after(positive(timeout_ms));
-        self.timers.set(TimerKey::Session(self.name.clone(), member_id.clone()), at);
+        self.timers
+            .set(TimerKey::Session(self.name.clone(), member_id.clone()), at);
     }
 
     pub fn end_session(&mut self, member_id: &Name) {
-        self.timers.cancel(&TimerKey::Session(self.name.clone(), member_id.clone()));
+        self.timers
+            .cancel(&TimerKey::Session(self.name.clone(), member_id.clone()));
     }
 }
 

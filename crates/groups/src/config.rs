@@ -1,11 +1,13 @@
 //! The settings of the group coordinator, with Kafka's defaults and names.
 //!
-//! They come in with [`Soft`](crate::Soft), because they are the broker's and may change at a restart; nothing durable depends on them.
+//! They come in with [`Soft`](crate::Soft), because they are the broker's and may change at a
+//! restart; nothing durable depends on them.
 
 /// Settings; the broker's setting is named behind each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupConfig {
-    /// How long an empty group waits for more members before its first generation (`group.initial.rebalance.delay.ms`).
+    /// How long an empty group waits for more members before its first generation
+    /// (`group.initial.rebalance.delay.ms`).
     pub initial_rebalance_delay_ms: u64,
     /// The shortest session timeout a member may ask for (`group.min.session.timeout.ms`).
     pub session_timeout_min_ms: i32,
@@ -15,14 +17,17 @@ pub struct GroupConfig {
     pub members_max: usize,
     /// The longest metadata text of a committed offset, in bytes (`offset.metadata.max.bytes`).
     pub metadata_bytes_max: usize,
-    /// The most that one request may write, and that a group's members may say and be assigned together, in bytes. Kafka bounds the same by the message size of
-    /// `__consumer_offsets`, 1 MiB by default.
+    /// The most that one request may write, and that a group's members may say and be assigned
+    /// together, in bytes. Kafka bounds the same by the message size of `__consumer_offsets`, 1 MiB
+    /// by default.
     pub batch_bytes_max: usize,
-    /// How long offsets outlive their group's last member or subscription (`offsets.retention.minutes`).
+    /// How long offsets outlive their group's last member or subscription
+    /// (`offsets.retention.minutes`).
     pub offsets_retention_ms: u64,
     /// How often expired offsets are looked for (`offsets.retention.check.interval.ms`).
     pub offsets_check_interval_ms: u64,
-    /// How long a member that has never had an answer to its join may wait for one; Kafka has the same fixed time.
+    /// How long a member that has never had an answer to its join may wait for one; Kafka has the
+    /// same fixed time.
     pub new_member_join_timeout_ms: u64,
 }
 

@@ -1,11 +1,12 @@
 //! ListGroups, DescribeGroups and DeleteGroups.
 //!
-//! A group exists when it is alive, when it was written, or when it has offsets. As in Kafka, protocol, metadata and assignments are shown for
-//! stable groups only: in a rebalance they are nobody's.
+//! A group exists when it is alive, when it was written, or when it has offsets. As in Kafka,
+//! protocol, metadata and assignments are shown for stable groups only: in a rebalance they are
+//! nobody's.
 
 use crate::{
-    DeleteGroups, Deletion, Describe, Described, DescribedMember, Durable, GroupError, List, Listed, Name, Record, Reply, Soft,
-    classic::Group, offsets::forget_group,
+    DeleteGroups, Deletion, Describe, Described, DescribedMember, Durable, GroupError, List,
+    Listed, Name, Record, Reply, Soft, classic::Group, offsets::forget_group,
 };
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -37,55 +38,109 @@ impl GroupState {
 
     /// The state of this name, in any case; `None` for names of other group types, and for "Dead".
     pub fn from_name(name: &str) -> Option<GroupState> {
-        [GroupState::Empty, GroupState::PreparingRebalance, GroupState::CompletingRebalance, GroupState::Stable]
-            .into_iter()
-            .find(|state| state.name().eq_ignore_ascii_case(name))
+        [
+            GroupState::Empty,
+            GroupState::PreparingRebalance,
+            GroupState::CompletingRebalance,
+            GroupState::Stable,
+        ]
+        .into_iter()
+        .find(|state| state.name().eq_ignore_ascii_case(name))
     }
 }
 
 pub(crate) fn list(durable: &Durable, soft: &Soft, request: &List) -> Reply {
-    let all: BTreeSet<&Name> = soft.groups.keys().chain(durable.groups.keys()).chain(durable.offsets.keys()).collect();
+    let all: BTreeSet<&Name> = soft
+        .groups
+        .keys()
+        .chain(durable.groups.keys())
+        .chain(durable.offsets.keys())
+        .collect();
     let listed = all.into_iter().map(|name| {
-        let (state, protocol_type) =
-            soft.groups.get(name).map_or((GroupState::Empty, None), |group| (group.state, group.protocol_type.clone()));
-        Listed { group: name.clone(), protocol_type: protocol_type.unwrap_or_else(|| "".into()), state }
+        let (state, protocol_type) = soft
+            .groups
+            .get(name)
+            .map_or((GroupState::Empty, None), |group| {
+                (group.state, group.protocol_type.clone())
+            });
+        Listed {
+            group: name.clone(),
+            protocol_type: protocol_type.unwrap_or_else(|| "".into()),
+            state,
+        }
     });
-    let wanted = |listed: &Listed| request.states.as_ref().is_none_or(|states| states.contains(&listed.state));
+    let wanted = |listed: &Listed| {
+        request
+            .states
+            .as_ref()
+            .is_none_or(|states| states.contains(&listed.state))
+    };
     Reply::Listed(listed.filter(wanted).collect())
 }
 
 pub(crate) fn describe(durable: &Durable, soft: &Soft, request: Describe) -> Reply {
-    let described = request.groups.into_iter().map(|name| match soft.groups.get(&name) {
-        Some(group) => describe_group(name, group),
-        None => {
-            let state = durable.offsets.contains_key(&name).then_some(GroupState::Empty);
-            Described { group: name, state, protocol_type: "".into(), protocol: "".into(), members: Vec::new() }
-        }
-    });
+    let described = request
+        .groups
+        .into_iter()
+        .map(|name| match soft.groups.get(&name) {
+            Some(group) => describe_group(name, group),
+            None => {
+                let state = durable
+                    .offsets
+                    .contains_key(&name)
+                    .then_some(GroupState::Empty);
+                Described {
+                    group: name,
+                    state,
+                    protocol_type: "".into(),
+                    protocol: "".into(),
+                    members: Vec::new(),
+                }
+            }
+        });
     Reply::Described(described.collect())
 }
 
 fn describe_group(name: Name, group: &Group) -> Described {
     let stable = group.state == GroupState::Stable;
-    let members = group.members.iter().map(|(member_id, member)| DescribedMember {
-        member_id: member_id.clone(),
-        instance_id: member.instance_id.clone(),
-        client_id: member.client_id.clone(),
-        client_host: member.client_host.clone(),
-        metadata: if stable { group.metadata_of(member) } else { Bytes::new() },
-        assignment: if stable { member.assignment.clone() } else { Bytes::new() },
-    });
+    let members = group
+        .members
+        .iter()
+        .map(|(member_id, member)| DescribedMember {
+            member_id: member_id.clone(),
+            instance_id: member.instance_id.clone(),
+            client_id: member.client_id.clone(),
+            client_host: member.client_host.clone(),
+            metadata: if stable {
+                group.metadata_of(member)
+            } else {
+                Bytes::new()
+            },
+            assignment: if stable {
+                member.assignment.clone()
+            } else {
+                Bytes::new()
+            },
+        });
     Described {
         group: name,
         state: Some(group.state),
         protocol_type: group.protocol_type.clone().unwrap_or_else(|| "".into()),
-        protocol: group.protocol.clone().filter(|_| stable).unwrap_or_else(|| "".into()),
+        protocol: group
+            .protocol
+            .clone()
+            .filter(|_| stable)
+            .unwrap_or_else(|| "".into()),
         members: members.collect(),
     }
 }
 
 /// Answers one deletion for each group named, and gives the records that carry them out.
-pub(crate) fn delete(durable: &Durable, soft: &mut Soft, request: DeleteGroups) -> (Vec<Record>, Reply) {
+pub(crate) fn delete(
+    durable: &Durable,
+    soft: &mut Soft,
+    request: DeleteGroups,
+) -> (Vec<Record>, Reply) {
     let (mut records, mut gone, mut deletions) = (Vec::new(), BTreeSet::new(), Vec::new());
     for name in request.groups {
         let alive = soft.groups.get(&name);
@@ -99,7 +154,10 @@ pub(crate) fn delete(durable: &Durable, soft: &mut Soft, request: DeleteGroups) 
             gone.insert(name.clone());
             Ok(())
         };
-        deletions.push(Deletion { group: name, result });
+        deletions.push(Deletion {
+            group: name,
+            result,
+        });
     }
     (records, Reply::Deleted(deletions))
 }

@@ -1,6 +1,7 @@
 //! What survives of groups and offsets, changed by [`Durable::apply`] alone.
 //!
-//! A mark of origin stands beside a topic's offsets and is written and erased by records of its own; whoever erases the last offset erases the mark.
+//! A mark of origin stands beside a topic's offsets and is written and erased by records of its
+//! own; whoever erases the last offset erases the mark.
 
 use crate::{Committed, GroupValue, Name, Origin, Record};
 use gnomon_protocol::ids::TopicId;
@@ -29,7 +30,11 @@ impl Durable {
 
     /// What is committed for this partition.
     pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<&Committed> {
-        self.offsets.get(group)?.get(topic)?.partitions.get(&partition)
+        self.offsets
+            .get(group)?
+            .get(topic)?
+            .partitions
+            .get(&partition)
     }
 
     /// Whose the group's offsets on this topic are.
@@ -40,22 +45,39 @@ impl Durable {
     /// What offsets are committed on, each once: name, and id if it is known.
     pub fn committed_on(&self) -> BTreeSet<(&Name, Option<TopicId>)> {
         let topics = self.offsets.values().flatten();
-        topics.flat_map(|(topic, offsets)| offsets.partitions.values().map(move |committed| (topic, committed.topic_id))).collect()
+        topics
+            .flat_map(|(topic, offsets)| {
+                offsets
+                    .partitions
+                    .values()
+                    .map(move |committed| (topic, committed.topic_id))
+            })
+            .collect()
     }
 
     /// Every group and topic with offsets, with the mark of origin, in order; for tests.
     #[doc(hidden)]
     pub fn topics(&self) -> impl Iterator<Item = (&Name, &Name, Option<&Origin>)> {
-        self.offsets.iter().flat_map(|(group, topics)| topics.iter().map(move |(topic, offsets)| (group, topic, offsets.origin.as_ref())))
+        self.offsets.iter().flat_map(|(group, topics)| {
+            topics
+                .iter()
+                .map(move |(topic, offsets)| (group, topic, offsets.origin.as_ref()))
+        })
     }
 
     /// Offsets on two topics that had the same name never stand side by side.
     pub(crate) fn check(&self) -> Result<(), String> {
         for (group, topics) in &self.offsets {
             for (topic, offsets) in topics {
-                let on: BTreeSet<_> = offsets.partitions.values().filter_map(|committed| committed.topic_id).collect();
+                let on: BTreeSet<_> = offsets
+                    .partitions
+                    .values()
+                    .filter_map(|committed| committed.topic_id)
+                    .collect();
                 if on.len() > 1 {
-                    return Err(format!("group {group} has offsets on several topics that had the name {topic}"));
+                    return Err(format!(
+                        "group {group} has offsets on several topics that had the name {topic}"
+                    ));
                 }
             }
         }
@@ -64,20 +86,39 @@ impl Durable {
 
     pub(crate) fn apply(&mut self, record: &Record) {
         match record {
-            Record::Group { group, value: Some(value) } => {
+            Record::Group {
+                group,
+                value: Some(value),
+            } => {
                 self.groups.insert(group.clone(), value.clone());
             }
             Record::Group { group, value: None } => {
                 self.groups.remove(group);
             }
-            Record::Offset { group, topic, partition, value: Some(value) } => {
-                self.topic_mut(group, topic).partitions.insert(*partition, value.clone());
+            Record::Offset {
+                group,
+                topic,
+                partition,
+                value: Some(value),
+            } => {
+                self.topic_mut(group, topic)
+                    .partitions
+                    .insert(*partition, value.clone());
             }
-            Record::Offset { group, topic, partition, value: None } => {
+            Record::Offset {
+                group,
+                topic,
+                partition,
+                value: None,
+            } => {
                 self.topic_mut(group, topic).partitions.remove(partition);
                 self.drop_if_empty(group, topic);
             }
-            Record::Origin { group, topic, value } => {
+            Record::Origin {
+                group,
+                topic,
+                value,
+            } => {
                 self.topic_mut(group, topic).origin = value.clone();
                 self.drop_if_empty(group, topic);
             }
@@ -85,19 +126,31 @@ impl Durable {
     }
 
     pub(crate) fn snapshot(&self) -> Vec<Record> {
-        let mut records: Vec<_> =
-            self.groups.iter().map(|(group, value)| Record::Group { group: group.clone(), value: Some(value.clone()) }).collect();
+        let mut records: Vec<_> = self
+            .groups
+            .iter()
+            .map(|(group, value)| Record::Group {
+                group: group.clone(),
+                value: Some(value.clone()),
+            })
+            .collect();
         for (group, topics) in &self.offsets {
             for (topic, offsets) in topics {
                 let (group, topic) = (group.clone(), topic.clone());
-                records.extend(offsets.partitions.iter().map(|(partition, value)| Record::Offset {
-                    group: group.clone(),
-                    topic: topic.clone(),
-                    partition: *partition,
-                    value: Some(value.clone()),
+                records.extend(offsets.partitions.iter().map(|(partition, value)| {
+                    Record::Offset {
+                        group: group.clone(),
+                        topic: topic.clone(),
+                        partition: *partition,
+                        value: Some(value.clone()),
+                    }
                 }));
                 if let Some(origin) = &offsets.origin {
-                    records.push(Record::Origin { group, topic, value: Some(origin.clone()) });
+                    records.push(Record::Origin {
+                        group,
+                        topic,
+                        value: Some(origin.clone()),
+                    });
                 }
             }
         }
@@ -105,12 +158,21 @@ impl Durable {
     }
 
     fn topic_mut(&mut self, group: &Name, topic: &Name) -> &mut TopicOffsets {
-        self.offsets.entry(group.clone()).or_default().entry(topic.clone()).or_default()
+        self.offsets
+            .entry(group.clone())
+            .or_default()
+            .entry(topic.clone())
+            .or_default()
     }
 
     fn drop_if_empty(&mut self, group: &Name, topic: &Name) {
-        let Some(topics) = self.offsets.get_mut(group) else { return };
-        if topics.get(topic).is_some_and(|offsets| offsets.partitions.is_empty() && offsets.origin.is_none()) {
+        let Some(topics) = self.offsets.get_mut(group) else {
+            return;
+        };
+        if topics
+            .get(topic)
+            .is_some_and(|offsets| offsets.partitions.is_empty() && offsets.origin.is_none())
+        {
             topics.remove(topic);
         }
         if topics.is_empty() {

@@ -1,4 +1,5 @@
-//! Why the group machine refuses a request: facts, with their numbers. Which Kafka code each becomes is decided in the broker alone.
+//! Why the group machine refuses a request: facts, with their numbers. Which Kafka code each
+//! becomes is decided in the broker alone.
 
 use crate::Name;
 

@@ -1,7 +1,8 @@
 //! What is asked of the group machine, one struct a request, in the requests' own words.
 //!
-//! Every event is answered by the [`Reply`](crate::Reply) variant named at it, or by `Reply::Refused`. Strings that Kafka's requests leave empty or
-//! null are empty or `None` here. Not here: `reason` texts, which only the handler's log wants.
+//! Every event is answered by the [`Reply`](crate::Reply) variant named at it, or by
+//! `Reply::Refused`. Strings that Kafka's requests leave empty or null are empty or `None` here.
+//! Not here: `reason` texts, which only the handler's log wants.
 
 use crate::{GroupState, Name};
 use bytes::Bytes;
@@ -20,7 +21,8 @@ pub enum Event {
     Leave(Leave),
     /// OffsetCommit; answered by `Reply::Committed`.
     Commit(Commit),
-    /// OffsetFetch; answered by `Reply::Fetched`. Every offset is stable as long as there are no transactional commits.
+    /// OffsetFetch; answered by `Reply::Fetched`. Every offset is stable as long as there are no
+    /// transactional commits.
     Fetch(Fetch),
     /// ListGroups; answered by `Reply::Listed`.
     List(List),
@@ -28,11 +30,13 @@ pub enum Event {
     Describe(Describe),
     /// DeleteGroups; answered by `Reply::Deleted`.
     DeleteGroups(DeleteGroups),
-    /// Topics were deleted here: their offsets vanish. Answered by `Reply::Done` or `Reply::DoneInPart`.
+    /// Topics were deleted here: their offsets vanish. Answered by `Reply::Done` or
+    /// `Reply::DoneInPart`.
     TopicsDeleted(TopicsDeleted),
     /// A link brings the source's offsets of one group. Answered by `Reply::OffsetsSynced`.
     SyncOffsets(SyncOffsets),
-    /// A link no longer syncs these topics: their offsets are ours. Answered by `Reply::Done` or `Reply::DoneInPart`.
+    /// A link no longer syncs these topics: their offsets are ours. Answered by `Reply::Done` or
+    /// `Reply::DoneInPart`.
     SyncEnded(SyncEnded),
 }
 
@@ -54,7 +58,8 @@ pub struct Join {
     pub member_id: Name,
     /// The static member's instance id (KIP-345).
     pub instance_id: Option<Name>,
-    /// The id to use if the member needs a new one: client id (or instance id), `-`, and a fresh UUID, made by the driver.
+    /// The id to use if the member needs a new one: client id (or instance id), `-`, and a fresh
+    /// UUID, made by the driver.
     pub fresh_member_id: Name,
     /// The client's id.
     pub client_id: Name,
@@ -62,7 +67,8 @@ pub struct Join {
     pub client_host: Name,
     /// After this long without a heartbeat the member is dropped.
     pub session_timeout_ms: i32,
-    /// How long a rebalance may wait for this member; version 0 has none and gives the session timeout.
+    /// How long a rebalance may wait for this member; version 0 has none and gives the session
+    /// timeout.
     pub rebalance_timeout_ms: i32,
     /// "consumer", "connect", ...
     pub protocol_type: Name,
@@ -135,7 +141,8 @@ pub struct Commit {
     pub instance_id: Option<Name>,
     /// The member's generation, or -1.
     pub generation: i32,
-    /// How long the offsets are kept, if the request says so (versions 2 to 4); such offsets keep no leader epoch, as in Kafka.
+    /// How long the offsets are kept, if the request says so (versions 2 to 4); such offsets keep
+    /// no leader epoch, as in Kafka.
     pub retention_ms: Option<i64>,
     /// What is committed. The handler has already refused topics that do not exist.
     pub offsets: Vec<CommitOffset>,
@@ -146,7 +153,8 @@ pub struct Commit {
 pub struct CommitOffset {
     /// The topic.
     pub topic: Name,
-    /// Which topic of that name, the same in the whole request: what stands for an earlier one goes.
+    /// Which topic of that name, the same in the whole request: what stands for an earlier one
+    /// goes.
     pub topic_id: TopicId,
     /// The partition.
     pub partition: i32,
@@ -156,7 +164,8 @@ pub struct CommitOffset {
     pub leader_epoch: i32,
     /// The client's own text, empty when null.
     pub metadata: Name,
-    /// Whether the topic is a shadow here, or our own and shadowed by a peer: such a commit marks the group local on it.
+    /// Whether the topic is a shadow here, or our own and shadowed by a peer: such a commit marks
+    /// the group local on it.
     pub paired: bool,
 }
 
@@ -181,7 +190,8 @@ pub enum Which {
 /// ListGroups. All groups here are of the classic type: a filter by types is the handler's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct List {
-    /// Only groups in these states; `None` for all. A name that [`GroupState::from_name`] does not know selects nothing.
+    /// Only groups in these states; `None` for all. A name that [`GroupState::from_name`] does not
+    /// know selects nothing.
     pub states: Option<Vec<GroupState>>,
 }
 
@@ -215,7 +225,8 @@ pub struct DeletedTopic {
     pub id: Option<TopicId>,
 }
 
-/// The source's offsets of one group, for topics of one link. The machine decides what of it is taken (`shadow-links.md`, "What else is synced").
+/// The source's offsets of one group, for topics of one link. The machine decides what of it is
+/// taken (`shadow-links.md`, "What else is synced").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncOffsets {
     /// The link that brings them.
@@ -224,10 +235,12 @@ pub struct SyncOffsets {
     pub group: Name,
     /// The source's positions, clamped already to what is here.
     pub offsets: Vec<SyncOffset>,
-    /// Whether `offsets` is all that the source has for this group on the link's topics. Then what the link brought earlier and the source has no
-    /// longer begins to expire like any offset; it is not deleted.
+    /// Whether `offsets` is all that the source has for this group on the link's topics. Then what
+    /// the link brought earlier and the source has no longer begins to expire like any offset; it
+    /// is not deleted.
     pub complete: bool,
-    /// Whether this is the link's last word on these topics, at failover (step g): the offsets are ours from now on and expire like any offset.
+    /// Whether this is the link's last word on these topics, at failover (step g): the offsets are
+    /// ours from now on and expire like any offset.
     pub last: bool,
     /// Only say what would be.
     pub validate_only: bool,

@@ -1,9 +1,11 @@
 //! The machine: which event goes to which verb, deadlines, and taking up and laying down the lead.
 //!
-//! Invariants: nothing here or below changes `Durable` but `replay`; every parked reply is in some member of `Soft` and fails when we resign.
+//! Invariants: nothing here or below changes `Durable` but `replay`; every parked reply is in some
+//! member of `Soft` and fails when we resign.
 
 use crate::{
-    Commit, Durable, Event, GroupError, GroupState, Join, NAME_BYTES_MAX, Name, PROTOCOLS_MAX, Record, Reply, Soft,
+    Commit, Durable, Event, GroupError, GroupState, Join, NAME_BYTES_MAX, Name, PROTOCOLS_MAX,
+    Record, Reply, Soft,
     classic::{Group, Turn},
     describe, offsets,
     soft::TimerKey,
@@ -32,7 +34,13 @@ impl Machine for Groups {
     type Reply = Reply;
     type Action = Action;
 
-    fn step(durable: &Durable, soft: &mut Soft, now: Now, event: Event, token: ReplyToken) -> Effects<Self> {
+    fn step(
+        durable: &Durable,
+        soft: &mut Soft,
+        now: Now,
+        event: Event,
+        token: ReplyToken,
+    ) -> Effects<Self> {
         if let Err(error) = admit(soft, &event) {
             return Effects::reply(token, Reply::Refused(error));
         }
@@ -40,21 +48,33 @@ impl Machine for Groups {
             Event::Join(request) => join(soft, now, request, token),
             Event::Sync(request) => {
                 let (name, member_id) = (request.group.clone(), request.member_id.clone());
-                at_group(soft, now, token, name, member_id, |turn| turn.sync(request, token))
+                at_group(soft, now, token, name, member_id, |turn| {
+                    turn.sync(request, token)
+                })
             }
             Event::Heartbeat(request) => {
                 let (name, member_id) = (request.group.clone(), request.member_id.clone());
-                at_group(soft, now, token, name, member_id, |turn| turn.heartbeat(request, token))
+                at_group(soft, now, token, name, member_id, |turn| {
+                    turn.heartbeat(request, token)
+                })
             }
             Event::Leave(request) => {
                 let name = request.group.clone();
-                let member_id = request.members.first().map(|member| member.member_id.clone()).unwrap_or_default();
-                at_group(soft, now, token, name, member_id, |turn| turn.leave(request, token))
+                let member_id = request
+                    .members
+                    .first()
+                    .map(|member| member.member_id.clone())
+                    .unwrap_or_default();
+                at_group(soft, now, token, name, member_id, |turn| {
+                    turn.leave(request, token)
+                })
             }
             Event::Commit(request) => offsets::commit(durable, soft, now, request, token),
             Event::Fetch(request) => Effects::reply(token, offsets::fetch(durable, request)),
             Event::List(request) => Effects::reply(token, describe::list(durable, soft, &request)),
-            Event::Describe(request) => Effects::reply(token, describe::describe(durable, soft, request)),
+            Event::Describe(request) => {
+                Effects::reply(token, describe::describe(durable, soft, request))
+            }
             Event::DeleteGroups(request) => {
                 let (records, reply) = describe::delete(durable, soft, request);
                 answered(records, token, reply)
@@ -79,15 +99,22 @@ impl Machine for Groups {
         let mut expire = false;
         while let Some(key) = soft.timers.pop_due(now.mono) {
             match key {
-                TimerKey::Join(name) => _ = Turn::at(soft, now, &name, &mut effects, |turn| turn.join_deadline()),
-                TimerKey::Sync(name) => _ = Turn::at(soft, now, &name, &mut effects, |turn| turn.sync_deadline()),
+                TimerKey::Join(name) => {
+                    _ = Turn::at(soft, now, &name, &mut effects, |turn| turn.join_deadline())
+                }
+                TimerKey::Sync(name) => {
+                    _ = Turn::at(soft, now, &name, &mut effects, |turn| turn.sync_deadline())
+                }
                 TimerKey::Session(name, member_id) => {
-                    _ = Turn::at(soft, now, &name, &mut effects, |turn| turn.session_deadline(&member_id));
+                    _ = Turn::at(soft, now, &name, &mut effects, |turn| {
+                        turn.session_deadline(&member_id)
+                    });
                 }
                 TimerKey::Expiry => expire = true,
             }
         }
-        // Last, and on what is living after the other deadlines: a group that became empty in this very tick is not erased in it.
+        // Last, and on what is living after the other deadlines: a group that became empty in this
+        // very tick is not erased in it.
         if expire && effects.records.is_empty() {
             let (records, more) = offsets::expire(durable, soft, now);
             effects.records = records;
@@ -119,7 +146,9 @@ impl Machine for Groups {
 
     fn resigned(soft: &mut Soft) -> Vec<(ReplyToken, Reply)> {
         let groups = std::mem::take(&mut soft.groups);
-        let members = groups.into_values().flat_map(|group| group.members.into_values());
+        let members = groups
+            .into_values()
+            .flat_map(|group| group.members.into_values());
         members
             .flat_map(|member| member.join.into_iter().chain(member.sync))
             .map(|token| (token, Reply::Refused(GroupError::NotCoordinator)))
@@ -136,20 +165,38 @@ impl Machine for Groups {
 }
 
 fn answered(records: Vec<Record>, token: ReplyToken, reply: Reply) -> Effects<Groups> {
-    Effects { records, replies: vec![(token, reply)], actions: Vec::new() }
+    Effects {
+        records,
+        replies: vec![(token, reply)],
+        actions: Vec::new(),
+    }
 }
 
 fn set_expiry(soft: &mut Soft, now: Now, soon: bool) {
-    let after = if soon { EXPIRE_MORE_AFTER_MS } else { soft.config.offsets_check_interval_ms.max(1) };
+    let after = if soon {
+        EXPIRE_MORE_AFTER_MS
+    } else {
+        soft.config.offsets_check_interval_ms.max(1)
+    };
     soft.timers.set(TimerKey::Expiry, now.mono.after(after));
 }
 
 /// A request of a member at its group; a group that is not there knows nobody.
-fn at_group(soft: &mut Soft, now: Now, token: ReplyToken, name: Name, member_id: Name, take: impl FnOnce(&mut Turn)) -> Effects<Groups> {
+fn at_group(
+    soft: &mut Soft,
+    now: Now,
+    token: ReplyToken,
+    name: Name,
+    member_id: Name,
+    take: impl FnOnce(&mut Turn),
+) -> Effects<Groups> {
     let mut effects = Effects::none();
     match Turn::at(soft, now, &name, &mut effects, take) {
         Some(()) => effects,
-        None => Effects::reply(token, Reply::Refused(GroupError::UnknownMember { member_id })),
+        None => Effects::reply(
+            token,
+            Reply::Refused(GroupError::UnknownMember { member_id }),
+        ),
     }
 }
 
@@ -159,20 +206,31 @@ fn join(soft: &mut Soft, now: Now, request: Join, token: ReplyToken) -> Effects<
     if member_id.is_empty() {
         soft.groups.entry(name.clone()).or_default();
     }
-    at_group(soft, now, token, name, member_id, |turn| turn.join(request, token))
+    at_group(soft, now, token, name, member_id, |turn| {
+        turn.join(request, token)
+    })
 }
 
 /// What is wrong with a request on its face.
 fn admit(soft: &Soft, event: &Event) -> Result<(), GroupError> {
     match event {
         Event::Join(request) => {
-            let (min_ms, max_ms) = (soft.config.session_timeout_min_ms, soft.config.session_timeout_max_ms);
+            let (min_ms, max_ms) = (
+                soft.config.session_timeout_min_ms,
+                soft.config.session_timeout_max_ms,
+            );
             not_empty(&request.group)?;
             if !(min_ms..=max_ms).contains(&request.session_timeout_ms) {
-                return Err(GroupError::InvalidSessionTimeout { asked_ms: request.session_timeout_ms, min_ms, max_ms });
+                return Err(GroupError::InvalidSessionTimeout {
+                    asked_ms: request.session_timeout_ms,
+                    min_ms,
+                    max_ms,
+                });
             }
             if request.protocols.len() > PROTOCOLS_MAX {
-                return Err(GroupError::InconsistentProtocol { why: "more than 100 protocols are offered" });
+                return Err(GroupError::InconsistentProtocol {
+                    why: "more than 100 protocols are offered",
+                });
             }
             let names = [
                 &request.group,
@@ -182,70 +240,143 @@ fn admit(soft: &Soft, event: &Event) -> Result<(), GroupError> {
                 &request.client_host,
                 &request.protocol_type,
             ];
-            short(names.into_iter().chain(&request.instance_id).chain(request.protocols.iter().map(|protocol| &protocol.name)))
+            short(
+                names
+                    .into_iter()
+                    .chain(&request.instance_id)
+                    .chain(request.protocols.iter().map(|protocol| &protocol.name)),
+            )
         }
         Event::Sync(request) => not_empty(&request.group),
         Event::Heartbeat(request) => not_empty(&request.group),
         Event::Leave(request) => not_empty(&request.group),
         Event::Commit(Commit { group, offsets, .. }) => {
-            // An empty group id is allowed here: Kafka has always taken offsets of simple consumers without one.
-            short([group].into_iter().chain(offsets.iter().map(|offset| &offset.topic)))?;
-            let each = offsets.iter().map(|offset| offset.topic.len() + offset.metadata.len());
+            // An empty group id is allowed here: Kafka has always taken offsets of simple consumers
+            // without one.
+            short(
+                [group]
+                    .into_iter()
+                    .chain(offsets.iter().map(|offset| &offset.topic)),
+            )?;
+            let each = offsets
+                .iter()
+                .map(|offset| offset.topic.len() + offset.metadata.len());
             one_batch(soft, group, each)
         }
         Event::SyncOffsets(request) => {
-            let offsets = request.offsets.iter().flat_map(|offset| [&offset.topic, &offset.metadata]);
+            let offsets = request
+                .offsets
+                .iter()
+                .flat_map(|offset| [&offset.topic, &offset.metadata]);
             short([&request.link, &request.group].into_iter().chain(offsets))?;
-            let each = request.offsets.iter().map(|offset| offset.topic.len() + offset.metadata.len());
+            let each = request
+                .offsets
+                .iter()
+                .map(|offset| offset.topic.len() + offset.metadata.len());
             one_batch(soft, &request.group, each)
         }
-        Event::Fetch(_) | Event::List(_) | Event::Describe(_) | Event::DeleteGroups(_) | Event::TopicsDeleted(_) | Event::SyncEnded(_) => {
-            Ok(())
-        }
+        Event::Fetch(_)
+        | Event::List(_)
+        | Event::Describe(_)
+        | Event::DeleteGroups(_)
+        | Event::TopicsDeleted(_)
+        | Event::SyncEnded(_) => Ok(()),
     }
 }
 
-/// Whether offsets with texts of these lengths are a batch of sane size: each repeats its group's name.
-fn one_batch(soft: &Soft, group: &Name, each: impl Iterator<Item = usize>) -> Result<(), GroupError> {
-    let (bytes, max) = (each.map(|texts| OFFSET_BYTES + group.len() + texts).sum(), soft.config.batch_bytes_max);
-    if bytes > max { Err(GroupError::CommitTooLarge { bytes, max }) } else { Ok(()) }
+/// Whether offsets with texts of these lengths are a batch of sane size: each repeats its group's
+/// name.
+fn one_batch(
+    soft: &Soft,
+    group: &Name,
+    each: impl Iterator<Item = usize>,
+) -> Result<(), GroupError> {
+    let (bytes, max) = (
+        each.map(|texts| OFFSET_BYTES + group.len() + texts).sum(),
+        soft.config.batch_bytes_max,
+    );
+    if bytes > max {
+        Err(GroupError::CommitTooLarge { bytes, max })
+    } else {
+        Ok(())
+    }
 }
 
 fn not_empty(group: &Name) -> Result<(), GroupError> {
-    if group.is_empty() { Err(GroupError::InvalidGroupId) } else { Ok(()) }
+    if group.is_empty() {
+        Err(GroupError::InvalidGroupId)
+    } else {
+        Ok(())
+    }
 }
 
 fn short<'a>(names: impl IntoIterator<Item = &'a Name>) -> Result<(), GroupError> {
-    match names.into_iter().map(|name| name.len()).find(|bytes| *bytes > NAME_BYTES_MAX) {
-        Some(bytes) => Err(GroupError::NameTooLong { bytes, max: NAME_BYTES_MAX }),
+    match names
+        .into_iter()
+        .map(|name| name.len())
+        .find(|bytes| *bytes > NAME_BYTES_MAX)
+    {
+        Some(bytes) => Err(GroupError::NameTooLong {
+            bytes,
+            max: NAME_BYTES_MAX,
+        }),
         None => Ok(()),
     }
 }
 
 impl Soft {
-    /// The first broken invariant of living groups, for tests: also that everyone is watched by a timer or by a parked reply.
+    /// The first broken invariant of living groups, for tests: also that everyone is watched by a
+    /// timer or by a parked reply.
     #[doc(hidden)]
     pub fn check(&self, durable: &Durable) -> Result<(), String> {
         durable.check()?;
         for (name, value) in &durable.groups {
-            let group = self.groups.get(name).ok_or_else(|| format!("group {name} was written and is not alive"))?;
+            let group = self
+                .groups
+                .get(name)
+                .ok_or_else(|| format!("group {name} was written and is not alive"))?;
             if group.state == GroupState::Stable && group.value() != *value {
-                return Err(format!("group {name} is stable and other than written: {:?}, {value:?}", group.value()));
+                return Err(format!(
+                    "group {name} is stable and other than written: {:?}, {value:?}",
+                    group.value()
+                ));
             }
         }
         for (name, group) in &self.groups {
-            group.check().map_err(|broken| format!("group {name}: {broken}"))?;
+            group
+                .check()
+                .map_err(|broken| format!("group {name}: {broken}"))?;
             if group.written != durable.groups.contains_key(name) {
-                return Err(format!("group {name} believes that it is{} written", if group.written { "" } else { " not" }));
+                return Err(format!(
+                    "group {name} believes that it is{} written",
+                    if group.written { "" } else { " not" }
+                ));
             }
-            let watched = |id: &Name| self.timers.get(&TimerKey::Session(name.clone(), id.clone())).is_some();
-            let parked = |id: &Name| group.members.get(id).is_some_and(|member| member.join.is_some() || member.sync.is_some());
-            if let Some(id) = group.members.keys().chain(&group.pending).find(|id| !watched(id) && !parked(id)) {
+            let watched = |id: &Name| {
+                self.timers
+                    .get(&TimerKey::Session(name.clone(), id.clone()))
+                    .is_some()
+            };
+            let parked = |id: &Name| {
+                group
+                    .members
+                    .get(id)
+                    .is_some_and(|member| member.join.is_some() || member.sync.is_some())
+            };
+            if let Some(id) = group
+                .members
+                .keys()
+                .chain(&group.pending)
+                .find(|id| !watched(id) && !parked(id))
+            {
                 return Err(format!("group {name}: nobody watches member {id}"));
             }
             let joining = group.state == GroupState::PreparingRebalance;
             if joining != self.timers.get(&TimerKey::Join(name.clone())).is_some() {
-                return Err(format!("group {name} is {:?} and its join timer does not fit", group.state));
+                return Err(format!(
+                    "group {name} is {:?} and its join timer does not fit",
+                    group.state
+                ));
             }
         }
         Ok(())

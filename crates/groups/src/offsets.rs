@@ -1,7 +1,8 @@
 //! Committed offsets: commit, fetch, sync from a link, expiry, deletion.
 //!
-//! Who may commit is the living group's to say; what is committed is `Durable`'s. A topic's mark of origin goes with its last offset. What stands for a
-//! topic goes before anything is written for a later one of its name: offsets of two never stand side by side.
+//! Who may commit is the living group's to say; what is committed is `Durable`'s. A topic's mark of
+//! origin goes with its last offset. What stands for a topic goes before anything is written for a
+//! later one of its name: offsets of two never stand side by side.
 
 mod commit;
 mod expire;
@@ -28,7 +29,10 @@ pub(crate) fn forget_group(durable: &Durable, group: &Name) -> Vec<Record> {
         forget_topic(group, topic, offsets, |_| true, &mut records);
     }
     if durable.groups.contains_key(group) {
-        records.push(Record::Group { group: group.clone(), value: None });
+        records.push(Record::Group {
+            group: group.clone(),
+            value: None,
+        });
     }
     records
 }
@@ -39,7 +43,12 @@ pub(crate) fn forget_topics(durable: &Durable, topics: &[DeletedTopic]) -> (Vec<
     for (group, by_topic) in &durable.offsets {
         for DeletedTopic { name, id } in topics {
             let on = |committed: &Committed| committed.is_on(*id);
-            let Some(offsets) = by_topic.get(name).filter(|offsets| offsets.partitions.values().any(on)) else { continue };
+            let Some(offsets) = by_topic
+                .get(name)
+                .filter(|offsets| offsets.partitions.values().any(on))
+            else {
+                continue;
+            };
             if records.len() >= RECORDS_MAX {
                 return (records, Reply::DoneInPart);
             }
@@ -49,10 +58,25 @@ pub(crate) fn forget_topics(durable: &Durable, topics: &[DeletedTopic]) -> (Vec<
     (records, Reply::Done)
 }
 
-/// What a group has on an earlier topic of this name is erased, with its mark; whether there was any.
-fn forget_earlier(durable: &Durable, group: &Name, topic: &Name, id: TopicId, records: &mut Vec<Record>) -> bool {
-    let here = durable.offsets.get(group).and_then(|topics| topics.get(topic));
-    let earlier = here.filter(|offsets| offsets.partitions.values().any(|committed| !committed.is_on(Some(id))));
+/// What a group has on an earlier topic of this name is erased, with its mark; whether there was
+/// any.
+fn forget_earlier(
+    durable: &Durable,
+    group: &Name,
+    topic: &Name,
+    id: TopicId,
+    records: &mut Vec<Record>,
+) -> bool {
+    let here = durable
+        .offsets
+        .get(group)
+        .and_then(|topics| topics.get(topic));
+    let earlier = here.filter(|offsets| {
+        offsets
+            .partitions
+            .values()
+            .any(|committed| !committed.is_on(Some(id)))
+    });
     if let Some(offsets) = earlier {
         forget_topic(group, topic, offsets, |_| true, records);
     }
@@ -60,17 +84,32 @@ fn forget_earlier(durable: &Durable, group: &Name, topic: &Name, id: TopicId, re
 }
 
 /// Such offsets of a group on a topic are erased; whether none is left.
-fn forget_topic(group: &Name, topic: &Name, offsets: &TopicOffsets, such: impl Fn(&Committed) -> bool, records: &mut Vec<Record>) -> bool {
+fn forget_topic(
+    group: &Name,
+    topic: &Name,
+    offsets: &TopicOffsets,
+    such: impl Fn(&Committed) -> bool,
+    records: &mut Vec<Record>,
+) -> bool {
     let mut all = true;
     for (partition, committed) in &offsets.partitions {
         if such(committed) {
-            records.push(Record::Offset { group: group.clone(), topic: topic.clone(), partition: *partition, value: None });
+            records.push(Record::Offset {
+                group: group.clone(),
+                topic: topic.clone(),
+                partition: *partition,
+                value: None,
+            });
         } else {
             all = false;
         }
     }
     if all && offsets.origin.is_some() {
-        records.push(Record::Origin { group: group.clone(), topic: topic.clone(), value: None });
+        records.push(Record::Origin {
+            group: group.clone(),
+            topic: topic.clone(),
+            value: None,
+        });
     }
     all
 }

@@ -1,8 +1,10 @@
 //! The durable changes of groups, as records of `__consumer_offsets`.
 //!
-//! Groups and offsets stand there exactly as Kafka writes them (OffsetCommitKey 1, OffsetCommitValue 1, 3 or 4, GroupMetadataKey 2, GroupMetadataValue 3), so
-//! Kafka's own tools read them; all versions up to 4 are read back. What Kafka has no word for, the origin of a topic's offsets, has a key version
-//! far outside Kafka's, which those tools skip. Not here: the bytes, see `record/format.rs`.
+//! Groups and offsets stand there exactly as Kafka writes them (OffsetCommitKey 1,
+//! OffsetCommitValue 1, 3 or 4, GroupMetadataKey 2, GroupMetadataValue 3), so Kafka's own tools
+//! read them; all versions up to 4 are read back. What Kafka has no word for, the origin of a
+//! topic's offsets, has a key version far outside Kafka's, which those tools skip. Not here: the
+//! bytes, see `record/format.rs`.
 
 mod format;
 
@@ -32,7 +34,8 @@ pub enum Record {
         /// What is committed now.
         value: Option<Committed>,
     },
-    /// Whose a group's offsets on a topic are. No mark: an ordinary topic's, or committed here before it was paired.
+    /// Whose a group's offsets on a topic are. No mark: an ordinary topic's, or committed here
+    /// before it was paired.
     Origin {
         /// The group.
         group: Name,
@@ -43,7 +46,8 @@ pub enum Record {
     },
 }
 
-/// A group as Kafka's GroupMetadataValue has it: written when its assignments are known, and when it becomes empty.
+/// A group as Kafka's GroupMetadataValue has it: written when its assignments are known, and when
+/// it becomes empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupValue {
     /// "consumer", ...; empty when there never was a member.
@@ -54,7 +58,8 @@ pub struct GroupValue {
     pub protocol: Option<Name>,
     /// The leader's member id.
     pub leader: Option<Name>,
-    /// Wall time in milliseconds since when it is in this state: what an empty group's offsets expire from (KIP-211).
+    /// Wall time in milliseconds since when it is in this state: what an empty group's offsets
+    /// expire from (KIP-211).
     pub since_ms: i64,
     /// Its members; none when it is empty.
     pub members: Vec<MemberValue>,
@@ -86,7 +91,8 @@ pub struct MemberValue {
 pub struct Committed {
     /// The next offset to read.
     pub offset: Offset,
-    /// The leader epoch of the record before it, or -1; always -1 when `expires_at_ms` is set, since Kafka's format has room for one of them.
+    /// The leader epoch of the record before it, or -1; always -1 when `expires_at_ms` is set,
+    /// since Kafka's format has room for one of them.
     pub leader_epoch: i32,
     /// The client's own text.
     pub metadata: Name,
@@ -94,8 +100,8 @@ pub struct Committed {
     pub committed_at_ms: i64,
     /// When it expires, if the commit said so.
     pub expires_at_ms: Option<i64>,
-    /// The topic that it was committed on, since a name can be used again. `None` in logs of before, and always when `expires_at_ms` is set: Kafka's
-    /// format has room for one of them.
+    /// The topic that it was committed on, since a name can be used again. `None` in logs of
+    /// before, and always when `expires_at_ms` is set: Kafka's format has room for one of them.
     pub topic_id: Option<TopicId>,
 }
 

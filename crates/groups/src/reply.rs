@@ -1,6 +1,7 @@
 //! What the group machine answers, one variant a kind of event.
 //!
-//! A handler that asked knows which variant comes; the `into_...` functions say so once and for all.
+//! A handler that asked knows which variant comes; the `into_...` functions say so once and for
+//! all.
 
 use crate::{Committed, GroupError, GroupState, Name};
 use bytes::Bytes;
@@ -44,7 +45,8 @@ macro_rules! into {
                 /// The answer of this kind, or the refusal.
                 ///
                 /// # Panics
-                /// On another kind of answer: the machine answered another question, which is a bug of ours.
+                /// On another kind of answer: the machine answered another question, which is a bug
+                /// of ours.
                 pub fn $name(self) -> Result<$of, GroupError> {
                     match self {
                         Reply::$variant(answer) => Ok(answer),
@@ -180,7 +182,8 @@ pub struct FetchedTopic {
 pub struct FetchedPartition {
     /// The partition.
     pub partition: i32,
-    /// What is committed; `None` is answered to clients as offset -1, epoch -1 and empty metadata, without an error.
+    /// What is committed; `None` is answered to clients as offset -1, epoch -1 and empty metadata,
+    /// without an error.
     pub committed: Option<Committed>,
 }
 
@@ -200,7 +203,8 @@ pub struct Listed {
 pub struct Described {
     /// The group.
     pub group: Name,
-    /// Its state; `None` when there is no such group, which clients know as "Dead" (up to version 5) or GROUP_ID_NOT_FOUND.
+    /// Its state; `None` when there is no such group, which clients know as "Dead" (up to version
+    /// 5) or GROUP_ID_NOT_FOUND.
     pub state: Option<GroupState>,
     /// "consumer", ..., or empty.
     pub protocol_type: Name,

@@ -1,6 +1,7 @@
 //! What does not survive: the living groups with their parked replies, and the timers.
 //!
-//! Invariant: every group of `Durable` is here too, a stable one with the members that were written; `led` makes it so.
+//! Invariant: every group of `Durable` is here too, a stable one with the members that were
+//! written; `led` makes it so.
 
 use crate::{GroupConfig, Name, classic::Group};
 use gnomon_machine::Timers;
@@ -30,7 +31,10 @@ pub(crate) enum TimerKey {
 impl Soft {
     /// An empty one with these settings.
     pub fn new(config: GroupConfig) -> Soft {
-        Soft { config, ..Soft::default() }
+        Soft {
+            config,
+            ..Soft::default()
+        }
     }
 
     /// Changes the settings; what is under way keeps the deadlines that it has.
@@ -45,6 +49,9 @@ impl Soft {
 
     /// How many groups are alive here, and how many members they have: for metrics.
     pub fn counts(&self) -> (usize, usize) {
-        (self.groups.len(), self.groups.values().map(|group| group.members.len()).sum())
+        (
+            self.groups.len(),
+            self.groups.values().map(|group| group.members.len()).sum(),
+        )
     }
 }

@@ -1,8 +1,9 @@
 //! What a link is told to do: the settings of the link file, as given and as they work out.
 //!
-//! Invariant: a value of these types that came out of [`parse_link_file`] is legal and asks for nothing that this version cannot do. Numbers
-//! stand as given, 0 meaning the default, because `rpk` shows both; [`ClientOptions::effective`] and the `interval()`s fill the defaults in.
-//! Not here: reading files and environment variables, which is the resolver's part.
+//! Invariant: a value of these types that came out of [`parse_link_file`] is legal and asks for
+//! nothing that this version cannot do. Numbers stand as given, 0 meaning the default, because
+//! `rpk` shows both; [`ClientOptions::effective`] and the `interval()`s fill the defaults in. Not
+//! here: reading files and environment variables, which is the resolver's part.
 
 mod differ;
 mod error;
@@ -61,7 +62,8 @@ pub struct ClientOptions {
     /// Longest wait of the source for `fetch_min_bytes`. Default 500.
     #[serde(default)]
     pub fetch_wait_max_ms: i32,
-    /// Fewest bytes that the source answers with before the wait is over. Default 1 (Redpanda: 5 MiB): an append wakes the link at once.
+    /// Fewest bytes that the source answers with before the wait is over. Default 1 (Redpanda: 5
+    /// MiB): an append wakes the link at once.
     #[serde(default)]
     pub fetch_min_bytes: i32,
     /// Most bytes in one answer. Default 20 MiB.
@@ -174,13 +176,15 @@ pub struct TopicSync {
     /// Which topics become shadows by themselves.
     #[serde(default)]
     pub filters: Vec<NameFilter>,
-    /// Topic configs that are synced besides [`plan_configs::ALWAYS_SYNCED`] and [`plan_configs::SYNCED_BY_DEFAULT`].
+    /// Topic configs that are synced besides [`plan_configs::ALWAYS_SYNCED`] and
+    /// [`plan_configs::SYNCED_BY_DEFAULT`].
     #[serde(default)]
     pub synced_properties: Vec<String>,
     /// Leaves [`plan_configs::SYNCED_BY_DEFAULT`] out.
     #[serde(default)]
     pub exclude_default: bool,
-    /// Where an empty shadow partition begins, if its topic had it when the link found the topic; later ones begin at the source's log start.
+    /// Where an empty shadow partition begins, if its topic had it when the link found the topic;
+    /// later ones begin at the source's log start.
     #[serde(default)]
     pub start: Start,
 }
@@ -197,7 +201,8 @@ impl TopicSync {
     }
 }
 
-/// Where an empty shadow partition begins, if its topic had it when the link found the topic; later ones begin at the source's log start.
+/// Where an empty shadow partition begins, if its topic had it when the link found the topic; later
+/// ones begin at the source's log start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Start {
@@ -206,7 +211,8 @@ pub enum Start {
     Earliest,
     /// At the source's end.
     Latest,
-    /// At the first record at or after this moment (milliseconds since 1970); at the end if there is none.
+    /// At the first record at or after this moment (milliseconds since 1970); at the end if there
+    /// is none.
     TimestampMs(i64),
 }
 

@@ -1,5 +1,6 @@
-//! What the first words of a source may not be: our own cluster, another cluster than before, a site with our producer tag, or one that
-//! shadows the same names from us. Each is a fault of the link, told with both sides' names.
+//! What the first words of a source may not be: our own cluster, another cluster than before, a
+//! site with our producer tag, or one that shadows the same names from us. Each is a fault of the
+//! link, told with both sides' names.
 
 use crate::{
     ownership::{Claim, Overlap, check_peer},
@@ -32,7 +33,9 @@ pub struct Contact<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContactFault {
     /// The bootstrap addresses lead to ourselves.
-    #[error("link '{link}': its bootstrap servers lead to this cluster itself (cluster id {cluster_id}); a site cannot shadow itself")]
+    #[error(
+        "link '{link}': its bootstrap servers lead to this cluster itself (cluster id {cluster_id}); a site cannot shadow itself"
+    )]
     OurselvesByClusterId {
         /// The link.
         link: String,
@@ -40,7 +43,9 @@ pub enum ContactFault {
         cluster_id: String,
     },
     /// Not the cluster that the link's file names.
-    #[error("link '{link}': source_cluster_id is set to {configured}, but the source's cluster id is {found}")]
+    #[error(
+        "link '{link}': source_cluster_id is set to {configured}, but the source's cluster id is {found}"
+    )]
     NotTheConfigured {
         /// The link.
         link: String,
@@ -89,16 +94,29 @@ pub fn check(
     found: Contact<'_>,
 ) -> Result<(), ContactFault> {
     let link = || claim.link.to_owned();
-    let cluster_id = found.cluster_id.or(found.site.map(|site| site.cluster_id.as_str()));
+    let cluster_id = found
+        .cluster_id
+        .or(found.site.map(|site| site.cluster_id.as_str()));
     if cluster_id == Some(ours.cluster_id) {
-        return Err(ContactFault::OurselvesByClusterId { link: link(), cluster_id: ours.cluster_id.to_owned() });
+        return Err(ContactFault::OurselvesByClusterId {
+            link: link(),
+            cluster_id: ours.cluster_id.to_owned(),
+        });
     }
     let or_none = || cluster_id.unwrap_or("(none)").to_owned();
     if let Some(configured) = configured.filter(|id| Some(*id) != cluster_id) {
-        return Err(ContactFault::NotTheConfigured { link: link(), configured: configured.to_owned(), found: or_none() });
+        return Err(ContactFault::NotTheConfigured {
+            link: link(),
+            configured: configured.to_owned(),
+            found: or_none(),
+        });
     }
     if let Some(pinned) = pinned.filter(|id| Some(*id) != cluster_id) {
-        return Err(ContactFault::AnotherCluster { link: link(), pinned: pinned.to_owned(), found: or_none() });
+        return Err(ContactFault::AnotherCluster {
+            link: link(),
+            pinned: pinned.to_owned(),
+            found: or_none(),
+        });
     }
     if let Some(site) = found.site {
         if site.producer_tag == ours.producer_tag {

@@ -1,14 +1,17 @@
-//! How a shadow topic becomes this site's own: the steps, their order, what each leaves durable, and what is to do after a crash.
+//! How a shadow topic becomes this site's own: the steps, their order, what each leaves durable,
+//! and what is to do after a crash.
 //!
-//! Three record lists, each for all topics of the command: (a) the fence; (c) with (d), cut and new epochs; (g) done. What lies between is work on
-//! partitions that may be done twice. So what was found durable, and what partitions have reported since, says what to do next: [`TABLE`].
+//! Three record lists, each for all topics of the command: (a) the fence; (c) with (d), cut and new
+//! epochs; (g) done. What lies between is work on partitions that may be done twice. So what was
+//! found durable, and what partitions have reported since, says what to do next: [`TABLE`].
 
 use std::fmt;
 
 /// A step of a failover, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
-    /// (a) FAILING_OVER and a new fence are durable: a late answer of the source can no longer be appended.
+    /// (a) FAILING_OVER and a new fence are durable: a late answer of the source can no longer be
+    /// appended.
     Fence,
     /// (b) Replicators stopped, dirty partitions flushed.
     Stop,
@@ -18,7 +21,8 @@ pub enum Step {
     Epoch,
     /// (e) Abort markers for every copied transaction that is open are durable.
     Abort,
-    /// (f) Producer ids: ours carry our tag, so there is nothing to do; copied producers may go on at any higher sequence.
+    /// (f) Producer ids: ours carry our tag, so there is nothing to do; copied producers may go on
+    /// at any higher sequence.
     ProducerIds,
     /// (g) The last fetched group offsets are written.
     Offsets,
@@ -28,7 +32,16 @@ pub enum Step {
 
 impl Step {
     /// All of them, in order.
-    pub const ALL: [Step; 8] = [Step::Fence, Step::Stop, Step::Cut, Step::Epoch, Step::Abort, Step::ProducerIds, Step::Offsets, Step::Done];
+    pub const ALL: [Step; 8] = [
+        Step::Fence,
+        Step::Stop,
+        Step::Cut,
+        Step::Epoch,
+        Step::Abort,
+        Step::ProducerIds,
+        Step::Offsets,
+        Step::Done,
+    ];
 
     /// The word for status lines and failpoints (`failover_cut`).
     pub fn label(self) -> &'static str {
@@ -69,7 +82,8 @@ impl fmt::Display for Step {
     }
 }
 
-/// The new leader epoch is a multiple of this, so that the old owner's next elections cannot meet it.
+/// The new leader epoch is a multiple of this, so that the old owner's next elections cannot meet
+/// it.
 pub const EPOCH_STRIDE: i32 = 65_536;
 
 /// How the new epoch is chosen. Anything but the default is a planted fault for tests.
@@ -84,14 +98,17 @@ pub enum EpochPolicy {
 
 /// There is no epoch left above the highest one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no leader epoch is left above {highest}: the next multiple of 65,536 does not fit 31 bits")]
+#[error(
+    "no leader epoch is left above {highest}: the next multiple of 65,536 does not fit 31 bits"
+)]
 pub struct EpochsExhausted {
     /// The highest epoch known.
     pub highest: i32,
 }
 
-/// The leader epoch of a partition after its failover. `highest` is the highest of every epoch copied, seen from the source, or our own; -1 if none,
-/// which counts as 0, the first epoch that any source will use.
+/// The leader epoch of a partition after its failover. `highest` is the highest of every epoch
+/// copied, seen from the source, or our own; -1 if none, which counts as 0, the first epoch that
+/// any source will use.
 pub fn next_epoch(highest: i32, policy: EpochPolicy) -> Result<i32, EpochsExhausted> {
     let highest = highest.max(0);
     match policy {
@@ -114,7 +131,8 @@ pub enum Recorded {
     Done,
 }
 
-/// How far the partitions of a topic are since we lead. After a start nothing has been reported, so all three are false.
+/// How far the partitions of a topic are since we lead. After a start nothing has been reported, so
+/// all three are false.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reported {
     /// Every partition has stopped, flushed, and told its end.
@@ -161,9 +179,30 @@ pub struct Row {
 
 /// Every situation matches exactly one row.
 pub static TABLE: [Row; 7] = [
-    row("the command was not durable: it was never taken, its caller asks again", Recorded::Nothing, None, None, None, Next::Nothing),
-    row("fenced, some ends unknown: stopping twice is harmless", Recorded::Fenced, Some(false), None, None, Next::Cut),
-    row("fenced, all ends known: nothing can have moved them since", Recorded::Fenced, Some(true), None, None, Next::RecordCut),
+    row(
+        "the command was not durable: it was never taken, its caller asks again",
+        Recorded::Nothing,
+        None,
+        None,
+        None,
+        Next::Nothing,
+    ),
+    row(
+        "fenced, some ends unknown: stopping twice is harmless",
+        Recorded::Fenced,
+        Some(false),
+        None,
+        None,
+        Next::Cut,
+    ),
+    row(
+        "fenced, all ends known: nothing can have moved them since",
+        Recorded::Fenced,
+        Some(true),
+        None,
+        None,
+        Next::RecordCut,
+    ),
     row(
         "cut, markers not known durable: what is aborted already is not open",
         Recorded::CutAndEpoch,
@@ -180,12 +219,40 @@ pub static TABLE: [Row; 7] = [
         Some(false),
         Next::ApplyOffsets,
     ),
-    row("all work done: the topic may be written", Recorded::CutAndEpoch, None, Some(true), Some(true), Next::RecordDone),
-    row("done: the topic is an ordinary one", Recorded::Done, None, None, None, Next::Nothing),
+    row(
+        "all work done: the topic may be written",
+        Recorded::CutAndEpoch,
+        None,
+        Some(true),
+        Some(true),
+        Next::RecordDone,
+    ),
+    row(
+        "done: the topic is an ordinary one",
+        Recorded::Done,
+        None,
+        None,
+        None,
+        Next::Nothing,
+    ),
 ];
 
-const fn row(found: &'static str, recorded: Recorded, cuts: Option<bool>, markers: Option<bool>, offsets: Option<bool>, next: Next) -> Row {
-    Row { found, recorded, cuts, markers, offsets, next }
+const fn row(
+    found: &'static str,
+    recorded: Recorded,
+    cuts: Option<bool>,
+    markers: Option<bool>,
+    offsets: Option<bool>,
+    next: Next,
+) -> Row {
+    Row {
+        found,
+        recorded,
+        cuts,
+        markers,
+        offsets,
+        next,
+    }
 }
 
 impl Row {
@@ -193,14 +260,21 @@ impl Row {
     pub fn matches(&self, recorded: Recorded, reported: Reported) -> bool {
         self.recorded == recorded
             && self.cuts.is_none_or(|cuts| cuts == reported.cuts)
-            && self.markers.is_none_or(|markers| markers == reported.markers)
-            && self.offsets.is_none_or(|offsets| offsets == reported.offsets)
+            && self
+                .markers
+                .is_none_or(|markers| markers == reported.markers)
+            && self
+                .offsets
+                .is_none_or(|offsets| offsets == reported.offsets)
     }
 }
 
 /// The row of a situation.
 pub fn row_of(recorded: Recorded, reported: Reported) -> &'static Row {
-    TABLE.iter().find(|row| row.matches(recorded, reported)).expect("the table covers every situation: see its test")
+    TABLE
+        .iter()
+        .find(|row| row.matches(recorded, reported))
+        .expect("the table covers every situation: see its test")
 }
 
 /// What to do next in a situation.

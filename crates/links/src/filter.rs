@@ -1,7 +1,9 @@
-//! Which names a link selects: LITERAL or PREFIX, INCLUDE or EXCLUDE. Any EXCLUDE wins, else an INCLUDE is needed, else a name is not selected.
+//! Which names a link selects: LITERAL or PREFIX, INCLUDE or EXCLUDE. Any EXCLUDE wins, else an
+//! INCLUDE is needed, else a name is not selected.
 //!
-//! Invariant: no topic filter selects a reserved name (a broker's own topics, the schema registry's), and `*` selects no internal one. What an
-//! overlap of two links means is in `ownership.rs`.
+//! Invariant: no topic filter selects a reserved name (a broker's own topics, the schema
+//! registry's), and `*` selects no internal one. What an overlap of two links means is in
+//! `ownership.rs`.
 
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt};
@@ -41,22 +43,38 @@ pub struct NameFilter {
 impl NameFilter {
     /// Selects every name that begins with this.
     pub fn include_prefix(name: impl Into<String>) -> NameFilter {
-        NameFilter { pattern_type: PatternType::Prefix, filter_type: FilterType::Include, name: name.into() }
+        NameFilter {
+            pattern_type: PatternType::Prefix,
+            filter_type: FilterType::Include,
+            name: name.into(),
+        }
     }
 
     /// Selects this name, or all with `*`.
     pub fn include_literal(name: impl Into<String>) -> NameFilter {
-        NameFilter { pattern_type: PatternType::Literal, filter_type: FilterType::Include, name: name.into() }
+        NameFilter {
+            pattern_type: PatternType::Literal,
+            filter_type: FilterType::Include,
+            name: name.into(),
+        }
     }
 
     /// Keeps out every name that begins with this.
     pub fn exclude_prefix(name: impl Into<String>) -> NameFilter {
-        NameFilter { pattern_type: PatternType::Prefix, filter_type: FilterType::Exclude, name: name.into() }
+        NameFilter {
+            pattern_type: PatternType::Prefix,
+            filter_type: FilterType::Exclude,
+            name: name.into(),
+        }
     }
 
     /// Keeps out this name.
     pub fn exclude_literal(name: impl Into<String>) -> NameFilter {
-        NameFilter { pattern_type: PatternType::Literal, filter_type: FilterType::Exclude, name: name.into() }
+        NameFilter {
+            pattern_type: PatternType::Literal,
+            filter_type: FilterType::Exclude,
+            name: name.into(),
+        }
     }
 
     /// Whether this is the literal `*`.
@@ -64,7 +82,8 @@ impl NameFilter {
         self.pattern_type == PatternType::Literal && self.name == "*"
     }
 
-    /// Whether the pattern covers a name; what that means is up to `filter_type`, and what `*` leaves out to [`selects`].
+    /// Whether the pattern covers a name; what that means is up to `filter_type`, and what `*`
+    /// leaves out to [`selects`].
     pub fn covers(&self, name: &str) -> bool {
         match self.pattern_type {
             PatternType::Literal => self.is_all() || self.name == name,
@@ -76,8 +95,16 @@ impl NameFilter {
 /// As the story lines write it: `a_*`, `orders`, `!a_tmp*`.
 impl fmt::Display for NameFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let not = if self.filter_type == FilterType::Exclude { "!" } else { "" };
-        let star = if self.pattern_type == PatternType::Prefix { "*" } else { "" };
+        let not = if self.filter_type == FilterType::Exclude {
+            "!"
+        } else {
+            ""
+        };
+        let star = if self.pattern_type == PatternType::Prefix {
+            "*"
+        } else {
+            ""
+        };
         write!(f, "{not}{}{star}", self.name)
     }
 }
@@ -87,13 +114,24 @@ pub fn describe(filters: &[NameFilter]) -> String {
     if filters.is_empty() {
         return "(nothing)".to_owned();
     }
-    filters.iter().map(NameFilter::to_string).collect::<Vec<_>>().join(",")
+    filters
+        .iter()
+        .map(NameFilter::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
-/// A topic that no filter selects, whatever it says: it belongs to a broker itself, or has its own way of being synced.
+/// A topic that no filter selects, whatever it says: it belongs to a broker itself, or has its own
+/// way of being synced.
 pub fn is_reserved(topic: &str) -> bool {
-    matches!(topic, "__consumer_offsets" | "__transaction_state" | "__cluster_metadata" | "__share_group_state" | "_schemas")
-        || topic.starts_with("_redpanda")
+    matches!(
+        topic,
+        "__consumer_offsets"
+            | "__transaction_state"
+            | "__cluster_metadata"
+            | "__share_group_state"
+            | "_schemas"
+    ) || topic.starts_with("_redpanda")
         || topic.starts_with("__redpanda")
 }
 
@@ -154,11 +192,19 @@ impl fmt::Display for Names {
 /// Every character that a topic's name may have, best readable first.
 const NAME_CHARACTERS: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
 
-/// A name that both sets select, if there is one: the shortest, so that a refusal can show it. Names in `released` count as excluded by both.
+/// A name that both sets select, if there is one: the shortest, so that a refusal can show it.
+/// Names in `released` count as excluded by both.
 ///
-/// Exact for topics: below the longer of two including prefixes, only names that begin an excluded one have to be looked at one by one.
-pub fn overlap(names: Names, a: &[NameFilter], b: &[NameFilter], released: &BTreeSet<&str>) -> Option<String> {
-    let both = |name: &str| names.selects(a, name) && names.selects(b, name) && !released.contains(name);
+/// Exact for topics: below the longer of two including prefixes, only names that begin an excluded
+/// one have to be looked at one by one.
+pub fn overlap(
+    names: Names,
+    a: &[NameFilter],
+    b: &[NameFilter],
+    released: &BTreeSet<&str>,
+) -> Option<String> {
+    let both =
+        |name: &str| names.selects(a, name) && names.selects(b, name) && !released.contains(name);
     let mut starts: BTreeSet<&str> = BTreeSet::new();
     for x in a.iter().filter(|f| f.filter_type == FilterType::Include) {
         for y in b.iter().filter(|f| f.filter_type == FilterType::Include) {
@@ -172,12 +218,20 @@ pub fn overlap(names: Names, a: &[NameFilter], b: &[NameFilter], released: &BTre
         }
         level.insert(start.to_owned());
     }
-    // A name longer than all that is written down, below an including prefix, is selected or lies below an excluding prefix as a whole.
-    let written = || a.iter().chain(b).map(|f| f.name.as_str()).chain(released.iter().copied());
-    let excluded_whole = |name: &str| {
+    // A name longer than all that is written down, below an including prefix, is selected or lies
+    // below an excluding prefix as a whole.
+    let written = || {
         a.iter()
             .chain(b)
-            .any(|f| f.filter_type == FilterType::Exclude && (f.pattern_type == PatternType::Prefix || f.is_all()) && f.covers(name))
+            .map(|f| f.name.as_str())
+            .chain(released.iter().copied())
+    };
+    let excluded_whole = |name: &str| {
+        a.iter().chain(b).any(|f| {
+            f.filter_type == FilterType::Exclude
+                && (f.pattern_type == PatternType::Prefix || f.is_all())
+                && f.covers(name)
+        })
     };
     while !level.is_empty() {
         let mut next = BTreeSet::new();
@@ -187,7 +241,9 @@ pub fn overlap(names: Names, a: &[NameFilter], b: &[NameFilter], released: &BTre
                 if both(&name) {
                     return Some(name);
                 }
-                if written().any(|w| w.starts_with(&name)) || (names == Names::Topics && begins_reserved(&name)) {
+                if written().any(|w| w.starts_with(&name))
+                    || (names == Names::Topics && begins_reserved(&name))
+                {
                     next.insert(name);
                 }
             }
@@ -197,11 +253,20 @@ pub fn overlap(names: Names, a: &[NameFilter], b: &[NameFilter], released: &BTre
     None
 }
 
-/// Reserved and internal names are holes in a topic filter too: below their first characters a selectable name may still be found.
+/// Reserved and internal names are holes in a topic filter too: below their first characters a
+/// selectable name may still be found.
 fn begins_reserved(name: &str) -> bool {
-    ["__consumer_offsets", "__transaction_state", "__cluster_metadata", "__share_group_state", "_schemas", "_redpanda", "__redpanda"]
-        .iter()
-        .any(|reserved| reserved.starts_with(name))
+    [
+        "__consumer_offsets",
+        "__transaction_state",
+        "__cluster_metadata",
+        "__share_group_state",
+        "_schemas",
+        "_redpanda",
+        "__redpanda",
+    ]
+    .iter()
+    .any(|reserved| reserved.starts_with(name))
 }
 
 /// Where the names that both including filters cover begin. A literal gives the name itself.

@@ -1,8 +1,9 @@
-//! Shadow links as functions and tables: what a link is, which names it selects, what to do about what the source shows, and in which
-//! order a link ends.
+//! Shadow links as functions and tables: what a link is, which names it selects, what to do about
+//! what the source shows, and in which order a link ends.
 //!
-//! Invariant: everything here is a pure function of its arguments. What a link *is* at a moment stands in the metadata machine
-//! (`gnomon-catalog`); what it *does* stands in `gnomon-replication`. No clock, no file, no socket, no task here; time comes in as milliseconds.
+//! Invariant: everything here is a pure function of its arguments. What a link *is* at a moment
+//! stands in the metadata machine (`gnomon-catalog`); what it *does* stands in
+//! `gnomon-replication`. No clock, no file, no socket, no task here; time comes in as milliseconds.
 
 pub mod config;
 pub mod contact;
@@ -22,7 +23,9 @@ pub mod status;
 pub mod task_state;
 pub mod topic_state;
 
-pub use config::{ClientOptions, ConfigError, GroupSync, LinkConfig, Start, TopicSync, parse_link_file};
+pub use config::{
+    ClientOptions, ConfigError, GroupSync, LinkConfig, Start, TopicSync, parse_link_file,
+};
 pub use filter::{FilterType, NameFilter, PatternType, selects, selects_group};
 pub use link_state::LinkState;
 pub use name::LinkName;

@@ -1,4 +1,5 @@
-//! The states of a link, and the one table of its legal moves. A link that has failed over whole never comes back: a file does not revive it.
+//! The states of a link, and the one table of its legal moves. A link that has failed over whole
+//! never comes back: a file does not revive it.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -35,7 +36,11 @@ pub struct IllegalMove {
 
 /// Whether a link may go from one state to another. Staying is not a move.
 pub fn step(from: LinkState, to: LinkState) -> Result<(), IllegalMove> {
-    if MOVES.contains(&(from, to)) { Ok(()) } else { Err(IllegalMove { from, to }) }
+    if MOVES.contains(&(from, to)) {
+        Ok(())
+    } else {
+        Err(IllegalMove { from, to })
+    }
 }
 
 impl LinkState {
@@ -68,7 +73,9 @@ mod tests {
             assert!(step(LinkState::FailedOver, to).is_err());
         }
         assert_eq!(
-            step(LinkState::FailedOver, LinkState::Active).unwrap_err().to_string(),
+            step(LinkState::FailedOver, LinkState::Active)
+                .unwrap_err()
+                .to_string(),
             "a link that is FAILED_OVER cannot become ACTIVE"
         );
         assert!(step(LinkState::Active, LinkState::Paused).is_ok());

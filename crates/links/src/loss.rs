@@ -1,7 +1,8 @@
-//! What a failover would lose, as far as is known: what the command shows before it asks, and all that `--dry-run` does.
+//! What a failover would lose, as far as is known: what the command shows before it asks, and all
+//! that `--dry-run` does.
 //!
-//! Known means as of the last contact: what the source took later is unknown, and the text says so. Nothing is asked for here: what partitions and groups
-//! know comes in.
+//! Known means as of the last contact: what the source took later is unknown, and the text says so.
+//! Nothing is asked for here: what partitions and groups know comes in.
 
 use crate::{
     lag::{Lag, sum},
@@ -34,7 +35,8 @@ pub struct Loss {
     /// Groups that the link syncs and whose position here cannot be told at the moment.
     #[serde(default)]
     pub groups_unknown: Vec<String>,
-    /// Transactions that would be aborted on partitions here though the source ended them elsewhere.
+    /// Transactions that would be aborted on partitions here though the source ended them
+    /// elsewhere.
     #[serde(default)]
     pub half_copied: Vec<HalfCopied>,
 }
@@ -44,7 +46,8 @@ pub struct Loss {
 pub struct TopicLoss {
     /// Its name.
     pub topic: String,
-    /// Its lag: records, bytes and seconds that would be lost; absent if the source never showed its end.
+    /// Its lag: records, bytes and seconds that would be lost; absent if the source never showed
+    /// its end.
     #[serde(default)]
     pub lag: Option<Lag>,
     /// Partitions that would lose something, or of which that is not known.
@@ -58,7 +61,8 @@ pub struct PartitionLoss {
     pub partition: i32,
     /// Where it would be cut.
     pub end: Offset,
-    /// Its lag; absent if the source never showed its end. At most this is lost: what is appended and not yet flushed here is kept.
+    /// Its lag; absent if the source never showed its end. At most this is lost: what is appended
+    /// and not yet flushed here is kept.
     #[serde(default)]
     pub lag: Option<Lag>,
     /// Copied transactions that are open: they would be aborted.
@@ -104,7 +108,8 @@ pub struct GroupBehind {
     pub offset: Option<Offset>,
 }
 
-/// A transaction that is open on some partitions here and was ended on others: its atomicity is lost.
+/// A transaction that is open on some partitions here and was ended on others: its atomicity is
+/// lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HalfCopied {
     /// Its producer.
@@ -126,22 +131,28 @@ pub struct EndedTransaction {
     pub producer_id: i64,
     /// The producer's epoch in the transaction that ended.
     pub producer_epoch: i16,
-    /// The producer's epoch in the marker: higher where the end of a transaction raises it (KIP-890, fencing).
+    /// The producer's epoch in the marker: higher where the end of a transaction raises it
+    /// (KIP-890, fencing).
     pub marker_epoch: i16,
     /// Timestamp of the marker.
     pub marker_timestamp_ms: i64,
 }
 
 impl EndedTransaction {
-    /// Whether it is the end of a transaction that is open elsewhere, or of a later one of the same producer. A producer has one at a time, and its epoch
-    /// never falls. A producer whose epoch no transaction raises is told by time: the marker is not older than the newest record that came of the open
-    /// one. That is two clocks compared, the producer's and the source's.
+    /// Whether it is the end of a transaction that is open elsewhere, or of a later one of the same
+    /// producer. A producer has one at a time, and its epoch never falls. A producer whose epoch no
+    /// transaction raises is told by time: the marker is not older than the newest record that came
+    /// of the open one. That is two clocks compared, the producer's and the source's.
     pub fn ends(&self, open: &OpenTransaction) -> bool {
         if self.producer_id != open.producer_id || self.producer_epoch < open.producer_epoch {
             return false;
         }
-        let told_by_epoch = self.producer_epoch > open.producer_epoch || self.marker_epoch > self.producer_epoch;
-        told_by_epoch || open.last_timestamp_ms.is_some_and(|newest| self.marker_timestamp_ms >= newest)
+        let told_by_epoch =
+            self.producer_epoch > open.producer_epoch || self.marker_epoch > self.producer_epoch;
+        told_by_epoch
+            || open
+                .last_timestamp_ms
+                .is_some_and(|newest| self.marker_timestamp_ms >= newest)
     }
 }
 
@@ -150,20 +161,31 @@ impl EndedTransaction {
 pub struct GroupsLoss {
     /// See [`Loss::groups_read`].
     pub read: GroupsRead,
-    /// See [`Loss::groups_behind`]; of topics that would not be failed over as well, they are left out.
+    /// See [`Loss::groups_behind`]; of topics that would not be failed over as well, they are left
+    /// out.
     pub behind: Vec<GroupBehind>,
     /// See [`Loss::groups_unknown`].
     pub unknown: Vec<String>,
 }
 
-/// Reckons what a failover would lose. `topics` names the ones asked for; `None` is all of the link. `ended`: the last end of a transaction of each
-/// producer on each partition of the link's topics, as the source said it.
-pub fn of(status: &LinkStatus, topics: Option<&[String]>, ended: &[EndedTransaction], groups: GroupsLoss, now_ms: i64) -> Loss {
+/// Reckons what a failover would lose. `topics` names the ones asked for; `None` is all of the
+/// link. `ended`: the last end of a transaction of each producer on each partition of the link's
+/// topics, as the source said it.
+pub fn of(
+    status: &LinkStatus,
+    topics: Option<&[String]>,
+    ended: &[EndedTransaction],
+    groups: GroupsLoss,
+    now_ms: i64,
+) -> Loss {
     let asked = |name: &str| topics.is_none_or(|topics| topics.iter().any(|t| t == name));
     let mut loss = Loss {
         link: status.name.clone(),
         source: status.source.label(),
-        last_contact_seconds: status.source.last_contact_ms.map(|at| now_ms.saturating_sub(at).max(0) as f64 / 1_000.0),
+        last_contact_seconds: status
+            .source
+            .last_contact_ms
+            .map(|at| now_ms.saturating_sub(at).max(0) as f64 / 1_000.0),
         topics: Vec::new(),
         not_affected: Vec::new(),
         groups_read: groups.read,
@@ -174,31 +196,62 @@ pub fn of(status: &LinkStatus, topics: Option<&[String]>, ended: &[EndedTransact
     for topic in status.topics.iter().filter(|t| asked(&t.name)) {
         if topic.state.is_ours() {
             let reason = format!("it is {} already", topic.state);
-            loss.not_affected.push(NotAffected { topic: topic.name.clone(), reason });
+            loss.not_affected.push(NotAffected {
+                topic: topic.name.clone(),
+                reason,
+            });
             continue;
         }
         let partitions: Vec<PartitionLoss> = topic
             .partitions
             .iter()
             .filter(|p| p.lag.is_none_or(|lag| lag.records > 0) || !p.open_transactions.is_empty())
-            .map(|p| PartitionLoss { partition: p.partition, end: p.end, lag: p.lag, open_transactions: p.open_transactions.clone() })
+            .map(|p| PartitionLoss {
+                partition: p.partition,
+                end: p.end,
+                lag: p.lag,
+                open_transactions: p.open_transactions.clone(),
+            })
             .collect();
-        loss.topics.push(TopicLoss { topic: topic.name.clone(), lag: topic.lag(), partitions });
+        loss.topics.push(TopicLoss {
+            topic: topic.name.clone(),
+            lag: topic.lag(),
+            partitions,
+        });
     }
-    for name in topics.unwrap_or_default().iter().filter(|name| status.topic(name).is_none()) {
-        loss.not_affected.push(NotAffected { topic: name.clone(), reason: format!("link '{}' has no shadow of this name", status.name) });
+    for name in topics
+        .unwrap_or_default()
+        .iter()
+        .filter(|name| status.topic(name).is_none())
+    {
+        loss.not_affected.push(NotAffected {
+            topic: name.clone(),
+            reason: format!("link '{}' has no shadow of this name", status.name),
+        });
     }
-    loss.groups_behind.retain(|g| loss.topics.iter().any(|t| t.topic == g.topic));
+    loss.groups_behind
+        .retain(|g| loss.topics.iter().any(|t| t.topic == g.topic));
     loss
 }
 
-fn half_copied(status: &LinkStatus, asked: &impl Fn(&str) -> bool, ended: &[EndedTransaction]) -> Vec<HalfCopied> {
+fn half_copied(
+    status: &LinkStatus,
+    asked: &impl Fn(&str) -> bool,
+    ended: &[EndedTransaction],
+) -> Vec<HalfCopied> {
     let mut found: Vec<HalfCopied> = Vec::new();
-    for topic in status.topics.iter().filter(|t| asked(&t.name) && !t.state.is_ours()) {
+    for topic in status
+        .topics
+        .iter()
+        .filter(|t| asked(&t.name) && !t.state.is_ours())
+    {
         for partition in &topic.partitions {
             for open in &partition.open_transactions {
-                let mut ended_on: Vec<(String, i32)> =
-                    ended.iter().filter(|e| e.ends(open)).map(|e| (e.topic.clone(), e.partition)).collect();
+                let mut ended_on: Vec<(String, i32)> = ended
+                    .iter()
+                    .filter(|e| e.ends(open))
+                    .map(|e| (e.topic.clone(), e.partition))
+                    .collect();
                 ended_on.sort_unstable();
                 ended_on.dedup();
                 if ended_on.is_empty() {
@@ -207,7 +260,11 @@ fn half_copied(status: &LinkStatus, asked: &impl Fn(&str) -> bool, ended: &[Ende
                 let place = (topic.name.clone(), partition.partition);
                 match found.iter_mut().find(|h| h.producer_id == open.producer_id) {
                     Some(half) => half.open_on.push(place),
-                    None => found.push(HalfCopied { producer_id: open.producer_id, open_on: vec![place], ended_on }),
+                    None => found.push(HalfCopied {
+                        producer_id: open.producer_id,
+                        open_on: vec![place],
+                        ended_on,
+                    }),
                 }
             }
         }

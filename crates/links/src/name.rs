@@ -1,4 +1,5 @@
-//! The name of a link: 1 to 128 characters of `A-Z a-z 0-9 . - _`, as Redpanda has it. A value of this type is always legal.
+//! The name of a link: 1 to 128 characters of `A-Z a-z 0-9 . - _`, as Redpanda has it. A value of
+//! this type is always legal.
 
 use serde::{Deserialize, Serialize};
 use std::{borrow::Borrow, fmt, str::FromStr};
@@ -40,7 +41,10 @@ impl LinkName {
         if name.is_empty() {
             return Err(LinkNameError::Empty);
         }
-        if let Some(character) = name.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))) {
+        if let Some(character) = name
+            .chars()
+            .find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')))
+        {
             return Err(LinkNameError::Character { name, character });
         }
         if name.len() > LINK_NAME_CHARS_MAX {
@@ -105,8 +109,14 @@ mod tests {
             assert_eq!(LinkName::new(good).unwrap().as_str(), good);
         }
         assert_eq!(LinkName::new(""), Err(LinkNameError::Empty));
-        assert_eq!(LinkName::new("x".repeat(129)), Err(LinkNameError::TooLong { chars: 129 }));
-        assert_eq!(LinkName::new("a b").unwrap_err().to_string(), "link name \"a b\": ' ' is not one of A-Z a-z 0-9 . - _");
+        assert_eq!(
+            LinkName::new("x".repeat(129)),
+            Err(LinkNameError::TooLong { chars: 129 })
+        );
+        assert_eq!(
+            LinkName::new("a b").unwrap_err().to_string(),
+            "link name \"a b\": ' ' is not one of A-Z a-z 0-9 . - _"
+        );
         assert!(serde_json::from_str::<LinkName>("\"a/b\"").is_err());
     }
 }

@@ -1,7 +1,9 @@
-//! What sites tell each other, in read-only configs that a peer reads by DescribeConfigs (broker configs `gnomon.site` and `gnomon.links`, topic
-//! configs `gnomon.shadow.*`). The one place that knows their spelling, for the broker that writes them and the link that reads them.
+//! What sites tell each other, in read-only configs that a peer reads by DescribeConfigs (broker
+//! configs `gnomon.site` and `gnomon.links`, topic configs `gnomon.shadow.*`). The one place that
+//! knows their spelling, for the broker that writes them and the link that reads them.
 //!
-//! Invariant: reading takes what it knows and ignores other JSON fields, so that a newer site can say more. These keys are never synced.
+//! Invariant: reading takes what it knows and ignores other JSON fields, so that a newer site can
+//! say more. These keys are never synced.
 
 use crate::{filter::NameFilter, link_state::LinkState, topic_state::TopicState};
 use gnomon_protocol::ids::Offset;
@@ -20,10 +22,17 @@ pub const SHADOW_LINK: &str = "gnomon.shadow.link";
 pub const SHADOW_STATE: &str = "gnomon.shadow.state";
 /// Topic config: the cut per partition, `0:1234,1:99`; empty before a failover.
 pub const SHADOW_CUT: &str = "gnomon.shadow.cut";
-/// Topic config: the leader epoch that a failover gave each partition, `0:65536,1:65536`; empty before.
+/// Topic config: the leader epoch that a failover gave each partition, `0:65536,1:65536`; empty
+/// before.
 pub const SHADOW_EPOCH: &str = "gnomon.shadow.epoch";
 /// All topic configs of a shadow.
-pub const SHADOW_KEYS: [&str; 5] = [SHADOW_ORIGIN, SHADOW_LINK, SHADOW_STATE, SHADOW_CUT, SHADOW_EPOCH];
+pub const SHADOW_KEYS: [&str; 5] = [
+    SHADOW_ORIGIN,
+    SHADOW_LINK,
+    SHADOW_STATE,
+    SHADOW_CUT,
+    SHADOW_EPOCH,
+];
 
 /// What a site says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,7 +86,11 @@ fn json<T: Serialize>(value: &T) -> String {
 }
 
 fn read<'a, T: Deserialize<'a>>(key: &'static str, value: &'a str) -> Result<T, PeerError> {
-    serde_json::from_str(value).map_err(|e| PeerError { key, value: value.to_owned(), why: e.to_string() })
+    serde_json::from_str(value).map_err(|e| PeerError {
+        key,
+        value: value.to_owned(),
+        why: e.to_string(),
+    })
 }
 
 impl PeerSite {
@@ -130,8 +143,12 @@ impl TopicOrigin {
     }
 
     /// From a topic's configs; `None` if it never was a shadow there.
-    pub fn from_configs<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Result<Option<TopicOrigin>, PeerError> {
-        let Some(cluster_id) = get(SHADOW_ORIGIN).filter(|id| !id.is_empty()) else { return Ok(None) };
+    pub fn from_configs<'a>(
+        get: impl Fn(&str) -> Option<&'a str>,
+    ) -> Result<Option<TopicOrigin>, PeerError> {
+        let Some(cluster_id) = get(SHADOW_ORIGIN).filter(|id| !id.is_empty()) else {
+            return Ok(None);
+        };
         let state = get(SHADOW_STATE).unwrap_or_default();
         Ok(Some(TopicOrigin {
             cluster_id: cluster_id.to_owned(),
@@ -148,13 +165,23 @@ impl TopicOrigin {
 }
 
 fn pairs<V: Display>(map: &BTreeMap<i32, V>) -> String {
-    map.iter().map(|(partition, value)| format!("{partition}:{value}")).collect::<Vec<_>>().join(",")
+    map.iter()
+        .map(|(partition, value)| format!("{partition}:{value}"))
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 fn read_pairs<V: FromStr>(key: &'static str, text: &str) -> Result<BTreeMap<i32, V>, PeerError> {
     text.split(',')
         .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once(':').and_then(|(p, v)| Some((p.trim().parse().ok()?, v.trim().parse().ok()?))))
+        .map(|pair| {
+            pair.split_once(':')
+                .and_then(|(p, v)| Some((p.trim().parse().ok()?, v.trim().parse().ok()?)))
+        })
         .collect::<Option<_>>()
-        .ok_or_else(|| PeerError { key, value: text.to_owned(), why: "not a list of PARTITION:NUMBER".to_owned() })
+        .ok_or_else(|| PeerError {
+            key,
+            value: text.to_owned(),
+            why: "not a list of PARTITION:NUMBER".to_owned(),
+        })
 }

@@ -1,17 +1,31 @@
-//! Which topic configs a link syncs, and what to change here so that a shadow has its source's values.
+//! Which topic configs a link syncs, and what to change here so that a shadow has its source's
+//! values.
 //!
-//! The source's *effective* values count for synced keys, not only what is set there: its defaults may differ from ours. A reset at the source is
-//! thus synced too. A value that was changed here behind the link's back comes out as a change like any other: the caller reports it.
+//! The source's *effective* values count for synced keys, not only what is set there: its defaults
+//! may differ from ours. A reset at the source is thus synced too. A value that was changed here
+//! behind the link's back comes out as a change like any other: the caller reports it.
 
 use crate::config::TopicSync;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Configs that every link syncs (beside the partition count): without them a shadow could refuse or lose what its source holds.
-pub const ALWAYS_SYNCED: &[&str] = &["max.message.bytes", "cleanup.policy", "message.timestamp.type"];
+/// Configs that every link syncs (beside the partition count): without them a shadow could refuse
+/// or lose what its source holds.
+pub const ALWAYS_SYNCED: &[&str] = &[
+    "max.message.bytes",
+    "cleanup.policy",
+    "message.timestamp.type",
+];
 
-/// Configs that a link syncs unless `exclude_default` is set. Redpanda's list also has the replication factor, which is always 1 here.
-pub const SYNCED_BY_DEFAULT: &[&str] =
-    &["compression.type", "retention.bytes", "retention.ms", "delete.retention.ms", "min.compaction.lag.ms", "max.compaction.lag.ms"];
+/// Configs that a link syncs unless `exclude_default` is set. Redpanda's list also has the
+/// replication factor, which is always 1 here.
+pub const SYNCED_BY_DEFAULT: &[&str] = &[
+    "compression.type",
+    "retention.bytes",
+    "retention.ms",
+    "delete.retention.ms",
+    "min.compaction.lag.ms",
+    "max.compaction.lag.ms",
+];
 
 /// Configs that no link syncs: they tell about one site only.
 pub fn is_never_synced(key: &str) -> bool {
@@ -20,7 +34,11 @@ pub fn is_never_synced(key: &str) -> bool {
 
 /// Every topic config that these settings sync.
 pub fn synced_keys(sync: &TopicSync) -> BTreeSet<&str> {
-    let by_default: &[&str] = if sync.exclude_default { &[] } else { SYNCED_BY_DEFAULT };
+    let by_default: &[&str] = if sync.exclude_default {
+        &[]
+    } else {
+        SYNCED_BY_DEFAULT
+    };
     ALWAYS_SYNCED
         .iter()
         .chain(by_default)
@@ -41,8 +59,9 @@ pub struct ConfigChange {
     pub to: Option<String>,
 }
 
-/// What to change, in the order of keys. `source` holds the source's effective value of each synced key that it knows, `local` what is set here,
-/// and `local_default` says what an unset key works out to here.
+/// What to change, in the order of keys. `source` holds the source's effective value of each synced
+/// key that it knows, `local` what is set here, and `local_default` says what an unset key works
+/// out to here.
 pub fn plan(
     synced: &BTreeSet<&str>,
     source: &BTreeMap<String, String>,
@@ -60,7 +79,11 @@ pub fn plan(
             None => None,
         };
         if to.as_ref() != here {
-            changes.push(ConfigChange { key: (*key).to_owned(), from: here.cloned(), to });
+            changes.push(ConfigChange {
+                key: (*key).to_owned(),
+                from: here.cloned(),
+                to,
+            });
         }
     }
     changes

@@ -1,7 +1,9 @@
-//! From a group's commit at the source to a commit here: which ones count, how they are clamped, and when they may be applied.
+//! From a group's commit at the source to a commit here: which ones count, how they are clamped,
+//! and when they may be applied.
 //!
-//! Invariant: a position that comes out of here lies between the local log start and the local high watermark: it never outruns the data it
-//! stands for. Whether the group takes it (live members, a commit of its own) is decided by the group machine, not here.
+//! Invariant: a position that comes out of here lies between the local log start and the local high
+//! watermark: it never outruns the data it stands for. Whether the group takes it (live members, a
+//! commit of its own) is decided by the group machine, not here.
 
 use crate::{filter::NameFilter, filter::selects_group, topic_state::TopicState};
 use gnomon_protocol::ids::{BatchEpoch, Offset, TopicId};
@@ -81,7 +83,10 @@ pub enum Skip {
 }
 
 /// What becomes of one commit.
-pub fn plan_one(commit: &SourceCommit, local: Option<&LocalPartition>) -> Result<PlannedCommit, Skip> {
+pub fn plan_one(
+    commit: &SourceCommit,
+    local: Option<&LocalPartition>,
+) -> Result<PlannedCommit, Skip> {
     if commit.offset < 0 {
         return Err(Skip::NoPosition);
     }
@@ -94,15 +99,21 @@ pub fn plan_one(commit: &SourceCommit, local: Option<&LocalPartition>) -> Result
     Ok(clamp(commit, local))
 }
 
-/// The same for the last offsets of a failover, step (g): the topic is FAILING_OVER, and its cut is its end.
+/// The same for the last offsets of a failover, step (g): the topic is FAILING_OVER, and its cut is
+/// its end.
 pub fn plan_last(commit: &SourceCommit, local: &LocalPartition) -> Result<PlannedCommit, Skip> {
-    if commit.offset < 0 { Err(Skip::NoPosition) } else { Ok(clamp(commit, local)) }
+    if commit.offset < 0 {
+        Err(Skip::NoPosition)
+    } else {
+        Ok(clamp(commit, local))
+    }
 }
 
 fn clamp(commit: &SourceCommit, local: &LocalPartition) -> PlannedCommit {
     let offset = commit.offset.min(local.high_watermark).max(local.log_start);
     let clamped = offset != commit.offset;
-    let keeps_epoch = !clamped && commit.leader_epoch >= 0 && commit.leader_epoch <= local.newest_epoch.0;
+    let keeps_epoch =
+        !clamped && commit.leader_epoch >= 0 && commit.leader_epoch <= local.newest_epoch.0;
     PlannedCommit {
         topic: commit.topic.clone(),
         topic_id: local.topic,
@@ -114,7 +125,8 @@ fn clamp(commit: &SourceCommit, local: &LocalPartition) -> PlannedCommit {
     }
 }
 
-/// What becomes of one group's commits: those to write, and how many were left out for which reason.
+/// What becomes of one group's commits: those to write, and how many were left out for which
+/// reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupPlan {
     /// To hand to the group machine.
@@ -124,7 +136,10 @@ pub struct GroupPlan {
 }
 
 /// Plans all commits of one group.
-pub fn plan<'l>(commits: &[SourceCommit], local: impl Fn(&str, i32) -> Option<&'l LocalPartition>) -> GroupPlan {
+pub fn plan<'l>(
+    commits: &[SourceCommit],
+    local: impl Fn(&str, i32) -> Option<&'l LocalPartition>,
+) -> GroupPlan {
     let mut plan = GroupPlan::default();
     for commit in commits {
         match plan_one(commit, local(&commit.topic, commit.partition)) {
@@ -135,16 +150,24 @@ pub fn plan<'l>(commits: &[SourceCommit], local: impl Fn(&str, i32) -> Option<&'
     plan
 }
 
-/// Groups that read paired topics and that no filter of any link selects: the status lists them, because their positions are lost with their site.
-pub fn unselected_groups<'g>(groups: impl IntoIterator<Item = &'g str>, filters: &[&[NameFilter]]) -> Vec<&'g str> {
-    groups.into_iter().filter(|group| !filters.iter().any(|f| selects_group(f, group))).collect()
+/// Groups that read paired topics and that no filter of any link selects: the status lists them,
+/// because their positions are lost with their site.
+pub fn unselected_groups<'g>(
+    groups: impl IntoIterator<Item = &'g str>,
+    filters: &[&[NameFilter]],
+) -> Vec<&'g str> {
+    groups
+        .into_iter()
+        .filter(|group| !filters.iter().any(|f| selects_group(f, group)))
+        .collect()
 }
 
 /// How long offsets wait for the data that they stand for.
 pub const BARRIER_MS: u64 = 10_000;
 
-/// Holds back offsets read from `t0` on until every ACTIVE, not stalled shadow partition has reached the source end seen after `t0`, or until
-/// [`BARRIER_MS`] have passed. Times are monotonic milliseconds.
+/// Holds back offsets read from `t0` on until every ACTIVE, not stalled shadow partition has
+/// reached the source end seen after `t0`, or until [`BARRIER_MS`] have passed. Times are monotonic
+/// milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Barrier {
     t0: u64,
@@ -162,7 +185,8 @@ pub enum Pass {
     TimedOut(Vec<(TopicId, i32)>),
 }
 
-/// How one partition of the link stands. Give only the partitions that count: of ACTIVE or PROMOTING topics, not stalled.
+/// How one partition of the link stands. Give only the partitions that count: of ACTIVE or
+/// PROMOTING topics, not stalled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// The topic's id here.
@@ -178,11 +202,14 @@ pub struct Progress {
 impl Barrier {
     /// Begins at the moment at which the offsets were asked for.
     pub fn new(t0: u64) -> Barrier {
-        Barrier { t0, ends: BTreeMap::new() }
+        Barrier {
+            t0,
+            ends: BTreeMap::new(),
+        }
     }
 
-    /// Looks at the partitions. The first source end seen at or after `t0` is a partition's mark, so that a source that goes on growing does not
-    /// hold the offsets back for ever.
+    /// Looks at the partitions. The first source end seen at or after `t0` is a partition's mark,
+    /// so that a source that goes on growing does not hold the offsets back for ever.
     pub fn look(&mut self, now: u64, partitions: impl IntoIterator<Item = Progress>) -> Pass {
         let mut missing = Vec::new();
         for p in partitions {
@@ -192,7 +219,11 @@ impl Barrier {
             {
                 self.ends.entry(key).or_insert(end);
             }
-            if self.ends.get(&key).is_none_or(|end| p.high_watermark < *end) {
+            if self
+                .ends
+                .get(&key)
+                .is_none_or(|end| p.high_watermark < *end)
+            {
                 missing.push(key);
             }
         }

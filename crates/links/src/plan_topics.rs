@@ -1,8 +1,10 @@
 //! From what the source lists and what is here: which shadow topics to make, grow, fault or mark.
 //!
-//! Rules: a name that is here already as an own topic, or belongs to another link, is never taken over; a topic that is itself a shadow of
-//! ours at the source is not shadowed back. A shadow that exists goes on when the filters no longer select it: a filter makes shadows, only an
-//! operator ends them. A recreated or shrunk source topic faults its shadow. Config changes are `plan_configs.rs`.
+//! Rules: a name that is here already as an own topic, or belongs to another link, is never taken
+//! over; a topic that is itself a shadow of ours at the source is not shadowed back. A shadow that
+//! exists goes on when the filters no longer select it: a filter makes shadows, only an operator
+//! ends them. A recreated or shrunk source topic faults its shadow. Config changes are
+//! `plan_configs.rs`.
 
 use crate::{
     filter::{NameFilter, selects},
@@ -149,7 +151,8 @@ pub enum TopicPlan {
 
 /// What to do, in the order of names; for one topic, in the order in which to do it.
 pub fn plan(inputs: &Inputs<'_>) -> Vec<TopicPlan> {
-    let source: BTreeMap<&str, &SourceTopic> = inputs.source.iter().map(|t| (t.name.as_str(), t)).collect();
+    let source: BTreeMap<&str, &SourceTopic> =
+        inputs.source.iter().map(|t| (t.name.as_str(), t)).collect();
     let local: BTreeMap<&str, &LocalTopic<'_>> = inputs.local.iter().map(|t| (t.name, t)).collect();
     let mut names: Vec<&str> = source.keys().chain(local.keys()).copied().collect();
     names.sort_unstable();
@@ -167,7 +170,10 @@ pub fn plan(inputs: &Inputs<'_>) -> Vec<TopicPlan> {
 }
 
 fn unselected(name: &str, reason: String) -> TopicPlan {
-    TopicPlan::Unselected { name: name.to_owned(), reason }
+    TopicPlan::Unselected {
+        name: name.to_owned(),
+        reason,
+    }
 }
 
 fn plan_new(inputs: &Inputs<'_>, there: &SourceTopic) -> Option<TopicPlan> {
@@ -175,16 +181,28 @@ fn plan_new(inputs: &Inputs<'_>, there: &SourceTopic) -> Option<TopicPlan> {
         return None;
     }
     if let Some(origin) = shadow_of_ours(inputs, there) {
-        let reason = format!("at the source it is itself a shadow, which link '{}' there copies from this site", origin.link);
+        let reason = format!(
+            "at the source it is itself a shadow, which link '{}' there copies from this site",
+            origin.link
+        );
         return Some(unselected(&there.name, reason));
     }
     match epochs(there) {
-        Ok(epochs) => Some(TopicPlan::Create { name: there.name.clone(), source_topic_id: there.id, epochs }),
+        Ok(epochs) => Some(TopicPlan::Create {
+            name: there.name.clone(),
+            source_topic_id: there.id,
+            epochs,
+        }),
         Err(reason) => Some(unselected(&there.name, reason)),
     }
 }
 
-fn plan_known(inputs: &Inputs<'_>, there: &SourceTopic, here: &LocalTopic<'_>, plans: &mut Vec<TopicPlan>) {
+fn plan_known(
+    inputs: &Inputs<'_>,
+    there: &SourceTopic,
+    here: &LocalTopic<'_>,
+    plans: &mut Vec<TopicPlan>,
+) {
     match here.holder {
         Holder::Own => {
             if !there.internal && selects(inputs.filters, here.name) {
@@ -199,13 +217,27 @@ fn plan_known(inputs: &Inputs<'_>, there: &SourceTopic, here: &LocalTopic<'_>, p
                 ));
             }
         }
-        Holder::Link { link, link_name, state, .. } if link != inputs.link => {
+        Holder::Link {
+            link,
+            link_name,
+            state,
+            ..
+        } if link != inputs.link => {
             if !there.internal && selects(inputs.filters, here.name) {
-                let is = if state.is_ours() { "was failed over from" } else { "belongs to" };
+                let is = if state.is_ours() {
+                    "was failed over from"
+                } else {
+                    "belongs to"
+                };
                 plans.push(unselected(here.name, format!("the topic of this name here {is} link '{link_name}'; it is never taken over")));
             }
         }
-        Holder::Link { state, source_topic_id, source_missing, .. } => {
+        Holder::Link {
+            state,
+            source_topic_id,
+            source_missing,
+            ..
+        } => {
             plan_shadow(there, here, state, source_topic_id, source_missing, plans);
         }
     }
@@ -236,7 +268,10 @@ fn plan_shadow(
         plans.push(TopicPlan::SourceBack { topic });
     }
     if let (None, Some(source_topic_id)) = (source_topic_id, there.id) {
-        plans.push(TopicPlan::LearnSourceId { topic, source_topic_id });
+        plans.push(TopicPlan::LearnSourceId {
+            topic,
+            source_topic_id,
+        });
     }
     // The checks above made sure that the list is dense.
     let Ok(epochs) = epochs(there) else { return };
@@ -249,14 +284,24 @@ fn plan_shadow(
         .map(|(index, (_, theirs))| (index as i32, *theirs))
         .collect();
     if !raised.is_empty() {
-        plans.push(TopicPlan::RaiseEpochs { topic, epochs: raised });
+        plans.push(TopicPlan::RaiseEpochs {
+            topic,
+            epochs: raised,
+        });
     }
     if state.copies() && epochs.len() > here.epochs.len() {
-        plans.push(TopicPlan::AddPartitions { topic, epochs: epochs[here.epochs.len()..].to_vec() });
+        plans.push(TopicPlan::AddPartitions {
+            topic,
+            epochs: epochs[here.epochs.len()..].to_vec(),
+        });
     }
 }
 
-fn fault(there: &SourceTopic, here: &LocalTopic<'_>, source_topic_id: Option<Uuid>) -> Option<String> {
+fn fault(
+    there: &SourceTopic,
+    here: &LocalTopic<'_>,
+    source_topic_id: Option<Uuid>,
+) -> Option<String> {
     if let (Some(known), Some(found)) = (source_topic_id, there.id)
         && known != found
     {
@@ -265,7 +310,8 @@ fn fault(there: &SourceTopic, here: &LocalTopic<'_>, source_topic_id: Option<Uui
         ));
     }
     if source_topic_id.is_some() && source_topic_id == there.id {
-        // The same topic: partitions never go, so whoever names fewer, or older epochs, has not heard of the rest yet.
+        // The same topic: partitions never go, so whoever names fewer, or older epochs, has not
+        // heard of the rest yet.
         return None;
     }
     if there.partitions.len() < here.epochs.len() {
@@ -292,7 +338,12 @@ fn fault(there: &SourceTopic, here: &LocalTopic<'_>, source_topic_id: Option<Uui
 /// A topic that the source's whole list does not have.
 fn plan_gone(inputs: &Inputs<'_>, here: &LocalTopic<'_>) -> Option<TopicPlan> {
     match here.holder {
-        Holder::Link { link, state, source_missing: false, .. } if link == inputs.link && state.is_shadow() => {
+        Holder::Link {
+            link,
+            state,
+            source_missing: false,
+            ..
+        } if link == inputs.link && state.is_shadow() => {
             Some(TopicPlan::SourceMissing { topic: here.id })
         }
         Holder::Link { .. } | Holder::Own => None,
@@ -300,7 +351,10 @@ fn plan_gone(inputs: &Inputs<'_>, here: &LocalTopic<'_>) -> Option<TopicPlan> {
 }
 
 fn shadow_of_ours<'a>(inputs: &Inputs<'_>, there: &'a SourceTopic) -> Option<&'a TopicOrigin> {
-    there.origin.as_ref().filter(|origin| origin.cluster_id == inputs.our_cluster_id && !origin.state.is_ours())
+    there
+        .origin
+        .as_ref()
+        .filter(|origin| origin.cluster_id == inputs.our_cluster_id && !origin.state.is_ours())
 }
 
 fn by_index(topic: &SourceTopic) -> Vec<SourcePartition> {
@@ -309,12 +363,24 @@ fn by_index(topic: &SourceTopic) -> Vec<SourcePartition> {
     partitions
 }
 
-/// The leader epochs of a source topic, dense from partition 0. A source that names no epoch counts as epoch 0.
+/// The leader epochs of a source topic, dense from partition 0. A source that names no epoch counts
+/// as epoch 0.
 fn epochs(topic: &SourceTopic) -> Result<Vec<LeaderEpoch>, String> {
     let partitions = by_index(topic);
-    if partitions.is_empty() || partitions.iter().enumerate().any(|(at, p)| p.index != at as i32) {
+    if partitions.is_empty()
+        || partitions
+            .iter()
+            .enumerate()
+            .any(|(at, p)| p.index != at as i32)
+    {
         let found: Vec<String> = partitions.iter().map(|p| p.index.to_string()).collect();
-        return Err(format!("the source lists partitions [{}] for it, which are not 0 to N", found.join(", ")));
+        return Err(format!(
+            "the source lists partitions [{}] for it, which are not 0 to N",
+            found.join(", ")
+        ));
     }
-    Ok(partitions.iter().map(|p| LeaderEpoch(p.leader_epoch.0.max(0))).collect())
+    Ok(partitions
+        .iter()
+        .map(|p| LeaderEpoch(p.leader_epoch.0.max(0)))
+        .collect())
 }

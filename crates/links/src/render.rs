@@ -1,6 +1,8 @@
-//! Status and loss as text: what `gnomon link list`, `status`, `failover` and `pair` print. Columns by spaces, no colours, one trailing newline.
+//! Status and loss as text: what `gnomon link list`, `status`, `failover` and `pair` print. Columns
+//! by spaces, no colours, one trailing newline.
 //!
-//! Not here: what the numbers mean (`lag.rs`, `status.rs`, `loss.rs`). Unknown numbers are printed as `-`.
+//! Not here: what the numbers mean (`lag.rs`, `status.rs`, `loss.rs`). Unknown numbers are printed
+//! as `-`.
 
 use crate::{
     lag::Lag,
@@ -10,9 +12,21 @@ use crate::{
 
 /// One line for a link, without a newline: `link from-a (on b)  a_*  ACTIVE  topics 0  lag 0`.
 pub fn story_line(status: &LinkStatus) -> String {
-    let state = if status.fault.is_some() { format!("{} (FAULTED)", status.state) } else { status.state.to_string() };
-    let lag = status.lag().map_or_else(|| "unknown".to_owned(), |lag| lag.records.to_string());
-    format!("link {} (on {})  {}  {state}  topics {}  lag {lag}", status.name, status.site, status.selects(), status.topics.len())
+    let state = if status.fault.is_some() {
+        format!("{} (FAULTED)", status.state)
+    } else {
+        status.state.to_string()
+    };
+    let lag = status
+        .lag()
+        .map_or_else(|| "unknown".to_owned(), |lag| lag.records.to_string());
+    format!(
+        "link {} (on {})  {}  {state}  topics {}  lag {lag}",
+        status.name,
+        status.site,
+        status.selects(),
+        status.topics.len()
+    )
 }
 
 /// Links as `gnomon link list` shows them: a story line each, `no links` if there are none.
@@ -23,13 +37,19 @@ pub fn list(links: &[LinkStatus]) -> String {
     links.iter().map(|link| story_line(link) + "\n").collect()
 }
 
-/// The lines that say what a peer has taken over: `a_orders-0  TAKEN OVER by b at 1234, epoch 65536`.
+/// The lines that say what a peer has taken over: `a_orders-0  TAKEN OVER by b at 1234, epoch
+/// 65536`.
 pub fn taken_over(status: &LinkStatus) -> Vec<String> {
     status
         .taken_over
         .iter()
         .flat_map(|t| {
-            t.partitions.iter().map(|p| format!("{}-{}  TAKEN OVER by {} at {}, epoch {}", t.topic, p.partition, t.by, p.offset, p.epoch))
+            t.partitions.iter().map(|p| {
+                format!(
+                    "{}-{}  TAKEN OVER by {} at {}, epoch {}",
+                    t.topic, p.partition, t.by, p.offset, p.epoch
+                )
+            })
         })
         .collect()
 }
@@ -44,8 +64,15 @@ pub fn status(status: &LinkStatus, now_ms: i64) -> String {
     }
     line("groups", &crate::filter::describe(&status.group_filters));
     for task in &status.tasks {
-        let reason = task.reason.as_ref().map(|r| format!("  {r}")).unwrap_or_default();
-        line("task", format!("{:<26} {:<16}{reason}", task.task, task.state).trim_end());
+        let reason = task
+            .reason
+            .as_ref()
+            .map(|r| format!("  {r}"))
+            .unwrap_or_default();
+        line(
+            "task",
+            format!("{:<26} {:<16}{reason}", task.task, task.state).trim_end(),
+        );
     }
     for text in taken_over(status) {
         line("", &text);
@@ -60,7 +87,13 @@ pub fn status(status: &LinkStatus, now_ms: i64) -> String {
         line("no shadow", &format!("{}: {}", topic.topic, topic.reason));
     }
     if !status.unselected_groups.is_empty() {
-        line("not synced", &format!("groups that read paired topics: {}", status.unselected_groups.join(", ")));
+        line(
+            "not synced",
+            &format!(
+                "groups that read paired topics: {}",
+                status.unselected_groups.join(", ")
+            ),
+        );
     }
     if !status.topics.is_empty() {
         out += "\n";
@@ -83,13 +116,25 @@ fn source(status: &LinkStatus, now_ms: i64) -> String {
         (None, None) => format!("at {at}"),
     };
     match status.source.last_contact_ms {
-        Some(then) => format!("{who}, last contact {} ago", seconds(now_ms.saturating_sub(then).max(0) as f64 / 1_000.0)),
+        Some(then) => format!(
+            "{who}, last contact {} ago",
+            seconds(now_ms.saturating_sub(then).max(0) as f64 / 1_000.0)
+        ),
         None => format!("{who}, not reached yet"),
     }
 }
 
 fn partitions(status: &LinkStatus) -> String {
-    let mut table = Table::new(&["TOPIC", "STATE", "PARTITION", "SOURCE HW", "LOCAL HW", "LAG", "LAG SECONDS", ""]);
+    let mut table = Table::new(&[
+        "TOPIC",
+        "STATE",
+        "PARTITION",
+        "SOURCE HW",
+        "LOCAL HW",
+        "LAG",
+        "LAG SECONDS",
+        "",
+    ]);
     for topic in &status.topics {
         for p in &topic.partitions {
             table.row(vec![
@@ -99,7 +144,8 @@ fn partitions(status: &LinkStatus) -> String {
                 or_dash(p.source_high_watermark),
                 p.high_watermark.to_string(),
                 or_dash(p.lag.map(|lag| lag.records)),
-                p.lag.map_or_else(|| "-".to_owned(), |lag| format!("{:.1}", lag.seconds)),
+                p.lag
+                    .map_or_else(|| "-".to_owned(), |lag| format!("{:.1}", lag.seconds)),
                 notes(&status.site, p),
             ]);
         }
@@ -121,10 +167,16 @@ fn notes(site: &str, p: &PartitionStatus) -> String {
         notes.push(format!("STALLED for {}", seconds(stalled)));
     }
     if let Some(cut) = p.cut {
-        notes.push(format!("TAKEN OVER by {site} at {cut}, epoch {}", or_dash(p.cut_epoch)));
+        notes.push(format!(
+            "TAKEN OVER by {site} at {cut}, epoch {}",
+            or_dash(p.cut_epoch)
+        ));
     }
     if let Some(lag) = p.lag.filter(|lag| lag.records_stable != lag.records) {
-        notes.push(format!("{} behind the last stable offset", lag.records_stable));
+        notes.push(format!(
+            "{} behind the last stable offset",
+            lag.records_stable
+        ));
     }
     if !p.open_transactions.is_empty() {
         notes.push(count(p.open_transactions.len() as u64, "open transaction"));
@@ -137,7 +189,10 @@ fn notes(site: &str, p: &PartitionStatus) -> String {
 fn remarks(topic: &TopicStatus) -> Vec<String> {
     let mut remarks: Vec<String> = topic.reason.iter().cloned().collect();
     if topic.source_missing {
-        remarks.push("SOURCE MISSING: the source does not have this topic any more; what was copied stays".to_owned());
+        remarks.push(
+            "SOURCE MISSING: the source does not have this topic any more; what was copied stays"
+                .to_owned(),
+        );
     }
     for gap in &topic.gaps {
         remarks.push(format!(
@@ -153,14 +208,32 @@ fn remarks(topic: &TopicStatus) -> Vec<String> {
 
 /// What a failover would lose, and what is not known about it.
 pub fn loss(loss: &Loss) -> String {
-    let mut out = format!("failover of link {}: {}\n", loss.link, count(loss.topics.len() as u64, "topic"));
+    let mut out = format!(
+        "failover of link {}: {}\n",
+        loss.link,
+        count(loss.topics.len() as u64, "topic")
+    );
     out += &match loss.last_contact_seconds {
         Some(ago) => {
-            format!("{} was last reached {} ago; what it took since then is not known and would be lost too\n", loss.source, seconds(ago))
+            format!(
+                "{} was last reached {} ago; what it took since then is not known and would be lost too\n",
+                loss.source,
+                seconds(ago)
+            )
         }
-        None => format!("{} was never reached since this site started: what it has that is not here is not known\n", loss.source),
+        None => format!(
+            "{} was never reached since this site started: what it has that is not here is not known\n",
+            loss.source
+        ),
     };
-    let mut table = Table::new(&["TOPIC", "PARTITION", "CUT AT", "RECORDS LOST", "BYTES (ESTIMATED)", "SECONDS"]);
+    let mut table = Table::new(&[
+        "TOPIC",
+        "PARTITION",
+        "CUT AT",
+        "RECORDS LOST",
+        "BYTES (ESTIMATED)",
+        "SECONDS",
+    ]);
     let mut whole = Vec::new();
     for topic in &loss.topics {
         if topic.partitions.is_empty() {
@@ -168,7 +241,14 @@ pub fn loss(loss: &Loss) -> String {
         }
         for p in &topic.partitions {
             let [records, bytes, secs] = lag_cells(p.lag);
-            table.row(vec![topic.topic.clone(), p.partition.to_string(), p.end.to_string(), records, bytes, secs]);
+            table.row(vec![
+                topic.topic.clone(),
+                p.partition.to_string(),
+                p.end.to_string(),
+                records,
+                bytes,
+                secs,
+            ]);
         }
     }
     if !table.rows.is_empty() {
@@ -228,24 +308,40 @@ fn groups(loss: &Loss) -> String {
         }
     };
     for g in &loss.groups_behind {
-        let here = g.offset.map_or_else(|| "no position".to_owned(), |offset| offset.to_string());
-        out += &format!("group {} on {}-{}: here {here}, at the source {}\n", g.group, g.topic, g.partition, g.source_offset);
+        let here = g
+            .offset
+            .map_or_else(|| "no position".to_owned(), |offset| offset.to_string());
+        out += &format!(
+            "group {} on {}-{}: here {here}, at the source {}\n",
+            g.group, g.topic, g.partition, g.source_offset
+        );
     }
     if !loss.groups_unknown.is_empty() {
-        out += &format!("groups whose position here cannot be told now: {}\n", loss.groups_unknown.join(", "));
+        out += &format!(
+            "groups whose position here cannot be told now: {}\n",
+            loss.groups_unknown.join(", ")
+        );
     }
     out
 }
 
 fn lag_cells(lag: Option<Lag>) -> [String; 3] {
     match lag {
-        Some(lag) => [lag.records.to_string(), or_dash(lag.bytes), format!("{:.1}", lag.seconds)],
+        Some(lag) => [
+            lag.records.to_string(),
+            or_dash(lag.bytes),
+            format!("{:.1}", lag.seconds),
+        ],
         None => ["-".to_owned(), "-".to_owned(), "-".to_owned()],
     }
 }
 
 fn places(places: &[(String, i32)]) -> String {
-    places.iter().map(|(topic, partition)| format!("{topic}-{partition}")).collect::<Vec<_>>().join(", ")
+    places
+        .iter()
+        .map(|(topic, partition)| format!("{topic}-{partition}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn count(n: u64, what: &str) -> String {
@@ -268,7 +364,10 @@ struct Table {
 
 impl Table {
     fn new(header: &[&str]) -> Table {
-        Table { header: header.iter().map(|h| (*h).to_owned()).collect(), rows: Vec::new() }
+        Table {
+            header: header.iter().map(|h| (*h).to_owned()).collect(),
+            rows: Vec::new(),
+        }
     }
 
     fn row(&mut self, row: Vec<String>) {
@@ -278,13 +377,22 @@ impl Table {
     /// `right` names the columns that are aligned to the right.
     fn print(&self, right: &[usize]) -> String {
         let lines = || std::iter::once(&self.header).chain(&self.rows);
-        let width = |at: usize| lines().map(|line| line[at].chars().count()).max().unwrap_or(0);
+        let width = |at: usize| {
+            lines()
+                .map(|line| line[at].chars().count())
+                .max()
+                .unwrap_or(0)
+        };
         let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
         let mut out = String::new();
         for line in lines() {
             let cells = line.iter().enumerate().map(|(at, cell)| {
                 let width = widths[at];
-                if right.contains(&at) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+                if right.contains(&at) {
+                    format!("{cell:>width$}")
+                } else {
+                    format!("{cell:<width$}")
+                }
             });
             out += cells.collect::<Vec<_>>().join("  ").trim_end();
             out.push('\n');

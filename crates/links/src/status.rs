@@ -1,6 +1,8 @@
-//! What an operator sees of a link: plain data for the admin HTTP, the CLI and the metrics. How it reads as text is `render.rs`.
+//! What an operator sees of a link: plain data for the admin HTTP, the CLI and the metrics. How it
+//! reads as text is `render.rs`.
 //!
-//! Every moment is in milliseconds since 1970, every duration names its unit. What is unknown is absent, never -1.
+//! Every moment is in milliseconds since 1970, every duration names its unit. What is unknown is
+//! absent, never -1.
 
 use crate::{
     config::LinkConfig,
@@ -49,7 +51,8 @@ pub struct LinkStatus {
     /// Own topics of this site that the source's site has taken over.
     #[serde(default)]
     pub taken_over: Vec<TakenOver>,
-    /// Where its file says something else than what it works with, a line each (`link update -f` applies it).
+    /// Where its file says something else than what it works with, a line each (`link update -f`
+    /// applies it).
     #[serde(default)]
     pub file_differs: Vec<String>,
     /// Other things to know, a sentence each.
@@ -76,7 +79,11 @@ pub struct SourceStatus {
 impl SourceStatus {
     /// How it is called in a sentence.
     pub fn label(&self) -> String {
-        crate::ownership::source_label(self.site.as_deref(), self.cluster_id.as_deref(), &self.bootstrap_servers)
+        crate::ownership::source_label(
+            self.site.as_deref(),
+            self.cluster_id.as_deref(),
+            &self.bootstrap_servers,
+        )
     }
 }
 
@@ -267,12 +274,20 @@ impl LinkStatus {
             name: config.name.to_string(),
             id,
             site: site.to_owned(),
-            source: SourceStatus { bootstrap_servers: config.client.bootstrap_servers.clone(), ..SourceStatus::default() },
+            source: SourceStatus {
+                bootstrap_servers: config.client.bootstrap_servers.clone(),
+                ..SourceStatus::default()
+            },
             state,
             fault: None,
             topic_filters: config.topics.filters.clone(),
             group_filters: config.groups.filters.clone(),
-            synced_topic_properties: config.topics.synced_keys().into_iter().map(str::to_owned).collect(),
+            synced_topic_properties: config
+                .topics
+                .synced_keys()
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
             topics: Vec::new(),
             tasks: Vec::new(),
             unselected: Vec::new(),
@@ -283,9 +298,14 @@ impl LinkStatus {
         }
     }
 
-    /// Lag of all topics that still are shadows. No topics are no lag; a partition before its first contact leaves it unknown.
+    /// Lag of all topics that still are shadows. No topics are no lag; a partition before its first
+    /// contact leaves it unknown.
     pub fn lag(&self) -> Option<Lag> {
-        sum(self.topics.iter().filter(|t| t.state.is_shadow()).flat_map(|t| t.partitions.iter().map(|p| p.lag)))
+        sum(self
+            .topics
+            .iter()
+            .filter(|t| t.state.is_shadow())
+            .flat_map(|t| t.partitions.iter().map(|p| p.lag)))
     }
 
     /// The topic filters as one word.

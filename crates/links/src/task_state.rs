@@ -1,4 +1,5 @@
-//! The sync tasks of a link, their states, and the one table of legal moves. Names are Redpanda's, because its tools print them.
+//! The sync tasks of a link, their states, and the one table of legal moves. Names are Redpanda's,
+//! because its tools print them.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -22,7 +23,12 @@ pub enum Task {
 
 impl Task {
     /// All of them, in the order in which a status lists them.
-    pub const ALL: [Task; 4] = [Task::SourceTopicSync, Task::ConsumerGroupShadowing, Task::SecurityMigrator, Task::SchemaRegistryShadowing];
+    pub const ALL: [Task; 4] = [
+        Task::SourceTopicSync,
+        Task::ConsumerGroupShadowing,
+        Task::SecurityMigrator,
+        Task::SchemaRegistryShadowing,
+    ];
 
     /// As it is written everywhere.
     pub fn name(self) -> &'static str {
@@ -57,7 +63,8 @@ pub enum TaskState {
     Faulted,
 }
 
-/// Every legal move of a task. A task at rest (PAUSED, NOT_RUNNING) talks to nobody, so PAUSED learns nothing new until it is resumed.
+/// Every legal move of a task. A task at rest (PAUSED, NOT_RUNNING) talks to nobody, so PAUSED
+/// learns nothing new until it is resumed.
 pub const MOVES: &[(TaskState, TaskState)] = &[
     (TaskState::NotRunning, TaskState::Active),
     (TaskState::NotRunning, TaskState::Paused),
@@ -91,13 +98,22 @@ pub struct IllegalMove {
 
 /// Whether a task may go from one state to another. Staying is not a move.
 pub fn step(from: TaskState, to: TaskState) -> Result<(), IllegalMove> {
-    if MOVES.contains(&(from, to)) { Ok(()) } else { Err(IllegalMove { from, to }) }
+    if MOVES.contains(&(from, to)) {
+        Ok(())
+    } else {
+        Err(IllegalMove { from, to })
+    }
 }
 
 impl TaskState {
     /// All of them.
-    pub const ALL: [TaskState; 5] =
-        [TaskState::Active, TaskState::Paused, TaskState::LinkUnavailable, TaskState::NotRunning, TaskState::Faulted];
+    pub const ALL: [TaskState; 5] = [
+        TaskState::Active,
+        TaskState::Paused,
+        TaskState::LinkUnavailable,
+        TaskState::NotRunning,
+        TaskState::Faulted,
+    ];
 
     /// As it is written everywhere.
     pub fn name(self) -> &'static str {

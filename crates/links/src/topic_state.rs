@@ -1,7 +1,8 @@
 //! The states of a shadow topic, and the one table of legal moves.
 //!
-//! Promotion passes through FAILING_OVER too: its step (a) is the same fence, only the last word differs. STALLED and SOURCE MISSING are
-//! reasons beside ACTIVE, not states; FENCED is a state of an own topic, not of a shadow.
+//! Promotion passes through FAILING_OVER too: its step (a) is the same fence, only the last word
+//! differs. STALLED and SOURCE MISSING are reasons beside ACTIVE, not states; FENCED is a state of
+//! an own topic, not of a shadow.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -16,7 +17,8 @@ pub enum TopicState {
     Paused,
     /// It stands still for a reason that only an operator or the source can take away.
     Faulted,
-    /// Step (a) of a failover is durable: nothing of the source can be appended any more, nobody can write yet.
+    /// Step (a) of a failover is durable: nothing of the source can be appended any more, nobody
+    /// can write yet.
     FailingOver,
     /// Writable here.
     FailedOver,
@@ -29,19 +31,59 @@ pub enum TopicState {
 /// Every legal move of a shadow topic, with its occasion.
 pub const MOVES: &[(TopicState, TopicState, &str)] = &[
     (TopicState::Active, TopicState::Paused, "paused by request"),
-    (TopicState::Active, TopicState::Faulted, "divergence, gap, recreated or shrunk source topic"),
-    (TopicState::Active, TopicState::FailingOver, "failover, step (a)"),
-    (TopicState::Active, TopicState::Promoting, "promotion asked for"),
+    (
+        TopicState::Active,
+        TopicState::Faulted,
+        "divergence, gap, recreated or shrunk source topic",
+    ),
+    (
+        TopicState::Active,
+        TopicState::FailingOver,
+        "failover, step (a)",
+    ),
+    (
+        TopicState::Active,
+        TopicState::Promoting,
+        "promotion asked for",
+    ),
     (TopicState::Paused, TopicState::Active, "resumed"),
-    (TopicState::Paused, TopicState::Faulted, "the source topic was recreated or shrunk meanwhile"),
-    (TopicState::Paused, TopicState::FailingOver, "failover, step (a)"),
+    (
+        TopicState::Paused,
+        TopicState::Faulted,
+        "the source topic was recreated or shrunk meanwhile",
+    ),
+    (
+        TopicState::Paused,
+        TopicState::FailingOver,
+        "failover, step (a)",
+    ),
     (TopicState::Faulted, TopicState::Active, "resumed"),
-    (TopicState::Faulted, TopicState::FailingOver, "failover, step (a)"),
-    (TopicState::Promoting, TopicState::Active, "called off, or timed out, before step (a)"),
+    (
+        TopicState::Faulted,
+        TopicState::FailingOver,
+        "failover, step (a)",
+    ),
+    (
+        TopicState::Promoting,
+        TopicState::Active,
+        "called off, or timed out, before step (a)",
+    ),
     (TopicState::Promoting, TopicState::Faulted, "as from ACTIVE"),
-    (TopicState::Promoting, TopicState::FailingOver, "step (a) of the promotion, or of a failover when the source dies on the way"),
-    (TopicState::FailingOver, TopicState::FailedOver, "failover, step (g)"),
-    (TopicState::FailingOver, TopicState::Promoted, "promotion, step (g)"),
+    (
+        TopicState::Promoting,
+        TopicState::FailingOver,
+        "step (a) of the promotion, or of a failover when the source dies on the way",
+    ),
+    (
+        TopicState::FailingOver,
+        TopicState::FailedOver,
+        "failover, step (g)",
+    ),
+    (
+        TopicState::FailingOver,
+        TopicState::Promoted,
+        "promotion, step (g)",
+    ),
 ];
 
 /// A move that the table does not have.
@@ -54,9 +96,14 @@ pub struct IllegalMove {
     pub to: TopicState,
 }
 
-/// Whether a shadow topic may go from one state to another. Staying is not a move: who may be called twice asks first.
+/// Whether a shadow topic may go from one state to another. Staying is not a move: who may be
+/// called twice asks first.
 pub fn step(from: TopicState, to: TopicState) -> Result<(), IllegalMove> {
-    if MOVES.iter().any(|(f, t, _)| (*f, *t) == (from, to)) { Ok(()) } else { Err(IllegalMove { from, to }) }
+    if MOVES.iter().any(|(f, t, _)| (*f, *t) == (from, to)) {
+        Ok(())
+    } else {
+        Err(IllegalMove { from, to })
+    }
 }
 
 impl TopicState {
@@ -86,7 +133,9 @@ impl TopicState {
 
     /// Reads what [`TopicState::name`] wrote, in any case.
     pub fn from_name(name: &str) -> Option<TopicState> {
-        TopicState::ALL.into_iter().find(|state| state.name().eq_ignore_ascii_case(name))
+        TopicState::ALL
+            .into_iter()
+            .find(|state| state.name().eq_ignore_ascii_case(name))
     }
 
     /// Whether replicators run for it.
@@ -94,12 +143,17 @@ impl TopicState {
         matches!(self, TopicState::Active | TopicState::Promoting)
     }
 
-    /// Whether the link is its only writer: read-only for clients, and its log start follows the source.
+    /// Whether the link is its only writer: read-only for clients, and its log start follows the
+    /// source.
     pub fn is_shadow(self) -> bool {
-        matches!(self, TopicState::Active | TopicState::Paused | TopicState::Faulted | TopicState::Promoting)
+        matches!(
+            self,
+            TopicState::Active | TopicState::Paused | TopicState::Faulted | TopicState::Promoting
+        )
     }
 
-    /// Whether it is this site's own now: clients write it, and the link does not claim its name any more.
+    /// Whether it is this site's own now: clients write it, and the link does not claim its name
+    /// any more.
     pub fn is_ours(self) -> bool {
         matches!(self, TopicState::FailedOver | TopicState::Promoted)
     }

@@ -1,4 +1,5 @@
-//! Link files: what they mean, how they are refused, and that writing and reading give the same back.
+//! Link files: what they mean, how they are refused, and that writing and reading give the same
+//! back.
 
 mod common;
 
@@ -6,8 +7,8 @@ use common::{Seed, run_scripts};
 use gnomon_links::{
     LinkConfig, LinkName, NameFilter, Start, TopicSync,
     config::{
-        Authentication, ConfigError, Mechanism, Secret, SecretRef, Tls, TlsMaterial, check_supported, parse_link_file,
-        parse_link_file_plain,
+        Authentication, ConfigError, Mechanism, Secret, SecretRef, Tls, TlsMaterial,
+        check_supported, parse_link_file, parse_link_file_plain,
     },
     config::{ClientOptions, GroupSync},
 };
@@ -17,7 +18,11 @@ use gnomon_links::{
 fn link_files() {
     run_scripts("config", || {
         |yaml: &str| match parse_link_file_plain(yaml) {
-            Ok(config) => format!("{}selects {}", config.to_yaml(), gnomon_links::filter::describe(&config.topics.filters)),
+            Ok(config) => format!(
+                "{}selects {}",
+                config.to_yaml(),
+                gnomon_links::filter::describe(&config.topics.filters)
+            ),
             Err(error) => error.to_string(),
         }
     });
@@ -35,9 +40,21 @@ const HEAD: &str = "name: l\nclient_options:\n  bootstrap_servers: [\"h:1\"]\n";
 
 #[test]
 fn secrets_come_from_elsewhere() {
-    let key = |value: &str| format!("{HEAD}  tls_settings: {{ enabled: false, tls_pem_settings: {{ key: \"{value}\" }} }}\n");
-    let read = |value: &str| parse_link_file(&key(value), &resolve).map(|config| config.client.tls.unwrap().material);
-    let pem = |text: &str| Ok(Some(TlsMaterial::Pem { ca: None, key: Some(Secret(text.to_owned())), cert: None }));
+    let key = |value: &str| {
+        format!(
+            "{HEAD}  tls_settings: {{ enabled: false, tls_pem_settings: {{ key: \"{value}\" }} }}\n"
+        )
+    };
+    let read = |value: &str| {
+        parse_link_file(&key(value), &resolve).map(|config| config.client.tls.unwrap().material)
+    };
+    let pem = |text: &str| {
+        Ok(Some(TlsMaterial::Pem {
+            ca: None,
+            key: Some(Secret(text.to_owned())),
+            cert: None,
+        }))
+    };
     assert_eq!(read("${env:PW}"), pem("hunter2"));
     assert_eq!(read("${file:/k.pem}"), pem("contents of /k.pem"));
     assert_eq!(read("in the clear"), pem("in the clear"));
@@ -45,17 +62,35 @@ fn secrets_come_from_elsewhere() {
         read("${env:NO}").unwrap_err().to_string(),
         "client_options.tls_settings.tls_pem_settings.key: environment variable NO is not set"
     );
-    assert!(matches!(read("${vault:x}"), Err(ConfigError::Invalid { .. })));
+    assert!(matches!(
+        read("${vault:x}"),
+        Err(ConfigError::Invalid { .. })
+    ));
     assert_eq!(format!("{:?}", Secret("x".to_owned())), "Secret(..)");
 }
 
 #[test]
 fn numbers_given_as_zero_are_defaults() {
-    let config = parse_link_file_plain(&format!("{HEAD}  fetch_min_bytes: 0\n  fetch_max_bytes: 1000\n")).unwrap();
+    let config = parse_link_file_plain(&format!(
+        "{HEAD}  fetch_min_bytes: 0\n  fetch_max_bytes: 1000\n"
+    ))
+    .unwrap();
     let client = config.client.effective();
-    assert_eq!((client.fetch_min_bytes, client.fetch_max_bytes, client.fetch_partition_max_bytes), (1, 1000, 5_242_880));
     assert_eq!(
-        (client.metadata_max_age_ms, client.connection_timeout_ms, client.retry_backoff_ms, client.fetch_wait_max_ms),
+        (
+            client.fetch_min_bytes,
+            client.fetch_max_bytes,
+            client.fetch_partition_max_bytes
+        ),
+        (1, 1000, 5_242_880)
+    );
+    assert_eq!(
+        (
+            client.metadata_max_age_ms,
+            client.connection_timeout_ms,
+            client.retry_backoff_ms,
+            client.fetch_wait_max_ms
+        ),
         (10_000, 1_000, 100, 500)
     );
     assert_eq!(config.topics.interval().as_millis(), 1_000);
@@ -77,8 +112,8 @@ fn random_filters(seed: &mut Seed) -> Vec<NameFilter> {
 fn random_text(seed: &mut Seed) -> String {
     seed.word(
         &[
-            'a', ' ', ':', '#', '"', '\'', '\\', '\n', '-', '0', '~', '{', '[', '&', '*', '!', '|', '>', '%', '@', '`', 'é', '\t', 't',
-            'y', 'n',
+            'a', ' ', ':', '#', '"', '\'', '\\', '\n', '-', '0', '~', '{', '[', '&', '*', '!', '|',
+            '>', '%', '@', '`', 'é', '\t', 't', 'y', 'n',
         ],
         1,
         12,
@@ -86,22 +121,49 @@ fn random_text(seed: &mut Seed) -> String {
 }
 
 fn random_config(seed: &mut Seed) -> LinkConfig {
-    let number = |seed: &mut Seed| if seed.chance(50) { 0 } else { seed.below(i32::MAX as u64) as i32 };
-    let optional = |seed: &mut Seed| if seed.chance(50) { None } else { Some(random_text(seed)) };
+    let number = |seed: &mut Seed| {
+        if seed.chance(50) {
+            0
+        } else {
+            seed.below(i32::MAX as u64) as i32
+        }
+    };
+    let optional = |seed: &mut Seed| {
+        if seed.chance(50) {
+            None
+        } else {
+            Some(random_text(seed))
+        }
+    };
     LinkConfig {
-        name: LinkName::new(seed.word(&['a', 'Z', '0', '1', '.', '-', '_', 'n', 'o', 'e'], 1, 8)).unwrap(),
+        name: LinkName::new(seed.word(&['a', 'Z', '0', '1', '.', '-', '_', 'n', 'o', 'e'], 1, 8))
+            .unwrap(),
         client: ClientOptions {
-            bootstrap_servers: (0..1 + seed.below(3)).map(|n| format!("host-{n}:{}", 1 + seed.below(65_535))).collect(),
+            bootstrap_servers: (0..1 + seed.below(3))
+                .map(|n| format!("host-{n}:{}", 1 + seed.below(65_535)))
+                .collect(),
             source_cluster_id: optional(seed),
             tls: if seed.chance(70) {
                 None
             } else {
                 let material = match seed.below(3) {
                     0 => None,
-                    1 => Some(TlsMaterial::Files { ca_path: optional(seed), key_path: optional(seed), cert_path: optional(seed) }),
-                    _ => Some(TlsMaterial::Pem { ca: optional(seed), key: optional(seed).map(Secret), cert: optional(seed) }),
+                    1 => Some(TlsMaterial::Files {
+                        ca_path: optional(seed),
+                        key_path: optional(seed),
+                        cert_path: optional(seed),
+                    }),
+                    _ => Some(TlsMaterial::Pem {
+                        ca: optional(seed),
+                        key: optional(seed).map(Secret),
+                        cert: optional(seed),
+                    }),
                 };
-                Some(Tls { enabled: false, do_not_set_sni_hostname: seed.chance(50), material })
+                Some(Tls {
+                    enabled: false,
+                    do_not_set_sni_hostname: seed.chance(50),
+                    material,
+                })
             },
             authentication: None,
             metadata_max_age_ms: number(seed),
@@ -116,7 +178,9 @@ fn random_config(seed: &mut Seed) -> LinkConfig {
             interval_ms: seed.below(100_000),
             paused: seed.chance(50),
             filters: random_filters(seed),
-            synced_properties: (0..seed.below(3)).map(|_| format!("segment.{}", random_text(seed))).collect(),
+            synced_properties: (0..seed.below(3))
+                .map(|_| format!("segment.{}", random_text(seed)))
+                .collect(),
             exclude_default: seed.chance(50),
             start: match seed.below(3) {
                 0 => Start::Earliest,
@@ -124,7 +188,11 @@ fn random_config(seed: &mut Seed) -> LinkConfig {
                 _ => Start::TimestampMs(seed.below(1 << 30) as i64 * 1_001),
             },
         },
-        groups: GroupSync { interval_ms: seed.below(100_000), paused: seed.chance(50), filters: random_filters(seed) },
+        groups: GroupSync {
+            interval_ms: seed.below(100_000),
+            paused: seed.chance(50),
+            filters: random_filters(seed),
+        },
     }
 }
 
@@ -138,7 +206,11 @@ fn what_is_written_reads_the_same() {
             Err(error) => panic!("seed {n}: {error}\n{yaml}"),
         }
         let json = serde_json::to_string(&config).unwrap();
-        assert_eq!(serde_json::from_str::<LinkConfig>(&json).unwrap(), config, "seed {n}");
+        assert_eq!(
+            serde_json::from_str::<LinkConfig>(&json).unwrap(),
+            config,
+            "seed {n}"
+        );
         assert_eq!(config.differences(&config), Vec::<String>::new());
         assert_eq!(check_supported(&config), Ok(()));
     }
@@ -147,7 +219,10 @@ fn what_is_written_reads_the_same() {
 #[test]
 fn two_different_settings_differ_in_a_line() {
     for n in 0..1_000 {
-        let (a, b) = (random_config(&mut Seed::new(n)), random_config(&mut Seed::new(n + 1)));
+        let (a, b) = (
+            random_config(&mut Seed::new(n)),
+            random_config(&mut Seed::new(n + 1)),
+        );
         assert_eq!(a == b, a.differences(&b).is_empty(), "seed {n}");
     }
     let a = parse_link_file_plain(HEAD).unwrap();
@@ -162,14 +237,19 @@ fn two_different_settings_differ_in_a_line() {
         ]
     );
     let mut with = |password: &str| {
-        b.client.authentication =
-            Some(Authentication { mechanism: Mechanism::Plain, username: "u".into(), password: Secret(password.to_owned()) });
+        b.client.authentication = Some(Authentication {
+            mechanism: Mechanism::Plain,
+            username: "u".into(),
+            password: Secret(password.to_owned()),
+        });
         b.clone()
     };
     let (one, other) = (with("one"), with("other"));
     assert_eq!(
         one.differences(&other),
-        ["client_options.authentication_configuration.plain_configuration.password: the file has another one"]
+        [
+            "client_options.authentication_configuration.plain_configuration.password: the file has another one"
+        ]
     );
 }
 
@@ -183,7 +263,12 @@ fn no_file_panics() {
         for _ in 0..1 + seed.below(6) {
             let at = seed.below(text.len() as u64) as usize;
             match seed.below(3) {
-                0 => text[at] = *seed.one_of(&['{', '}', '[', ']', ':', '-', '\n', ' ', '&', '*', '!', '9', '~', '\u{0}', 'é']),
+                0 => {
+                    text[at] = *seed.one_of(&[
+                        '{', '}', '[', ']', ':', '-', '\n', ' ', '&', '*', '!', '9', '~', '\u{0}',
+                        'é',
+                    ])
+                }
                 1 => drop(text.remove(at)),
                 _ => text.insert(at, *seed.one_of(&['\n', ' ', ':', '\'', '"', '|', '-'])),
             }

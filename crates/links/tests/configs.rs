@@ -31,7 +31,9 @@ fn apply(here: &mut Map, changes: &[ConfigChange]) {
 
 impl World {
     fn plan(&mut self) -> Vec<ConfigChange> {
-        let changes = plan(&synced_keys(&self.sync), &self.source, &self.here, |key| self.defaults.get(key).cloned());
+        let changes = plan(&synced_keys(&self.sync), &self.source, &self.here, |key| {
+            self.defaults.get(key).cloned()
+        });
         apply(&mut self.here, &changes);
         changes
     }
@@ -45,15 +47,28 @@ impl World {
                     exclude_default: command.flag("exclude-default"),
                     ..TopicSync::default()
                 };
-                return vec![synced_keys(&self.sync).into_iter().collect::<Vec<_>>().join(" ")];
+                return vec![
+                    synced_keys(&self.sync)
+                        .into_iter()
+                        .collect::<Vec<_>>()
+                        .join(" "),
+                ];
             }
             "source" => self.source = pairs.collect(),
             "here" => self.here = pairs.collect(),
             "default" => self.defaults = pairs.collect(),
             "plan" => {
                 let or = |value: &Option<String>| value.clone().unwrap_or_else(|| "(unset)".into());
-                let changes: Vec<_> = self.plan().iter().map(|c| format!("{}: {} to {}", c.key, or(&c.from), or(&c.to))).collect();
-                return if changes.is_empty() { vec!["(nothing)".into()] } else { changes };
+                let changes: Vec<_> = self
+                    .plan()
+                    .iter()
+                    .map(|c| format!("{}: {} to {}", c.key, or(&c.from), or(&c.to)))
+                    .collect();
+                return if changes.is_empty() {
+                    vec!["(nothing)".into()]
+                } else {
+                    changes
+                };
             }
             other => panic!("{other} is not a command"),
         }
@@ -65,13 +80,25 @@ impl World {
 fn scripts() {
     run_scripts("configs", || {
         let mut world = World::default();
-        move |block: &str| commands(block).iter().flat_map(|command| world.answer(command)).collect::<Vec<_>>().join("\n")
+        move |block: &str| {
+            commands(block)
+                .iter()
+                .flat_map(|command| world.answer(command))
+                .collect::<Vec<_>>()
+                .join("\n")
+        }
     });
 }
 
 #[test]
 fn after_a_plan_the_effective_values_are_the_source_s() {
-    let keys = ["retention.ms", "cleanup.policy", "max.message.bytes", "segment.ms", "gnomon.shadow.link"];
+    let keys = [
+        "retention.ms",
+        "cleanup.policy",
+        "max.message.bytes",
+        "segment.ms",
+        "gnomon.shadow.link",
+    ];
     for n in 0..2_000 {
         let seed = &mut Seed::new(n);
         let mut some = || -> Map {
@@ -83,17 +110,28 @@ fn after_a_plan_the_effective_values_are_the_source_s() {
             }
             map
         };
-        let mut world = World { sync: TopicSync::default(), source: some(), here: some(), defaults: some() };
+        let mut world = World {
+            sync: TopicSync::default(),
+            source: some(),
+            here: some(),
+            defaults: some(),
+        };
         let before = world.here.clone();
         world.plan();
         for key in keys {
             let effective = world.here.get(key).or(world.defaults.get(key));
             match world.source.get(key) {
-                _ if !synced_keys(&world.sync).contains(key) => assert_eq!(world.here.get(key), before.get(key), "seed {n}: {key}"),
+                _ if !synced_keys(&world.sync).contains(key) => {
+                    assert_eq!(world.here.get(key), before.get(key), "seed {n}: {key}")
+                }
                 Some(value) => assert_eq!(effective, Some(value), "seed {n}: {key}"),
                 None => assert_eq!(world.here.get(key), None, "seed {n}: {key}"),
             }
         }
-        assert_eq!(world.plan(), [], "seed {n}: a second plan finds something to do");
+        assert_eq!(
+            world.plan(),
+            [],
+            "seed {n}: a second plan finds something to do"
+        );
     }
 }

@@ -46,14 +46,19 @@ fn a_star_leaves_internal_topics_out_and_nothing_selects_a_reserved_one() {
         ("__redpanda.x", false, false),
     ] {
         assert_eq!(selects(&all, topic), by_star, "* {topic}");
-        assert_eq!(selects(&[NameFilter::include_prefix("_")], topic), by_prefix, "_* {topic}");
+        assert_eq!(
+            selects(&[NameFilter::include_prefix("_")], topic),
+            by_prefix,
+            "_* {topic}"
+        );
     }
     assert!(selects_group(&all, "__group") && selects_group(&all, "_schemas"));
 }
 
 #[test]
 fn an_overlap_names_an_example() {
-    let example = |a: &str, b: &str| overlap(Names::Topics, &filters(a), &filters(b), &BTreeSet::new());
+    let example =
+        |a: &str, b: &str| overlap(Names::Topics, &filters(a), &filters(b), &BTreeSet::new());
     assert_eq!(example("a_*", "b_*"), None);
     assert_eq!(example("a_*", "a_x*"), Some("a_x".to_owned()));
     assert_eq!(example("a_*", "a_orders"), Some("a_orders".to_owned()));
@@ -65,8 +70,24 @@ fn an_overlap_names_an_example() {
     assert_eq!(example("_*", "__*"), Some("__".to_owned()));
     assert_eq!(example("_schemas*", "_*"), Some("_schemasa".to_owned()));
     let released = BTreeSet::from(["a_orders"]);
-    assert_eq!(overlap(Names::Topics, &filters("a_*"), &filters("a_orders"), &released), None);
-    assert_eq!(overlap(Names::Groups, &filters("_schemas"), &filters("*"), &BTreeSet::new()), Some("_schemas".to_owned()));
+    assert_eq!(
+        overlap(
+            Names::Topics,
+            &filters("a_*"),
+            &filters("a_orders"),
+            &released
+        ),
+        None
+    );
+    assert_eq!(
+        overlap(
+            Names::Groups,
+            &filters("_schemas"),
+            &filters("*"),
+            &BTreeSet::new()
+        ),
+        Some("_schemas".to_owned())
+    );
 }
 
 const LETTERS: [char; 3] = ['a', 'b', '_'];
@@ -76,9 +97,21 @@ fn random_filters(seed: &mut Seed) -> Vec<NameFilter> {
         .map(|_| {
             let all = seed.chance(8);
             NameFilter {
-                pattern_type: if all || seed.chance(40) { PatternType::Literal } else { PatternType::Prefix },
-                filter_type: if seed.chance(60) { FilterType::Include } else { FilterType::Exclude },
-                name: if all { "*".to_owned() } else { seed.word(&LETTERS, 1, 3) },
+                pattern_type: if all || seed.chance(40) {
+                    PatternType::Literal
+                } else {
+                    PatternType::Prefix
+                },
+                filter_type: if seed.chance(60) {
+                    FilterType::Include
+                } else {
+                    FilterType::Exclude
+                },
+                name: if all {
+                    "*".to_owned()
+                } else {
+                    seed.word(&LETTERS, 1, 3)
+                },
             }
         })
         .collect()
@@ -88,7 +121,10 @@ fn all_names(longest: usize) -> Vec<String> {
     let mut names = vec![String::new()];
     let mut last = names.clone();
     for _ in 0..longest {
-        last = last.iter().flat_map(|n| LETTERS.iter().map(move |c| format!("{n}{c}"))).collect();
+        last = last
+            .iter()
+            .flat_map(|n| LETTERS.iter().map(move |c| format!("{n}{c}")))
+            .collect();
         names.extend(last.iter().cloned());
     }
     names
@@ -101,22 +137,40 @@ fn an_overlap_is_found_exactly_when_there_is_one() {
     for n in 0..3_000 {
         let seed = &mut Seed::new(n);
         let (a, b) = (random_filters(seed), random_filters(seed));
-        let released: Vec<String> = (0..seed.below(3)).map(|_| seed.word(&LETTERS, 1, 3)).collect();
+        let released: Vec<String> = (0..seed.below(3))
+            .map(|_| seed.word(&LETTERS, 1, 3))
+            .collect();
         let released: BTreeSet<&str> = released.iter().map(String::as_str).collect();
         for over in [Names::Topics, Names::Groups] {
-            let both = |name: &str| over.selects(&a, name) && over.selects(&b, name) && !released.contains(name);
+            let both = |name: &str| {
+                over.selects(&a, name) && over.selects(&b, name) && !released.contains(name)
+            };
             match overlap(over, &a, &b, &released) {
                 Some(example) => {
-                    assert!(both(&example), "seed {n}: {} and {} do not both select {example}", describe(&a), describe(&b));
+                    assert!(
+                        both(&example),
+                        "seed {n}: {} and {} do not both select {example}",
+                        describe(&a),
+                        describe(&b)
+                    );
                     found += 1;
                 }
                 None => {
                     let missed = names.iter().find(|name| both(name));
-                    assert_eq!(missed, None, "seed {n}: {} and {}", describe(&a), describe(&b));
+                    assert_eq!(
+                        missed,
+                        None,
+                        "seed {n}: {} and {}",
+                        describe(&a),
+                        describe(&b)
+                    );
                     none += 1;
                 }
             }
         }
     }
-    assert!(found > 500 && none > 500, "{found} overlaps, {none} without");
+    assert!(
+        found > 500 && none > 500,
+        "{found} overlaps, {none} without"
+    );
 }

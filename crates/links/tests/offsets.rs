@@ -7,7 +7,8 @@ use gnomon_links::{
     TopicState,
     filter::NameFilter,
     plan_offsets::{
-        BARRIER_MS, Barrier, LocalPartition, Pass, Progress, SourceCommit, Standing, plan, plan_last, plan_one, unselected_groups,
+        BARRIER_MS, Barrier, LocalPartition, Pass, Progress, SourceCommit, Standing, plan,
+        plan_last, plan_one, unselected_groups,
     },
 };
 use gnomon_protocol::ids::{BatchEpoch, TopicId, Uuid};
@@ -64,7 +65,9 @@ impl World {
                         "{} epoch {}{}",
                         p.offset,
                         p.leader_epoch,
-                        p.clamped_from.map(|o| format!(", clamped from {o}")).unwrap_or_default()
+                        p.clamped_from
+                            .map(|o| format!(", clamped from {o}"))
+                            .unwrap_or_default()
                     ),
                     Err(skip) => format!("skipped: {skip:?}"),
                 })
@@ -73,7 +76,8 @@ impl World {
                 self.barrier = Some(Barrier::new(command.number("at", 0).unwrap()));
                 None
             }
-            // look at=5 a:hw=3:end=10@4 means partition a with high watermark 3 and source end 10 seen at 4
+            // look at=5 a:hw=3:end=10@4 means partition a with high watermark 3 and source end 10
+            // seen at 4
             "look" => {
                 let progress = command.words.iter().map(|word| {
                     let parts: Vec<&str> = word.split(':').collect();
@@ -82,13 +86,24 @@ impl World {
                         let (end, at) = end.split_once('@').unwrap();
                         (end.parse().unwrap(), at.parse().unwrap())
                     });
-                    Progress { topic: Uuid::from_u128(1), partition: number(0) as i32, high_watermark: number(1), source_end }
+                    Progress {
+                        topic: Uuid::from_u128(1),
+                        partition: number(0) as i32,
+                        high_watermark: number(1),
+                        source_end,
+                    }
                 });
-                let pass = self.barrier.as_mut().expect("a barrier").look(command.number("at", 0).unwrap(), progress.collect::<Vec<_>>());
+                let pass = self.barrier.as_mut().expect("a barrier").look(
+                    command.number("at", 0).unwrap(),
+                    progress.collect::<Vec<_>>(),
+                );
                 Some(match pass {
                     Pass::Reached => "reached".to_owned(),
                     Pass::Wait => "wait".to_owned(),
-                    Pass::TimedOut(missing) => format!("timed out, missing {:?}", missing.iter().map(|(_, p)| p).collect::<Vec<_>>()),
+                    Pass::TimedOut(missing) => format!(
+                        "timed out, missing {:?}",
+                        missing.iter().map(|(_, p)| p).collect::<Vec<_>>()
+                    ),
                 })
             }
             other => panic!("{other} is not a command"),
@@ -100,7 +115,13 @@ impl World {
 fn scripts() {
     run_scripts("offsets", || {
         let mut world = World::default();
-        move |block: &str| commands(block).iter().filter_map(|command| world.answer(command)).collect::<Vec<_>>().join("\n")
+        move |block: &str| {
+            commands(block)
+                .iter()
+                .filter_map(|command| world.answer(command))
+                .collect::<Vec<_>>()
+                .join("\n")
+        }
     });
 }
 
@@ -131,14 +152,22 @@ fn a_planned_position_never_outruns_the_data() {
             })
             .collect();
         let planned = plan(&commits, |_, partition| (partition < 3).then_some(&local));
-        assert_eq!(planned.commits.len() + planned.skipped.values().sum::<usize>(), 4);
+        assert_eq!(
+            planned.commits.len() + planned.skipped.values().sum::<usize>(),
+            4
+        );
         for p in &planned.commits {
             let commit = &commits[p.partition as usize];
-            assert!((local.log_start..=local.high_watermark).contains(&p.offset), "seed {n}");
+            assert!(
+                (local.log_start..=local.high_watermark).contains(&p.offset),
+                "seed {n}"
+            );
             assert_eq!(p.clamped_from.is_none(), p.offset == commit.offset);
             assert!(
                 p.leader_epoch == -1
-                    || (p.leader_epoch == commit.leader_epoch && p.leader_epoch <= local.newest_epoch.0 && p.clamped_from.is_none())
+                    || (p.leader_epoch == commit.leader_epoch
+                        && p.leader_epoch <= local.newest_epoch.0
+                        && p.clamped_from.is_none())
             );
             assert_eq!(p.metadata.as_deref(), Some("m"));
         }
@@ -147,16 +176,27 @@ fn a_planned_position_never_outruns_the_data() {
 
 #[test]
 fn a_barrier_ends_in_time() {
-    let stuck = Progress { topic: Uuid::from_u128(1), partition: 0, source_end: None, high_watermark: 0 };
+    let stuck = Progress {
+        topic: Uuid::from_u128(1),
+        partition: 0,
+        source_end: None,
+        high_watermark: 0,
+    };
     let mut barrier = Barrier::new(5);
     assert_eq!(barrier.look(4 + BARRIER_MS, [stuck]), Pass::Wait);
-    assert_eq!(barrier.look(5 + BARRIER_MS, [stuck]), Pass::TimedOut(vec![(Uuid::from_u128(1), 0)]));
+    assert_eq!(
+        barrier.look(5 + BARRIER_MS, [stuck]),
+        Pass::TimedOut(vec![(Uuid::from_u128(1), 0)])
+    );
     assert_eq!(Barrier::new(5).look(5, []), Pass::Reached);
 }
 
 #[test]
 fn groups_that_no_link_selects() {
-    let (a, b) = ([NameFilter::include_prefix("a_")], [NameFilter::include_literal("x")]);
+    let (a, b) = (
+        [NameFilter::include_prefix("a_")],
+        [NameFilter::include_literal("x")],
+    );
     assert_eq!(unselected_groups(["a_1", "x", "y"], &[&a, &b]), ["y"]);
     assert_eq!(unselected_groups(["y"], &[]), ["y"]);
 }

@@ -1,4 +1,5 @@
-//! Who may make which name, which links get in each other's way, and what a first contact may not be: each refusal's sentence.
+//! Who may make which name, which links get in each other's way, and what a first contact may not
+//! be: each refusal's sentence.
 
 mod common;
 
@@ -26,7 +27,11 @@ impl Link {
         Link {
             name: command.words[0].clone(),
             source: command.get("source").unwrap_or("site 'a'").to_owned(),
-            state: if command.flag("failed-over") { LinkState::FailedOver } else { LinkState::Active },
+            state: if command.flag("failed-over") {
+                LinkState::FailedOver
+            } else {
+                LinkState::Active
+            },
             topics: filters(command.get("topics").unwrap_or_default()),
             groups: filters(command.get("groups").unwrap_or_default()),
             released: command.list("released").into_iter().collect(),
@@ -34,8 +39,22 @@ impl Link {
     }
 
     fn claim(&self) -> Claim<'_> {
-        let Link { name, source, state, topics, groups, released } = self;
-        Claim { link: name, source, state: *state, topics, groups, released }
+        let Link {
+            name,
+            source,
+            state,
+            topics,
+            groups,
+            released,
+        } = self;
+        Claim {
+            link: name,
+            source,
+            state: *state,
+            topics,
+            groups,
+            released,
+        }
     }
 }
 
@@ -49,7 +68,8 @@ struct World {
 
 impl World {
     fn answer(&mut self, command: &Command) -> Option<String> {
-        let sentence = |result: Result<(), String>| Some(result.err().unwrap_or_else(|| "ok".to_owned()));
+        let sentence =
+            |result: Result<(), String>| Some(result.err().unwrap_or_else(|| "ok".to_owned()));
         match command.name.as_str() {
             "link" => {
                 let link = Link::of(command);
@@ -66,13 +86,21 @@ impl World {
                 None
             }
             "site" => {
-                self.others.push((command.words[0].clone(), command.words[1..].to_vec()));
+                self.others
+                    .push((command.words[0].clone(), command.words[1..].to_vec()));
                 None
             }
             "create" => {
                 let claims: Vec<_> = self.links.iter().map(Link::claim).collect();
-                let others: Vec<_> = self.others.iter().map(|(site, prefixes)| Owner { site, prefixes }).collect();
-                sentence(may_create(&command.words[0], &claims, &self.ours, &others).map_err(|e| e.to_string()))
+                let others: Vec<_> = self
+                    .others
+                    .iter()
+                    .map(|(site, prefixes)| Owner { site, prefixes })
+                    .collect();
+                sentence(
+                    may_create(&command.words[0], &claims, &self.ours, &others)
+                        .map_err(|e| e.to_string()),
+                )
             }
             "peer-link" => {
                 let link = Link::of(command);
@@ -87,16 +115,34 @@ impl World {
                 None
             }
             "contact" => {
-                let link = self.links.iter().find(|l| l.name == command.words[0]).expect("a link");
+                let link = self
+                    .links
+                    .iter()
+                    .find(|l| l.name == command.words[0])
+                    .expect("a link");
                 let site = command.get("site").map(|name| PeerSite {
                     name: name.to_owned(),
                     cluster_id: command.get("id").unwrap_or_default().to_owned(),
                     producer_tag: command.number("tag", 1).unwrap(),
                     owns: Vec::new(),
                 });
-                let found = Contact { cluster_id: command.get("id"), site: site.as_ref(), links: &self.peer };
-                let ours = OurSite { name: "b", cluster_id: "cluster-b", producer_tag: 2 };
-                let checked = contact::check(&link.claim(), ours, command.get("configured"), command.get("pinned"), found);
+                let found = Contact {
+                    cluster_id: command.get("id"),
+                    site: site.as_ref(),
+                    links: &self.peer,
+                };
+                let ours = OurSite {
+                    name: "b",
+                    cluster_id: "cluster-b",
+                    producer_tag: 2,
+                };
+                let checked = contact::check(
+                    &link.claim(),
+                    ours,
+                    command.get("configured"),
+                    command.get("pinned"),
+                    found,
+                );
                 sentence(checked.map_err(|e| e.to_string()))
             }
             other => panic!("{other} is not a command"),
@@ -108,7 +154,13 @@ impl World {
 fn scripts() {
     run_scripts("ownership", || {
         let mut world = World::default();
-        move |block: &str| commands(block).iter().filter_map(|command| world.answer(command)).collect::<Vec<_>>().join("\n")
+        move |block: &str| {
+            commands(block)
+                .iter()
+                .filter_map(|command| world.answer(command))
+                .collect::<Vec<_>>()
+                .join("\n")
+        }
     });
 }
 
@@ -130,12 +182,28 @@ fn a_refused_write_says_what_to_do() {
 
 #[test]
 fn what_sites_tell_each_other_reads_as_it_was_written() {
-    let site = PeerSite { name: "a".into(), cluster_id: "c".into(), producer_tag: 7, owns: vec!["a_".into()] };
-    assert_eq!(site.to_config(), r#"{"name":"a","cluster_id":"c","producer_tag":7,"owns":["a_"]}"#);
+    let site = PeerSite {
+        name: "a".into(),
+        cluster_id: "c".into(),
+        producer_tag: 7,
+        owns: vec!["a_".into()],
+    };
+    assert_eq!(
+        site.to_config(),
+        r#"{"name":"a","cluster_id":"c","producer_tag":7,"owns":["a_"]}"#
+    );
     assert_eq!(PeerSite::from_config(&site.to_config()), Ok(site));
     let newer = r#"{"name":"a","cluster_id":"c","producer_tag":7,"more":{"x":1}}"#;
-    assert_eq!(PeerSite::from_config(newer).unwrap().owns, Vec::<String>::new());
-    assert!(PeerSite::from_config("").unwrap_err().to_string().starts_with("config gnomon.site of the source reads \"\": "));
+    assert_eq!(
+        PeerSite::from_config(newer).unwrap().owns,
+        Vec::<String>::new()
+    );
+    assert!(
+        PeerSite::from_config("")
+            .unwrap_err()
+            .to_string()
+            .starts_with("config gnomon.site of the source reads \"\": ")
+    );
 
     let links = vec![PeerLink {
         name: "from-b".into(),
@@ -162,7 +230,10 @@ fn what_sites_tell_each_other_reads_as_it_was_written() {
     let configs = origin.to_configs();
     assert_eq!(configs[peer::SHADOW_CUT], "0:10,1:0");
     assert_eq!(configs[peer::SHADOW_EPOCH], "0:65536,1:65536");
-    assert_eq!(TopicOrigin::from_configs(|key| configs.get(key).map(String::as_str)), Ok(Some(origin)));
+    assert_eq!(
+        TopicOrigin::from_configs(|key| configs.get(key).map(String::as_str)),
+        Ok(Some(origin))
+    );
     assert_eq!(TopicOrigin::from_configs(|_| None), Ok(None));
     let broken = |key: &str| (key == peer::SHADOW_ORIGIN).then_some("c");
     assert!(TopicOrigin::from_configs(broken).is_err());

@@ -17,7 +17,12 @@ const NOW: i64 = 1_767_225_600_000;
 
 fn fresh() -> LinkStatus {
     let yaml = "name: from-a\nclient_options: { bootstrap_servers: [\"127.0.0.1:9092\"] }\ntopic_metadata_sync_options:\n  auto_create_shadow_topic_filters: [{ pattern_type: PREFIX, name: a_ }]\n";
-    LinkStatus::of_config(&parse_link_file_plain(yaml).unwrap(), Uuid::from_u128(1), "b", LinkState::Active)
+    LinkStatus::of_config(
+        &parse_link_file_plain(yaml).unwrap(),
+        Uuid::from_u128(1),
+        "b",
+        LinkState::Active,
+    )
 }
 
 fn partition(partition: i32, source: Option<i64>, here: i64, seconds: f64) -> PartitionStatus {
@@ -59,11 +64,27 @@ fn copying() -> LinkStatus {
     status.source.cluster_id = Some("XyZ".to_owned());
     status.source.last_contact_ms = Some(NOW - 200);
     status.topics = vec![
-        topic("a_orders", TopicState::Active, vec![partition(0, Some(1_234), 1_234, 0.0), partition(1, Some(20), 8, 0.25)]),
-        topic("a_payments", TopicState::Active, vec![partition(0, Some(5), 5, 0.0)]),
+        topic(
+            "a_orders",
+            TopicState::Active,
+            vec![
+                partition(0, Some(1_234), 1_234, 0.0),
+                partition(1, Some(20), 8, 0.25),
+            ],
+        ),
+        topic(
+            "a_payments",
+            TopicState::Active,
+            vec![partition(0, Some(5), 5, 0.0)],
+        ),
     ];
-    status.tasks =
-        vec![TaskStatus { task: Task::SourceTopicSync, state: TaskState::Active, reason: None, broker_id: 0, last_success_ms: Some(NOW) }];
+    status.tasks = vec![TaskStatus {
+        task: Task::SourceTopicSync,
+        state: TaskState::Active,
+        reason: None,
+        broker_id: 0,
+        last_success_ms: Some(NOW),
+    }];
     status
 }
 
@@ -75,17 +96,38 @@ fn troubled() -> LinkStatus {
     status.source.last_contact_ms = Some(NOW - 75_000);
     status.topics[0].partitions[1].stalled_seconds = Some(31.0);
     status.topics[0].partitions[1].error = Some("NOT_LEADER_OR_FOLLOWER".to_owned());
-    status.topics[0].partitions[1].lag.as_mut().unwrap().records_stable = 2;
-    status.topics[0].partitions[1].open_transactions =
-        vec![OpenTransaction { producer_id: 4_000, producer_epoch: 2, first_offset: 6, last_timestamp_ms: Some(NOW - 90_000) }];
+    status.topics[0].partitions[1]
+        .lag
+        .as_mut()
+        .unwrap()
+        .records_stable = 2;
+    status.topics[0].partitions[1].open_transactions = vec![OpenTransaction {
+        producer_id: 4_000,
+        producer_epoch: 2,
+        first_offset: 6,
+        last_timestamp_ms: Some(NOW - 90_000),
+    }];
     status.topics[0].source_missing = true;
-    status.topics[0].gaps =
-        vec![GapEvent { partition: 1, from: 100, to: 200, at_ms: NOW, reason: "retention at the source was faster".to_owned() }];
+    status.topics[0].gaps = vec![GapEvent {
+        partition: 1,
+        from: 100,
+        to: 200,
+        at_ms: NOW,
+        reason: "retention at the source was faster".to_owned(),
+    }];
     status.topics[1].state = TopicState::Faulted;
     status.topics[1].reason = Some("the source topic was deleted and created again".to_owned());
-    let mut going = topic("a_going", TopicState::FailingOver, vec![partition(0, None, 0, 0.0)]);
+    let mut going = topic(
+        "a_going",
+        TopicState::FailingOver,
+        vec![partition(0, None, 0, 0.0)],
+    );
     going.step = Some("cut".to_owned());
-    let mut ours = topic("a_ours", TopicState::FailedOver, vec![partition(0, Some(10), 12, 0.0)]);
+    let mut ours = topic(
+        "a_ours",
+        TopicState::FailedOver,
+        vec![partition(0, Some(10), 12, 0.0)],
+    );
     ours.partitions[0].cut = Some(9);
     ours.partitions[0].cut_epoch = Some(65_536);
     ours.partitions[0].leader_epoch = 65_536;
@@ -98,56 +140,114 @@ fn troubled() -> LinkStatus {
         broker_id: 0,
         last_success_ms: None,
     });
-    status.unselected = vec![UnselectedTopic { topic: "a_mine".to_owned(), reason: "a topic of this name exists".to_owned() }];
+    status.unselected = vec![UnselectedTopic {
+        topic: "a_mine".to_owned(),
+        reason: "a topic of this name exists".to_owned(),
+    }];
     status.unselected_groups = vec!["reports".to_owned(), "z".to_owned()];
     status.taken_over = vec![TakenOver {
         topic: "b_orders".to_owned(),
         by: "a".to_owned(),
         cluster_id: "XyZ".to_owned(),
         link: "from-b".to_owned(),
-        partitions: vec![TakenOverPartition { partition: 0, offset: 1_234, epoch: 65_536 }],
+        partitions: vec![TakenOverPartition {
+            partition: 0,
+            offset: 1_234,
+            epoch: 65_536,
+        }],
     }];
-    status.file_differs = vec!["topic_metadata_sync_options.interval: is 1s, the file says 30s".to_owned()];
+    status.file_differs =
+        vec!["topic_metadata_sync_options.interval: is 1s, the file says 30s".to_owned()];
     status.warnings = vec!["group offsets were applied before their data had come".to_owned()];
     status
 }
 
 fn loss_of(status: &LinkStatus) -> Loss {
-    let ended = [ended(2, 2, NOW - 80_000), ended(2, 2, NOW - 95_000), EndedTransaction { producer_id: 9, ..ended(2, 2, NOW) }];
-    let behind = |topic: &str, offset| GroupBehind { group: "reports".into(), topic: topic.into(), partition: 0, source_offset: 9, offset };
-    let behind = vec![behind("a_orders", Some(3)), behind("a_going", None), behind("a_ours", Some(1))];
-    let groups = GroupsLoss { read: GroupsRead::SecondsAgo(75.5), behind, unknown: vec!["mute".into()] };
+    let ended = [
+        ended(2, 2, NOW - 80_000),
+        ended(2, 2, NOW - 95_000),
+        EndedTransaction {
+            producer_id: 9,
+            ..ended(2, 2, NOW)
+        },
+    ];
+    let behind = |topic: &str, offset| GroupBehind {
+        group: "reports".into(),
+        topic: topic.into(),
+        partition: 0,
+        source_offset: 9,
+        offset,
+    };
+    let behind = vec![
+        behind("a_orders", Some(3)),
+        behind("a_going", None),
+        behind("a_ours", Some(1)),
+    ];
+    let groups = GroupsLoss {
+        read: GroupsRead::SecondsAgo(75.5),
+        behind,
+        unknown: vec!["mute".into()],
+    };
     loss::of(status, None, &ended, groups, NOW)
 }
 
 /// The end of a transaction of producer 4000 on a_payments-0.
 fn ended(producer_epoch: i16, marker_epoch: i16, marker_timestamp_ms: i64) -> EndedTransaction {
-    EndedTransaction { topic: "a_payments".into(), partition: 0, producer_id: 4_000, producer_epoch, marker_epoch, marker_timestamp_ms }
+    EndedTransaction {
+        topic: "a_payments".into(),
+        partition: 0,
+        producer_id: 4_000,
+        producer_epoch,
+        marker_epoch,
+        marker_timestamp_ms,
+    }
 }
 
 fn groups(read: GroupsRead) -> GroupsLoss {
-    GroupsLoss { read, ..GroupsLoss::default() }
+    GroupsLoss {
+        read,
+        ..GroupsLoss::default()
+    }
 }
 
 #[test]
 fn texts() {
     run_scripts("status", || {
         |block: &str| match block.trim_end() {
-            "story" => [render::story_line(&fresh()), render::story_line(&copying()), render::story_line(&troubled())].join("\n"),
+            "story" => [
+                render::story_line(&fresh()),
+                render::story_line(&copying()),
+                render::story_line(&troubled()),
+            ]
+            .join("\n"),
             "list" => render::list(&[]) + &render::list(&[fresh(), copying()]),
             "status fresh" => render::status(&fresh(), NOW),
             "status copying" => render::status(&copying(), NOW),
             "status troubled" => render::status(&troubled(), NOW),
             "loss copying" => {
                 let topics = ["a_orders".into(), "a_nope".into()];
-                render::loss(&loss::of(&copying(), Some(&topics), &[], groups(GroupsRead::NeverSinceStart), NOW))
+                render::loss(&loss::of(
+                    &copying(),
+                    Some(&topics),
+                    &[],
+                    groups(GroupsRead::NeverSinceStart),
+                    NOW,
+                ))
             }
-            "loss nothing" => {
-                render::loss(&loss::of(&copying(), Some(&["a_payments".into()]), &[], groups(GroupsRead::SecondsAgo(0.4)), NOW))
-            }
-            "loss without groups" => {
-                render::loss(&loss::of(&copying(), Some(&["a_payments".into()]), &[], groups(GroupsRead::NotSynced), NOW))
-            }
+            "loss nothing" => render::loss(&loss::of(
+                &copying(),
+                Some(&["a_payments".into()]),
+                &[],
+                groups(GroupsRead::SecondsAgo(0.4)),
+                NOW,
+            )),
+            "loss without groups" => render::loss(&loss::of(
+                &copying(),
+                Some(&["a_payments".into()]),
+                &[],
+                groups(GroupsRead::NotSynced),
+                NOW,
+            )),
             "loss troubled" => render::loss(&loss_of(&troubled())),
             other => panic!("{other} is not shown"),
         }
@@ -159,7 +259,8 @@ fn a_transaction_is_cut_in_half_only_by_its_own_marker() {
     let loss = loss_of(&troubled());
     assert_eq!(loss.half_copied.len(), 1);
     assert_eq!(loss.half_copied[0].ended_on, [("a_payments".to_owned(), 0)]);
-    // the transaction's epoch, the marker's, its age in ms: is it the end of the one that is open in epoch 2 and wrote 90 s ago?
+    // the transaction's epoch, the marker's, its age in ms: is it the end of the one that is open
+    // in epoch 2 and wrote 90 s ago?
     let rows = [
         (2, 2, 80_000, true),
         (2, 2, 90_000, true),
@@ -174,7 +275,10 @@ fn a_transaction_is_cut_in_half_only_by_its_own_marker() {
         let loss = loss::of(&troubled(), None, &ended, GroupsLoss::default(), NOW);
         assert_eq!(!loss.half_copied.is_empty(), expected, "{ended:?}");
     }
-    assert!(loss.groups_behind.iter().all(|g| g.topic != "a_ours"), "a topic that is ours loses nothing");
+    assert!(
+        loss.groups_behind.iter().all(|g| g.topic != "a_ours"),
+        "a topic that is ours loses nothing"
+    );
 }
 
 #[test]
@@ -184,5 +288,8 @@ fn json_holds_it_all() {
         assert_eq!(serde_json::from_str::<LinkStatus>(&json).unwrap(), status);
     }
     let loss = loss_of(&troubled());
-    assert_eq!(serde_json::from_str::<Loss>(&serde_json::to_string(&loss).unwrap()).unwrap(), loss);
+    assert_eq!(
+        serde_json::from_str::<Loss>(&serde_json::to_string(&loss).unwrap()).unwrap(),
+        loss
+    );
 }

@@ -1,4 +1,5 @@
-//! What discovery makes of the source's topics: the stories in `testdata/topics`, and that carrying a plan out leaves nothing more to do.
+//! What discovery makes of the source's topics: the stories in `testdata/topics`, and that carrying
+//! a plan out leaves nothing more to do.
 
 mod common;
 
@@ -29,13 +30,30 @@ struct World {
 }
 
 fn numbers<T: std::str::FromStr<Err: std::fmt::Debug>>(command: &Command, key: &str) -> Vec<T> {
-    command.list(key).iter().map(|n| n.parse().unwrap()).collect()
+    command
+        .list(key)
+        .iter()
+        .map(|n| n.parse().unwrap())
+        .collect()
 }
 
 fn source_topic(name: &str, id: Option<u128>, epochs: &[i32]) -> SourceTopic {
-    let partitions =
-        epochs.iter().enumerate().map(|(index, e)| SourcePartition { index: index as i32, leader_epoch: LeaderEpoch(*e) }).collect();
-    SourceTopic { name: name.to_owned(), id: id.map(Uuid::from_u128), internal: false, partitions, configs: BTreeMap::new(), origin: None }
+    let partitions = epochs
+        .iter()
+        .enumerate()
+        .map(|(index, e)| SourcePartition {
+            index: index as i32,
+            leader_epoch: LeaderEpoch(*e),
+        })
+        .collect();
+    SourceTopic {
+        name: name.to_owned(),
+        id: id.map(Uuid::from_u128),
+        internal: false,
+        partitions,
+        configs: BTreeMap::new(),
+        origin: None,
+    }
 }
 
 impl World {
@@ -71,24 +89,51 @@ impl World {
     }
 
     fn name_of(&self, topic: &Uuid) -> String {
-        self.here.iter().find(|(_, here)| here.id == topic.as_u128()).expect("a topic that is here").0.clone()
+        self.here
+            .iter()
+            .find(|(_, here)| here.id == topic.as_u128())
+            .expect("a topic that is here")
+            .0
+            .clone()
     }
 
     /// Carries a plan out as the catalog does.
     fn apply(&mut self, plans: &[TopicPlan]) {
         for plan in plans {
             match plan {
-                TopicPlan::Create { name, source_topic_id, epochs } => {
-                    let shadow = Some((LINK, TopicState::Active, source_topic_id.map(|id| id.as_u128()), false));
+                TopicPlan::Create {
+                    name,
+                    source_topic_id,
+                    epochs,
+                } => {
+                    let shadow = Some((
+                        LINK,
+                        TopicState::Active,
+                        source_topic_id.map(|id| id.as_u128()),
+                        false,
+                    ));
                     let id = 1_000 + self.here.len() as u128;
                     assert!(
-                        self.here.insert(name.clone(), Here { id, epochs: epochs.iter().map(|e| e.0).collect(), shadow }).is_none(),
+                        self.here
+                            .insert(
+                                name.clone(),
+                                Here {
+                                    id,
+                                    epochs: epochs.iter().map(|e| e.0).collect(),
+                                    shadow
+                                }
+                            )
+                            .is_none(),
                         "{name} is taken over"
                     );
                 }
                 TopicPlan::AddPartitions { topic, epochs } => {
                     let name = self.name_of(topic);
-                    self.here.get_mut(&name).unwrap().epochs.extend(epochs.iter().map(|e| e.0));
+                    self.here
+                        .get_mut(&name)
+                        .unwrap()
+                        .epochs
+                        .extend(epochs.iter().map(|e| e.0));
                 }
                 TopicPlan::RaiseEpochs { topic, epochs } => {
                     let name = self.name_of(topic);
@@ -98,9 +143,13 @@ impl World {
                         *ours = epoch.0;
                     }
                 }
-                TopicPlan::LearnSourceId { topic, source_topic_id } => {
+                TopicPlan::LearnSourceId {
+                    topic,
+                    source_topic_id,
+                } => {
                     let name = self.name_of(topic);
-                    self.here.get_mut(&name).unwrap().shadow.as_mut().unwrap().2 = Some(source_topic_id.as_u128());
+                    self.here.get_mut(&name).unwrap().shadow.as_mut().unwrap().2 =
+                        Some(source_topic_id.as_u128());
                 }
                 TopicPlan::Fault { topic, .. } => {
                     let name = self.name_of(topic);
@@ -110,7 +159,8 @@ impl World {
                 }
                 TopicPlan::SourceMissing { topic } | TopicPlan::SourceBack { topic } => {
                     let name = self.name_of(topic);
-                    self.here.get_mut(&name).unwrap().shadow.as_mut().unwrap().3 = matches!(plan, TopicPlan::SourceMissing { .. });
+                    self.here.get_mut(&name).unwrap().shadow.as_mut().unwrap().3 =
+                        matches!(plan, TopicPlan::SourceMissing { .. });
                 }
                 TopicPlan::Unselected { .. } => {}
             }
@@ -118,26 +168,60 @@ impl World {
     }
 
     fn show(&self, plan: &TopicPlan) -> String {
-        let epochs = |epochs: &[LeaderEpoch]| epochs.iter().map(|e| e.0.to_string()).collect::<Vec<_>>().join(",");
+        let epochs = |epochs: &[LeaderEpoch]| {
+            epochs
+                .iter()
+                .map(|e| e.0.to_string())
+                .collect::<Vec<_>>()
+                .join(",")
+        };
         match plan {
-            TopicPlan::Create { name, source_topic_id, epochs: e } => {
+            TopicPlan::Create {
+                name,
+                source_topic_id,
+                epochs: e,
+            } => {
                 format!(
                     "create {name}: source id {}, epochs {}",
                     source_topic_id.map_or("none".into(), |id| id.as_u128().to_string()),
                     epochs(e)
                 )
             }
-            TopicPlan::AddPartitions { topic, epochs: e } => format!("add partitions to {}: epochs {}", self.name_of(topic), epochs(e)),
+            TopicPlan::AddPartitions { topic, epochs: e } => format!(
+                "add partitions to {}: epochs {}",
+                self.name_of(topic),
+                epochs(e)
+            ),
             TopicPlan::RaiseEpochs { topic, epochs } => {
-                let list: Vec<_> = epochs.iter().map(|(index, e)| format!("{index} to {}", e.0)).collect();
-                format!("raise epochs of {}: {}", self.name_of(topic), list.join(", "))
+                let list: Vec<_> = epochs
+                    .iter()
+                    .map(|(index, e)| format!("{index} to {}", e.0))
+                    .collect();
+                format!(
+                    "raise epochs of {}: {}",
+                    self.name_of(topic),
+                    list.join(", ")
+                )
             }
-            TopicPlan::LearnSourceId { topic, source_topic_id } => {
-                format!("{} is {} there", self.name_of(topic), source_topic_id.as_u128())
+            TopicPlan::LearnSourceId {
+                topic,
+                source_topic_id,
+            } => {
+                format!(
+                    "{} is {} there",
+                    self.name_of(topic),
+                    source_topic_id.as_u128()
+                )
             }
-            TopicPlan::Fault { topic, reason } => format!("fault {}: {reason}", self.name_of(topic)),
-            TopicPlan::SourceMissing { topic } => format!("{} is missing at the source", self.name_of(topic)),
-            TopicPlan::SourceBack { topic } => format!("{} is back at the source", self.name_of(topic)),
+            TopicPlan::Fault { topic, reason } => {
+                format!("fault {}: {reason}", self.name_of(topic))
+            }
+            TopicPlan::SourceMissing { topic } => {
+                format!("{} is missing at the source", self.name_of(topic))
+            }
+            TopicPlan::SourceBack { topic } => {
+                format!("{} is back at the source", self.name_of(topic))
+            }
             TopicPlan::Unselected { name, reason } => format!("no shadow of {name}: {reason}"),
         }
     }
@@ -167,15 +251,32 @@ impl World {
             "here" => {
                 let id = 1_000 + self.here.len() as u128;
                 let shadow = command.get("link").map(|link| {
-                    let state = TopicState::from_name(command.get("state").unwrap_or("active")).unwrap();
-                    (link.parse().unwrap(), state, command.get("id").map(|id| id.parse().unwrap()), command.flag("missing"))
+                    let state =
+                        TopicState::from_name(command.get("state").unwrap_or("active")).unwrap();
+                    (
+                        link.parse().unwrap(),
+                        state,
+                        command.get("id").map(|id| id.parse().unwrap()),
+                        command.flag("missing"),
+                    )
                 });
-                self.here.insert(command.words[0].clone(), Here { id, epochs: numbers(command, "epochs"), shadow });
+                self.here.insert(
+                    command.words[0].clone(),
+                    Here {
+                        id,
+                        epochs: numbers(command, "epochs"),
+                        shadow,
+                    },
+                );
             }
             "plan" => {
                 let plans = self.plan(!command.flag("partial"));
                 self.apply(&plans);
-                return if plans.is_empty() { vec!["(nothing)".into()] } else { plans.iter().map(|p| self.show(p)).collect() };
+                return if plans.is_empty() {
+                    vec!["(nothing)".into()]
+                } else {
+                    plans.iter().map(|p| self.show(p)).collect()
+                };
             }
             other => panic!("{other} is not a command"),
         }
@@ -187,22 +288,38 @@ impl World {
 fn scripts() {
     run_scripts("topics", || {
         let mut world = World::default();
-        move |block: &str| commands(block).iter().flat_map(|command| world.answer(command)).collect::<Vec<_>>().join("\n")
+        move |block: &str| {
+            commands(block)
+                .iter()
+                .flat_map(|command| world.answer(command))
+                .collect::<Vec<_>>()
+                .join("\n")
+        }
     });
 }
 
-/// Whatever both sides hold: a plan carried out leaves nothing to do but to say why some names are no shadows; and nobody else's topic is touched.
+/// Whatever both sides hold: a plan carried out leaves nothing to do but to say why some names are
+/// no shadows; and nobody else's topic is touched.
 #[test]
 fn a_plan_carried_out_leaves_nothing_to_do() {
     let names = ["a_1", "a_2", "a_tmp", "b_1", "__x"];
     for n in 0..5_000 {
         let seed = &mut Seed::new(n);
-        let mut world = World { filters: filters(seed.one_of::<&str>(&["a_*", "*", "*,!a_tmp*", "a_1", ""])), ..World::default() };
+        let mut world = World {
+            filters: filters(seed.one_of::<&str>(&["a_*", "*", "*,!a_tmp*", "a_1", ""])),
+            ..World::default()
+        };
         for round in 0..3 {
             for name in names {
                 if seed.chance(60) {
-                    let id = if seed.chance(70) { Some(1 + u128::from(seed.below(2))) } else { None };
-                    let epochs: Vec<i32> = (0..1 + seed.below(3)).map(|_| seed.below(4) as i32 - 1).collect();
+                    let id = if seed.chance(70) {
+                        Some(1 + u128::from(seed.below(2)))
+                    } else {
+                        None
+                    };
+                    let epochs: Vec<i32> = (0..1 + seed.below(3))
+                        .map(|_| seed.below(4) as i32 - 1)
+                        .collect();
                     let mut topic = source_topic(name, id, &epochs);
                     topic.origin = seed.chance(15).then(|| TopicOrigin {
                         cluster_id: "cluster-b".into(),
@@ -217,10 +334,25 @@ fn a_plan_carried_out_leaves_nothing_to_do() {
                 }
                 if round == 0 && seed.chance(40) {
                     let id = if seed.chance(50) { Some(1) } else { None };
-                    let shadow =
-                        seed.chance(70).then(|| (1 + u128::from(seed.below(2)), *seed.one_of(&TopicState::ALL), id, seed.chance(30)));
-                    let epochs = (0..1 + seed.below(2)).map(|_| seed.below(3) as i32).collect();
-                    world.here.insert(name.to_owned(), Here { id: 1_000 + world.here.len() as u128, epochs, shadow });
+                    let shadow = seed.chance(70).then(|| {
+                        (
+                            1 + u128::from(seed.below(2)),
+                            *seed.one_of(&TopicState::ALL),
+                            id,
+                            seed.chance(30),
+                        )
+                    });
+                    let epochs = (0..1 + seed.below(2))
+                        .map(|_| seed.below(3) as i32)
+                        .collect();
+                    world.here.insert(
+                        name.to_owned(),
+                        Here {
+                            id: 1_000 + world.here.len() as u128,
+                            epochs,
+                            shadow,
+                        },
+                    );
                 }
             }
             let before = world.here.clone();
@@ -228,12 +360,21 @@ fn a_plan_carried_out_leaves_nothing_to_do() {
             let plans = world.plan(complete);
             world.apply(&plans);
             for (name, was) in &before {
-                if was.shadow.is_none_or(|(link, state, ..)| link != LINK || !state.is_shadow()) {
-                    assert_eq!(world.here[name].epochs, was.epochs, "seed {n}: {name} is not this link's to change");
+                if was
+                    .shadow
+                    .is_none_or(|(link, state, ..)| link != LINK || !state.is_shadow())
+                {
+                    assert_eq!(
+                        world.here[name].epochs, was.epochs,
+                        "seed {n}: {name} is not this link's to change"
+                    );
                 }
             }
             let again = world.plan(complete);
-            let left: Vec<_> = again.iter().filter(|p| !matches!(p, TopicPlan::Unselected { .. })).collect();
+            let left: Vec<_> = again
+                .iter()
+                .filter(|p| !matches!(p, TopicPlan::Unselected { .. }))
+                .collect();
             assert!(left.is_empty(), "seed {n}: {left:?} after {plans:?}");
         }
     }

@@ -1,7 +1,9 @@
-//! Runs scripts against a machine: `testdata/*.txt` in, events through the machine, its effects printed and compared.
+//! Runs scripts against a machine: `testdata/*.txt` in, events through the machine, its effects
+//! printed and compared.
 //!
-//! A script reads as a story. It is made of blocks: one or more command lines, `----`, what the machine did, an empty line. Lines that begin
-//! with `#` are for the reader and stay as they are. `UPDATE_SCRIPTS=1` rewrites what stands behind each `----`; read the diff.
+//! A script reads as a story. It is made of blocks: one or more command lines, `----`, what the
+//! machine did, an empty line. Lines that begin with `#` are for the reader and stay as they are.
+//! `UPDATE_SCRIPTS=1` rewrites what stands behind each `----`; read the diff.
 //!
 //! ```text
 //! # Two members join; the second one's join starts a rebalance.
@@ -11,22 +13,26 @@
 //! ```
 //!
 //! Commands the harness knows itself, on any machine:
-//! - `advance 3s` (or `250ms`, `2m`, `1h`, `7d`): time passes; every deadline on the way is ticked at its own moment.
-//! - `restart`: the process dies and comes back: `Durable` is rebuilt from the encoded records, `Soft` is new, `led` is called.
+//! - `advance 3s` (or `250ms`, `2m`, `1h`, `7d`): time passes; every deadline on the way is ticked
+//!   at its own moment.
+//! - `restart`: the process dies and comes back: `Durable` is rebuilt from the encoded records,
+//!   `Soft` is new, `led` is called.
 //! - `resign`: `resigned` is called, its replies printed; then as `restart`.
 //! - `snapshot`: the log is replaced by the snapshot's records, which are printed.
 //! - `show ...`: whatever the dialect prints.
 //!
-//! All other words belong to the machine's [`Dialect`]. The harness holds the machine's contract: no caller is answered twice, and after every block
-//! `Durable` equals what the encoded records rebuild, and what its encoded snapshot does.
+//! All other words belong to the machine's [`Dialect`]. The harness holds the machine's contract:
+//! no caller is answered twice, and after every block `Durable` equals what the encoded records
+//! rebuild, and what its encoded snapshot does.
 //!
-//! This file reads and writes files and environment variables, the one exception in a pure crate: it is test code, behind the feature `harness`, and no
-//! normal dependency turns that on.
+//! This file reads and writes files and environment variables, the one exception in a pure crate:
+//! it is test code, behind the feature `harness`, and no normal dependency turns that on.
 
 use crate::{DurableRecord, Effects, EncodedRecord, Machine, Mono, Now, ReplyToken, Wall};
 use std::{collections::BTreeSet, env, fmt::Debug, fs, path::Path};
 
-/// One command line: words, and `key=value` pairs in any place. A value in double quotes may hold spaces.
+/// One command line: words, and `key=value` pairs in any place. A value in double quotes may hold
+/// spaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Command {
     /// The first word.
@@ -48,22 +54,33 @@ impl Command {
                 Token::Pair(key, value) => command.pairs.push((key, value)),
             }
         }
-        if command.name.is_empty() { Err(format!("no command in {line:?}")) } else { Ok(command) }
+        if command.name.is_empty() {
+            Err(format!("no command in {line:?}"))
+        } else {
+            Ok(command)
+        }
     }
 
     /// The word at this place behind the command's name.
     pub fn word(&self, at: usize) -> Result<&str, String> {
-        self.words.get(at).map(String::as_str).ok_or_else(|| format!("{}: word {} is missing", self.name, at + 1))
+        self.words
+            .get(at)
+            .map(String::as_str)
+            .ok_or_else(|| format!("{}: word {} is missing", self.name, at + 1))
     }
 
     /// The value of a key, if it is there.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.pairs.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
+        self.pairs
+            .iter()
+            .find(|(k, _)| k == key)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The value of a key that must be there.
     pub fn need(&self, key: &str) -> Result<&str, String> {
-        self.get(key).ok_or_else(|| format!("{}: {key}= is missing", self.name))
+        self.get(key)
+            .ok_or_else(|| format!("{}: {key}= is missing", self.name))
     }
 
     /// Whether this plain word stands anywhere on the line, as a flag.
@@ -75,7 +92,9 @@ impl Command {
     pub fn number<T: std::str::FromStr>(&self, key: &str, default: T) -> Result<T, String> {
         match self.get(key) {
             None => Ok(default),
-            Some(text) => text.parse().map_err(|_| format!("{}: {key}={text} is not a number", self.name)),
+            Some(text) => text
+                .parse()
+                .map_err(|_| format!("{}: {key}={text} is not a number", self.name)),
         }
     }
 
@@ -99,11 +118,14 @@ enum Token {
 }
 
 fn tokens(line: &str) -> Result<Vec<Token>, String> {
-    let (mut found, mut text, mut key, mut quoted, mut any) = (Vec::new(), String::new(), None, false, false);
+    let (mut found, mut text, mut key, mut quoted, mut any) =
+        (Vec::new(), String::new(), None, false, false);
     for c in line.chars().chain([' ']) {
         match c {
             '"' => (quoted, any) = (!quoted, true),
-            '=' if !quoted && key.is_none() && !text.is_empty() => key = Some(std::mem::take(&mut text)),
+            '=' if !quoted && key.is_none() && !text.is_empty() => {
+                key = Some(std::mem::take(&mut text))
+            }
             c if c.is_whitespace() && !quoted => {
                 if let Some(key) = key.take() {
                     found.push(Token::Pair(key, std::mem::take(&mut text)));
@@ -115,7 +137,11 @@ fn tokens(line: &str) -> Result<Vec<Token>, String> {
             c => text.push(c),
         }
     }
-    if quoted { Err(format!("a quote is not closed in {line:?}")) } else { Ok(found) }
+    if quoted {
+        Err(format!("a quote is not closed in {line:?}"))
+    } else {
+        Ok(found)
+    }
 }
 
 /// Reads `250ms`, `3s`, `2m`, `1h`, `7d` as milliseconds.
@@ -129,16 +155,25 @@ pub fn milliseconds(text: &str) -> Result<u64, String> {
         "d" => 86_400_000,
         other => return Err(format!("{text:?}: {other:?} is not one of ms, s, m, h, d")),
     };
-    text[..digits].parse::<u64>().map(|n| n * unit).map_err(|_| format!("{text:?} is not a duration"))
+    text[..digits]
+        .parse::<u64>()
+        .map(|n| n * unit)
+        .map_err(|_| format!("{text:?} is not a duration"))
 }
 
-/// How one machine's scripts are read and its effects printed. One line each, without the words `record`, `reply`, `action` in front.
+/// How one machine's scripts are read and its effects printed. One line each, without the words
+/// `record`, `reply`, `action` in front.
 pub trait Dialect {
     /// The machine under test.
     type M: Machine<Durable: PartialEq + Debug>;
 
-    /// What this command line asks. May change `soft` (a setting), and give no event. An error names what is wrong with the line.
-    fn events(&mut self, command: &Command, soft: &mut <Self::M as Machine>::Soft) -> Result<Vec<<Self::M as Machine>::Event>, String>;
+    /// What this command line asks. May change `soft` (a setting), and give no event. An error
+    /// names what is wrong with the line.
+    fn events(
+        &mut self,
+        command: &Command,
+        soft: &mut <Self::M as Machine>::Soft,
+    ) -> Result<Vec<<Self::M as Machine>::Event>, String>;
 
     /// One record as a line.
     fn record(&mut self, record: &<Self::M as Machine>::Record) -> String;
@@ -163,22 +198,29 @@ pub trait Dialect {
     }
 }
 
-/// Runs every `*.txt` of a directory, in order of names, each from an empty state made by `dialect`.
+/// Runs every `*.txt` of a directory, in order of names, each from an empty state made by
+/// `dialect`.
 ///
 /// # Panics
-/// When a script's effects differ from what it says, with the first difference; or when the machine broke its contract. Also when the directory
-/// has no script, since that is a test that tests nothing.
+/// When a script's effects differ from what it says, with the first difference; or when the machine
+/// broke its contract. Also when the directory has no script, since that is a test that tests
+/// nothing.
 pub fn run_scripts<D: Dialect>(directory: impl AsRef<Path>, mut dialect: impl FnMut() -> D) {
     let directory = directory.as_ref();
-    let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
-    let mut paths: Vec<_> =
-        entries.filter_map(|entry| entry.ok().map(|e| e.path())).filter(|path| path.extension().is_some_and(|e| e == "txt")).collect();
+    let entries =
+        fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let mut paths: Vec<_> = entries
+        .filter_map(|entry| entry.ok().map(|e| e.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "txt"))
+        .collect();
     paths.sort();
     assert!(!paths.is_empty(), "no script in {}", directory.display());
     let update = env::var_os("UPDATE_SCRIPTS").is_some_and(|value| value == "1");
     for path in paths {
-        let said = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let found = run_script(&said, dialect()).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let said =
+            fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let found = run_script(&said, dialect())
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         if said == found {
             continue;
         }
@@ -205,9 +247,11 @@ pub fn run_script<D: Dialect>(text: &str, dialect: D) -> Result<String, String> 
         if line == "----" {
             let mut printed = Vec::new();
             for (number, command) in commands.drain(..) {
-                run.command(&command, &mut printed).map_err(|error| format!("line {number}: {error}"))?;
+                run.command(&command, &mut printed)
+                    .map_err(|error| format!("line {number}: {error}"))?;
             }
-            run.law().map_err(|error| format!("line {}: {error}", number + 1))?;
+            run.law()
+                .map_err(|error| format!("line {}: {error}", number + 1))?;
             if printed.is_empty() {
                 printed.push("(nothing)".to_owned());
             }
@@ -222,11 +266,17 @@ pub fn run_script<D: Dialect>(text: &str, dialect: D) -> Result<String, String> 
                 }
             }
         } else if !line.trim().is_empty() && !line.starts_with('#') {
-            commands.push((number + 1, Command::parse(line).map_err(|error| format!("line {}: {error}", number + 1))?));
+            commands.push((
+                number + 1,
+                Command::parse(line).map_err(|error| format!("line {}: {error}", number + 1))?,
+            ));
         }
     }
     match commands.first() {
-        Some((number, command)) => Err(format!("line {number}: {:?} has no ---- behind it", command.name)),
+        Some((number, command)) => Err(format!(
+            "line {number}: {:?} has no ---- behind it",
+            command.name
+        )),
         None => Ok(found),
     }
 }
@@ -237,7 +287,11 @@ fn first_difference(said: &str, found: &str) -> String {
         match (said.next(), found.next()) {
             (s, f) if s == f && s.is_some() => line += 1,
             (s, f) => {
-                return format!("line {line}:\n  the script says: {}\n  it is:           {}", s.unwrap_or("(end)"), f.unwrap_or("(end)"));
+                return format!(
+                    "line {line}:\n  the script says: {}\n  it is:           {}",
+                    s.unwrap_or("(end)"),
+                    f.unwrap_or("(end)")
+                );
             }
         }
     }
@@ -256,11 +310,22 @@ struct Run<D: Dialect> {
 
 impl<D: Dialect> Run<D> {
     fn new(mut dialect: D) -> Self {
-        let now = Now { mono: Mono(0), wall: Wall(0) };
+        let now = Now {
+            mono: Mono(0),
+            wall: Wall(0),
+        };
         let durable = Default::default();
         let mut soft = dialect.soft();
         let _ = D::M::led(&durable, &mut soft, now);
-        Run { dialect, durable, soft, log: Vec::new(), now, tokens: 0, answered: BTreeSet::new() }
+        Run {
+            dialect,
+            durable,
+            soft,
+            log: Vec::new(),
+            now,
+            tokens: 0,
+            answered: BTreeSet::new(),
+        }
     }
 
     fn command(&mut self, command: &Command, printed: &mut Vec<String>) -> Result<(), String> {
@@ -276,7 +341,11 @@ impl<D: Dialect> Run<D> {
             "snapshot" => {
                 let records = D::M::snapshot(&self.durable);
                 self.log = records.iter().map(DurableRecord::encode).collect();
-                printed.extend(records.iter().map(|record| format!("record: {}", self.dialect.record(record))));
+                printed.extend(
+                    records
+                        .iter()
+                        .map(|record| format!("record: {}", self.dialect.record(record))),
+                );
                 return Ok(());
             }
             "show" => {
@@ -288,7 +357,13 @@ impl<D: Dialect> Run<D> {
         }
         for event in self.dialect.events(command, &mut self.soft)? {
             self.tokens += 1;
-            let effects = D::M::step(&self.durable, &mut self.soft, self.now, event, ReplyToken(self.tokens));
+            let effects = D::M::step(
+                &self.durable,
+                &mut self.soft,
+                self.now,
+                event,
+                ReplyToken(self.tokens),
+            );
             self.take(effects, printed)?;
         }
         Ok(())
@@ -296,14 +371,17 @@ impl<D: Dialect> Run<D> {
 
     fn advance(&mut self, milliseconds: u64, printed: &mut Vec<String>) -> Result<(), String> {
         let (until, mut idle) = (self.now.mono.after(milliseconds), 0);
-        while let Some(deadline) = D::M::deadline(&self.soft).filter(|deadline| *deadline <= until) {
+        while let Some(deadline) = D::M::deadline(&self.soft).filter(|deadline| *deadline <= until)
+        {
             self.set_time(self.now.mono.max(deadline));
             let before = printed.len();
             let effects = D::M::tick(&self.durable, &mut self.soft, self.now);
             self.take(effects, printed)?;
             idle = if printed.len() == before { idle + 1 } else { 0 };
             if idle > 10_000 {
-                return Err("10,000 ticks did nothing: does a deadline stay in the past?".to_owned());
+                return Err(
+                    "10,000 ticks did nothing: does a deadline stay in the past?".to_owned(),
+                );
             }
         }
         self.set_time(until);
@@ -312,7 +390,10 @@ impl<D: Dialect> Run<D> {
 
     fn set_time(&mut self, mono: Mono) {
         let passed = mono.0 - self.now.mono.0;
-        self.now = Now { mono, wall: Wall(self.now.wall.0 + passed as i64) };
+        self.now = Now {
+            mono,
+            wall: Wall(self.now.wall.0 + passed as i64),
+        };
     }
 
     fn restart(&mut self, printed: &mut Vec<String>) -> Result<(), String> {
@@ -338,13 +419,22 @@ impl<D: Dialect> Run<D> {
         Ok(())
     }
 
-    fn answer(&mut self, token: ReplyToken, reply: &<D::M as Machine>::Reply, printed: &mut Vec<String>) -> Result<(), String> {
+    fn answer(
+        &mut self,
+        token: ReplyToken,
+        reply: &<D::M as Machine>::Reply,
+        printed: &mut Vec<String>,
+    ) -> Result<(), String> {
         if !self.answered.insert(token) {
             return Err(format!("caller {} is answered twice", token.0));
         }
         let text = self.dialect.reply(reply);
         let mut lines = text.lines();
-        printed.push(format!("reply {}: {}", token.0, lines.next().unwrap_or_default()));
+        printed.push(format!(
+            "reply {}: {}",
+            token.0,
+            lines.next().unwrap_or_default()
+        ));
         printed.extend(lines.map(|line| format!("  {line}")));
         Ok(())
     }
@@ -353,12 +443,21 @@ impl<D: Dialect> Run<D> {
     fn law(&self) -> Result<(), String> {
         let rebuilt = rebuild::<D::M>(&self.log)?;
         if rebuilt != self.durable {
-            return Err(format!("the log does not rebuild the state\n  live:    {:?}\n  rebuilt: {rebuilt:?}", self.durable));
+            return Err(format!(
+                "the log does not rebuild the state\n  live:    {:?}\n  rebuilt: {rebuilt:?}",
+                self.durable
+            ));
         }
-        let encoded: Vec<_> = D::M::snapshot(&self.durable).iter().map(DurableRecord::encode).collect();
+        let encoded: Vec<_> = D::M::snapshot(&self.durable)
+            .iter()
+            .map(DurableRecord::encode)
+            .collect();
         let restored = rebuild::<D::M>(&encoded)?;
         if restored != self.durable {
-            return Err(format!("the snapshot does not rebuild the state\n  live:    {:?}\n  rebuilt: {restored:?}", self.durable));
+            return Err(format!(
+                "the snapshot does not rebuild the state\n  live:    {:?}\n  rebuilt: {restored:?}",
+                self.durable
+            ));
         }
         Ok(())
     }
@@ -368,7 +467,8 @@ impl<D: Dialect> Run<D> {
 pub(crate) fn rebuild<M: Machine>(log: &[EncodedRecord]) -> Result<M::Durable, String> {
     let mut durable = M::Durable::default();
     for record in log {
-        let record = M::Record::decode(record.key.as_deref(), record.value.as_deref()).map_err(|error| error.to_string())?;
+        let record = M::Record::decode(record.key.as_deref(), record.value.as_deref())
+            .map_err(|error| error.to_string())?;
         M::replay(&mut durable, &record);
     }
     Ok(durable)

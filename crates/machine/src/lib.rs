@@ -1,9 +1,10 @@
 //! The one shape of everything that must survive a crash: a state that changes by durable records.
 //!
-//! Metadata, consumer groups, transactions and schemas are each a [`Machine`]. A machine decides (`step`, `tick`) without touching its
-//! durable state; the driver in the broker appends the records it returned, applies them by [`Machine::replay`], and lets replies
-//! and actions out once they are durable. So whatever a client was told can be rebuilt from the log: the replay law, which
-//! the `harness` feature tests by random events.
+//! Metadata, consumer groups, transactions and schemas are each a [`Machine`]. A machine decides
+//! (`step`, `tick`) without touching its durable state; the driver in the broker appends the
+//! records it returned, applies them by [`Machine::replay`], and lets replies and actions out once
+//! they are durable. So whatever a client was told can be rebuilt from the log: the replay law,
+//! which the `harness` feature tests by random events.
 //!
 //! Not here: any log, clock, thread or randomness. Time and fresh ids come in with the event.
 
@@ -42,12 +43,14 @@ pub struct Now {
     pub wall: Wall,
 }
 
-/// Names the caller that waits for an answer; made by the driver, opaque to the machine, answered at most once.
+/// Names the caller that waits for an answer; made by the driver, opaque to the machine, answered
+/// at most once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplyToken(pub u64);
 
-/// What a machine wants to happen, in this order: records appended in one atomic batch, and once they are durable the replies given and
-/// the actions begun. Replies and actions without records wait for every record before them all the same.
+/// What a machine wants to happen, in this order: records appended in one atomic batch, and once
+/// they are durable the replies given and the actions begun. Replies and actions without records
+/// wait for every record before them all the same.
 pub struct Effects<M: Machine + ?Sized> {
     /// The only changes of `Durable`.
     pub records: Vec<M::Record>,
@@ -60,17 +63,26 @@ pub struct Effects<M: Machine + ?Sized> {
 impl<M: Machine + ?Sized> Effects<M> {
     /// Nothing happens.
     pub fn none() -> Self {
-        Effects { records: Vec::new(), replies: Vec::new(), actions: Vec::new() }
+        Effects {
+            records: Vec::new(),
+            replies: Vec::new(),
+            actions: Vec::new(),
+        }
     }
 
     /// Only an answer.
     pub fn reply(token: ReplyToken, reply: M::Reply) -> Self {
-        Effects { records: Vec::new(), replies: vec![(token, reply)], actions: Vec::new() }
+        Effects {
+            records: Vec::new(),
+            replies: vec![(token, reply)],
+            actions: Vec::new(),
+        }
     }
 }
 
-/// A state that changes by durable records only. See the crate's page for the contract; the driver MUST call `replay` with exactly the
-/// records of a step, in order, before the next `step`, and MUST NOT call it with records that were not appended.
+/// A state that changes by durable records only. See the crate's page for the contract; the driver
+/// MUST call `replay` with exactly the records of a step, in order, before the next `step`, and
+/// MUST NOT call it with records that were not appended.
 pub trait Machine {
     /// What survives: rebuilt from records.
     type Durable: Default;
@@ -86,7 +98,13 @@ pub trait Machine {
     type Action;
 
     /// Decides. May change `Soft`, never `Durable`.
-    fn step(durable: &Self::Durable, soft: &mut Self::Soft, now: Now, event: Self::Event, token: ReplyToken) -> Effects<Self>;
+    fn step(
+        durable: &Self::Durable,
+        soft: &mut Self::Soft,
+        now: Now,
+        event: Self::Event,
+        token: ReplyToken,
+    ) -> Effects<Self>;
 
     /// A deadline has passed.
     fn tick(durable: &Self::Durable, soft: &mut Self::Soft, now: Now) -> Effects<Self>;
@@ -125,7 +143,8 @@ pub trait DurableRecord: Sized + Debug {
     fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Self, UnreadableRecord>;
 }
 
-/// A record that this build cannot read: the start must stop with this sentence rather than go on with half a state.
+/// A record that this build cannot read: the start must stop with this sentence rather than go on
+/// with half a state.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unreadable {what} record (type {kind}, version {version}): {why}")]
 pub struct UnreadableRecord {

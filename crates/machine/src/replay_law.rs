@@ -1,12 +1,16 @@
-//! The replay law, tested by random events: at any moment `Durable` equals what its records, through their bytes, rebuild.
+//! The replay law, tested by random events: at any moment `Durable` equals what its records,
+//! through their bytes, rebuild.
 //!
-//! A run is decided by its seed alone. Beside events, it ticks at deadlines, restarts, resigns, replaces the log by its snapshot, and crashes: the
-//! last records, not yet durable, are lost together with the replies that waited for them, as the broker's driver does it.
-//! A [`World`] makes the events, sees the replies that got out, and says what must hold at all times.
+//! A run is decided by its seed alone. Beside events, it ticks at deadlines, restarts, resigns,
+//! replaces the log by its snapshot, and crashes: the last records, not yet durable, are lost
+//! together with the replies that waited for them, as the broker's driver does it. A [`World`]
+//! makes the events, sees the replies that got out, and says what must hold at all times.
 //!
 //! Test code, behind the feature `harness`. Not here: any clock or real randomness.
 
-use crate::{DurableRecord, Effects, EncodedRecord, Machine, Mono, Now, ReplyToken, Wall, harness::rebuild};
+use crate::{
+    DurableRecord, Effects, EncodedRecord, Machine, Mono, Now, ReplyToken, Wall, harness::rebuild,
+};
 use std::{collections::BTreeSet, fmt::Debug};
 
 /// Random numbers by seed (splitmix64): the same on every machine and in every build.
@@ -53,7 +57,12 @@ pub trait World {
     type M: Machine<Durable: PartialEq + Debug>;
 
     /// The next event.
-    fn event(&mut self, dice: &mut Dice, durable: &<Self::M as Machine>::Durable, now: Now) -> <Self::M as Machine>::Event;
+    fn event(
+        &mut self,
+        dice: &mut Dice,
+        durable: &<Self::M as Machine>::Durable,
+        now: Now,
+    ) -> <Self::M as Machine>::Event;
 
     /// A reply got out: everything before it is durable.
     fn told(&mut self, token: ReplyToken, reply: <Self::M as Machine>::Reply) {
@@ -64,7 +73,11 @@ pub trait World {
     fn restarted(&mut self) {}
 
     /// What must hold between steps; an error is the sentence that the test fails with.
-    fn check(&self, durable: &<Self::M as Machine>::Durable, soft: &<Self::M as Machine>::Soft) -> Result<(), String> {
+    fn check(
+        &self,
+        durable: &<Self::M as Machine>::Durable,
+        soft: &<Self::M as Machine>::Soft,
+    ) -> Result<(), String> {
         let _ = (durable, soft);
         Ok(())
     }
@@ -93,7 +106,8 @@ struct Run<W: World> {
     world: W,
     durable: <W::M as Machine>::Durable,
     soft: <W::M as Machine>::Soft,
-    /// All records appended; the first `synced` of them are durable. Cut at `ends` only: a step's records are one batch.
+    /// All records appended; the first `synced` of them are durable. Cut at `ends` only: a step's
+    /// records are one batch.
     log: Vec<EncodedRecord>,
     synced: usize,
     ends: Vec<usize>,
@@ -106,7 +120,10 @@ struct Run<W: World> {
 
 impl<W: World> Run<W> {
     fn new(world: W) -> Self {
-        let now = Now { mono: Mono(1_000), wall: Wall(1_700_000_000_000) };
+        let now = Now {
+            mono: Mono(1_000),
+            wall: Wall(1_700_000_000_000),
+        };
         let durable = Default::default();
         let mut soft = world.soft();
         let _ = W::M::led(&durable, &mut soft, now);
@@ -130,13 +147,22 @@ impl<W: World> Run<W> {
             0..=77 => {
                 self.tokens += 1;
                 let event = self.world.event(dice, &self.durable, self.now);
-                let effects = W::M::step(&self.durable, &mut self.soft, self.now, event, ReplyToken(self.tokens));
+                let effects = W::M::step(
+                    &self.durable,
+                    &mut self.soft,
+                    self.now,
+                    event,
+                    ReplyToken(self.tokens),
+                );
                 self.take(effects)?;
             }
             78..=87 => self.pass_to_deadline(),
             88..=92 => self.sync(),
             93 => {
-                let encoded: Vec<_> = W::M::snapshot(&self.durable).iter().map(DurableRecord::encode).collect();
+                let encoded: Vec<_> = W::M::snapshot(&self.durable)
+                    .iter()
+                    .map(DurableRecord::encode)
+                    .collect();
                 let restored = rebuild::<W::M>(&encoded)?;
                 same("the snapshot", &self.durable, &restored)?;
                 (self.log, self.ends) = (encoded, vec![0]);
@@ -168,7 +194,10 @@ impl<W: World> Run<W> {
     }
 
     fn pass(&mut self, milliseconds: u64) {
-        self.now = Now { mono: self.now.mono.after(milliseconds), wall: Wall(self.now.wall.0 + milliseconds as i64) };
+        self.now = Now {
+            mono: self.now.mono.after(milliseconds),
+            wall: Wall(self.now.wall.0 + milliseconds as i64),
+        };
     }
 
     fn pass_to_deadline(&mut self) {
@@ -193,7 +222,11 @@ impl<W: World> Run<W> {
     }
 
     fn once(&mut self, token: ReplyToken) -> Result<(), String> {
-        if self.answered.insert(token) { Ok(()) } else { Err(format!("caller {} is answered twice", token.0)) }
+        if self.answered.insert(token) {
+            Ok(())
+        } else {
+            Err(format!("caller {} is answered twice", token.0))
+        }
     }
 
     /// Everything appended becomes durable; what waited for it gets out.
@@ -206,14 +239,27 @@ impl<W: World> Run<W> {
 
     /// The records behind a random place at or beyond what is durable are lost.
     fn crash(&mut self, dice: &mut Dice) -> Result<(), String> {
-        let kept: Vec<usize> = self.ends.iter().copied().filter(|end| *end >= self.synced).collect();
-        let cut = if kept.is_empty() { self.log.len() } else { *dice.pick(&kept) };
+        let kept: Vec<usize> = self
+            .ends
+            .iter()
+            .copied()
+            .filter(|end| *end >= self.synced)
+            .collect();
+        let cut = if kept.is_empty() {
+            self.log.len()
+        } else {
+            *dice.pick(&kept)
+        };
         if cut == self.log.len() {
             same("the log", &self.durable, &rebuild::<W::M>(&self.log)?)?;
         }
         self.log.truncate(cut);
         self.ends.retain(|end| *end <= cut);
-        let out = self.waiting.iter().take_while(|(end, ..)| *end <= cut && *end <= self.synced).count();
+        let out = self
+            .waiting
+            .iter()
+            .take_while(|(end, ..)| *end <= cut && *end <= self.synced)
+            .count();
         for (_, token, reply) in self.waiting.drain(..).take(out) {
             self.world.told(token, reply);
         }
@@ -227,5 +273,11 @@ impl<W: World> Run<W> {
 }
 
 fn same<D: PartialEq + Debug>(what: &str, live: &D, rebuilt: &D) -> Result<(), String> {
-    if live == rebuilt { Ok(()) } else { Err(format!("{what} does not rebuild the state\n  live:    {live:?}\n  rebuilt: {rebuilt:?}")) }
+    if live == rebuilt {
+        Ok(())
+    } else {
+        Err(format!(
+            "{what} does not rebuild the state\n  live:    {live:?}\n  rebuilt: {rebuilt:?}"
+        ))
+    }
 }

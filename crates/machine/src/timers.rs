@@ -1,7 +1,8 @@
 //! Ordered deadlines inside a machine: which of them is next, and which have passed.
 //!
-//! One deadline a key; setting it again moves it. Deadlines that fall together come out in the order of their keys, so a run is the same
-//! every time. Not here: a clock, or anything that sleeps: the driver asks [`Timers::next`] and ticks the machine.
+//! One deadline a key; setting it again moves it. Deadlines that fall together come out in the
+//! order of their keys, so a run is the same every time. Not here: a clock, or anything that
+//! sleeps: the driver asks [`Timers::next`] and ticks the machine.
 
 use crate::Mono;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,10 @@ pub struct Timers<K> {
 
 impl<K: Ord + Clone> Default for Timers<K> {
     fn default() -> Self {
-        Timers { by_key: BTreeMap::new(), by_time: BTreeSet::new() }
+        Timers {
+            by_key: BTreeMap::new(),
+            by_time: BTreeSet::new(),
+        }
     }
 }
 
@@ -45,7 +49,8 @@ impl<K: Ord + Clone> Timers<K> {
         self.by_time.first().map(|(at, _)| *at)
     }
 
-    /// Takes the earliest deadline that has passed (at or before `now`), with its key. Called until it gives `None`.
+    /// Takes the earliest deadline that has passed (at or before `now`), with its key. Called until
+    /// it gives `None`.
     pub fn pop_due(&mut self, now: Mono) -> Option<K> {
         if self.next()? > now {
             return None;
@@ -89,7 +94,10 @@ mod tests {
         let mut timers = Timers::default();
         timers.set("a", Mono(1));
         timers.set("a", Mono(9));
-        assert_eq!((timers.len(), timers.next(), timers.get(&"a")), (1, Some(Mono(9)), Some(Mono(9))));
+        assert_eq!(
+            (timers.len(), timers.next(), timers.get(&"a")),
+            (1, Some(Mono(9)), Some(Mono(9)))
+        );
         timers.cancel(&"a");
         assert!(timers.is_empty());
         assert_eq!(timers.next(), None);

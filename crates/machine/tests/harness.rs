@@ -15,7 +15,11 @@ impl Dialect for Words {
         let name = command.word(0)?.as_bytes()[0];
         match command.name.as_str() {
             "add" => Ok(vec![Event::Add(name, command.number("by", 1)?)]),
-            "wait" => Ok(vec![Event::WaitFor(name, command.number("for", 1)?, command.milliseconds("at-most", 1_000)?)]),
+            "wait" => Ok(vec![Event::WaitFor(
+                name,
+                command.number("for", 1)?,
+                command.milliseconds("at-most", 1_000)?,
+            )]),
             other => Err(format!("{other} is not a command")),
         }
     }
@@ -32,8 +36,17 @@ impl Dialect for Words {
         format!("{} is nine", *action as char)
     }
 
-    fn show(&mut self, _: &Command, durable: &BTreeMap<u8, u8>, soft: &Soft) -> Result<String, String> {
-        Ok(format!("{} counters, {} wait", durable.len(), soft.parked.len()))
+    fn show(
+        &mut self,
+        _: &Command,
+        durable: &BTreeMap<u8, u8>,
+        soft: &Soft,
+    ) -> Result<String, String> {
+        Ok(format!(
+            "{} counters, {} wait",
+            durable.len(),
+            soft.parked.len()
+        ))
     }
 }
 
@@ -45,23 +58,56 @@ fn scripts() {
 #[test]
 fn a_wrong_expectation_is_replaced_by_what_is() {
     let found = run_script("# why\nadd a\n----\nreply 1: Is(7)\n\nadd a\n----\n", Words).unwrap();
-    assert_eq!(found, "# why\nadd a\n----\nrecord: a = 1\nreply 1: Is(1)\n\nadd a\n----\nrecord: a = 2\nreply 2: Is(2)\n");
+    assert_eq!(
+        found,
+        "# why\nadd a\n----\nrecord: a = 1\nreply 1: Is(1)\n\nadd a\n----\nrecord: a = 2\nreply 2: Is(2)\n"
+    );
 }
 
 #[test]
 fn a_command_that_is_not_one_names_its_line() {
-    assert_eq!(run_script("add a\nsubtract a\n----\n", Words).unwrap_err(), "line 2: subtract is not a command");
-    assert_eq!(run_script("add a\n", Words).unwrap_err(), "line 1: \"add\" has no ---- behind it");
+    assert_eq!(
+        run_script("add a\nsubtract a\n----\n", Words).unwrap_err(),
+        "line 2: subtract is not a command"
+    );
+    assert_eq!(
+        run_script("add a\n", Words).unwrap_err(),
+        "line 1: \"add\" has no ---- behind it"
+    );
 }
 
 #[test]
 fn command_lines() {
     let command = Command::parse("join g  client=\"a b\" flag empty= list=a,b n=5").unwrap();
     assert_eq!((command.name.as_str(), command.words.len()), ("join", 2));
-    assert_eq!((command.get("client"), command.get("empty"), command.get("none")), (Some("a b"), Some(""), None));
-    assert_eq!((command.list("list"), command.list("empty")), (vec!["a".to_owned(), "b".to_owned()], vec![]));
-    assert_eq!((command.number("n", 0), command.flag("flag"), command.flag("g5")), (Ok(5), true, false));
-    assert!(command.number("client", 0).is_err() && Command::parse("a \"b").is_err() && Command::parse(" ").is_err());
-    assert_eq!((milliseconds("250ms"), milliseconds("7d")), (Ok(250), Ok(604_800_000)));
+    assert_eq!(
+        (
+            command.get("client"),
+            command.get("empty"),
+            command.get("none")
+        ),
+        (Some("a b"), Some(""), None)
+    );
+    assert_eq!(
+        (command.list("list"), command.list("empty")),
+        (vec!["a".to_owned(), "b".to_owned()], vec![])
+    );
+    assert_eq!(
+        (
+            command.number("n", 0),
+            command.flag("flag"),
+            command.flag("g5")
+        ),
+        (Ok(5), true, false)
+    );
+    assert!(
+        command.number("client", 0).is_err()
+            && Command::parse("a \"b").is_err()
+            && Command::parse(" ").is_err()
+    );
+    assert_eq!(
+        (milliseconds("250ms"), milliseconds("7d")),
+        (Ok(250), Ok(604_800_000))
+    );
     assert!(milliseconds("5").is_err() && milliseconds("s").is_err());
 }

@@ -1,4 +1,5 @@
-//! The replay law's own test: it holds for a good machine, and a machine that forgets something is found.
+//! The replay law's own test: it holds for a good machine, and a machine that forgets something is
+//! found.
 
 mod counter;
 
@@ -16,7 +17,11 @@ impl World for Random {
 
     fn event(&mut self, dice: &mut Dice, _: &BTreeMap<u8, u8>, _: Now) -> Event {
         let (name, number) = (dice.below(3) as u8, dice.below(5) as u8);
-        if dice.percent(70) { Event::Add(name, number) } else { Event::WaitFor(name, number, dice.below(2_000)) }
+        if dice.percent(70) {
+            Event::Add(name, number)
+        } else {
+            Event::WaitFor(name, number, dice.below(2_000))
+        }
     }
 }
 
@@ -38,7 +43,11 @@ impl World for Wrong {
     }
 
     fn check(&self, durable: &BTreeMap<u8, u8>, _: &counter::Soft) -> Result<(), String> {
-        if durable.len() < 3 { Ok(()) } else { Err("three counters".to_owned()) }
+        if durable.len() < 3 {
+            Ok(())
+        } else {
+            Err("three counters".to_owned())
+        }
     }
 }
 
@@ -51,5 +60,8 @@ fn a_broken_check_is_found() {
 #[test]
 fn dice_are_the_same_everywhere() {
     let mut dice = Dice::new(1);
-    assert_eq!([dice.number(), dice.number()], [10451216379200822465, 13757245211066428519]);
+    assert_eq!(
+        [dice.number(), dice.number()],
+        [10451216379200822465, 13757245211066428519]
+    );
 }

@@ -1,7 +1,9 @@
-//! Replies that wait for a mark to pass an offset: acks=all for the high watermark, a flush for what is flushed.
+//! Replies that wait for a mark to pass an offset: acks=all for the high watermark, a flush for
+//! what is flushed.
 //!
-//! Invariant: whatever is parked is released exactly once, when the mark passes it or when the partition can no longer keep the promise
-//! ([`Lost`]); after a loss for good nothing can be parked any more. The mark itself is `offsets.rs`'s.
+//! Invariant: whatever is parked is released exactly once, when the mark passes it or when the
+//! partition can no longer keep the promise ([`Lost`]); after a loss for good nothing can be parked
+//! any more. The mark itself is `offsets.rs`'s.
 
 use gnomon_protocol::ids::Offset;
 use parking_lot::Mutex;
@@ -9,7 +11,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-/// Why an awaited offset will not become durable here, or not under this promise. The records may exist all the same.
+/// Why an awaited offset will not become durable here, or not under this promise. The records may
+/// exist all the same.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Lost {
     /// The partition was closed: a disk error, or a stop.
@@ -35,9 +38,13 @@ struct Parked {
 }
 
 impl Acks {
-    /// Parks until `offset` is reached, unless `reached` says that it is. `reached` runs under the lock that `release` takes after the mark
-    /// moved, so that no move is missed.
-    pub(crate) fn park(&self, offset: Offset, reached: impl FnOnce() -> bool) -> Result<Option<oneshot::Receiver<Result<(), Lost>>>, Lost> {
+    /// Parks until `offset` is reached, unless `reached` says that it is. `reached` runs under the
+    /// lock that `release` takes after the mark moved, so that no move is missed.
+    pub(crate) fn park(
+        &self,
+        offset: Offset,
+        reached: impl FnOnce() -> bool,
+    ) -> Result<Option<oneshot::Receiver<Result<(), Lost>>>, Lost> {
         let mut parked = self.0.lock();
         if reached() {
             return Ok(None);
@@ -55,7 +62,11 @@ impl Acks {
     /// The mark stands at `mark`.
     pub(crate) fn release(&self, mark: Offset) {
         let mut parked = self.0.lock();
-        if parked.waiting.first_key_value().is_none_or(|((offset, _), _)| *offset > mark) {
+        if parked
+            .waiting
+            .first_key_value()
+            .is_none_or(|((offset, _), _)| *offset > mark)
+        {
             return;
         }
         let still = parked.waiting.split_off(&(mark.saturating_add(1), 0));
@@ -82,7 +93,11 @@ impl Acks {
 
     /// Whether anyone waits.
     pub(crate) fn any(&self) -> bool {
-        self.0.lock().waiting.values().any(|sender| !sender.is_closed())
+        self.0
+            .lock()
+            .waiting
+            .values()
+            .any(|sender| !sender.is_closed())
     }
 }
 

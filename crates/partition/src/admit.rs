@@ -1,11 +1,13 @@
-//! Admission of our own writers: batch + state + now -> a placed batch, a repeat, or an error. Pure; the one place besides `admit_at.rs`
-//! that makes a [`PlacedBatch`].
+//! Admission of our own writers: batch + state + now -> a placed batch, a repeat, or an error.
+//! Pure; the one place besides `admit_at.rs` that makes a [`PlacedBatch`].
 //!
-//! Facts (Kafka's LogValidator and UnifiedLog): one batch of magic 2 per partition, base offset 0, as many records as its offsets say, no
-//! control batches from clients, a sequence where there is a producer id, zstd from Produce 7 on (KIP-110), `max.message.bytes` against
-//! the batch as it came. Records are only taken apart where a rule needs it: keys on compacted topics, `message.timestamp.before.max.ms`.
-//! The order of the checks is the order in which Kafka answers: role, size, form, sequence, transaction.
-//! Not here: magic, length and CRC (a `BatchView` has passed them); the role's rules (`role.rs`).
+//! Facts (Kafka's LogValidator and UnifiedLog): one batch of magic 2 per partition, base offset 0,
+//! as many records as its offsets say, no control batches from clients, a sequence where there is a
+//! producer id, zstd from Produce 7 on (KIP-110), `max.message.bytes` against the batch as it came.
+//! Records are only taken apart where a rule needs it: keys on compacted topics,
+//! `message.timestamp.before.max.ms`. The order of the checks is the order in which Kafka answers:
+//! role, size, form, sequence, transaction. Not here: magic, length and CRC (a `BatchView` has
+//! passed them); the role's rules (`role.rs`).
 
 use crate::{
     error::AppendError,
@@ -43,8 +45,15 @@ pub struct Place {
 }
 
 /// Judges what can be judged without the partition's state.
-pub fn check_form(view: &BatchView, origin: Origin, settings: &Settings, now_ms: i64) -> Result<(), AppendError> {
-    let Origin::Client { zstd_allowed } = origin else { return Ok(()) };
+pub fn check_form(
+    view: &BatchView,
+    origin: Origin,
+    settings: &Settings,
+    now_ms: i64,
+) -> Result<(), AppendError> {
+    let Origin::Client { zstd_allowed } = origin else {
+        return Ok(());
+    };
     let header = view.header();
     sizes(header, settings)?;
     form(header, zstd_allowed)?;
@@ -52,7 +61,8 @@ pub fn check_form(view: &BatchView, origin: Origin, settings: &Settings, now_ms:
     records(view, settings, now_ms)
 }
 
-/// Judges a batch that [`check_form`] let pass. `marker`: what [`crate::ledger::marker_of`] found in it.
+/// Judges a batch that [`check_form`] let pass. `marker`: what [`crate::ledger::marker_of`] found
+/// in it.
 pub fn admit(
     view: BatchView,
     marker: Option<Marker>,
@@ -67,7 +77,8 @@ pub fn admit(
         Some(marker) => check_marker(header, marker, ledger)?,
         None => {
             if header.has_producer()
-                && let Sequence::Repeat(repeat) = ledger.producers.check(header, settings.copied_to)?
+                && let Sequence::Repeat(repeat) =
+                    ledger.producers.check(header, settings.copied_to)?
             {
                 return Ok(Admitted::Repeat(repeat));
             }
@@ -76,15 +87,33 @@ pub fn admit(
     }
     let newest = ledger.epochs.latest();
     if place.epoch < newest {
-        return Err(AppendError::EpochBehind { own: place.epoch, newest });
+        return Err(AppendError::EpochBehind {
+            own: place.epoch,
+            newest,
+        });
     }
-    if place.offset.checked_add(i64::from(header.last_offset_delta) + 1).is_none() {
-        return Err(BatchError::OffsetOverflow { base_offset: place.offset, delta: header.last_offset_delta }.into());
+    if place
+        .offset
+        .checked_add(i64::from(header.last_offset_delta) + 1)
+        .is_none()
+    {
+        return Err(BatchError::OffsetOverflow {
+            base_offset: place.offset,
+            delta: header.last_offset_delta,
+        }
+        .into());
     }
-    let own_time = settings.timestamp_type == TimestampType::LogAppendTime && matches!(origin, Origin::Client { .. });
+    let own_time = settings.timestamp_type == TimestampType::LogAppendTime
+        && matches!(origin, Origin::Client { .. });
     Ok(match own_time {
-        true => Admitted::New { batch: view.place_log_append_time(place.offset, place.epoch, now_ms), log_append_time_ms: now_ms },
-        false => Admitted::New { batch: view.place(place.offset, place.epoch), log_append_time_ms: -1 },
+        true => Admitted::New {
+            batch: view.place_log_append_time(place.offset, place.epoch, now_ms),
+            log_append_time_ms: now_ms,
+        },
+        false => Admitted::New {
+            batch: view.place(place.offset, place.epoch),
+            log_append_time_ms: -1,
+        },
     })
 }
 
@@ -95,20 +124,30 @@ fn sizes(header: &BatchHeader, settings: &Settings) -> Result<(), AppendError> {
         return Err(AppendError::TooLarge { bytes, bytes_max });
     }
     if bytes as u64 > settings.log.segment_bytes {
-        return Err(AppendError::LargerThanSegment { bytes, bytes_max: settings.log.segment_bytes });
+        return Err(AppendError::LargerThanSegment {
+            bytes,
+            bytes_max: settings.log.segment_bytes,
+        });
     }
     Ok(())
 }
 
 fn form(header: &BatchHeader, zstd_allowed: bool) -> Result<(), AppendError> {
-    let refuse = |why| Err(AppendError::InvalidRecord { why, indices: Vec::new() });
+    let refuse = |why| {
+        Err(AppendError::InvalidRecord {
+            why,
+            indices: Vec::new(),
+        })
+    };
     if header.base_offset != 0 {
         return refuse("a client's batch has base offset 0");
     }
     if header.is_control() {
         return refuse("clients do not write control batches");
     }
-    if header.record_count <= 0 || i64::from(header.record_count) != i64::from(header.last_offset_delta) + 1 {
+    if header.record_count <= 0
+        || i64::from(header.record_count) != i64::from(header.last_offset_delta) + 1
+    {
         return refuse("the batch does not have as many records as offsets");
     }
     if header.has_producer() && (header.base_sequence < 0 || header.producer_epoch < 0) {
@@ -123,7 +162,8 @@ fn form(header: &BatchHeader, zstd_allowed: bool) -> Result<(), AppendError> {
     }
 }
 
-/// From the header alone: the largest timestamp may not be too far ahead, the first not too far behind.
+/// From the header alone: the largest timestamp may not be too far ahead, the first not too far
+/// behind.
 fn timestamps(header: &BatchHeader, settings: &Settings, now_ms: i64) -> Result<(), AppendError> {
     if settings.timestamp_type == TimestampType::LogAppendTime {
         return Ok(());
@@ -140,8 +180,13 @@ fn check_timestamp(timestamp: i64, settings: &Settings, now_ms: i64) -> Result<(
     const NO_TIMESTAMP: i64 = -1;
     let behind = now_ms.saturating_sub(timestamp);
     let fits = timestamp == NO_TIMESTAMP
-        || behind <= settings.timestamp_before_max_ms && behind.saturating_neg() <= settings.timestamp_after_max_ms;
-    if fits { Ok(()) } else { Err(outside(timestamp, settings, now_ms)) }
+        || behind <= settings.timestamp_before_max_ms
+            && behind.saturating_neg() <= settings.timestamp_after_max_ms;
+    if fits {
+        Ok(())
+    } else {
+        Err(outside(timestamp, settings, now_ms))
+    }
 }
 
 fn outside(timestamp: i64, settings: &Settings, now_ms: i64) -> AppendError {
@@ -152,12 +197,14 @@ fn outside(timestamp: i64, settings: &Settings, now_ms: i64) -> AppendError {
     }
 }
 
-/// Records of a batch that a refusal names. A few compressed bytes may stand for millions of them, and a name takes more room in an answer than they do.
+/// Records of a batch that a refusal names. A few compressed bytes may stand for millions of them,
+/// and a name takes more room in an answer than they do.
 const RECORDS_NAMED_MAX: usize = 100;
 
 /// The rules that need the records themselves.
 fn records(view: &BatchView, settings: &Settings, now_ms: i64) -> Result<(), AppendError> {
-    let times = settings.timestamp_type == TimestampType::CreateTime && settings.timestamp_before_max_ms != i64::MAX;
+    let times = settings.timestamp_type == TimestampType::CreateTime
+        && settings.timestamp_before_max_ms != i64::MAX;
     if !settings.compacted && !times {
         return Ok(());
     }
@@ -174,21 +221,30 @@ fn records(view: &BatchView, settings: &Settings, now_ms: i64) -> Result<(), App
     if without_key.is_empty() {
         return Ok(());
     }
-    Err(AppendError::InvalidRecord { why: "the topic is compacted: records need keys", indices: without_key })
+    Err(AppendError::InvalidRecord {
+        why: "the topic is compacted: records need keys",
+        indices: without_key,
+    })
 }
 
 /// What a batch may grow to when it is taken apart.
 pub(crate) fn decompressed_bytes_max(settings: &Settings) -> usize {
     const AT_LEAST: usize = 64 << 20;
     const RATIO: usize = 64;
-    usize::try_from(settings.message_bytes_max).unwrap_or(0).saturating_mul(RATIO).max(AT_LEAST)
+    usize::try_from(settings.message_bytes_max)
+        .unwrap_or(0)
+        .saturating_mul(RATIO)
+        .max(AT_LEAST)
 }
 
 fn transaction(header: &BatchHeader, ledger: &Ledger) -> Result<(), AppendError> {
     let producer_id = header.producer_id;
     match ledger.txns.open_since(producer_id) {
         Some(open_since) if header.has_producer() && !header.is_transactional() => {
-            Err(AppendError::InvalidTxnState { producer_id, open_since })
+            Err(AppendError::InvalidTxnState {
+                producer_id,
+                open_since,
+            })
         }
         Some(_) | None => Ok(()),
     }
@@ -196,13 +252,23 @@ fn transaction(header: &BatchHeader, ledger: &Ledger) -> Result<(), AppendError>
 
 fn check_marker(header: &BatchHeader, marker: Marker, ledger: &Ledger) -> Result<(), AppendError> {
     let producer_id = header.producer_id;
-    let Some(producer) = ledger.producers.get(producer_id) else { return Ok(()) };
+    let Some(producer) = ledger.producers.get(producer_id) else {
+        return Ok(());
+    };
     if header.producer_epoch < producer.epoch {
-        let stale = SequenceError::StaleEpoch { producer_id, current: producer.epoch, found: header.producer_epoch };
+        let stale = SequenceError::StaleEpoch {
+            producer_id,
+            current: producer.epoch,
+            found: header.producer_epoch,
+        };
         return Err(stale.into());
     }
     if marker.coordinator_epoch < producer.coordinator_epoch {
-        return Err(AppendError::CoordinatorFenced { producer_id, current: producer.coordinator_epoch, found: marker.coordinator_epoch });
+        return Err(AppendError::CoordinatorFenced {
+            producer_id,
+            current: producer.coordinator_epoch,
+            found: marker.coordinator_epoch,
+        });
     }
     Ok(())
 }

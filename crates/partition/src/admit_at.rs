@@ -1,9 +1,11 @@
 //! Admission of copied batches, at the offsets they have at their source. Pure.
 //!
-//! The rules (shadow links, Copying 1, 2, 10): append only at the exact next offset; on an empty log the first batch may begin below the start
-//! (a start by timestamp, a trim inside a batch), and the log start stays; a batch below our end is divergence; a jump forward is a compaction
-//! gap on a topic known to be compacted, and a gap event elsewhere; the epoch in the header never goes back. No limit that
-//! applies to clients applies here. Not here: the fence (`role.rs`), the CRC (a `BatchView` has passed it).
+//! The rules (shadow links, Copying 1, 2, 10): append only at the exact next offset; on an empty
+//! log the first batch may begin below the start (a start by timestamp, a trim inside a batch), and
+//! the log start stays; a batch below our end is divergence; a jump forward is a compaction gap on
+//! a topic known to be compacted, and a gap event elsewhere; the epoch in the header never goes
+//! back. No limit that applies to clients applies here. Not here: the fence (`role.rs`), the CRC (a
+//! `BatchView` has passed it).
 
 use crate::{
     error::AppendAtError,
@@ -40,30 +42,63 @@ pub struct CopiedEnd {
 
 impl CopiedEnd {
     /// Judges the next batch, and moves on behind it.
-    pub fn admit(&mut self, view: BatchView) -> Result<(PlacedBatch, Option<Marker>), AppendAtError> {
+    pub fn admit(
+        &mut self,
+        view: BatchView,
+    ) -> Result<(PlacedBatch, Option<Marker>), AppendAtError> {
         let header = *view.header();
         let (base, next) = (header.base_offset, header.next_offset());
         if self.empty && next <= self.log_start {
-            return Err(AppendAtError::BelowStart { next, start: self.log_start });
+            return Err(AppendAtError::BelowStart {
+                next,
+                start: self.log_start,
+            });
         }
         let begins_the_log = self.empty && self.end == self.log_start;
         if base < self.end && !begins_the_log {
-            return Err(AppendAtError::Overlap { base, end: self.end });
+            return Err(AppendAtError::Overlap {
+                base,
+                end: self.end,
+            });
         }
         if base > self.end && !self.compacted && !accept_gap() {
-            return Err(AppendAtError::Gap { expected: self.end, found: base });
+            return Err(AppendAtError::Gap {
+                expected: self.end,
+                found: base,
+            });
         }
         if header.leader_epoch < self.newest {
-            return Err(AppendAtError::EpochBack { base, newest: self.newest, found: header.leader_epoch });
+            return Err(AppendAtError::EpochBack {
+                base,
+                newest: self.newest,
+                found: header.leader_epoch,
+            });
         }
         let marker = marker_of(&view)?;
-        *self = CopiedEnd { end: next, empty: false, newest: header.leader_epoch, ..*self };
+        *self = CopiedEnd {
+            end: next,
+            empty: false,
+            newest: header.leader_epoch,
+            ..*self
+        };
         Ok((verbatim(view), marker))
     }
 
     /// Where `ledger`'s log stands.
-    pub fn of(log_start: Offset, end: Offset, empty: bool, ledger: &Ledger, compacted: bool) -> CopiedEnd {
-        CopiedEnd { log_start, end, empty, newest: ledger.epochs.latest(), compacted }
+    pub fn of(
+        log_start: Offset,
+        end: Offset,
+        empty: bool,
+        ledger: &Ledger,
+        compacted: bool,
+    ) -> CopiedEnd {
+        CopiedEnd {
+            log_start,
+            end,
+            empty,
+            newest: ledger.epochs.latest(),
+            compacted,
+        }
     }
 }
 

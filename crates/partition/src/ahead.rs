@@ -1,7 +1,9 @@
-//! Readers ahead of a shadow: what they are told of their positions, and how its source comes to be asked for them.
+//! Readers ahead of a shadow: what they are told of their positions, and how its source comes to be
+//! asked for them.
 //!
-//! A reader that stands at [`Standing::NotYet`] (or asks for the end of an epoch that is open here) leaves an ask; whoever copies the partition puts
-//! [`Handle::question`] to the source and hands back what it says; the reader, woken by that, stands by its ask anew. Nothing here waits.
+//! A reader that stands at [`Standing::NotYet`] (or asks for the end of an epoch that is open here)
+//! leaves an ask; whoever copies the partition puts [`Handle::question`] to the source and hands
+//! back what it says; the reader, woken by that, stands by its ask anew. Nothing here waits.
 
 use crate::{
     asked::{About, Ask, Question, SourceWord},
@@ -12,7 +14,8 @@ use crate::{
 use gnomon_protocol::ids::BatchEpoch;
 
 impl Handle {
-    /// Where a reader stands that wants to read on at this position; `ask`: what it asked of the source for that, if it did.
+    /// Where a reader stands that wants to read on at this position; `ask`: what it asked of the
+    /// source for that, if it did.
     pub fn standing(&self, position: Position, ask: Option<Ask>) -> Standing {
         self.0.view.read().log().standing(position, ask)
     }
@@ -22,8 +25,8 @@ impl Handle {
         self.0.view.read().log().epoch_end(requested, ask)
     }
 
-    /// A reader needs the source's word: one on a question that is put after this. `earlier`: its ask about the same, which stands until there is an
-    /// answer to it.
+    /// A reader needs the source's word: one on a question that is put after this. `earlier`: its
+    /// ask about the same, which stands until there is an answer to it.
     pub fn ask(&self, about: About, earlier: Option<Ask>) -> Ask {
         self.0.update(|view| view.asked.ask(about, earlier))
     }

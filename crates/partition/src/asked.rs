@@ -1,8 +1,10 @@
-//! What readers of a shadow asked that only its source can decide, and what the source has said since. Pure.
+//! What readers of a shadow asked that only its source can decide, and what the source has said
+//! since. Pure.
 //!
-//! Asks are counted, and a word of the source says up to which ask it counts: "asked after the request came" is a comparison of two numbers.
-//! Invariant: a word decides no ask that came after its question was put. What was true then may have become false while the reader read on at
-//! the source. What a word means for a position is `standing.rs`'s.
+//! Asks are counted, and a word of the source says up to which ask it counts: "asked after the
+//! request came" is a comparison of two numbers. Invariant: a word decides no ask that came after
+//! its question was put. What was true then may have become false while the reader read on at the
+//! source. What a word means for a position is `standing.rs`'s.
 
 use gnomon_protocol::ids::{BatchEpoch, Offset};
 use std::collections::BTreeMap;
@@ -20,7 +22,8 @@ pub enum About {
     Epoch(BatchEpoch),
 }
 
-/// What is to be put to the source now, and up to which ask the answer counts. One epoch at a time: that is how Kafka is asked.
+/// What is to be put to the source now, and up to which ask the answer counts. One epoch at a time:
+/// that is how Kafka is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Question {
     upto: Ask,
@@ -28,7 +31,8 @@ pub struct Question {
     pub epoch: Option<BatchEpoch>,
 }
 
-/// Where an epoch ends at the source: the largest epoch at or below the one asked for, and its (exclusive) end; `-1` and `-1` if it knows none.
+/// Where an epoch ends at the source: the largest epoch at or below the one asked for, and its
+/// (exclusive) end; `-1` and `-1` if it knows none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceEpochEnd {
     /// That epoch.
@@ -46,8 +50,8 @@ pub struct SourceWord {
     pub epoch_end: Option<SourceEpochEnd>,
 }
 
-/// Epochs that are asked for at once, and those whose ends are remembered, at most. Beyond it the oldest is forgotten: who still wants to know asks
-/// again.
+/// Epochs that are asked for at once, and those whose ends are remembered, at most. Beyond it the
+/// oldest is forgotten: who still wants to know asks again.
 const EPOCHS_MAX: usize = 16;
 
 /// The asks of one partition and the words on them.
@@ -63,8 +67,8 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// A reader asks. An earlier ask of the same reader about the same thing stands while nothing has been said on it, unless it was put before the
-    /// partition was opened anew.
+    /// A reader asks. An earlier ask of the same reader about the same thing stands while nothing
+    /// has been said on it, unless it was put before the partition was opened anew.
     pub(crate) fn ask(&mut self, about: About, earlier: Option<Ask>) -> Ask {
         let ask = match earlier.filter(|ask| ask.0 <= self.count && !self.answered(about, *ask)) {
             Some(earlier) => earlier,
@@ -86,9 +90,16 @@ impl Asked {
 
     /// What has to be put to the source, if anything.
     pub(crate) fn question(&self) -> Option<Question> {
-        let longest_waiting = self.epochs_wanted.iter().min_by_key(|(_, ask)| **ask).map(|(epoch, _)| *epoch);
+        let longest_waiting = self
+            .epochs_wanted
+            .iter()
+            .min_by_key(|(_, ask)| **ask)
+            .map(|(epoch, _)| *epoch);
         let wanted = self.end_wanted.is_some() || longest_waiting.is_some();
-        wanted.then_some(Question { upto: Ask(self.count), epoch: longest_waiting })
+        wanted.then_some(Question {
+            upto: Ask(self.count),
+            epoch: longest_waiting,
+        })
     }
 
     /// The source's answer.
@@ -98,24 +109,39 @@ impl Asked {
             self.end = Some((upto, word.high_watermark));
         }
         self.end_wanted = self.end_wanted.filter(|ask| *ask > upto);
-        let (Some(epoch), Some(end)) = (question.epoch, word.epoch_end) else { return };
-        if self.epochs.get(&epoch).is_none_or(|(known, _)| *known <= upto) {
+        let (Some(epoch), Some(end)) = (question.epoch, word.epoch_end) else {
+            return;
+        };
+        if self
+            .epochs
+            .get(&epoch)
+            .is_none_or(|(known, _)| *known <= upto)
+        {
             self.epochs.insert(epoch, (upto, end));
             forget_oldest(&mut self.epochs, |(upto, _)| *upto);
         }
-        if self.epochs_wanted.get(&epoch).is_some_and(|ask| *ask <= upto) {
+        if self
+            .epochs_wanted
+            .get(&epoch)
+            .is_some_and(|ask| *ask <= upto)
+        {
             self.epochs_wanted.remove(&epoch);
         }
     }
 
     /// Where the source's log ended when it was asked after this ask.
     pub(crate) fn end(&self, ask: Ask) -> Option<Offset> {
-        self.end.filter(|(upto, _)| *upto >= ask).map(|(_, end)| end)
+        self.end
+            .filter(|(upto, _)| *upto >= ask)
+            .map(|(_, end)| end)
     }
 
     /// Where the epoch ended there, likewise.
     pub(crate) fn epoch_end(&self, epoch: BatchEpoch, ask: Ask) -> Option<SourceEpochEnd> {
-        self.epochs.get(&epoch).filter(|(upto, _)| *upto >= ask).map(|(_, end)| *end)
+        self.epochs
+            .get(&epoch)
+            .filter(|(upto, _)| *upto >= ask)
+            .map(|(_, end)| *end)
     }
 
     fn answered(&self, about: About, ask: Ask) -> bool {
@@ -128,7 +154,10 @@ impl Asked {
 
 fn forget_oldest<V>(of: &mut BTreeMap<BatchEpoch, V>, age: impl Fn(&V) -> Ask) {
     if of.len() > EPOCHS_MAX
-        && let Some(oldest) = of.iter().min_by_key(|(_, value)| age(value)).map(|(epoch, _)| *epoch)
+        && let Some(oldest) = of
+            .iter()
+            .min_by_key(|(_, value)| age(value))
+            .map(|(epoch, _)| *epoch)
     {
         of.remove(&oldest);
     }
@@ -141,11 +170,20 @@ mod tests {
     const SEVEN: BatchEpoch = BatchEpoch(7);
 
     fn word(high_watermark: Offset) -> SourceWord {
-        SourceWord { high_watermark, epoch_end: None }
+        SourceWord {
+            high_watermark,
+            epoch_end: None,
+        }
     }
 
     fn word_on(epoch: i32, end: Offset) -> SourceWord {
-        SourceWord { high_watermark: end, epoch_end: Some(SourceEpochEnd { epoch: BatchEpoch(epoch), end }) }
+        SourceWord {
+            high_watermark: end,
+            epoch_end: Some(SourceEpochEnd {
+                epoch: BatchEpoch(epoch),
+                end,
+            }),
+        }
     }
 
     #[test]
@@ -171,7 +209,10 @@ mod tests {
         let question = asked.question().expect("somebody asks");
         asked.said(question, word(5));
         let second = asked.ask(About::End, Some(first));
-        assert!(second > first, "what was said on the first says nothing on the request that comes now");
+        assert!(
+            second > first,
+            "what was said on the first says nothing on the request that comes now"
+        );
         assert_eq!(asked.end(second), None);
     }
 
@@ -208,9 +249,18 @@ mod tests {
         let question = asked.question().expect("somebody asks");
         assert_eq!(question.epoch, Some(SEVEN));
         asked.said(question, word_on(6, 60));
-        assert_eq!(asked.epoch_end(SEVEN, seven), Some(SourceEpochEnd { epoch: BatchEpoch(6), end: 60 }));
+        assert_eq!(
+            asked.epoch_end(SEVEN, seven),
+            Some(SourceEpochEnd {
+                epoch: BatchEpoch(6),
+                end: 60
+            })
+        );
         assert_eq!(asked.epoch_end(BatchEpoch(6), six), None);
-        assert_eq!(asked.question().and_then(|question| question.epoch), Some(BatchEpoch(6)));
+        assert_eq!(
+            asked.question().and_then(|question| question.epoch),
+            Some(BatchEpoch(6))
+        );
     }
 
     #[test]
@@ -220,7 +270,10 @@ mod tests {
         let question = asked.question().expect("somebody asks");
         asked.said(question, word(3));
         assert_eq!(asked.epoch_end(SEVEN, ask), None);
-        assert_eq!(asked.question().and_then(|question| question.epoch), Some(SEVEN));
+        assert_eq!(
+            asked.question().and_then(|question| question.epoch),
+            Some(SEVEN)
+        );
     }
 
     #[test]
@@ -233,6 +286,9 @@ mod tests {
             asked.said(question, word_on(0, 0));
         }
         assert!(asked.epochs.len() <= EPOCHS_MAX && asked.epochs_wanted.is_empty());
-        assert!(asked.epochs.contains_key(&BatchEpoch(999)), "the newest asks are those that somebody waits for");
+        assert!(
+            asked.epochs.contains_key(&BatchEpoch(999)),
+            "the newest asks are those that somebody waits for"
+        );
     }
 }

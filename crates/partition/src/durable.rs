@@ -1,8 +1,9 @@
 //! Waiting for the disk, one flush pass, checkpoints, and the end of a partition.
 //!
-//! Invariants: no lock is held while the disk works; a failed sync is never tried again (the kernel has dropped the pages): the partition is
-//! closed to writing and everyone who waits is told (`reopen.rs` is the way back). A checkpoint names a snapshot only after everything below the snapshot, and the snapshot
-//! itself, are durable.
+//! Invariants: no lock is held while the disk works; a failed sync is never tried again (the kernel
+//! has dropped the pages): the partition is closed to writing and everyone who waits is told
+//! (`reopen.rs` is the way back). A checkpoint names a snapshot only after everything below the
+//! snapshot, and the snapshot itself, are durable.
 
 use crate::{
     acks::{Acks, Lost},
@@ -16,15 +17,20 @@ use gnomon_protocol::ids::Offset;
 use gnomon_storage::{CheckpointExtra, FlushPoint, Log, LogError};
 
 impl Handle {
-    /// Resolves once everything below `offset` is as durable as this topic promises: the high watermark has reached it. At once if it has.
-    /// [`Lost`] if the partition is closed or deleted, or others write it now. Cancel safe.
+    /// Resolves once everything below `offset` is as durable as this topic promises: the high
+    /// watermark has reached it. At once if it has. [`Lost`] if the partition is closed or deleted,
+    /// or others write it now. Cancel safe.
     pub async fn durable(&self, offset: Offset) -> Result<(), Lost> {
-        self.reach(&self.0.acks, offset, |handle| handle.offsets().high_watermark).await
+        self.reach(&self.0.acks, offset, |handle| {
+            handle.offsets().high_watermark
+        })
+        .await
     }
 
-    /// Makes everything up to the present end durable, whatever `write.caching` says; returns that end. Costs nothing if nothing is dirty.
-    /// [`Lost`] if the partition is closed, also with nothing dirty: whole batches of a write that failed may stand behind the end that is known, and
-    /// its successor will have them. Cancel safe.
+    /// Makes everything up to the present end durable, whatever `write.caching` says; returns that
+    /// end. Costs nothing if nothing is dirty. [`Lost`] if the partition is closed, also with
+    /// nothing dirty: whole batches of a write that failed may stand behind the end that is known,
+    /// and its successor will have them. Cancel safe.
     pub async fn flush(&self) -> Result<Offset, Lost> {
         let end = {
             let view = self.0.view.read();
@@ -33,39 +39,61 @@ impl Handle {
             }
             view.offsets().end
         };
-        self.reach(&self.0.flushes, end, |handle| handle.offsets().flushed).await?;
+        self.reach(&self.0.flushes, end, |handle| handle.offsets().flushed)
+            .await?;
         Ok(end)
     }
 
-    async fn reach(&self, parked: &Acks, offset: Offset, mark: impl Fn(&Handle) -> Offset) -> Result<(), Lost> {
-        let Some(released) = parked.park(offset, || mark(self) >= offset)? else { return Ok(()) };
+    async fn reach(
+        &self,
+        parked: &Acks,
+        offset: Offset,
+        mark: impl Fn(&Handle) -> Offset,
+    ) -> Result<(), Lost> {
+        let Some(released) = parked.park(offset, || mark(self) >= offset)? else {
+            return Ok(());
+        };
         self.0.ask_flush(true);
         match released.await {
             Ok(outcome) => outcome,
             // The sender is dropped unsent only with the partition itself.
-            Err(_) => Err(Lost::Closed { why: "dropped".into() }),
+            Err(_) => Err(Lost::Closed {
+                why: "dropped".into(),
+            }),
         }
     }
 
     /// Whether a checkpoint is due: a segment was sealed, or much was written.
     pub(crate) fn checkpoint_due(&self) -> bool {
-        self.0.writer.lock().log.as_ref().is_some_and(Log::checkpoint_due)
+        self.0
+            .writer
+            .lock()
+            .log
+            .as_ref()
+            .is_some_and(Log::checkpoint_due)
     }
 
-    /// Writes a checkpoint and the producer snapshot it names, if anything changed since the last one, or index files had to be rebuilt. Blocking.
+    /// Writes a checkpoint and the producer snapshot it names, if anything changed since the last
+    /// one, or index files had to be rebuilt. Blocking.
     pub fn checkpoint(&self) -> Result<(), CloseError> {
         self.0.checkpoint()
     }
 
-    /// The clean end: takes no more writes, flushes, writes the checkpoint; then reads end too, and everyone who still waits is told.
+    /// The clean end: takes no more writes, flushes, writes the checkpoint; then reads end too, and
+    /// everyone who still waits is told.
     ///
     /// # Errors
-    /// If the partition was closed by a disk error, or the flush or the checkpoint fails. It is closed all the same.
+    /// If the partition was closed by a disk error, or the flush or the checkpoint fails. It is
+    /// closed all the same.
     pub async fn close(&self) -> Result<(), CloseError> {
         const WHY: &str = "the site stops";
         let earlier = {
             let _writer = self.0.writer.lock();
-            let stop = Closed { why: WHY.into(), readable: true, cause: Cause::End };
+            let stop = Closed {
+                why: WHY.into(),
+                readable: true,
+                cause: Cause::End,
+            };
             self.0.update(|view| view.closed.replace(stop))
         };
         let finished = match earlier {
@@ -81,13 +109,22 @@ impl Handle {
 
     /// Ends the partition and removes its files. Blocking.
     pub fn delete(&self) -> Result<(), CloseError> {
-        self.0.close(Closed { why: "deleted".into(), readable: false, cause: Cause::End }, &Lost::Deleted);
+        self.0.close(
+            Closed {
+                why: "deleted".into(),
+                readable: false,
+                cause: Cause::End,
+            },
+            &Lost::Deleted,
+        );
         let mut writer = self.0.writer.lock();
         self.0.update(|view| view.reader = None);
         writer.generation += 1;
         match writer.log.take() {
             Some(log) => log.remove()?,
-            None if self.0.env.disk.exists(&self.0.dir)? => self.0.env.disk.remove_dir_all(&self.0.dir)?,
+            None if self.0.env.disk.exists(&self.0.dir)? => {
+                self.0.env.disk.remove_dir_all(&self.0.dir)?
+            }
             None => {}
         }
         Ok(())
@@ -98,9 +135,10 @@ impl Flushable for Inner {
     fn begin_pass(&self) -> Option<Pass> {
         let writer = self.writer.lock();
         match &writer.log {
-            Some(log) if log.closed().is_none() && log.flushed() < log.end() => {
-                Some(Pass { generation: writer.generation, point: log.flush_point() })
-            }
+            Some(log) if log.closed().is_none() && log.flushed() < log.end() => Some(Pass {
+                generation: writer.generation,
+                point: log.flush_point(),
+            }),
             Some(_) | None => None,
         }
     }
@@ -110,7 +148,12 @@ impl Flushable for Inner {
         if self.synced(pass.generation, &pass.point, synced).is_err() {
             return;
         }
-        let due = self.writer.lock().log.as_ref().is_some_and(Log::checkpoint_due);
+        let due = self
+            .writer
+            .lock()
+            .log
+            .as_ref()
+            .is_some_and(Log::checkpoint_due);
         if due && let Err(failure) = self.checkpoint() {
             tracing::warn!(partition = %self.id, %failure, "no checkpoint: the next start reads more of the log");
         }
@@ -135,7 +178,12 @@ impl Inner {
     }
 
     /// Takes note of what became of a point, and tells it to everyone who waits.
-    fn synced(&self, generation: u64, point: &FlushPoint, synced: Result<(), LogError>) -> Result<(), LogError> {
+    fn synced(
+        &self,
+        generation: u64,
+        point: &FlushPoint,
+        synced: Result<(), LogError>,
+    ) -> Result<(), LogError> {
         let mut writer = self.writer.lock();
         if writer.generation != generation {
             return Ok(());
@@ -144,7 +192,8 @@ impl Inner {
             Ok(()) => {
                 if let Some(log) = &mut writer.log {
                     let flushed = log.flushed_to(point);
-                    // A log that was closed meanwhile promises nothing more, until it is opened again.
+                    // A log that was closed meanwhile promises nothing more, until it is opened
+                    // again.
                     if log.closed().is_none() {
                         self.update(|view| view.line.flushed(flushed));
                     }
@@ -159,19 +208,38 @@ impl Inner {
     }
 
     pub(crate) fn checkpoint(&self) -> Result<(), CloseError> {
-        if self.view.read().closed.as_ref().is_some_and(|closed| closed.cause == Cause::Disk) {
+        if self
+            .view
+            .read()
+            .closed
+            .as_ref()
+            .is_some_and(|closed| closed.cause == Cause::Disk)
+        {
             return Ok(());
         }
         let _one_at_a_time = self.checkpointing.lock();
         let (generation, point, snapshot, at) = {
             let mut writer = self.writer.lock();
-            let Writer { log: Some(log), generation, changed, .. } = &mut *writer else { return Ok(()) };
+            let Writer {
+                log: Some(log),
+                generation,
+                changed,
+                ..
+            } = &mut *writer
+            else {
+                return Ok(());
+            };
             if !(*changed || log.has_rebuilt()) || log.closed().is_some() {
                 return Ok(());
             }
             *changed = false;
             let at = log.end();
-            (*generation, log.flush_point(), producer_snapshot::encode(&self.view.read().ledger, at), at)
+            (
+                *generation,
+                log.flush_point(),
+                producer_snapshot::encode(&self.view.read().ledger, at),
+                at,
+            )
         };
         let done = self.write_checkpoint(generation, &point, &snapshot, at);
         if done.is_err() {
@@ -180,7 +248,13 @@ impl Inner {
         done
     }
 
-    fn write_checkpoint(&self, generation: u64, point: &FlushPoint, snapshot: &[u8], at: Offset) -> Result<(), CloseError> {
+    fn write_checkpoint(
+        &self,
+        generation: u64,
+        point: &FlushPoint,
+        snapshot: &[u8],
+        at: Offset,
+    ) -> Result<(), CloseError> {
         self.sync(generation, point)?;
         let disk = &self.env.disk;
         disk.write_atomic(&self.dir.join(producer_snapshot::file_name(at)), snapshot)?;
@@ -189,9 +263,14 @@ impl Inner {
             if writer.generation != generation {
                 return Ok(());
             }
-            let Some(log) = &mut writer.log else { return Ok(()) };
+            let Some(log) = &mut writer.log else {
+                return Ok(());
+            };
             let epochs = self.view.read().ledger.epochs.entries().to_vec();
-            log.prepare_checkpoint(CheckpointExtra { epochs, producer_snapshot_at: at })
+            log.prepare_checkpoint(CheckpointExtra {
+                epochs,
+                producer_snapshot_at: at,
+            })
         };
         write.write()?;
         let former = std::mem::replace(&mut self.writer.lock().snapshot_at, at);

@@ -1,8 +1,10 @@
 //! Leader epoch -> the offset it began at (KIP-101, KIP-279, KIP-320), pure.
 //!
-//! Two sources: the batches' own epochs (`entries`, all that counts on a shadow), and the start of the present leadership, which counts
-//! before its first append, so that after a failover a position from an epoch that never came here is answered with the cut.
-//! Invariant: entries rise strictly in epoch and never fall in offset; they are trimmed with the log. Requests are not fenced here.
+//! Two sources: the batches' own epochs (`entries`, all that counts on a shadow), and the start of
+//! the present leadership, which counts before its first append, so that after a failover a
+//! position from an epoch that never came here is answered with the cut. Invariant: entries rise
+//! strictly in epoch and never fall in offset; they are trimmed with the log. Requests are not
+//! fenced here.
 
 use gnomon_protocol::ids::{BatchEpoch, Offset};
 
@@ -16,20 +18,23 @@ pub enum EpochEnd {
         /// The first offset that is not its own.
         end: Offset,
     },
-    /// A shadow's newest copied epoch: the source may hold more of it than we do, and where it ends has not been heard.
+    /// A shadow's newest copied epoch: the source may hold more of it than we do, and where it ends
+    /// has not been heard.
     Open {
         /// That epoch.
         epoch: BatchEpoch,
     },
-    /// On a shadow: newer than everything copied. Not here yet (OFFSET_NOT_AVAILABLE), not truncated.
+    /// On a shadow: newer than everything copied. Not here yet (OFFSET_NOT_AVAILABLE), not
+    /// truncated.
     NotYet,
     /// Nothing is known of it: `-1, -1` on the wire.
     Unknown,
 }
 
 impl EpochEnd {
-    /// The pair as the wire has it, `(-1, -1)` if there is none. An open end is the greatest there is, so that it throws no reader back: the
-    /// question names no position, and a fetch at one that is not here is judged by itself.
+    /// The pair as the wire has it, `(-1, -1)` if there is none. An open end is the greatest there
+    /// is, so that it throws no reader back: the question names no position, and a fetch at one
+    /// that is not here is judged by itself.
     pub fn pair(self) -> (BatchEpoch, Offset) {
         match self {
             EpochEnd::Known { epoch, end } => (epoch, end),
@@ -63,7 +68,9 @@ impl EpochHistory {
 
     /// The newest epoch that a batch carries.
     pub fn latest(&self) -> BatchEpoch {
-        self.entries.last().map_or(BatchEpoch::NONE, |(epoch, _)| *epoch)
+        self.entries
+            .last()
+            .map_or(BatchEpoch::NONE, |(epoch, _)| *epoch)
     }
 
     /// A batch of this epoch begins at `start`. Epochs that do not rise change nothing.
@@ -71,8 +78,13 @@ impl EpochHistory {
         if epoch <= self.latest() {
             return;
         }
-        debug_assert!(self.entries.last().is_none_or(|(_, last)| *last <= start), "epoch {} starts below its predecessor", epoch.0);
-        // An epoch that got no batch (its entry comes from a checkpoint whose tail was lost) is replaced.
+        debug_assert!(
+            self.entries.last().is_none_or(|(_, last)| *last <= start),
+            "epoch {} starts below its predecessor",
+            epoch.0
+        );
+        // An epoch that got no batch (its entry comes from a checkpoint whose tail was lost) is
+        // replaced.
         self.entries.retain(|(_, last)| *last < start);
         self.entries.push((epoch, start));
     }
@@ -92,9 +104,14 @@ impl EpochHistory {
         self.leadership
     }
 
-    /// The log now starts at `log_start`: the epoch that it lies in begins there, older ones are gone.
+    /// The log now starts at `log_start`: the epoch that it lies in begins there, older ones are
+    /// gone.
     pub fn trim_to(&mut self, log_start: Offset) {
-        let below = self.entries.iter().take_while(|(_, start)| *start <= log_start).count();
+        let below = self
+            .entries
+            .iter()
+            .take_while(|(_, start)| *start <= log_start)
+            .count();
         if below > 0 {
             self.entries.drain(..below - 1);
             self.entries[0].1 = self.entries[0].1.max(log_start);
@@ -103,29 +120,49 @@ impl EpochHistory {
 
     /// The epoch that a record at `offset` has.
     pub fn epoch_at(&self, offset: Offset) -> BatchEpoch {
-        self.entries.iter().rev().find(|(_, start)| *start <= offset).map_or(BatchEpoch::NONE, |(epoch, _)| *epoch)
+        self.entries
+            .iter()
+            .rev()
+            .find(|(_, start)| *start <= offset)
+            .map_or(BatchEpoch::NONE, |(epoch, _)| *epoch)
     }
 
-    /// Where `requested` ended, in a log that ends at `end`. `awaits_source`: the log is a shadow whose source may add to it.
+    /// Where `requested` ended, in a log that ends at `end`. `awaits_source`: the log is a shadow
+    /// whose source may add to it.
     pub fn end_for(&self, requested: BatchEpoch, end: Offset, awaits_source: bool) -> EpochEnd {
         if requested < BatchEpoch(0) {
             return EpochEnd::Unknown;
         }
-        let leadership = self.leadership.filter(|(epoch, _)| !awaits_source && *epoch > self.latest());
+        let leadership = self
+            .leadership
+            .filter(|(epoch, _)| !awaits_source && *epoch > self.latest());
         let newest = leadership.map_or(self.latest(), |(epoch, _)| epoch);
         let all = || self.entries.iter().copied().chain(leadership);
         if requested > newest {
-            return if awaits_source { EpochEnd::NotYet } else { EpochEnd::Unknown };
+            return if awaits_source {
+                EpochEnd::NotYet
+            } else {
+                EpochEnd::Unknown
+            };
         }
         if requested == newest {
             return match awaits_source {
                 true => EpochEnd::Open { epoch: requested },
-                false => EpochEnd::Known { epoch: requested, end },
+                false => EpochEnd::Known {
+                    epoch: requested,
+                    end,
+                },
             };
         }
-        // `requested` is below the newest, so an entry above it exists; where that one starts, `requested` or what came before it ended.
-        let above = all().find(|(epoch, _)| *epoch > requested).map_or(end, |(_, start)| start);
-        let epoch = all().take_while(|(epoch, _)| *epoch <= requested).last().map_or(requested, |(epoch, _)| epoch);
+        // `requested` is below the newest, so an entry above it exists; where that one starts,
+        // `requested` or what came before it ended.
+        let above = all()
+            .find(|(epoch, _)| *epoch > requested)
+            .map_or(end, |(_, start)| start);
+        let epoch = all()
+            .take_while(|(epoch, _)| *epoch <= requested)
+            .last()
+            .map_or(requested, |(epoch, _)| epoch);
         EpochEnd::Known { epoch, end: above }
     }
 }
@@ -135,11 +172,19 @@ mod tests {
     use super::*;
 
     fn known(epoch: i32, end: Offset) -> EpochEnd {
-        EpochEnd::Known { epoch: BatchEpoch(epoch), end }
+        EpochEnd::Known {
+            epoch: BatchEpoch(epoch),
+            end,
+        }
     }
 
     fn history(entries: &[(i32, Offset)]) -> EpochHistory {
-        EpochHistory::from_entries(entries.iter().map(|(epoch, start)| (BatchEpoch(*epoch), *start)).collect())
+        EpochHistory::from_entries(
+            entries
+                .iter()
+                .map(|(epoch, start)| (BatchEpoch(*epoch), *start))
+                .collect(),
+        )
     }
 
     #[test]
@@ -156,7 +201,11 @@ mod tests {
             (8, EpochEnd::Unknown),
         ];
         for (requested, expected) in rows {
-            assert_eq!(epochs.end_for(BatchEpoch(requested), 40, false), expected, "epoch {requested}");
+            assert_eq!(
+                epochs.end_for(BatchEpoch(requested), 40, false),
+                expected,
+                "epoch {requested}"
+            );
         }
     }
 
@@ -164,13 +213,25 @@ mod tests {
     fn after_a_failover_an_epoch_that_never_came_is_answered_with_the_cut() {
         let mut epochs = history(&[(1, 0), (3, 10)]);
         assert_eq!(epochs.end_for(BatchEpoch(5), 20, true), EpochEnd::NotYet);
-        assert_eq!(epochs.end_for(BatchEpoch(3), 20, true), EpochEnd::Open { epoch: BatchEpoch(3) });
+        assert_eq!(
+            epochs.end_for(BatchEpoch(3), 20, true),
+            EpochEnd::Open {
+                epoch: BatchEpoch(3)
+            }
+        );
         epochs.lead(BatchEpoch(65_536), 20);
-        assert_eq!(epochs.end_for(BatchEpoch(5), 20, true), EpochEnd::NotYet, "until the failover is complete");
+        assert_eq!(
+            epochs.end_for(BatchEpoch(5), 20, true),
+            EpochEnd::NotYet,
+            "until the failover is complete"
+        );
         assert_eq!(epochs.end_for(BatchEpoch(5), 20, false), known(3, 20));
         epochs.record(BatchEpoch(65_536), 20);
         assert_eq!(epochs.end_for(BatchEpoch(5), 33, false), known(3, 20));
-        assert_eq!(epochs.end_for(BatchEpoch(65_536), 33, false), known(65_536, 33));
+        assert_eq!(
+            epochs.end_for(BatchEpoch(65_536), 33, false),
+            known(65_536, 33)
+        );
     }
 
     #[test]
@@ -186,10 +247,17 @@ mod tests {
     fn trimmed_with_the_log() {
         let mut epochs = history(&[(1, 0), (3, 10), (7, 25)]);
         epochs.trim_to(12);
-        assert_eq!(epochs.entries(), &[(BatchEpoch(3), 12), (BatchEpoch(7), 25)]);
+        assert_eq!(
+            epochs.entries(),
+            &[(BatchEpoch(3), 12), (BatchEpoch(7), 25)]
+        );
         assert_eq!(epochs.epoch_at(12), BatchEpoch(3));
         assert_eq!(epochs.epoch_at(11), BatchEpoch::NONE);
         epochs.trim_to(40);
-        assert_eq!(epochs.entries(), &[(BatchEpoch(7), 40)], "an emptied log remembers its epoch");
+        assert_eq!(
+            epochs.entries(),
+            &[(BatchEpoch(7), 40)],
+            "an emptied log remembers its epoch"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What can go wrong with a partition, one enum per operation, as facts with their numbers. Kafka's codes are the broker's.
+//! What can go wrong with a partition, one enum per operation, as facts with their numbers. Kafka's
+//! codes are the broker's.
 
 use crate::{
     Offsets,
@@ -33,7 +34,8 @@ pub enum ReopenError {
     /// It is open, or closed for good.
     #[error("the partition was not closed by a disk error")]
     NotFailed,
-    /// Offsets that were handed out under this epoch may have been taken back: it must be raised first.
+    /// Offsets that were handed out under this epoch may have been taken back: it must be raised
+    /// first.
     #[error("epoch {} is not above epoch {}, under which offsets were handed out that may be gone", own.0, used.0)]
     EpochUsed { own: BatchEpoch, used: BatchEpoch },
     /// The disk does not work yet.
@@ -41,7 +43,8 @@ pub enum ReopenError {
     Open(#[from] OpenError),
 }
 
-/// A batch was not appended. Nothing changed, but that [`AppendError::Storage`] may have closed the partition.
+/// A batch was not appended. Nothing changed, but that [`AppendError::Storage`] may have closed the
+/// partition.
 #[derive(Debug, Error)]
 pub enum AppendError {
     /// The role does not admit this writer.
@@ -51,12 +54,24 @@ pub enum AppendError {
     #[error(transparent)]
     Sequence(#[from] SequenceError),
     /// A plain batch of a producer whose transaction is open, since offset `open_since`.
-    #[error("producer {producer_id} has a transaction open since offset {open_since} and sent a batch outside of it")]
-    InvalidTxnState { producer_id: ProducerId, open_since: Offset },
+    #[error(
+        "producer {producer_id} has a transaction open since offset {open_since} and sent a batch outside of it"
+    )]
+    InvalidTxnState {
+        producer_id: ProducerId,
+        open_since: Offset,
+    },
     /// A marker of a coordinator that has a successor.
-    #[error("marker for producer {producer_id} under coordinator epoch {found}, {current} was seen")]
-    CoordinatorFenced { producer_id: ProducerId, current: i32, found: i32 },
-    /// The role's epoch is below the log's newest batch: the role was given wrongly, and no offset is handed out under it.
+    #[error(
+        "marker for producer {producer_id} under coordinator epoch {found}, {current} was seen"
+    )]
+    CoordinatorFenced {
+        producer_id: ProducerId,
+        current: i32,
+        found: i32,
+    },
+    /// The role's epoch is below the log's newest batch: the role was given wrongly, and no offset
+    /// is handed out under it.
     #[error("the partition's epoch {} is below epoch {} of its log", own.0, newest.0)]
     EpochBehind { own: BatchEpoch, newest: BatchEpoch },
     /// Larger than `max.message.bytes`.
@@ -65,12 +80,23 @@ pub enum AppendError {
     /// Larger than a segment.
     #[error("the batch has {bytes} bytes, a segment takes at most {bytes_max}")]
     LargerThanSegment { bytes: usize, bytes_max: u64 },
-    /// The batch as a whole breaks a rule, or the records at `indices` do, of which the first hundred are named.
+    /// The batch as a whole breaks a rule, or the records at `indices` do, of which the first
+    /// hundred are named.
     #[error("{why}")]
-    InvalidRecord { why: &'static str, indices: Vec<i32> },
-    /// A timestamp outside of the topic's window, or of a type that clients may not set. Milliseconds.
-    #[error("timestamp {timestamp} is outside of [{earliest}, {latest}], or of a type that only the broker sets")]
-    InvalidTimestamp { timestamp: i64, earliest: i64, latest: i64 },
+    InvalidRecord {
+        why: &'static str,
+        indices: Vec<i32>,
+    },
+    /// A timestamp outside of the topic's window, or of a type that clients may not set.
+    /// Milliseconds.
+    #[error(
+        "timestamp {timestamp} is outside of [{earliest}, {latest}], or of a type that only the broker sets"
+    )]
+    InvalidTimestamp {
+        timestamp: i64,
+        earliest: i64,
+        latest: i64,
+    },
     /// zstd from a client whose protocol version does not know it.
     #[error("this protocol version does not know the batch's compression")]
     UnsupportedCompression,
@@ -99,7 +125,11 @@ pub enum AppendAtError {
     Overlap { base: Offset, end: Offset },
     /// The batch's epoch is below our newest: divergence.
     #[error("the batch at {base} has epoch {}, ours ends with epoch {}", found.0, newest.0)]
-    EpochBack { base: Offset, newest: BatchEpoch, found: BatchEpoch },
+    EpochBack {
+        base: Offset,
+        newest: BatchEpoch,
+        found: BatchEpoch,
+    },
     /// The batch lies below the log start altogether.
     #[error("the batch ends at {next}, the log starts at {start}")]
     BelowStart { next: Offset, start: Offset },
@@ -120,7 +150,8 @@ pub enum FollowError {
     /// The link no longer owns the partition.
     #[error(transparent)]
     Fenced(#[from] FenceRefusal),
-    /// The source's log starts beyond our end: records were lost to us. A gap event, see [`crate::Handle::restart_at`].
+    /// The source's log starts beyond our end: records were lost to us. A gap event, see
+    /// [`crate::Handle::restart_at`].
     #[error("the source starts at {source_start}, our log ends at {end}")]
     Gap { end: Offset, source_start: Offset },
     /// The partition takes no more writes.
@@ -138,8 +169,14 @@ pub enum TrimError {
     #[error(transparent)]
     Refused(#[from] RoleRefusal),
     /// Beyond the high watermark, or negative.
-    #[error("offset {offset} is not within the log start {log_start} and the high watermark {high_watermark}")]
-    OutOfRange { offset: Offset, log_start: Offset, high_watermark: Offset },
+    #[error(
+        "offset {offset} is not within the log start {log_start} and the high watermark {high_watermark}"
+    )]
+    OutOfRange {
+        offset: Offset,
+        log_start: Offset,
+        high_watermark: Offset,
+    },
     /// The partition takes no more writes.
     #[error("the partition is closed: {why}")]
     Closed { why: Arc<str> },
@@ -176,16 +213,23 @@ pub enum ReadError {
 pub enum EpochMismatch {
     /// The client knows an older leader.
     #[error("epoch {} is over, the present one is {}", given.0, current.0)]
-    Fenced { given: LeaderEpoch, current: LeaderEpoch },
+    Fenced {
+        given: LeaderEpoch,
+        current: LeaderEpoch,
+    },
     /// The client knows a newer leader than we do.
     #[error("epoch {} is not known here, the present one is {}", given.0, current.0)]
-    Unknown { given: LeaderEpoch, current: LeaderEpoch },
+    Unknown {
+        given: LeaderEpoch,
+        current: LeaderEpoch,
+    },
 }
 
 /// Closing or deleting could not be completed.
 #[derive(Debug, Error)]
 pub enum CloseError {
-    /// What was written last is not flushed, or the checkpoint not written; recovery will look at it.
+    /// What was written last is not flushed, or the checkpoint not written; recovery will look at
+    /// it.
     #[error("the partition could not be closed cleanly: {0}")]
     Storage(#[from] LogError),
     /// A disk error had closed it before.

@@ -1,7 +1,8 @@
 //! What a failover does to a partition, steps (d), (e) and the half of (f) that concerns producers.
 //!
-//! Invariant: from [`Handle::begin_leadership`] on, our batches carry an epoch above every copied one, and a position from an epoch that never
-//! came here is answered with the cut. The order of the steps and what is recorded between them is the links' and the catalog's; all here is
+//! Invariant: from [`Handle::begin_leadership`] on, our batches carry an epoch above every copied
+//! one, and a position from an epoch that never came here is answered with the cut. The order of
+//! the steps and what is recorded between them is the links' and the catalog's; all here is
 //! idempotent.
 
 use crate::{
@@ -19,11 +20,13 @@ use gnomon_protocol::{
 use std::sync::Arc;
 
 impl Handle {
-    /// Our leadership under `epoch` counts from `at` (the cut) on, also before its first append. While failing over, what lies below `at` counts
-    /// as copied from then on (`producer.rs`); at later starts the catalog says so through [`Settings::copied_to`].
+    /// Our leadership under `epoch` counts from `at` (the cut) on, also before its first append.
+    /// While failing over, what lies below `at` counts as copied from then on (`producer.rs`); at
+    /// later starts the catalog says so through [`Settings::copied_to`].
     ///
     /// # Errors
-    /// A shadow that never got a batch keeps its start on the disk from now on; making that file can fail.
+    /// A shadow that never got a batch keeps its start on the disk from now on; making that file
+    /// can fail.
     pub fn begin_leadership(&self, epoch: LeaderEpoch, at: Offset) -> Result<(), AppendError> {
         let mut writer = self.0.writer.lock();
         let newest = {
@@ -49,10 +52,16 @@ impl Handle {
             let failing_over = matches!(view.role.writers, Writers::FailingOver);
             // A restart, or a disk error, may have raised it since it was chosen.
             let raised = epoch.max(view.role.epoch());
-            view.role = Role { replica: Replica::Leader(raised), writers: view.role.writers.clone() };
+            view.role = Role {
+                replica: Replica::Leader(raised),
+                writers: view.role.writers.clone(),
+            };
             view.ledger.epochs.lead(own, at);
             if failing_over && at > view.settings.copied_to {
-                view.settings = Arc::new(Settings { copied_to: at, ..(*view.settings).clone() });
+                view.settings = Arc::new(Settings {
+                    copied_to: at,
+                    ..(*view.settings).clone()
+                });
             }
         });
         drop(writer);
@@ -60,22 +69,36 @@ impl Handle {
         Ok(())
     }
 
-    /// Writes an abort marker for every open copied transaction: producer epoch + 1, last coordinator epoch seen. Returns what was aborted; the
-    /// markers are durable after the next [`Handle::flush`]. Only while failing over.
+    /// Writes an abort marker for every open copied transaction: producer epoch + 1, last
+    /// coordinator epoch seen. Returns what was aborted; the markers are durable after the next
+    /// [`Handle::flush`]. Only while failing over.
     pub fn abort_open_transactions(&self, now_ms: i64) -> Result<Vec<OpenTxn>, AppendError> {
         let role = self.role();
         match &role.writers {
             Writers::FailingOver => {}
-            Writers::Link { link, .. } => return Err(RoleRefusal::Shadow { link: link.clone() }.into()),
+            Writers::Link { link, .. } => {
+                return Err(RoleRefusal::Shadow { link: link.clone() }.into());
+            }
             Writers::Clients | Writers::Site => return Ok(Vec::new()),
-            Writers::Nobody(reason) => return Err(RoleRefusal::Nobody { reason: reason.clone() }.into()),
+            Writers::Nobody(reason) => {
+                return Err(RoleRefusal::Nobody {
+                    reason: reason.clone(),
+                }
+                .into());
+            }
         }
         // Planted fault for tests of failover: open transactions stay open.
         fail::fail_point!("leave_open", |_| Ok(Vec::new()));
         let open = self.open_transactions();
         for txn in &open {
             let epoch = txn.producer_epoch.saturating_add(1);
-            let marker = marker_batch(false, txn.producer_id, epoch, txn.coordinator_epoch.max(0), now_ms);
+            let marker = marker_batch(
+                false,
+                txn.producer_id,
+                epoch,
+                txn.coordinator_epoch.max(0),
+                now_ms,
+            );
             self.append(BatchView::parse_only(marker)?, Origin::Site, now_ms)?;
         }
         Ok(open)

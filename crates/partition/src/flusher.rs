@@ -1,10 +1,14 @@
-//! Group commit: one flusher for all partitions that wrote something, and the one seam for blocking work.
+//! Group commit: one flusher for all partitions that wrote something, and the one seam for blocking
+//! work.
 //!
-//! A partition queues itself at its first append after a flush began; one pass covers whatever was appended by then, however many replies wait
-//! for it. Partitions flush beside each other on a few threads, one partition never twice at once; where many are due, one thread takes them all and
-//! syncs the file system once ([`TOGETHER_MIN`]). What somebody waits for goes at once; the rest may wait a moment ([`LINGER`]) for company.
+//! A partition queues itself at its first append after a flush began; one pass covers whatever was
+//! appended by then, however many replies wait for it. Partitions flush beside each other on a few
+//! threads, one partition never twice at once; where many are due, one thread takes them all and
+//! syncs the file system once ([`TOGETHER_MIN`]). What somebody waits for goes at once; the rest
+//! may wait a moment ([`LINGER`]) for company.
 //!
-//! Invariant: no lock of a partition or of the queue is held while the disk works. What a pass means is `durable.rs`'s.
+//! Invariant: no lock of a partition or of the queue is held while the disk works. What a pass
+//! means is `durable.rs`'s.
 
 use gnomon_storage::{FileSystem, FlushPoint, LogError};
 use parking_lot::{Condvar, Mutex};
@@ -27,8 +31,9 @@ use tokio::{
 /// How long a write that nobody waits for may stay unflushed for company's sake.
 const LINGER: Duration = Duration::from_millis(5);
 
-/// With so many partitions due, one sync of the file system is cheaper than one of each file on several threads (64 files: 2.7 ms and 7.3 ms, 1,000
-/// files: 36 ms and 120 ms), even though it syncs what others have written there, too.
+/// With so many partitions due, one sync of the file system is cheaper than one of each file on
+/// several threads (64 files: 2.7 ms and 7.3 ms, 1,000 files: 36 ms and 120 ms), even though it
+/// syncs what others have written there, too.
 const TOGETHER_MIN: usize = 16;
 
 /// Most threads that a pool flushes with.
@@ -42,16 +47,19 @@ pub enum Blocking {
         /// Flushing threads, at least one, at most [`THREADS_MAX`].
         threads: usize,
     },
-    /// Where it is called, on the runtime's own thread: for simulations on one thread. Needs a tokio runtime from the start.
+    /// Where it is called, on the runtime's own thread: for simulations on one thread. Needs a
+    /// tokio runtime from the start.
     Inline {
-        /// How long each flush waits for its turn at a slow disk; what is appended meanwhile is covered by it.
+        /// How long each flush waits for its turn at a slow disk; what is appended meanwhile is
+        /// covered by it.
         flush: Duration,
     },
 }
 
 /// What the flusher flushes. Failures are the partition's own matter.
 pub(crate) trait Flushable: Send + Sync {
-    /// Begins a pass: what is to be synced so that everything appended so far is durable; `None` if that is nothing.
+    /// Begins a pass: what is to be synced so that everything appended so far is durable; `None` if
+    /// that is nothing.
     fn begin_pass(&self) -> Option<Pass>;
     /// Ends a pass: says to those who wait what became of it.
     fn end_pass(&self, pass: Pass, synced: Result<(), LogError>);
@@ -67,7 +75,8 @@ pub(crate) struct Pass {
     pub(crate) point: FlushPoint,
 }
 
-/// A partition's place in the queue: it stands there at most once, and is worked on by one thread at most.
+/// A partition's place in the queue: it stands there at most once, and is worked on by one thread
+/// at most.
 #[derive(Debug, Default)]
 pub(crate) struct Turn(AtomicU8);
 
@@ -84,7 +93,9 @@ impl Turn {
             RUNNING => Some(RUNNING_AGAIN),
             _already => None,
         };
-        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) == Ok(IDLE)
+        self.0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, next)
+            == Ok(IDLE)
     }
 
     fn begin(&self) {
@@ -93,7 +104,11 @@ impl Turn {
 
     /// True if it was asked for again meanwhile and must be queued again.
     fn end(&self) -> bool {
-        if self.0.compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+        if self
+            .0
+            .compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+        {
             return false;
         }
         self.0.store(QUEUED, Ordering::Release);
@@ -121,14 +136,16 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    /// A partition that all have let go of is not flushed any more: for its files that is the same as a process that died.
+    /// A partition that all have let go of is not flushed any more: for its files that is the same
+    /// as a process that died.
     due: VecDeque<Weak<dyn Flushable>>,
     urgent: bool,
     stopped: bool,
 }
 
 impl Flusher {
-    /// Starts it for partitions that lie anywhere: each file is synced by itself. Fails if the system gives no threads.
+    /// Starts it for partitions that lie anywhere: each file is synced by itself. Fails if the
+    /// system gives no threads.
     ///
     /// # Panics
     /// With [`Blocking::Inline`] outside of a tokio runtime.
@@ -136,18 +153,29 @@ impl Flusher {
         Flusher::start_with(blocking, None)
     }
 
-    /// As [`Flusher::start`], for partitions in one file system, opened before any of them was written.
+    /// As [`Flusher::start`], for partitions in one file system, opened before any of them was
+    /// written.
     pub fn over(file_system: Arc<dyn FileSystem>, blocking: Blocking) -> io::Result<Flusher> {
         Flusher::start_with(blocking, Some(file_system))
     }
 
-    fn start_with(blocking: Blocking, file_system: Option<Arc<dyn FileSystem>>) -> io::Result<Flusher> {
-        let shared = Arc::new(Shared { file_system, queue: Mutex::default(), ready: Condvar::new(), ready_inline: Notify::new() });
+    fn start_with(
+        blocking: Blocking,
+        file_system: Option<Arc<dyn FileSystem>>,
+    ) -> io::Result<Flusher> {
+        let shared = Arc::new(Shared {
+            file_system,
+            queue: Mutex::default(),
+            ready: Condvar::new(),
+            ready_inline: Notify::new(),
+        });
         match blocking {
             Blocking::Pool { threads } => {
                 for number in 0..threads.clamp(1, THREADS_MAX) {
                     let shared = shared.clone();
-                    thread::Builder::new().name(format!("flush-{number}")).spawn(move || shared.work())?;
+                    thread::Builder::new()
+                        .name(format!("flush-{number}"))
+                        .spawn(move || shared.work())?;
                 }
             }
             Blocking::Inline { flush } => {
@@ -158,14 +186,18 @@ impl Flusher {
         Ok(Flusher(Arc::new(Owner { shared, blocking })))
     }
 
-    /// Runs blocking work (reads that miss the page cache, retention, checkpoints) where it holds nobody up: the one seam. Others run before it does.
+    /// Runs blocking work (reads that miss the page cache, retention, checkpoints) where it holds
+    /// nobody up: the one seam. Others run before it does.
     ///
     /// # Errors
     /// If the runtime is shutting down and the work was not done.
     ///
     /// # Panics
     /// As `work` does.
-    pub async fn run<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> io::Result<R> {
+    pub async fn run<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> io::Result<R> {
         match self.0.blocking {
             Blocking::Pool { .. } => match tokio::task::spawn_blocking(work).await {
                 Ok(done) => Ok(done),
@@ -181,9 +213,13 @@ impl Flusher {
         }
     }
 
-    /// Runs blocking work where it is called, for callers that cannot await; the runtime's other tasks go on elsewhere meanwhile.
+    /// Runs blocking work where it is called, for callers that cannot await; the runtime's other
+    /// tasks go on elsewhere meanwhile.
     pub fn run_here<R>(&self, work: impl FnOnce() -> R) -> R {
-        let has_others = || Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+        let has_others = || {
+            Handle::try_current()
+                .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
+        };
         match self.0.blocking {
             Blocking::Pool { .. } if has_others() => tokio::task::block_in_place(work),
             Blocking::Pool { .. } | Blocking::Inline { .. } => work(),
@@ -227,13 +263,16 @@ enum Next {
     Stop,
 }
 
-/// On a flushing thread: what it had begun would stay unfinished, and whoever waits for it would wait for ever. A restart recovers.
+/// On a flushing thread: what it had begun would stay unfinished, and whoever waits for it would
+/// wait for ever. A restart recovers.
 struct EndsTheProcess;
 
 impl Drop for EndsTheProcess {
     fn drop(&mut self) {
         if thread::panicking() {
-            tracing::error!("a thread that makes records durable panicked: the process ends, a restart recovers");
+            tracing::error!(
+                "a thread that makes records durable panicked: the process ends, a restart recovers"
+            );
             std::process::abort();
         }
     }
@@ -275,7 +314,10 @@ impl Shared {
                     tokio::task::yield_now().await;
                 }
                 Next::Linger => {
-                    if tokio::time::timeout(LINGER, self.ready_inline.notified()).await.is_err() {
+                    if tokio::time::timeout(LINGER, self.ready_inline.notified())
+                        .await
+                        .is_err()
+                    {
                         self.queue.lock().urgent = true;
                     }
                 }
@@ -295,7 +337,9 @@ impl Shared {
         }
         let points: Vec<&FlushPoint> = passes.iter().map(|(_, pass)| &pass.point).collect();
         let synced = match &self.file_system {
-            Some(file_system) if points.len() >= TOGETHER_MIN => FlushPoint::sync_together(&points, &**file_system),
+            Some(file_system) if points.len() >= TOGETHER_MIN => {
+                FlushPoint::sync_together(&points, &**file_system)
+            }
             Some(_) | None => points.iter().map(|point| point.sync()).collect(),
         };
         for ((partition, pass), synced) in passes.into_iter().zip(synced) {
@@ -327,7 +371,11 @@ impl Queue {
         if !self.urgent {
             return Next::Linger;
         }
-        let count = if together && self.due.len() >= TOGETHER_MIN { self.due.len() } else { 1 };
+        let count = if together && self.due.len() >= TOGETHER_MIN {
+            self.due.len()
+        } else {
+            1
+        };
         Next::Flush(self.due.drain(..count).collect())
     }
 }
@@ -350,7 +398,11 @@ mod tests {
     impl Flushable for Slow {
         /// All there is to do is done here: nothing is left to sync.
         fn begin_pass(&self) -> Option<Pass> {
-            assert_eq!(self.inside.fetch_add(1, Ordering::SeqCst), 0, "one pass at a time");
+            assert_eq!(
+                self.inside.fetch_add(1, Ordering::SeqCst),
+                0,
+                "one pass at a time"
+            );
             let wanted = self.wanted.load(Ordering::SeqCst);
             thread::sleep(Duration::from_millis(2));
             self.covered.store(wanted, Ordering::SeqCst);
@@ -395,7 +447,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn inline_the_same() {
-        let flusher = Flusher::start(Blocking::Inline { flush: Duration::ZERO }).unwrap();
+        let flusher = Flusher::start(Blocking::Inline {
+            flush: Duration::ZERO,
+        })
+        .unwrap();
         let slow = Arc::new(Slow::default());
         for wanted in 1..=10 {
             slow.wanted.store(wanted, Ordering::SeqCst);

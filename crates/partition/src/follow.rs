@@ -1,7 +1,9 @@
-//! A shadow follows its source's bounds: the log start up, the end over a tail that was cleaned away, or all of it anew after a gap.
+//! A shadow follows its source's bounds: the log start up, the end over a tail that was cleaned
+//! away, or all of it anew after a gap.
 //!
-//! Invariant: the log start of a shadow is never further than the source's, and moves by these calls only; retention deletes nothing of its own
-//! (`trim.rs`). Each carries the fence, like a copied batch.
+//! Invariant: the log start of a shadow is never further than the source's, and moves by these
+//! calls only; retention deletes nothing of its own (`trim.rs`). Each carries the fence, like a
+//! copied batch.
 
 use crate::{
     error::FollowError,
@@ -15,8 +17,9 @@ use gnomon_protocol::ids::Offset;
 use parking_lot::MutexGuard;
 
 impl Handle {
-    /// The copy begins at `start`, and that is kept on the disk: a copy that begins at its source's end must not begin at a later one because it is
-    /// begun again before anything came. A start below ours changes nothing. Returns our start.
+    /// The copy begins at `start`, and that is kept on the disk: a copy that begins at its source's
+    /// end must not begin at a later one because it is begun again before anything came. A start
+    /// below ours changes nothing. Returns our start.
     ///
     /// # Errors
     /// As [`Handle::follow_source_start`].
@@ -40,8 +43,9 @@ impl Handle {
         self.0.view.read().reader.is_some()
     }
 
-    /// The source's log starts at `start` now: so does ours, also inside a batch. A start below ours changes nothing. Returns our start.
-    /// On a partition that never held a batch this is where the copy begins.
+    /// The source's log starts at `start` now: so does ours, also inside a batch. A start below
+    /// ours changes nothing. Returns our start. On a partition that never held a batch this is
+    /// where the copy begins.
     ///
     /// # Errors
     /// [`FollowError::Gap`] if the start has passed our end: see [`Handle::restart_at`].
@@ -61,20 +65,27 @@ impl Handle {
         }
         if never_written {
             let kept = writer.log.is_some();
-            self.0.forget_log(&mut writer).map_err(FollowError::Storage)?;
+            self.0
+                .forget_log(&mut writer)
+                .map_err(FollowError::Storage)?;
             self.0.update(|view| view.line.trimmed(start));
             if kept {
                 self.make_log(&mut writer, start)?;
             }
         } else if start > offsets.end {
-            return Err(FollowError::Gap { end: offsets.end, source_start: start });
+            return Err(FollowError::Gap {
+                end: offsets.end,
+                source_start: start,
+            });
         } else {
-            self.trim_log(&mut writer, start).map_err(FollowError::Storage)?;
+            self.trim_log(&mut writer, start)
+                .map_err(FollowError::Storage)?;
         }
         Ok(start)
     }
 
-    /// The source's tail up to `to` was cleaned away: our end goes there without a batch. An end below ours changes nothing. Returns our end.
+    /// The source's tail up to `to` was cleaned away: our end goes there without a batch. An end
+    /// below ours changes nothing. Returns our end.
     pub fn advance_end(&self, fence: Fence, to: Offset) -> Result<Offset, FollowError> {
         let mut writer = self.admitted(fence)?;
         let offsets = self.offsets();
@@ -100,10 +111,13 @@ impl Handle {
         Ok(to)
     }
 
-    /// Drops everything we have and begins anew at `start`: the `continue` policy after a gap. The files are gone when this returns.
+    /// Drops everything we have and begins anew at `start`: the `continue` policy after a gap. The
+    /// files are gone when this returns.
     pub fn restart_at(&self, fence: Fence, start: Offset) -> Result<(), FollowError> {
         let mut writer = self.admitted(fence)?;
-        self.0.forget_log(&mut writer).map_err(FollowError::Storage)?;
+        self.0
+            .forget_log(&mut writer)
+            .map_err(FollowError::Storage)?;
         writer.snapshot_at = -1;
         self.0.update(|view| {
             view.ledger = Ledger::default();

@@ -1,7 +1,9 @@
-//! Logs that grow have space reserved ahead of them; those that are not written any more give it back.
+//! Logs that grow have space reserved ahead of them; those that are not written any more give it
+//! back.
 //!
-//! A partition is on the list from the append that reserved space until nothing was appended between two looks at it. While the list is empty nobody
-//! looks. How much is reserved is `gnomon_storage`'s; how often somebody looks, the broker's.
+//! A partition is on the list from the append that reserved space until nothing was appended
+//! between two looks at it. While the list is empty nobody looks. How much is reserved is
+//! `gnomon_storage`'s; how often somebody looks, the broker's.
 
 use crate::state::{Inner, Writer};
 use gnomon_protocol::ids::Offset;
@@ -31,10 +33,19 @@ struct Listed {
 impl Growing {
     /// Behind an append: puts the partition on the list if space is reserved.
     pub(crate) fn note(&self, partition: &Arc<Inner>, writer: &mut Writer) {
-        let Some(log) = writer.log.as_ref().filter(|log| !writer.growing && log.has_reserved()) else { return };
+        let Some(log) = writer
+            .log
+            .as_ref()
+            .filter(|log| !writer.growing && log.has_reserved())
+        else {
+            return;
+        };
         let end = log.end();
         writer.growing = true;
-        self.0.listed.lock().push(Listed { partition: Arc::downgrade(partition), end });
+        self.0.listed.lock().push(Listed {
+            partition: Arc::downgrade(partition),
+            end,
+        });
         self.0.some.notify_one();
     }
 
@@ -71,6 +82,8 @@ impl Listed {
 
 impl fmt::Debug for Growing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Growing").field("partitions", &self.0.listed.lock().len()).finish()
+        f.debug_struct("Growing")
+            .field("partitions", &self.0.listed.lock().len())
+            .finish()
     }
 }

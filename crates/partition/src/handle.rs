@@ -1,12 +1,14 @@
-//! One partition: append, copy, role, and what others ask about it. The other halves of [`Handle`] are beside it: `reader.rs` reads,
-//! `durable.rs` waits, flushes and closes, `follow.rs` follows a source, `ahead.rs` tells readers of a shadow where they stand, `failover.rs` takes over from
-//! a source, `trim.rs` moves the log start.
+//! One partition: append, copy, role, and what others ask about it. The other halves of [`Handle`]
+//! are beside it: `reader.rs` reads, `durable.rs` waits, flushes and closes, `follow.rs` follows a
+//! source, `ahead.rs` tells readers of a shadow where they stand, `failover.rs` takes over from a
+//! source, `trim.rs` moves the log start.
 //!
 //! Invariants:
-//! - an append, copied or ours, and a change of role decide under one lock (`state.rs`): after [`Handle::set_role`] returned its cut, no batch
-//!   of the former writers is appended.
-//! - state changes after the bytes were handed to the kernel, never before; a failed write closes the partition to writing, unless the log is as it
-//!   was (a full disk): then it is refused and no more.
+//! - an append, copied or ours, and a change of role decide under one lock (`state.rs`): after
+//!   [`Handle::set_role`] returned its cut, no batch of the former writers is appended.
+//! - state changes after the bytes were handed to the kernel, never before; a failed write closes
+//!   the partition to writing, unless the log is as it was (a full disk): then it is refused and no
+//!   more.
 //! - nothing is on the disk before the first write, save where a copy begins (`begin_copy_at`).
 
 use crate::{
@@ -33,8 +35,8 @@ use parking_lot::{Mutex, RwLock};
 use std::{path::PathBuf, sync::Arc};
 use tracing::info;
 
-/// One partition. Cheap to clone; all clones are the same partition. Dropping the last one without [`Handle::close`] is for its files what the
-/// death of the process is.
+/// One partition. Cheap to clone; all clones are the same partition. Dropping the last one without
+/// [`Handle::close`] is for its files what the death of the process is.
 #[derive(Clone)]
 pub struct Handle(pub(crate) Arc<Inner>);
 
@@ -70,8 +72,15 @@ pub struct Cut {
 }
 
 impl Handle {
-    /// Opens a partition: reads back what its files say if there are any, makes none if not. Blocking, for long after a crash.
-    pub fn open(env: &Env, dir: PathBuf, id: PartitionId, role: Role, settings: Settings) -> Result<Handle, OpenError> {
+    /// Opens a partition: reads back what its files say if there are any, makes none if not.
+    /// Blocking, for long after a crash.
+    pub fn open(
+        env: &Env,
+        dir: PathBuf,
+        id: PartitionId,
+        role: Role,
+        settings: Settings,
+    ) -> Result<Handle, OpenError> {
         Handle::open_from(env, dir, id, role, settings, LogFrom::Disk)
     }
 
@@ -83,21 +92,43 @@ impl Handle {
         settings: Settings,
         from: LogFrom<'_>,
     ) -> Result<Handle, OpenError> {
-        let mut writer = Writer { log: None, generation: 0, snapshot_at: -1, changed: false, refused: false, growing: false };
+        let mut writer = Writer {
+            log: None,
+            generation: 0,
+            snapshot_at: -1,
+            changed: false,
+            refused: false,
+            growing: false,
+        };
         let mut line = Watermarks::new(0, 0, 0, settings.write_caching);
         let mut ledger = Ledger::default();
         let mut reader = None;
         // One that failed is there, or it cannot be opened again.
-        if matches!(from, LogFrom::Failed(_)) || Log::exists(&*env.disk, &dir).map_err(OpenError::Look)? {
+        if matches!(from, LogFrom::Failed(_))
+            || Log::exists(&*env.disk, &dir).map_err(OpenError::Look)?
+        {
             let opened = rebuild::open(env, &dir, id, &settings, from)?;
-            line = Watermarks::new(opened.log.start(), opened.log.end(), opened.log.flushed(), settings.write_caching);
+            line = Watermarks::new(
+                opened.log.start(),
+                opened.log.end(),
+                opened.log.flushed(),
+                settings.write_caching,
+            );
             reader = Some(opened.log.reader());
             writer.snapshot_at = opened.snapshot_at;
             writer.changed = opened.changed;
             ledger = opened.ledger;
             writer.log = Some(opened.log);
         }
-        let mut view = View { line, ledger, role, settings: Arc::new(settings), reader, closed: None, asked: Asked::default() };
+        let mut view = View {
+            line,
+            ledger,
+            role,
+            settings: Arc::new(settings),
+            reader,
+            closed: None,
+            asked: Asked::default(),
+        };
         view.take_up_role();
         let reached = view.offsets().high_watermark;
         view.ledger.txns.reached(reached);
@@ -120,10 +151,17 @@ impl Handle {
         self.0.id
     }
 
-    /// Appends a batch at the next offset, if role, form, sequence and transaction admit it. Returns once the kernel has it: use
-    /// [`Handle::durable`] before promising anything. `now_ms`: wall time in milliseconds.
-    pub fn append(&self, batch: BatchView, origin: Origin, now_ms: i64) -> Result<Appended, AppendError> {
-        // What needs no state is judged outside of the lock; the role comes first, so that a shadow says that it is one.
+    /// Appends a batch at the next offset, if role, form, sequence and transaction admit it.
+    /// Returns once the kernel has it: use [`Handle::durable`] before promising anything. `now_ms`:
+    /// wall time in milliseconds.
+    pub fn append(
+        &self,
+        batch: BatchView,
+        origin: Origin,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
+        // What needs no state is judged outside of the lock; the role comes first, so that a shadow
+        // says that it is one.
         let settings = {
             let view = self.0.view.read();
             view.role.admit(origin)?;
@@ -139,8 +177,19 @@ impl Handle {
             if let Some(Closed { why, .. }) = &view.closed {
                 return Err(AppendError::Closed { why: why.clone() });
             }
-            let place = Place { offset: view.offsets().end, epoch };
-            admit::admit(batch, marker, origin, place, &view.settings, &view.ledger, now_ms)?
+            let place = Place {
+                offset: view.offsets().end,
+                epoch,
+            };
+            admit::admit(
+                batch,
+                marker,
+                origin,
+                place,
+                &view.settings,
+                &view.ledger,
+                now_ms,
+            )?
         };
         match admitted {
             Admitted::Repeat(repeat) => {
@@ -153,9 +202,13 @@ impl Handle {
                     duplicate: true,
                 })
             }
-            Admitted::New { batch, log_append_time_ms } => {
+            Admitted::New {
+                batch,
+                log_append_time_ms,
+            } => {
                 let header = *batch.header();
-                self.write(&mut writer, &[batch], &[(header, marker)], Some(now_ms)).map_err(AppendError::Storage)?;
+                self.write(&mut writer, &[batch], &[(header, marker)], Some(now_ms))
+                    .map_err(AppendError::Storage)?;
                 drop(writer);
                 self.wrote();
                 Ok(Appended {
@@ -169,9 +222,15 @@ impl Handle {
         }
     }
 
-    /// Appends batches of a link at the offsets they have at their source: all of them, or none if one is not admitted. After a disk error the first
-    /// of them may be in: our end tells. `known`: the source's bounds as the same response named them.
-    pub fn append_at(&self, fence: Fence, batches: Vec<BatchView>, known: SourceBounds) -> Result<CopiedTo, AppendAtError> {
+    /// Appends batches of a link at the offsets they have at their source: all of them, or none if
+    /// one is not admitted. After a disk error the first of them may be in: our end tells. `known`:
+    /// the source's bounds as the same response named them.
+    pub fn append_at(
+        &self,
+        fence: Fence,
+        batches: Vec<BatchView>,
+        known: SourceBounds,
+    ) -> Result<CopiedTo, AppendAtError> {
         let mut writer = self.0.writer.lock();
         let (mut place, log_start) = {
             let view = self.0.view.read();
@@ -182,9 +241,16 @@ impl Handle {
             let offsets = view.offsets();
             let empty = view.never_written(&writer);
             // On a log that never held anything, the source's start is ours.
-            let log_start = if empty { offsets.log_start.max(known.log_start) } else { offsets.log_start };
+            let log_start = if empty {
+                offsets.log_start.max(known.log_start)
+            } else {
+                offsets.log_start
+            };
             let end = offsets.end.max(log_start);
-            (CopiedEnd::of(log_start, end, empty, &view.ledger, view.settings.compacted), log_start)
+            (
+                CopiedEnd::of(log_start, end, empty, &view.ledger, view.settings.compacted),
+                log_start,
+            )
         };
         let first_write = place.empty;
         let mut placed = Vec::with_capacity(batches.len());
@@ -196,23 +262,38 @@ impl Handle {
             changes.push((header, marker));
         }
         let Some(first) = changes.first().map(|(header, _)| header.base_offset) else {
-            return Ok(CopiedTo { end: self.offsets().end });
+            return Ok(CopiedTo {
+                end: self.offsets().end,
+            });
         };
         if first_write {
-            self.begin_copy(&mut writer, first, log_start).map_err(AppendAtError::Storage)?;
+            self.begin_copy(&mut writer, first, log_start)
+                .map_err(AppendAtError::Storage)?;
         }
-        self.write(&mut writer, &placed, &changes, None).map_err(AppendAtError::Storage)?;
+        self.write(&mut writer, &placed, &changes, None)
+            .map_err(AppendAtError::Storage)?;
         if first < log_start {
-            self.trim_log(&mut writer, log_start).map_err(AppendAtError::Storage)?;
+            self.trim_log(&mut writer, log_start)
+                .map_err(AppendAtError::Storage)?;
         }
         drop(writer);
         self.wrote();
         Ok(CopiedTo { end: place.end })
     }
 
-    /// The first batch of a copy may begin anywhere: an empty log that was made for another offset makes room.
-    fn begin_copy(&self, writer: &mut Writer, first: Offset, log_start: Offset) -> Result<(), LogError> {
-        if writer.log.as_ref().is_some_and(|log| log.end() != first.min(log_start)) {
+    /// The first batch of a copy may begin anywhere: an empty log that was made for another offset
+    /// makes room.
+    fn begin_copy(
+        &self,
+        writer: &mut Writer,
+        first: Offset,
+        log_start: Offset,
+    ) -> Result<(), LogError> {
+        if writer
+            .log
+            .as_ref()
+            .is_some_and(|log| log.end() != first.min(log_start))
+        {
             self.0.forget_log(writer)?;
         }
         self.0.update(|view| view.line.trimmed(log_start));
@@ -227,8 +308,14 @@ impl Handle {
         changes: &[(BatchHeader, Option<Marker>)],
         now_ms: Option<i64>,
     ) -> Result<(), LogError> {
-        let first = batches.first().map_or(0, |batch| batch.base_offset()).min(self.offsets().log_start);
-        let written = self.0.log(writer, first).and_then(|log| log.append(batches));
+        let first = batches
+            .first()
+            .map_or(0, |batch| batch.base_offset())
+            .min(self.offsets().log_start);
+        let written = self
+            .0
+            .log(writer, first)
+            .and_then(|log| log.append(batches));
         let end = writer.log.as_ref().map_or(first, Log::end);
         let taken = changes.partition_point(|(header, _)| header.next_offset() <= end);
         writer.changed |= taken > 0;
@@ -239,7 +326,9 @@ impl Handle {
             }
         });
         match &written {
-            Ok(()) if std::mem::take(&mut writer.refused) => info!(partition = %self.0.id, "the disk takes writes again"),
+            Ok(()) if std::mem::take(&mut writer.refused) => {
+                info!(partition = %self.0.id, "the disk takes writes again")
+            }
             Ok(()) => {}
             Err(failure) => self.0.failed(writer, failure),
         }
@@ -277,28 +366,49 @@ impl Handle {
 
     /// Why the partition takes no writes any more, if it does not.
     pub fn closed(&self) -> Option<Arc<str>> {
-        self.0.view.read().closed.as_ref().map(|closed| closed.why.clone())
+        self.0
+            .view
+            .read()
+            .closed
+            .as_ref()
+            .map(|closed| closed.why.clone())
     }
 
     /// Bytes on the disk.
     pub fn size_bytes(&self) -> u64 {
-        self.0.writer.lock().log.as_ref().map_or(0, |log| log.size_bytes())
+        self.0
+            .writer
+            .lock()
+            .log
+            .as_ref()
+            .map_or(0, |log| log.size_bytes())
     }
 
     /// What is known to be wrong with the files.
     pub fn health(&self) -> Health {
-        self.0.view.read().reader.clone().map_or_else(Health::default, |reader| reader.health())
+        self.0
+            .view
+            .read()
+            .reader
+            .clone()
+            .map_or_else(Health::default, |reader| reader.health())
     }
 
-    /// Takes up a role. Returns the cut: nothing of the former writers is appended from here on. Replies that wait are lost unless the same
-    /// side goes on writing.
+    /// Takes up a role. Returns the cut: nothing of the former writers is appended from here on.
+    /// Replies that wait are lost unless the same side goes on writing.
     pub fn set_role(&self, role: Role) -> Cut {
         let writer = self.0.writer.lock();
         let (cut, kept) = self.0.update(|view| {
             let kept = view.role.keeps_replies(&role);
             view.role = role;
             view.take_up_role();
-            (Cut { end: view.offsets().end, epoch: view.ledger.epochs.latest() }, kept)
+            (
+                Cut {
+                    end: view.offsets().end,
+                    epoch: view.ledger.epochs.latest(),
+                },
+                kept,
+            )
         });
         drop(writer);
         if !kept {
@@ -319,7 +429,10 @@ impl Handle {
             view.line.set_write_caching(settings.write_caching);
             // A cut that this process made itself may not be in the catalog's settings yet.
             let copied_to = view.settings.copied_to.max(settings.copied_to);
-            view.settings = Arc::new(Settings { copied_to, ..settings });
+            view.settings = Arc::new(Settings {
+                copied_to,
+                ..settings
+            });
         });
         drop(writer);
         self.0.waiters.wake();
@@ -359,7 +472,8 @@ impl Handle {
         self.0.view.read().ledger.epochs.entries().to_vec()
     }
 
-    /// The epoch of the last batch, [`BatchEpoch::NONE`] if there never was one. A copy asks its source with it.
+    /// The epoch of the last batch, [`BatchEpoch::NONE`] if there never was one. A copy asks its
+    /// source with it.
     pub fn latest_epoch(&self) -> BatchEpoch {
         self.0.view.read().ledger.epochs.latest()
     }
@@ -374,22 +488,37 @@ impl Handle {
         self.0.view.read().ledger.open_transactions()
     }
 
-    /// How the producer's last transaction here ended; `None` while one is open, and if none ever ended here as far as is known.
+    /// How the producer's last transaction here ended; `None` while one is open, and if none ever
+    /// ended here as far as is known.
     pub fn last_marker(&self, producer: ProducerId) -> Option<LastMarker> {
         let view = self.0.view.read();
         let open = view.ledger.txns.open_since(producer).is_some();
-        view.ledger.producers.get(producer).filter(|_| !open)?.last_marker
+        view.ledger
+            .producers
+            .get(producer)
+            .filter(|_| !open)?
+            .last_marker
     }
 
     /// The idempotent producers known here, by id.
     pub fn known_producers(&self) -> Vec<(ProducerId, Producer)> {
-        self.0.view.read().ledger.producers.iter().map(|(id, producer)| (id, producer.clone())).collect()
+        self.0
+            .view
+            .read()
+            .ledger
+            .producers
+            .iter()
+            .map(|(id, producer)| (id, producer.clone()))
+            .collect()
     }
 }
 
 impl std::fmt::Debug for Handle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Handle").field("id", &self.0.id).field("offsets", &self.offsets()).finish_non_exhaustive()
+        f.debug_struct("Handle")
+            .field("id", &self.0.id)
+            .field("offsets", &self.offsets())
+            .finish_non_exhaustive()
     }
 }
 

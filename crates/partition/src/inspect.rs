@@ -1,4 +1,5 @@
-//! What a partition's own files say, for tools that look at them from outside, also while a process writes them.
+//! What a partition's own files say, for tools that look at them from outside, also while a process
+//! writes them.
 //!
 //! Not here: the log's files (`gnomon_storage::check`, `gnomon_storage::dump`).
 
@@ -26,14 +27,22 @@ pub fn read_snapshot(name: &str, bytes: &[u8]) -> Option<Snapshot> {
     let (producers, txns) = producer_snapshot::decode(bytes, at)?;
     Some(Snapshot {
         at,
-        producers: producers.iter().map(|(id, producer)| (id, producer.clone())).collect(),
+        producers: producers
+            .iter()
+            .map(|(id, producer)| (id, producer.clone()))
+            .collect(),
         open: txns.open().collect(),
         aborted: txns.aborted().entries().to_vec(),
     })
 }
 
-/// Whether the snapshot that a checkpoint names is what was written. One below the log's start is used by nobody.
-pub fn check_snapshot(disk: &dyn Disk, dir: &Path, checkpoint: &Checkpoint) -> Result<Option<WrongFile>, LogError> {
+/// Whether the snapshot that a checkpoint names is what was written. One below the log's start is
+/// used by nobody.
+pub fn check_snapshot(
+    disk: &dyn Disk,
+    dir: &Path,
+    checkpoint: &Checkpoint,
+) -> Result<Option<WrongFile>, LogError> {
     let at = checkpoint.extra.producer_snapshot_at;
     if at < checkpoint.start {
         return Ok(None);
@@ -43,7 +52,13 @@ pub fn check_snapshot(disk: &dyn Disk, dir: &Path, checkpoint: &Checkpoint) -> R
     let right = match disk.read(&file) {
         Ok(bytes) => read_snapshot(&name, &bytes).is_some(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(source) => return Err(LogError::Io { what: "read", path: file, source }),
+        Err(source) => {
+            return Err(LogError::Io {
+                what: "read",
+                path: file,
+                source,
+            });
+        }
     };
     let why = "is missing or not what was written: the log is read from its start instead".into();
     Ok((!right).then_some(WrongFile { file, why }))

@@ -1,7 +1,8 @@
 //! What a log's batches add up to: producers, transactions, epochs. Pure.
 //!
-//! Invariant: live, copied and read back after a restart, a batch changes it by the same [`Ledger::apply`], so that the state after a restart
-//! is the state before it. What a batch means is decided by the header and, for control batches, by the marker in it.
+//! Invariant: live, copied and read back after a restart, a batch changes it by the same
+//! [`Ledger::apply`], so that the state after a restart is the state before it. What a batch means
+//! is decided by the header and, for control batches, by the marker in it.
 
 use crate::{epochs::EpochHistory, producer::Producers, txns::Txns};
 use gnomon_protocol::{
@@ -36,13 +37,16 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// A batch stands in the log now. `marker`: what [`marker_of`] found in it. `now_ms`: our clock, or `None` when it is copied or read back.
+    /// A batch stands in the log now. `marker`: what [`marker_of`] found in it. `now_ms`: our
+    /// clock, or `None` when it is copied or read back.
     pub fn apply(&mut self, header: &BatchHeader, marker: Option<Marker>, now_ms: Option<i64>) {
         self.epochs.record(header.leader_epoch, header.base_offset);
         if header.is_control() {
             if let Some(marker) = marker {
-                self.producers.mark(header, marker.coordinator_epoch, now_ms);
-                self.txns.decided(header.producer_id, header.base_offset, marker.commit);
+                self.producers
+                    .mark(header, marker.coordinator_epoch, now_ms);
+                self.txns
+                    .decided(header.producer_id, header.base_offset, marker.commit);
             }
             return;
         }
@@ -66,7 +70,9 @@ impl Ledger {
                 producer_id,
                 producer_epoch: producer.map_or(-1, |p| p.epoch),
                 first_offset,
-                last_timestamp_ms: producer.and_then(|p| p.batches.back()).map(|batch| batch.timestamp_ms),
+                last_timestamp_ms: producer
+                    .and_then(|p| p.batches.back())
+                    .map(|batch| batch.timestamp_ms),
                 coordinator_epoch: producer.map_or(-1, |p| p.coordinator_epoch),
             }
         };
@@ -74,7 +80,8 @@ impl Ledger {
     }
 }
 
-/// The transaction marker in a control batch; `None` for data batches and for control batches of other kinds.
+/// The transaction marker in a control batch; `None` for data batches and for control batches of
+/// other kinds.
 pub fn marker_of(view: &BatchView) -> Result<Option<Marker>, BatchError> {
     if !view.header().is_control() {
         return Ok(None);

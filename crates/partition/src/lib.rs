@@ -1,6 +1,8 @@
-//! What Kafka means by one partition: who may write it, sequences, transactions, watermarks, and replies that wait for them.
+//! What Kafka means by one partition: who may write it, sequences, transactions, watermarks, and
+//! replies that wait for them.
 //!
-//! Above it nobody sees a log, below it nobody sees a producer. It knows no requests, no topics beyond a name for messages, and no clock.
+//! Above it nobody sees a log, below it nobody sees a producer. It knows no requests, no topics
+//! beyond a name for messages, and no clock.
 //!
 //! - [`Handle`] is a partition: append, copy, read, wait, change its role.
 //! - [`Flusher`] is the group commit that all partitions of a process share.
@@ -42,7 +44,10 @@ pub use acks::Lost;
 pub use admit_at::SourceBounds;
 pub use asked::{About, Ask, Question, SourceEpochEnd, SourceWord};
 pub use epochs::EpochEnd;
-pub use error::{AppendAtError, AppendError, CloseError, EpochMismatch, FollowError, OpenError, ReadError, ReopenError, TrimError};
+pub use error::{
+    AppendAtError, AppendError, CloseError, EpochMismatch, FollowError, OpenError, ReadError,
+    ReopenError, TrimError,
+};
 pub use flusher::{Blocking, Flusher, THREADS_MAX};
 pub use growing::Growing;
 pub use handle::{Appended, CopiedTo, Cut, Handle};

@@ -4,16 +4,20 @@
 //!  log start <= last stable offset <= high watermark <= log end,      flushed <= log end
 //! ```
 //!
-//! The rule: high watermark = flushed, or the log end where the topic chose `write.caching`. It never goes back. With several brokers it becomes the minimum over the in-sync set; everything else reads it here.
+//! The rule: high watermark = flushed, or the log end where the topic chose `write.caching`. It
+//! never goes back. With several brokers it becomes the minimum over the in-sync set; everything
+//! else reads it here.
 
 use gnomon_protocol::ids::Offset;
 
-/// One consistent look at a partition's offsets. All are exclusive ends, `log_start` is the first readable offset.
+/// One consistent look at a partition's offsets. All are exclusive ends, `log_start` is the first
+/// readable offset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Offsets {
     /// First offset that may be read.
     pub log_start: Offset,
-    /// Where read_committed stops: every transaction below it is decided, and the decision is as durable as the high watermark.
+    /// Where read_committed stops: every transaction below it is decided, and the decision is as
+    /// durable as the high watermark.
     pub last_stable: Offset,
     /// Where every consumer and every link stops.
     pub high_watermark: Offset,
@@ -36,14 +40,24 @@ pub struct Watermarks {
 impl Watermarks {
     /// Of a log as it was opened.
     pub fn new(log_start: Offset, end: Offset, flushed: Offset, write_caching: bool) -> Watermarks {
-        let mut line = Watermarks { log_start, high_watermark: log_start, end, flushed: flushed.clamp(log_start, end), write_caching };
+        let mut line = Watermarks {
+            log_start,
+            high_watermark: log_start,
+            end,
+            flushed: flushed.clamp(log_start, end),
+            write_caching,
+        };
         line.advance();
         line
     }
 
     /// The log end moved up.
     pub fn appended(&mut self, end: Offset) {
-        assert!(end >= self.end, "log end goes back from {} to {end}", self.end);
+        assert!(
+            end >= self.end,
+            "log end goes back from {} to {end}",
+            self.end
+        );
         self.end = end;
         self.advance();
     }
@@ -74,20 +88,31 @@ impl Watermarks {
         self.write_caching
     }
 
-    /// The line now. `first_unstable`: the first offset of the oldest transaction that is open, or whose marker is at or above the high
-    /// watermark.
+    /// The line now. `first_unstable`: the first offset of the oldest transaction that is open, or
+    /// whose marker is at or above the high watermark.
     pub fn offsets(&self, first_unstable: Option<Offset>) -> Offsets {
         // Planted fault for tests of transactions: what is open is shown.
         let first_unstable = first_unstable.filter(|_| !open_is_stable());
-        let last_stable = first_unstable.unwrap_or(Offset::MAX).clamp(self.log_start, self.high_watermark);
-        let line =
-            Offsets { log_start: self.log_start, last_stable, high_watermark: self.high_watermark, end: self.end, flushed: self.flushed };
+        let last_stable = first_unstable
+            .unwrap_or(Offset::MAX)
+            .clamp(self.log_start, self.high_watermark);
+        let line = Offsets {
+            log_start: self.log_start,
+            last_stable,
+            high_watermark: self.high_watermark,
+            end: self.end,
+            flushed: self.flushed,
+        };
         line.check();
         line
     }
 
     fn advance(&mut self) {
-        let reached = if self.write_caching || ack_before_flush() { self.end } else { self.flushed };
+        let reached = if self.write_caching || ack_before_flush() {
+            self.end
+        } else {
+            self.flushed
+        };
         self.high_watermark = self.high_watermark.max(reached).max(self.log_start);
     }
 }
@@ -125,10 +150,23 @@ mod tests {
         line.appended(10);
         assert_eq!(line.offsets(None).high_watermark, 0);
         line.flushed(7);
-        assert_eq!(line.offsets(None), Offsets { log_start: 0, last_stable: 7, high_watermark: 7, end: 10, flushed: 7 });
+        assert_eq!(
+            line.offsets(None),
+            Offsets {
+                log_start: 0,
+                last_stable: 7,
+                high_watermark: 7,
+                end: 10,
+                flushed: 7
+            }
+        );
         assert_eq!(line.offsets(Some(3)).last_stable, 3);
         line.trimmed(5);
-        assert_eq!(line.offsets(Some(3)).last_stable, 5, "an open transaction below the log start holds nothing up");
+        assert_eq!(
+            line.offsets(Some(3)).last_stable,
+            5,
+            "an open transaction below the log start holds nothing up"
+        );
     }
 
     #[test]
@@ -147,6 +185,15 @@ mod tests {
     fn a_start_beyond_the_end_takes_the_end_along() {
         let mut line = Watermarks::new(0, 0, 0, false);
         line.trimmed(42);
-        assert_eq!(line.offsets(None), Offsets { log_start: 42, last_stable: 42, high_watermark: 42, end: 42, flushed: 42 });
+        assert_eq!(
+            line.offsets(None),
+            Offsets {
+                log_start: 42,
+                last_stable: 42,
+                high_watermark: 42,
+                end: 42,
+                flushed: 42
+            }
+        );
     }
 }

@@ -1,14 +1,16 @@
 //! Sequences of idempotent producers: duplicates, gaps, fenced epochs (KIP-98, KIP-360), pure.
 //!
-//! Per producer id: its epoch and its last five batches. An exact repeat of one of them is answered with its first offset and not appended;
-//! otherwise the next sequence must follow the last one (2^31-1 is followed by 0), a higher epoch must begin at 0, a lower one is fenced,
-//! and a producer that we know nothing of may begin anywhere.
+//! Per producer id: its epoch and its last five batches. An exact repeat of one of them is answered
+//! with its first offset and not appended; otherwise the next sequence must follow the last one
+//! (2^31-1 is followed by 0), a higher epoch must begin at 0, a lower one is fenced, and a producer
+//! that we know nothing of may begin anywhere.
 //!
-//! Producers copied from a lost source are different after a failover: the tail of what they wrote may never have come here, so that their
-//! first new batch is accepted at any higher sequence. "Copied" is no flag: it is a last data batch below the cut.
+//! Producers copied from a lost source are different after a failover: the tail of what they wrote
+//! may never have come here, so that their first new batch is accepted at any higher sequence.
+//! "Copied" is no flag: it is a last data batch below the cut.
 //!
-//! Invariant: the state changes by [`Producers::apply`] and [`Producers::mark`] only, after the append; a refused batch changes nothing.
-//! Transactions are not here (`txns.rs`).
+//! Invariant: the state changes by [`Producers::apply`] and [`Producers::mark`] only, after the
+//! append; a refused batch changes nothing. Transactions are not here (`txns.rs`).
 
 use gnomon_protocol::{
     batch::BatchHeader,
@@ -44,7 +46,8 @@ pub struct LastMarker {
     pub timestamp_ms: i64,
     /// The producer's epoch in the marker.
     pub epoch: i16,
-    /// The producer's epoch until then: the ended transaction's. Below `epoch` where the end of a transaction raises it (KIP-890, fencing).
+    /// The producer's epoch until then: the ended transaction's. Below `epoch` where the end of a
+    /// transaction raises it (KIP-890, fencing).
     pub ended_epoch: i16,
 }
 
@@ -61,8 +64,9 @@ pub struct Producer {
     pub last_marker: Option<LastMarker>,
     /// Offset of its last data record under any epoch, `-1` if only markers came.
     pub last_data_offset: Offset,
-    /// When it was last seen, by our clock, milliseconds; `None` if that was a copied batch or one read back, until the next
-    /// [`Producers::expire`] says what time it is. Timestamps of records are no measure: they may be years old.
+    /// When it was last seen, by our clock, milliseconds; `None` if that was a copied batch or one
+    /// read back, until the next [`Producers::expire`] says what time it is. Timestamps of records
+    /// are no measure: they may be years old.
     pub seen_ms: Option<i64>,
 }
 
@@ -80,7 +84,13 @@ impl Producer {
 
     /// The sequence that must come next, under the present epoch.
     pub fn expected_sequence(&self) -> i32 {
-        self.batches.back().map_or(0, |last| if last.last_sequence == i32::MAX { 0 } else { last.last_sequence + 1 })
+        self.batches.back().map_or(0, |last| {
+            if last.last_sequence == i32::MAX {
+                0
+            } else {
+                last.last_sequence + 1
+            }
+        })
     }
 }
 
@@ -98,10 +108,19 @@ pub enum Sequence {
 pub enum SequenceError {
     /// A gap, or a repeat of something older than the window.
     #[error("producer {producer_id} epoch {epoch} sent sequence {found}, expected {expected}")]
-    OutOfOrder { producer_id: ProducerId, epoch: i16, expected: i32, found: i32 },
+    OutOfOrder {
+        producer_id: ProducerId,
+        epoch: i16,
+        expected: i32,
+        found: i32,
+    },
     /// The producer was fenced.
     #[error("producer {producer_id} sent epoch {found}, its epoch is {current}")]
-    StaleEpoch { producer_id: ProducerId, current: i16, found: i16 },
+    StaleEpoch {
+        producer_id: ProducerId,
+        current: i16,
+        found: i16,
+    },
 }
 
 /// All producers of a partition.
@@ -131,34 +150,62 @@ impl Producers {
         self.known.insert(id, producer);
     }
 
-    /// Judges a data batch of an idempotent producer. `copied_to`: the cut of a failed-over partition, `0` elsewhere.
-    pub fn check(&self, header: &BatchHeader, copied_to: Offset) -> Result<Sequence, SequenceError> {
+    /// Judges a data batch of an idempotent producer. `copied_to`: the cut of a failed-over
+    /// partition, `0` elsewhere.
+    pub fn check(
+        &self,
+        header: &BatchHeader,
+        copied_to: Offset,
+    ) -> Result<Sequence, SequenceError> {
         let (producer_id, found) = (header.producer_id, header.base_sequence);
-        let Some(producer) = self.known.get(&producer_id) else { return Ok(Sequence::New) };
+        let Some(producer) = self.known.get(&producer_id) else {
+            return Ok(Sequence::New);
+        };
         if header.producer_epoch < producer.epoch {
-            return Err(SequenceError::StaleEpoch { producer_id, current: producer.epoch, found: header.producer_epoch });
+            return Err(SequenceError::StaleEpoch {
+                producer_id,
+                current: producer.epoch,
+                found: header.producer_epoch,
+            });
         }
         let same_epoch = header.producer_epoch == producer.epoch;
         if same_epoch
-            && let Some(repeat) = producer.batches.iter().find(|b| b.first_sequence == found && b.last_sequence == header.last_sequence())
+            && let Some(repeat) = producer
+                .batches
+                .iter()
+                .find(|b| b.first_sequence == found && b.last_sequence == header.last_sequence())
         {
             return Ok(Sequence::Repeat(*repeat));
         }
-        let expected = if same_epoch { producer.expected_sequence() } else { 0 };
-        let tail_may_be_lost = producer.last_data_offset >= 0 && producer.last_data_offset < copied_to;
+        let expected = if same_epoch {
+            producer.expected_sequence()
+        } else {
+            0
+        };
+        let tail_may_be_lost =
+            producer.last_data_offset >= 0 && producer.last_data_offset < copied_to;
         if found == expected || tail_may_be_lost && (!same_epoch || follows(expected, found)) {
             Ok(Sequence::New)
         } else {
-            Err(SequenceError::OutOfOrder { producer_id, epoch: header.producer_epoch, expected, found })
+            Err(SequenceError::OutOfOrder {
+                producer_id,
+                epoch: header.producer_epoch,
+                expected,
+                found,
+            })
         }
     }
 
-    /// A data batch was appended, ours or copied. `now_ms`: our clock, or `None` when it is copied or read back.
+    /// A data batch was appended, ours or copied. `now_ms`: our clock, or `None` when it is copied
+    /// or read back.
     pub fn apply(&mut self, header: &BatchHeader, now_ms: Option<i64>) {
         if !header.has_producer() {
             return;
         }
-        let producer = self.known.entry(header.producer_id).or_insert_with(|| Producer::new(header.producer_epoch));
+        let producer = self
+            .known
+            .entry(header.producer_id)
+            .or_insert_with(|| Producer::new(header.producer_epoch));
         if producer.epoch != header.producer_epoch {
             producer.epoch = header.producer_epoch;
             producer.batches.clear();
@@ -177,9 +224,13 @@ impl Producers {
         producer.seen_ms = now_ms;
     }
 
-    /// A transaction marker was appended, ours or copied. A marker may raise the producer's epoch (fencing; KIP-890).
+    /// A transaction marker was appended, ours or copied. A marker may raise the producer's epoch
+    /// (fencing; KIP-890).
     pub fn mark(&mut self, header: &BatchHeader, coordinator_epoch: i32, now_ms: Option<i64>) {
-        let producer = self.known.entry(header.producer_id).or_insert_with(|| Producer::new(header.producer_epoch));
+        let producer = self
+            .known
+            .entry(header.producer_id)
+            .or_insert_with(|| Producer::new(header.producer_epoch));
         producer.last_marker = Some(LastMarker {
             offset: header.base_offset,
             timestamp_ms: header.max_timestamp,
@@ -194,8 +245,14 @@ impl Producers {
         producer.seen_ms = now_ms;
     }
 
-    /// Forgets producers that were not seen for `expiration_ms`, save those that `in_transaction` names. Returns how many went.
-    pub fn expire(&mut self, now_ms: i64, expiration_ms: i64, in_transaction: impl Fn(ProducerId) -> bool) -> usize {
+    /// Forgets producers that were not seen for `expiration_ms`, save those that `in_transaction`
+    /// names. Returns how many went.
+    pub fn expire(
+        &mut self,
+        now_ms: i64,
+        expiration_ms: i64,
+        in_transaction: impl Fn(ProducerId) -> bool,
+    ) -> usize {
         let before = self.known.len();
         self.known.retain(|id, producer| {
             let seen_ms = *producer.seen_ms.get_or_insert(now_ms);
@@ -226,7 +283,12 @@ mod tests {
         producers
     }
 
-    fn check(producers: &Producers, epoch: i16, sequence: i32, records: i32) -> Result<Sequence, SequenceError> {
+    fn check(
+        producers: &Producers,
+        epoch: i16,
+        sequence: i32,
+        records: i32,
+    ) -> Result<Sequence, SequenceError> {
         producers.check(&data(0, records, 7, epoch, sequence), 0)
     }
 
@@ -235,21 +297,47 @@ mod tests {
         let producers = after(&[(0, 0, 10), (0, 10, 5)]);
         assert_eq!(check(&producers, 0, 15, 1), Ok(Sequence::New));
         for found in [14, 16, 0, i32::MAX] {
-            assert_eq!(check(&producers, 0, found, 1), Err(SequenceError::OutOfOrder { producer_id: 7, epoch: 0, expected: 15, found }));
+            assert_eq!(
+                check(&producers, 0, found, 1),
+                Err(SequenceError::OutOfOrder {
+                    producer_id: 7,
+                    epoch: 0,
+                    expected: 15,
+                    found
+                })
+            );
         }
-        assert_eq!(check(&Producers::default(), 3, 77, 1), Ok(Sequence::New), "unknown producers begin anywhere (KIP-360)");
+        assert_eq!(
+            check(&Producers::default(), 3, 77, 1),
+            Ok(Sequence::New),
+            "unknown producers begin anywhere (KIP-360)"
+        );
     }
 
     #[test]
     fn five_batches_are_remembered() {
-        let producers = after(&[(0, 0, 1), (0, 1, 1), (0, 2, 1), (0, 3, 1), (0, 4, 1), (0, 5, 2)]);
+        let producers = after(&[
+            (0, 0, 1),
+            (0, 1, 1),
+            (0, 2, 1),
+            (0, 3, 1),
+            (0, 4, 1),
+            (0, 5, 2),
+        ]);
         for sequence in 1..5 {
-            let Ok(Sequence::Repeat(repeat)) = check(&producers, 0, sequence, 1) else { panic!("sequence {sequence} is a repeat") };
+            let Ok(Sequence::Repeat(repeat)) = check(&producers, 0, sequence, 1) else {
+                panic!("sequence {sequence} is a repeat")
+            };
             assert_eq!(repeat.base_offset, 100 + i64::from(sequence));
         }
         assert!(check(&producers, 0, 0, 1).is_err(), "older than the window");
-        assert!(check(&producers, 0, 5, 1).is_err(), "same first sequence, other length: no exact repeat");
-        assert!(matches!(check(&producers, 0, 5, 2), Ok(Sequence::Repeat(r)) if r.base_offset == 105 && r.last_offset == 106));
+        assert!(
+            check(&producers, 0, 5, 1).is_err(),
+            "same first sequence, other length: no exact repeat"
+        );
+        assert!(
+            matches!(check(&producers, 0, 5, 2), Ok(Sequence::Repeat(r)) if r.base_offset == 105 && r.last_offset == 106)
+        );
     }
 
     #[test]
@@ -259,15 +347,33 @@ mod tests {
         let producers = after(&[(0, i32::MAX, 3)]);
         assert_eq!(producers.get(7).unwrap().batches[0].last_sequence, 1);
         assert_eq!(check(&producers, 0, 2, 1), Ok(Sequence::New));
-        assert!(matches!(check(&producers, 0, i32::MAX, 3), Ok(Sequence::Repeat(_))));
+        assert!(matches!(
+            check(&producers, 0, i32::MAX, 3),
+            Ok(Sequence::Repeat(_))
+        ));
     }
 
     #[test]
     fn epochs_fence_and_begin_at_zero() {
         let producers = after(&[(4, 0, 10)]);
-        assert_eq!(check(&producers, 3, 10, 1), Err(SequenceError::StaleEpoch { producer_id: 7, current: 4, found: 3 }));
+        assert_eq!(
+            check(&producers, 3, 10, 1),
+            Err(SequenceError::StaleEpoch {
+                producer_id: 7,
+                current: 4,
+                found: 3
+            })
+        );
         assert_eq!(check(&producers, 5, 0, 1), Ok(Sequence::New));
-        assert_eq!(check(&producers, 5, 10, 1), Err(SequenceError::OutOfOrder { producer_id: 7, epoch: 5, expected: 0, found: 10 }));
+        assert_eq!(
+            check(&producers, 5, 10, 1),
+            Err(SequenceError::OutOfOrder {
+                producer_id: 7,
+                epoch: 5,
+                expected: 0,
+                found: 10
+            })
+        );
     }
 
     #[test]
@@ -276,26 +382,46 @@ mod tests {
         producers.mark(&data(110, 1, 7, 5, -1), 12, Some(2_000));
         assert_eq!(check(&producers, 5, 0, 1), Ok(Sequence::New));
         assert!(check(&producers, 5, 10, 1).is_err());
-        assert!(matches!(check(&producers, 4, 10, 1), Err(SequenceError::StaleEpoch { .. })));
+        assert!(matches!(
+            check(&producers, 4, 10, 1),
+            Err(SequenceError::StaleEpoch { .. })
+        ));
         let producer = producers.get(7).unwrap();
         assert_eq!(producer.coordinator_epoch, 12);
         let marker = producer.last_marker.unwrap();
-        assert_eq!((marker.offset, marker.epoch, marker.ended_epoch), (110, 5, 4));
+        assert_eq!(
+            (marker.offset, marker.epoch, marker.ended_epoch),
+            (110, 5, 4)
+        );
     }
 
     #[test]
     fn a_copied_producer_goes_on_at_any_higher_sequence_once() {
         let cut = 115;
         let mut producers = after(&[(0, 0, 10), (0, 10, 5)]);
-        let at = |producers: &Producers, epoch, sequence, records| producers.check(&data(0, records, 7, epoch, sequence), cut);
-        assert!(matches!(at(&producers, 0, 10, 5), Ok(Sequence::Repeat(r)) if r.base_offset == 110));
+        let at = |producers: &Producers, epoch, sequence, records| {
+            producers.check(&data(0, records, 7, epoch, sequence), cut)
+        };
+        assert!(
+            matches!(at(&producers, 0, 10, 5), Ok(Sequence::Repeat(r)) if r.base_offset == 110)
+        );
         assert_eq!(at(&producers, 0, 15, 1), Ok(Sequence::New));
         assert_eq!(at(&producers, 0, 40, 1), Ok(Sequence::New));
-        assert_eq!(at(&producers, 1, 40, 1), Ok(Sequence::New), "the epoch's beginning may be lost as well");
-        assert!(at(&producers, 0, 5, 1).is_err(), "lower is an old repeat, not a lost tail");
+        assert_eq!(
+            at(&producers, 1, 40, 1),
+            Ok(Sequence::New),
+            "the epoch's beginning may be lost as well"
+        );
+        assert!(
+            at(&producers, 0, 5, 1).is_err(),
+            "lower is an old repeat, not a lost tail"
+        );
         producers.apply(&data(cut, 3, 7, 0, 40), Some(3_000));
         assert_eq!(at(&producers, 0, 43, 1), Ok(Sequence::New));
-        assert!(at(&producers, 0, 50, 1).is_err(), "from its first batch here on, the ordinary rule holds");
+        assert!(
+            at(&producers, 0, 50, 1).is_err(),
+            "from its first batch here on, the ordinary rule holds"
+        );
     }
 
     #[test]
@@ -306,7 +432,11 @@ mod tests {
         assert_eq!(producers.expire(2_000, 1_000, |id| id == 8), 1);
         assert!(producers.get(7).is_none() && producers.get(8).is_some());
         producers.apply(&data(201, 1, 9, 0, 0), None);
-        assert_eq!(producers.expire(90_000, 1_000, |_| false), 1, "one that was read back counts from now");
+        assert_eq!(
+            producers.expire(90_000, 1_000, |_| false),
+            1,
+            "one that was read back counts from now"
+        );
         assert_eq!(producers.expire(91_000, 1_000, |_| false), 1);
     }
 }

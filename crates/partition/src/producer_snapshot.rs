@@ -1,8 +1,10 @@
-//! Producers, open and aborted transactions as a file, so that opening a partition reads the tail of its log only.
+//! Producers, open and aborted transactions as a file, so that opening a partition reads the tail
+//! of its log only.
 //!
-//! `<offset>.snapshot`, twenty digits: the state that all batches below `offset` make. Big endian, versioned, crc32 at the end. It is
-//! written atomically once everything below `offset` is durable, and only the one that the log's checkpoint names counts. A missing,
-//! damaged or too new one costs time, not data: the log is read from its start. Epochs are in the checkpoint itself.
+//! `<offset>.snapshot`, twenty digits: the state that all batches below `offset` make. Big endian,
+//! versioned, crc32 at the end. It is written atomically once everything below `offset` is durable,
+//! and only the one that the log's checkpoint names counts. A missing, damaged or too new one costs
+//! time, not data: the log is read from its start. Epochs are in the checkpoint itself.
 
 use crate::{
     ledger::Ledger,
@@ -74,7 +76,12 @@ pub(crate) fn encode(ledger: &Ledger, at: Offset) -> Bytes {
 
 /// Offset -1 in place of none.
 fn put_marker(out: &mut BytesMut, marker: Option<LastMarker>) {
-    let marker = marker.unwrap_or(LastMarker { offset: -1, timestamp_ms: NEVER, epoch: -1, ended_epoch: -1 });
+    let marker = marker.unwrap_or(LastMarker {
+        offset: -1,
+        timestamp_ms: NEVER,
+        epoch: -1,
+        ended_epoch: -1,
+    });
     out.put_i64(marker.offset);
     out.put_i64(marker.timestamp_ms);
     out.put_i16(marker.epoch);
@@ -121,7 +128,8 @@ pub(crate) fn decode(bytes: &[u8], at: Offset) -> Option<(Producers, Txns)> {
             undecided_from: body.try_get_i64().ok()?,
         });
     }
-    body.is_empty().then(|| (producers, Txns::restore(open, aborted)))
+    body.is_empty()
+        .then(|| (producers, Txns::restore(open, aborted)))
 }
 
 fn producers(body: &mut &[u8], with_markers: bool) -> Option<Producers> {
@@ -174,7 +182,10 @@ mod tests {
         older.extend(6_i64.to_be_bytes());
         older.extend([0; 12]);
         older.extend(crc32fast::hash(&older).to_be_bytes());
-        assert_eq!(decode(&older, 6).unwrap(), (Producers::default(), Txns::default()));
+        assert_eq!(
+            decode(&older, 6).unwrap(),
+            (Producers::default(), Txns::default())
+        );
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x40;

@@ -1,10 +1,14 @@
 //! Reading up to what an isolation level allows, without the writer's lock.
 //!
-//! Invariants: nothing at or beyond the bound is ever returned; the bound and the offsets in an answer are of one moment, and so are the records and the
-//! aborted transactions among them. A position beyond our end is truncation on an own topic and "not here yet" on a shadow (`standing.rs` has the whole of it). Long polls and
-//! sessions are the broker's; every function here may wait for the disk, except [`Handle::read_now`].
+//! Invariants: nothing at or beyond the bound is ever returned; the bound and the offsets in an
+//! answer are of one moment, and so are the records and the aborted transactions among them. A
+//! position beyond our end is truncation on an own topic and "not here yet" on a shadow
+//! (`standing.rs` has the whole of it). Long polls and sessions are the broker's; every function
+//! here may wait for the disk, except [`Handle::read_now`].
 
-use crate::{admit::decompressed_bytes_max, error::ReadError, handle::Handle, offsets::Offsets, state::View};
+use crate::{
+    admit::decompressed_bytes_max, error::ReadError, handle::Handle, offsets::Offsets, state::View,
+};
 use gnomon_protocol::{
     batch::{self, BatchView},
     ids::{BatchEpoch, Offset, ProducerId},
@@ -30,7 +34,8 @@ pub struct Read {
     pub range: Option<FileRange>,
     /// The partition's offsets at that moment.
     pub offsets: Offsets,
-    /// With read_committed: (producer id, first offset) of the aborted transactions that the range overlaps.
+    /// With read_committed: (producer id, first offset) of the aborted transactions that the range
+    /// overlaps.
     pub aborted: Option<Vec<(ProducerId, Offset)>>,
 }
 
@@ -59,7 +64,9 @@ impl Isolation {
 impl View {
     fn readable(&self) -> Result<(), ReadError> {
         match &self.closed {
-            Some(closed) if !closed.readable => Err(ReadError::Closed { why: closed.why.clone() }),
+            Some(closed) if !closed.readable => Err(ReadError::Closed {
+                why: closed.why.clone(),
+            }),
             Some(_) | None => Ok(()),
         }
     }
@@ -68,27 +75,50 @@ impl View {
         if from < offsets.log_start || from > offsets.end && !self.role.awaits_source() {
             return Err(ReadError::OutOfRange { offsets });
         }
-        if from > offsets.end { Err(ReadError::NotYet { offsets }) } else { Ok(()) }
+        if from > offsets.end {
+            Err(ReadError::NotYet { offsets })
+        } else {
+            Ok(())
+        }
     }
 }
 
 impl Handle {
-    /// Reads from `from` on, up to `bytes_max` bytes of whole batches; with `at_least_one` the first batch may be larger.
-    pub fn read(&self, from: Offset, bytes_max: usize, isolation: Isolation, at_least_one: bool) -> Result<Read, ReadError> {
+    /// Reads from `from` on, up to `bytes_max` bytes of whole batches; with `at_least_one` the
+    /// first batch may be larger.
+    pub fn read(
+        &self,
+        from: Offset,
+        bytes_max: usize,
+        isolation: Isolation,
+        at_least_one: bool,
+    ) -> Result<Read, ReadError> {
         let (offsets, below) = self.readable(from, isolation)?;
         let range = match below.filter(|_| at_least_one || bytes_max > 0) {
-            Some((log, upper)) => Some(log.read(from, upper, bytes_max, at_least_one).map_err(|error| self.read_error(error))?),
+            Some((log, upper)) => Some(
+                log.read(from, upper, bytes_max, at_least_one)
+                    .map_err(|error| self.read_error(error))?,
+            ),
             None => None,
         };
         self.as_read(offsets, from, isolation, range)
     }
 
-    /// The same for callers that must not block; `None` where the disk would have to be waited for, as far as can be told
-    /// ([`gnomon_storage::LogReader::read_now`]).
-    pub fn read_now(&self, from: Offset, bytes_max: usize, isolation: Isolation, at_least_one: bool) -> Result<Option<Read>, ReadError> {
+    /// The same for callers that must not block; `None` where the disk would have to be waited for,
+    /// as far as can be told ([`gnomon_storage::LogReader::read_now`]).
+    pub fn read_now(
+        &self,
+        from: Offset,
+        bytes_max: usize,
+        isolation: Isolation,
+        at_least_one: bool,
+    ) -> Result<Option<Read>, ReadError> {
         let (offsets, below) = self.readable(from, isolation)?;
         let range = match below.filter(|_| at_least_one || bytes_max > 0) {
-            Some((log, upper)) => match log.read_now(from, upper, bytes_max, at_least_one).map_err(|error| self.read_error(error))? {
+            Some((log, upper)) => match log
+                .read_now(from, upper, bytes_max, at_least_one)
+                .map_err(|error| self.read_error(error))?
+            {
                 Some(range) => Some(range),
                 None => return Ok(None),
             },
@@ -97,45 +127,90 @@ impl Handle {
         self.as_read(offsets, from, isolation, range).map(Some)
     }
 
-    /// The offsets of this moment, and the log with how far it may be read, if there is anything to read from `from` on.
-    fn readable(&self, from: Offset, isolation: Isolation) -> Result<(Offsets, Option<(LogReader, Offset)>), ReadError> {
+    /// The offsets of this moment, and the log with how far it may be read, if there is anything to
+    /// read from `from` on.
+    fn readable(
+        &self,
+        from: Offset,
+        isolation: Isolation,
+    ) -> Result<(Offsets, Option<(LogReader, Offset)>), ReadError> {
         let view = self.0.view.read();
         view.readable()?;
         let offsets = view.offsets();
         view.check_position(from, offsets)?;
         let upper = isolation.bound(offsets);
-        Ok((offsets, view.reader.clone().filter(|_| from < upper).map(|log| (log, upper))))
+        Ok((
+            offsets,
+            view.reader
+                .clone()
+                .filter(|_| from < upper)
+                .map(|log| (log, upper)),
+        ))
     }
 
     /// What was read below the offsets of that moment, with the aborted transactions in it.
-    fn as_read(&self, offsets: Offsets, from: Offset, isolation: Isolation, range: Option<FileRange>) -> Result<Read, ReadError> {
+    fn as_read(
+        &self,
+        offsets: Offsets,
+        from: Offset,
+        isolation: Isolation,
+        range: Option<FileRange>,
+    ) -> Result<Read, ReadError> {
         let committed = isolation == Isolation::ReadCommitted;
         let Some(range) = range.filter(|range| !range.is_empty()) else {
-            return Ok(Read { range: None, offsets, aborted: committed.then(Vec::new) });
+            return Ok(Read {
+                range: None,
+                offsets,
+                aborted: committed.then(Vec::new),
+            });
         };
         // Planted fault for tests of transactions: nobody hears what was aborted.
         if !committed || forget_aborted() {
-            return Ok(Read { range: Some(range), offsets, aborted: None });
+            return Ok(Read {
+                range: Some(range),
+                offsets,
+                aborted: None,
+            });
         }
         let view = self.0.view.read();
         // What was aborted in records that have been trimmed meanwhile is not known any more.
         if view.offsets().log_start > from {
-            return Err(ReadError::OutOfRange { offsets: view.offsets() });
+            return Err(ReadError::OutOfRange {
+                offsets: view.offsets(),
+            });
         }
-        let aborted = Some(view.ledger.txns.aborted().overlapping(from, range.next_offset));
-        Ok(Read { range: Some(range), offsets, aborted })
+        let aborted = Some(
+            view.ledger
+                .txns
+                .aborted()
+                .overlapping(from, range.next_offset),
+        );
+        Ok(Read {
+            range: Some(range),
+            offsets,
+            aborted,
+        })
     }
 
-    /// The first record whose timestamp is at or after `timestamp_ms`, below the isolation's bound (KIP-79). Takes batches apart.
-    pub fn offset_for_timestamp(&self, timestamp_ms: i64, isolation: Isolation) -> Result<Option<TimedOffset>, ReadError> {
+    /// The first record whose timestamp is at or after `timestamp_ms`, below the isolation's bound
+    /// (KIP-79). Takes batches apart.
+    pub fn offset_for_timestamp(
+        &self,
+        timestamp_ms: i64,
+        isolation: Isolation,
+    ) -> Result<Option<TimedOffset>, ReadError> {
         let (offsets, reader, settings) = {
             let view = self.0.view.read();
             view.readable()?;
             (view.offsets(), view.reader.clone(), view.settings.clone())
         };
-        let Some(reader) = reader else { return Ok(None) };
+        let Some(reader) = reader else {
+            return Ok(None);
+        };
         let upper = isolation.bound(offsets);
-        let indexed = reader.offset_for_timestamp_from_index(timestamp_ms).map_err(|error| self.read_error(error))?;
+        let indexed = reader
+            .offset_for_timestamp_from_index(timestamp_ms)
+            .map_err(|error| self.read_error(error))?;
         let from = indexed.max(offsets.log_start);
         for entry in reader.headers(from) {
             let (header, _) = entry.map_err(|error| self.read_error(error))?;
@@ -145,23 +220,36 @@ impl Handle {
             if header.max_timestamp < timestamp_ms {
                 continue;
             }
-            let batch = reader.batch_at(header.base_offset).map_err(|error| self.read_error(error))?;
+            let batch = reader
+                .batch_at(header.base_offset)
+                .map_err(|error| self.read_error(error))?;
             let Some(view) = batch else { break };
-            if let Some(found) = first_at_or_after(&view, timestamp_ms, offsets.log_start..upper, decompressed_bytes_max(&settings))? {
+            if let Some(found) = first_at_or_after(
+                &view,
+                timestamp_ms,
+                offsets.log_start..upper,
+                decompressed_bytes_max(&settings),
+            )? {
                 return Ok(Some(found));
             }
         }
         Ok(None)
     }
 
-    /// The record with the largest timestamp below the isolation's bound, the first of several (KIP-734). Looks at every batch's header.
-    pub fn offset_of_max_timestamp(&self, isolation: Isolation) -> Result<Option<TimedOffset>, ReadError> {
+    /// The record with the largest timestamp below the isolation's bound, the first of several
+    /// (KIP-734). Looks at every batch's header.
+    pub fn offset_of_max_timestamp(
+        &self,
+        isolation: Isolation,
+    ) -> Result<Option<TimedOffset>, ReadError> {
         let (offsets, reader) = {
             let view = self.0.view.read();
             view.readable()?;
             (view.offsets(), view.reader.clone())
         };
-        let Some(reader) = reader else { return Ok(None) };
+        let Some(reader) = reader else {
+            return Ok(None);
+        };
         let upper = isolation.bound(offsets);
         let mut newest: Option<i64> = None;
         for entry in reader.headers(offsets.log_start) {
@@ -173,23 +261,34 @@ impl Handle {
                 newest = newest.max(Some(header.max_timestamp));
             }
         }
-        newest.map_or(Ok(None), |timestamp| self.offset_for_timestamp(timestamp, isolation))
+        newest.map_or(Ok(None), |timestamp| {
+            self.offset_for_timestamp(timestamp, isolation)
+        })
     }
 
     /// A failed read of the log, seen with the partition's offsets.
     fn read_error(&self, error: LogReadError) -> ReadError {
         let offsets = self.offsets();
         match (error, self.failed()) {
-            (LogReadError::BelowStart { .. } | LogReadError::AboveEnd { .. }, _) => ReadError::OutOfRange { offsets },
-            // What a failed sync did not cover may be anything, until the partition is opened again and has looked.
-            (LogReadError::Damaged { to, .. }, Some(why)) if to > offsets.flushed => ReadError::Closed { why },
+            (LogReadError::BelowStart { .. } | LogReadError::AboveEnd { .. }, _) => {
+                ReadError::OutOfRange { offsets }
+            }
+            // What a failed sync did not cover may be anything, until the partition is opened again
+            // and has looked.
+            (LogReadError::Damaged { to, .. }, Some(why)) if to > offsets.flushed => {
+                ReadError::Closed { why }
+            }
             (LogReadError::Damaged { from, to }, _) => ReadError::Damaged { from, to },
             (LogReadError::Io(error), _) => ReadError::Io(error),
         }
     }
 
-    /// Runs blocking work, such as the reads here, where it holds nobody up. `None` if the runtime is shutting down.
-    pub async fn blocking<R: Send + 'static>(&self, work: impl FnOnce(&Handle) -> R + Send + 'static) -> Option<R> {
+    /// Runs blocking work, such as the reads here, where it holds nobody up. `None` if the runtime
+    /// is shutting down.
+    pub async fn blocking<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Handle) -> R + Send + 'static,
+    ) -> Option<R> {
         let handle = Handle(Arc::clone(&self.0));
         self.0.env.flusher.run(move || work(&handle)).await.ok()
     }
@@ -213,7 +312,10 @@ fn first_at_or_after(
     within: std::ops::Range<Offset>,
     decompressed_max: usize,
 ) -> Result<Option<TimedOffset>, ReadError> {
-    let corrupt = |why| ReadError::Corrupt { offset: view.header().base_offset, why };
+    let corrupt = |why| ReadError::Corrupt {
+        offset: view.header().base_offset,
+        why,
+    };
     for record in batch::records(view, decompressed_max).map_err(corrupt)? {
         let record = record.map_err(corrupt)?;
         if record.offset >= within.end {
@@ -221,7 +323,11 @@ fn first_at_or_after(
         }
         if record.timestamp >= timestamp_ms && record.offset >= within.start {
             let epoch = view.header().leader_epoch;
-            return Ok(Some(TimedOffset { offset: record.offset, timestamp_ms: record.timestamp, epoch }));
+            return Ok(Some(TimedOffset {
+                offset: record.offset,
+                timestamp_ms: record.timestamp,
+                epoch,
+            }));
         }
     }
     Ok(None)

@@ -1,8 +1,8 @@
 //! State from the log: the snapshot that the checkpoint names, and the tail behind it read back.
 //!
-//! Invariant: the state after opening is the one that the batches in the log make, whatever of checkpoint and snapshot is there; without a
-//! usable snapshot the whole log is read. Everything found is made durable before anyone sees it, so that the high watermark starts at
-//! the end.
+//! Invariant: the state after opening is the one that the batches in the log make, whatever of
+//! checkpoint and snapshot is there; without a usable snapshot the whole log is read. Everything
+//! found is made durable before anyone sees it, so that the high watermark starts at the end.
 
 use crate::{
     epochs::EpochHistory,
@@ -39,9 +39,20 @@ pub(crate) enum LogFrom<'a> {
 }
 
 /// Opens and reads back.
-pub(crate) fn open(env: &Env, dir: &Path, id: PartitionId, settings: &Settings, from: LogFrom<'_>) -> Result<Rebuilt, OpenError> {
+pub(crate) fn open(
+    env: &Env,
+    dir: &Path,
+    id: PartitionId,
+    settings: &Settings,
+    from: LogFrom<'_>,
+) -> Result<Rebuilt, OpenError> {
     let Opened { mut log, recovered } = match from {
-        LogFrom::Disk => Log::open(env.disk.clone(), dir.to_path_buf(), settings.log.clone(), env.boot)?,
+        LogFrom::Disk => Log::open(
+            env.disk.clone(),
+            dir.to_path_buf(),
+            settings.log.clone(),
+            env.boot,
+        )?,
         LogFrom::Failed(reopening) => reopening.open()?,
     };
     log.set_options(settings.log.clone());
@@ -57,7 +68,11 @@ pub(crate) fn open(env: &Env, dir: &Path, id: PartitionId, settings: &Settings, 
         log.flushed_to(&point);
     }
     let (mut ledger, snapshot_at) = snapshot(env, dir, &log);
-    let from = if snapshot_at < 0 { log.start() } else { snapshot_at };
+    let from = if snapshot_at < 0 {
+        log.start()
+    } else {
+        snapshot_at
+    };
     let batches = replay(&log, from, &mut ledger, id)?;
     ledger.trim_to(log.start());
     if forget_producer_state() {
@@ -66,23 +81,56 @@ pub(crate) fn open(env: &Env, dir: &Path, id: PartitionId, settings: &Settings, 
     if batches > 0 {
         info!(partition = %id, topic = %settings.name, from, end = log.end(), batches, "read back");
     }
-    Ok(Rebuilt { log, ledger, snapshot_at, changed: batches > 0 || recovered.cut.is_some() })
+    Ok(Rebuilt {
+        log,
+        ledger,
+        snapshot_at,
+        changed: batches > 0 || recovered.cut.is_some(),
+    })
 }
 
-/// The state that the checkpoint's snapshot holds, and its offset; the epochs alone and -1 without a usable one.
+/// The state that the checkpoint's snapshot holds, and its offset; the epochs alone and -1 without
+/// a usable one.
 fn snapshot(env: &Env, dir: &Path, log: &Log) -> (Ledger, Offset) {
     let extra = log.checkpoint_extra();
     let at = extra.producer_snapshot_at;
-    // One below the log start lacks the batches between, which nobody can read back: better nothing known of a producer than half of it.
+    // One below the log start lacks the batches between, which nobody can read back: better nothing
+    // known of a producer than half of it.
     let usable = at >= log.start() && at <= log.end();
-    let found = usable.then(|| env.disk.read(&dir.join(producer_snapshot::file_name(at))).ok()).flatten();
+    let found = usable
+        .then(|| {
+            env.disk
+                .read(&dir.join(producer_snapshot::file_name(at)))
+                .ok()
+        })
+        .flatten();
     remove_others(env, dir, at);
     let decoded = found.and_then(|bytes| producer_snapshot::decode(&bytes, at));
     let from = if decoded.is_some() { at } else { log.start() };
-    let epochs = EpochHistory::from_entries(extra.epochs.iter().copied().filter(|(_, start)| *start <= from).collect());
+    let epochs = EpochHistory::from_entries(
+        extra
+            .epochs
+            .iter()
+            .copied()
+            .filter(|(_, start)| *start <= from)
+            .collect(),
+    );
     match decoded {
-        Some((producers, txns)) => (Ledger { producers, txns, epochs }, at),
-        None => (Ledger { epochs, ..Ledger::default() }, -1),
+        Some((producers, txns)) => (
+            Ledger {
+                producers,
+                txns,
+                epochs,
+            },
+            at,
+        ),
+        None => (
+            Ledger {
+                epochs,
+                ..Ledger::default()
+            },
+            -1,
+        ),
     }
 }
 
@@ -104,7 +152,9 @@ fn replay(log: &Log, from: Offset, ledger: &mut Ledger, id: PartitionId) -> Resu
                 ledger.apply(&header, marker(&header, &range, id)?, None);
                 batches += 1;
             }
-            Err(ReadError::Damaged { from, to }) => warn!(partition = %id, from, to, "damaged on the disk: not read back"),
+            Err(ReadError::Damaged { from, to }) => {
+                warn!(partition = %id, from, to, "damaged on the disk: not read back")
+            }
             Err(ReadError::BelowStart { .. } | ReadError::AboveEnd { .. }) => break,
             Err(ReadError::Io(failure)) => return Err(OpenError::Replay(failure)),
         }
@@ -112,11 +162,17 @@ fn replay(log: &Log, from: Offset, ledger: &mut Ledger, id: PartitionId) -> Resu
     Ok(batches)
 }
 
-fn marker(header: &BatchHeader, range: &FileRange, id: PartitionId) -> Result<Option<Marker>, OpenError> {
+fn marker(
+    header: &BatchHeader,
+    range: &FileRange,
+    id: PartitionId,
+) -> Result<Option<Marker>, OpenError> {
     if !header.is_control() {
         return Ok(None);
     }
-    let bytes = range.bytes().map_err(|failure: io::Error| OpenError::Replay(failure))?;
+    let bytes = range
+        .bytes()
+        .map_err(|failure: io::Error| OpenError::Replay(failure))?;
     let marker = BatchView::parse_only(bytes).and_then(|view| marker_of(&view));
     Ok(marker.unwrap_or_else(|why| {
         warn!(partition = %id, offset = header.base_offset, %why, "a control batch cannot be read: its transaction stays open");

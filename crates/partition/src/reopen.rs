@@ -1,11 +1,17 @@
-//! The way back after a disk error: a partition that was closed by one is succeeded by another, opened from what the disk has, as a restart would.
+//! The way back after a disk error: a partition that was closed by one is succeeded by another,
+//! opened from what the disk has, as a restart would.
 //!
-//! What was durable is there again; what was only written is there as far as it can be proven and was written again; the rest is gone, and those
-//! who waited for it were told so. Invariants: a successor that hands out offsets does so under an epoch that its predecessor never used, since some
-//! of them may have been handed out before (a source's own offsets come again with the same bytes, under the same epoch); the predecessor never
-//! changes the disk again. Not here: who tries when, and who raises the epoch (the broker).
+//! What was durable is there again; what was only written is there as far as it can be proven and
+//! was written again; the rest is gone, and those who waited for it were told so. Invariants: a
+//! successor that hands out offsets does so under an epoch that its predecessor never used, since
+//! some of them may have been handed out before (a source's own offsets come again with the same
+//! bytes, under the same epoch); the predecessor never changes the disk again. Not here: who tries
+//! when, and who raises the epoch (the broker).
 
-use crate::{error::ReopenError, handle::Handle, rebuild::LogFrom, role::Role, settings::Settings, state::Cause};
+use crate::{
+    error::ReopenError, handle::Handle, rebuild::LogFrom, role::Role, settings::Settings,
+    state::Cause,
+};
 use gnomon_storage::Log;
 use std::sync::Arc;
 use tracing::{info, warn};
@@ -14,22 +20,28 @@ impl Handle {
     /// Why a disk error closed the partition, if one did: [`Handle::reopen`] is the way back.
     pub fn failed(&self) -> Option<Arc<str>> {
         let view = self.0.view.read();
-        view.closed.as_ref().filter(|closed| closed.cause == Cause::Disk).map(|closed| closed.why.clone())
+        view.closed
+            .as_ref()
+            .filter(|closed| closed.cause == Cause::Disk)
+            .map(|closed| closed.why.clone())
     }
 
-    /// Whether the disk takes anything: leaves a note in the partition's folder that its log is not to be believed. Before more is done about it, and
-    /// other logs are written to for its sake. Blocking.
+    /// Whether the disk takes anything: leaves a note in the partition's folder that its log is not
+    /// to be believed. Before more is done about it, and other logs are written to for its sake.
+    /// Blocking.
     pub fn try_disk(&self) -> Result<(), ReopenError> {
         let reopening = self.0.writer.lock().log.as_ref().map(Log::reopening);
-        reopening.map_or(Ok(()), |reopening| reopening.mark()).map_err(|error| ReopenError::Open(error.into()))
+        reopening
+            .map_or(Ok(()), |reopening| reopening.mark())
+            .map_err(|error| ReopenError::Open(error.into()))
     }
 
-    /// Opens the successor of a partition that a disk error closed. Until it is put in this one's place ([`Handle::succeeded_by`]) this one goes on
-    /// answering readers. Blocking.
+    /// Opens the successor of a partition that a disk error closed. Until it is put in this one's
+    /// place ([`Handle::succeeded_by`]) this one goes on answering readers. Blocking.
     ///
     /// # Errors
-    /// [`ReopenError::EpochUsed`] until the role's epoch was raised above every epoch of ours in the log. [`ReopenError::Open`] while the disk does
-    /// not work: nothing has changed then.
+    /// [`ReopenError::EpochUsed`] until the role's epoch was raised above every epoch of ours in
+    /// the log. [`ReopenError::Open`] while the disk does not work: nothing has changed then.
     pub fn reopen(&self, role: Role, settings: Settings) -> Result<Handle, ReopenError> {
         // Nothing of ours is half way through a checkpoint, and no other attempt is under way.
         let _alone = self.0.checkpointing.lock();
@@ -45,7 +57,14 @@ impl Handle {
             return Err(ReopenError::EpochUsed { own, used });
         }
         let from = reopening.as_ref().map_or(LogFrom::Disk, LogFrom::Failed);
-        let successor = Handle::open_from(&self.0.env, self.0.dir.clone(), self.0.id, role, settings, from)?;
+        let successor = Handle::open_from(
+            &self.0.env,
+            self.0.dir.clone(),
+            self.0.id,
+            role,
+            settings,
+            from,
+        )?;
         let (before, now) = (self.offsets(), successor.offsets());
         info!(partition = %self.0.id, ended = before.end, ends = now.end, "opened again");
         if now.end < before.high_watermark {
@@ -55,7 +74,8 @@ impl Handle {
         Ok(successor)
     }
 
-    /// The successor is in this one's place: readers and fetches that still hold this one are sent there.
+    /// The successor is in this one's place: readers and fetches that still hold this one are sent
+    /// there.
     pub fn succeeded_by(&self, successor: &Handle) {
         self.0.end("it was opened again");
         self.0.waiters.move_to(&successor.0.waiters);

@@ -1,14 +1,16 @@
 //! Who leads a partition and who may write it: the one place where a writer is refused.
 //!
-//! Two axes. [`Replica`] says which broker leads and under which epoch requests are fenced; [`Writers`] says whose batches are admitted.
-//! Invariant: at any moment at most one kind of writer is admitted, so that offsets are handed out by one side only (clients and the site
-//! itself share one side: ours). The batch epoch is not here: on a shadow it is the source's (see `epochs.rs`).
+//! Two axes. [`Replica`] says which broker leads and under which epoch requests are fenced;
+//! [`Writers`] says whose batches are admitted. Invariant: at any moment at most one kind of writer
+//! is admitted, so that offsets are handed out by one side only (clients and the site itself share
+//! one side: ours). The batch epoch is not here: on a shadow it is the source's (see `epochs.rs`).
 
 use gnomon_protocol::ids::{BatchEpoch, LeaderEpoch};
 use std::{fmt, sync::Arc};
 use thiserror::Error;
 
-/// What a copied append must carry: a failover takes a new one, and from then on a late response of the old link cannot append.
+/// What a copied append must carry: a failover takes a new one, and from then on a late response of
+/// the old link cannot append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fence(pub u64);
 
@@ -23,7 +25,8 @@ pub struct LinkLabel {
     pub advice: String,
 }
 
-/// Which broker leads the partition, and the epoch that requests are fenced by (metadata's, not the batches').
+/// Which broker leads the partition, and the epoch that requests are fenced by (metadata's, not the
+/// batches').
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replica {
     /// This broker leads.
@@ -51,7 +54,8 @@ pub enum Writers {
     },
     /// An internal topic: only our own records.
     Site,
-    /// Between a shadow and an ordinary topic: only our own abort markers; clients are told to try again.
+    /// Between a shadow and an ordinary topic: only our own abort markers; clients are told to try
+    /// again.
     FailingOver,
     /// Nobody, and why.
     Nobody(Arc<str>),
@@ -115,7 +119,10 @@ pub enum Origin {
 impl Role {
     /// A led partition that clients write.
     pub fn leader(epoch: i32) -> Role {
-        Role { replica: Replica::Leader(LeaderEpoch(epoch)), writers: Writers::Clients }
+        Role {
+            replica: Replica::Leader(LeaderEpoch(epoch)),
+            writers: Writers::Clients,
+        }
     }
 
     /// The epoch that requests are fenced by.
@@ -125,7 +132,8 @@ impl Role {
         }
     }
 
-    /// Whether positions beyond our end may still come from a source: a shadow, and one whose failover is not complete.
+    /// Whether positions beyond our end may still come from a source: a shadow, and one whose
+    /// failover is not complete.
     pub fn awaits_source(&self) -> bool {
         match self.writers {
             Writers::Link { .. } | Writers::FailingOver => true,
@@ -136,26 +144,39 @@ impl Role {
     /// The epoch that batches written by us now get, if this role lets us write any.
     pub fn own_batch_epoch(&self) -> Option<BatchEpoch> {
         match (&self.replica, &self.writers) {
-            (Replica::Leader(epoch), Writers::Clients | Writers::Site | Writers::FailingOver) => Some(BatchEpoch(epoch.0)),
-            (Replica::Leader(_), Writers::Link { .. } | Writers::Nobody(_)) | (Replica::Follower { .. }, _) => None,
+            (Replica::Leader(epoch), Writers::Clients | Writers::Site | Writers::FailingOver) => {
+                Some(BatchEpoch(epoch.0))
+            }
+            (Replica::Leader(_), Writers::Link { .. } | Writers::Nobody(_))
+            | (Replica::Follower { .. }, _) => None,
         }
     }
 
-    /// Admits or refuses a writer that takes its offsets from us; gives the epoch that its batch gets.
+    /// Admits or refuses a writer that takes its offsets from us; gives the epoch that its batch
+    /// gets.
     pub fn admit(&self, origin: Origin) -> Result<BatchEpoch, RoleRefusal> {
         let epoch = match self.replica {
             Replica::Leader(epoch) => epoch,
-            Replica::Follower { leader, epoch } => return Err(RoleRefusal::NotLeader { leader, epoch }),
+            Replica::Follower { leader, epoch } => {
+                return Err(RoleRefusal::NotLeader { leader, epoch });
+            }
         };
         match (&self.writers, origin) {
-            (Writers::Clients, Origin::Client { .. } | Origin::Site) | (Writers::Site | Writers::FailingOver, Origin::Site) => {
+            (Writers::Clients, Origin::Client { .. } | Origin::Site)
+            | (Writers::Site | Writers::FailingOver, Origin::Site) => Ok(BatchEpoch(epoch.0)),
+            (Writers::Link { .. }, Origin::Client { .. }) if shadow_writable() => {
                 Ok(BatchEpoch(epoch.0))
             }
-            (Writers::Link { .. }, Origin::Client { .. }) if shadow_writable() => Ok(BatchEpoch(epoch.0)),
-            (Writers::Link { link, .. }, Origin::Client { .. } | Origin::Site) => Err(RoleRefusal::Shadow { link: link.clone() }),
+            (Writers::Link { link, .. }, Origin::Client { .. } | Origin::Site) => {
+                Err(RoleRefusal::Shadow { link: link.clone() })
+            }
             (Writers::Site, Origin::Client { .. }) => Err(RoleRefusal::Internal),
             (Writers::FailingOver, Origin::Client { .. }) => Err(RoleRefusal::FailingOver),
-            (Writers::Nobody(reason), Origin::Client { .. } | Origin::Site) => Err(RoleRefusal::Nobody { reason: reason.clone() }),
+            (Writers::Nobody(reason), Origin::Client { .. } | Origin::Site) => {
+                Err(RoleRefusal::Nobody {
+                    reason: reason.clone(),
+                })
+            }
         }
     }
 
@@ -166,20 +187,38 @@ impl Role {
         }
         match &self.writers {
             Writers::Link { fence, .. } if *fence == given || fence_ignored() => Ok(()),
-            Writers::Link { fence, .. } => Err(FenceRefusal::Fenced { given, current: *fence }),
+            Writers::Link { fence, .. } => Err(FenceRefusal::Fenced {
+                given,
+                current: *fence,
+            }),
             Writers::FailingOver if fence_ignored() => Ok(()),
-            Writers::Clients | Writers::Site | Writers::FailingOver | Writers::Nobody(_) => Err(FenceRefusal::NotAShadow),
+            Writers::Clients | Writers::Site | Writers::FailingOver | Writers::Nobody(_) => {
+                Err(FenceRefusal::NotAShadow)
+            }
         }
     }
 
-    /// Whether replies that wait under this role are still owed under `next`: the same side writes, and we still lead.
+    /// Whether replies that wait under this role are still owed under `next`: the same side writes,
+    /// and we still lead.
     pub fn keeps_replies(&self, next: &Role) -> bool {
-        let leads = matches!((self.replica, next.replica), (Replica::Leader(_), Replica::Leader(_)));
+        let leads = matches!(
+            (self.replica, next.replica),
+            (Replica::Leader(_), Replica::Leader(_))
+        );
         let same_side = match (&self.writers, &next.writers) {
-            (Writers::Clients, Writers::Clients) | (Writers::Site, Writers::Site) | (Writers::FailingOver, Writers::FailingOver) => true,
+            (Writers::Clients, Writers::Clients)
+            | (Writers::Site, Writers::Site)
+            | (Writers::FailingOver, Writers::FailingOver) => true,
             (Writers::Link { fence, .. }, Writers::Link { fence: next, .. }) => fence == next,
             (Writers::Nobody(_), Writers::Nobody(_)) => true,
-            (Writers::Clients | Writers::Site | Writers::FailingOver | Writers::Link { .. } | Writers::Nobody(_), _) => false,
+            (
+                Writers::Clients
+                | Writers::Site
+                | Writers::FailingOver
+                | Writers::Link { .. }
+                | Writers::Nobody(_),
+                _,
+            ) => false,
         };
         leads && same_side
     }
@@ -214,8 +253,15 @@ mod tests {
     use super::*;
 
     fn shadow(fence: u64) -> Writers {
-        let link = LinkLabel { name: "from-a".into(), source: "site a".into(), advice: "Write there.".into() };
-        Writers::Link { link: Arc::new(link), fence: Fence(fence) }
+        let link = LinkLabel {
+            name: "from-a".into(),
+            source: "site a".into(),
+            advice: "Write there.".into(),
+        };
+        Writers::Link {
+            link: Arc::new(link),
+            fence: Fence(fence),
+        }
     }
 
     #[test]
@@ -231,30 +277,73 @@ mod tests {
             (Writers::Nobody("taken over".into()), false, false, false),
         ];
         for (writers, by_client, by_site, by_copy) in rows {
-            let role = Role { replica: Replica::Leader(LeaderEpoch(3)), writers };
+            let role = Role {
+                replica: Replica::Leader(LeaderEpoch(3)),
+                writers,
+            };
             assert_eq!(role.admit(client).is_ok(), by_client, "{}", role.writers);
-            assert_eq!(role.admit(Origin::Site).is_ok(), by_site, "{}", role.writers);
-            assert_eq!(role.admit_copy(Fence(7)).is_ok(), by_copy, "{}", role.writers);
-            let elsewhere = Role { replica: Replica::Follower { leader: 2, epoch: LeaderEpoch(3) }, ..role };
-            assert_eq!(elsewhere.admit(client), Err(RoleRefusal::NotLeader { leader: 2, epoch: LeaderEpoch(3) }));
+            assert_eq!(
+                role.admit(Origin::Site).is_ok(),
+                by_site,
+                "{}",
+                role.writers
+            );
+            assert_eq!(
+                role.admit_copy(Fence(7)).is_ok(),
+                by_copy,
+                "{}",
+                role.writers
+            );
+            let elsewhere = Role {
+                replica: Replica::Follower {
+                    leader: 2,
+                    epoch: LeaderEpoch(3),
+                },
+                ..role
+            };
+            assert_eq!(
+                elsewhere.admit(client),
+                Err(RoleRefusal::NotLeader {
+                    leader: 2,
+                    epoch: LeaderEpoch(3)
+                })
+            );
             assert!(elsewhere.admit_copy(Fence(7)).is_err());
         }
     }
 
     #[test]
     fn a_refusal_names_link_source_and_what_to_do() {
-        let role = Role { replica: Replica::Leader(LeaderEpoch(3)), writers: shadow(1) };
-        let refusal = role.admit(Origin::Client { zstd_allowed: true }).unwrap_err().to_string();
-        assert_eq!(refusal, "read-only: link 'from-a' copies this topic from site a. Write there.");
+        let role = Role {
+            replica: Replica::Leader(LeaderEpoch(3)),
+            writers: shadow(1),
+        };
+        let refusal = role
+            .admit(Origin::Client { zstd_allowed: true })
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            refusal,
+            "read-only: link 'from-a' copies this topic from site a. Write there."
+        );
     }
 
     #[test]
     fn replies_outlive_a_new_epoch_but_not_a_new_writer() {
         let own = Role::leader(1);
         assert!(own.keeps_replies(&Role::leader(2)));
-        assert!(!own.keeps_replies(&Role { writers: Writers::Nobody("fenced".into()), ..own.clone() }));
-        let copy = Role { replica: Replica::Leader(LeaderEpoch(1)), writers: shadow(1) };
+        assert!(!own.keeps_replies(&Role {
+            writers: Writers::Nobody("fenced".into()),
+            ..own.clone()
+        }));
+        let copy = Role {
+            replica: Replica::Leader(LeaderEpoch(1)),
+            writers: shadow(1),
+        };
         assert!(copy.keeps_replies(&copy.clone()));
-        assert!(!copy.keeps_replies(&Role { writers: shadow(2), ..copy.clone() }));
+        assert!(!copy.keeps_replies(&Role {
+            writers: shadow(2),
+            ..copy.clone()
+        }));
     }
 }

@@ -1,7 +1,7 @@
 //! A topic's settings as its partitions see them, and what all partitions of a process share.
 //!
-//! Invariant: nothing here decides by itself; `admit.rs` judges, `offsets.rs` computes, storage rolls. Defaults are Kafka's; the table of
-//! topic configs that they come from is the catalog's.
+//! Invariant: nothing here decides by itself; `admit.rs` judges, `offsets.rs` computes, storage
+//! rolls. Defaults are Kafka's; the table of topic configs that they come from is the catalog's.
 
 use crate::{flusher::Flusher, growing::Growing};
 use gnomon_protocol::ids::{Offset, TopicId};
@@ -51,7 +51,8 @@ pub struct Settings {
     pub timestamp_before_max_ms: i64,
     /// `message.timestamp.after.max.ms`: how far ahead of now.
     pub timestamp_after_max_ms: i64,
-    /// `cleanup.policy` has `compact`: clients' records need keys, and a copy may jump over offsets.
+    /// `cleanup.policy` has `compact`: clients' records need keys, and a copy may jump over
+    /// offsets.
     pub compacted: bool,
     /// `retention.ms`; `None`: for ever, also where `cleanup.policy` lacks `delete`.
     pub retention_ms: Option<i64>,
@@ -59,8 +60,8 @@ pub struct Settings {
     pub retention_bytes: Option<i64>,
     /// `producer.id.expiration.ms`: an idle producer is forgotten.
     pub producer_expiration_ms: i64,
-    /// The cut of a topic that was failed over to this site, from the catalog; `0` elsewhere. What lies below was copied, so that its
-    /// producers may have lost their tail (`producer.rs`).
+    /// The cut of a topic that was failed over to this site, from the catalog; `0` elsewhere. What
+    /// lies below was copied, so that its producers may have lost their tail (`producer.rs`).
     pub copied_to: Offset,
 }
 
@@ -109,7 +110,8 @@ impl Troubles {
         self.0.notify_one();
     }
 
-    /// Resolves when one was since the last call; may resolve without one. Cancel safe. For one task.
+    /// Resolves when one was since the last call; may resolve without one. Cancel safe. For one
+    /// task.
     pub async fn next(&self) {
         self.0.notified().await;
     }

@@ -1,11 +1,13 @@
 //! What a partition consists of in memory, and its two locks.
 //!
-//! - `writer`: the log's writing end. Held while a batch is judged and handed to the kernel, and by every change of role, so that an append
-//!   and a fence decide in one order. Never held during an fsync, except for the small file of a checkpoint.
-//! - `view`: everything that readers need, and what admission judges by. Held for moments only, never during I/O. Order: `writer` before
-//!   `view`, `view` before nothing.
+//! - `writer`: the log's writing end. Held while a batch is judged and handed to the kernel, and by
+//!   every change of role, so that an append and a fence decide in one order. Never held during an
+//!   fsync, except for the small file of a checkpoint.
+//! - `view`: everything that readers need, and what admission judges by. Held for moments only,
+//!   never during I/O. Order: `writer` before `view`, `view` before nothing.
 //!
-//! Invariant: the view changes in [`Inner::update`] only, which releases replies and wakes fetches when a mark moved.
+//! Invariant: the view changes in [`Inner::update`] only, which releases replies and wakes fetches
+//! when a mark moved.
 
 use crate::{
     acks::{Acks, Lost},
@@ -44,7 +46,8 @@ pub(crate) struct Inner {
 pub(crate) struct Writer {
     /// `None` until the first write makes the files.
     pub(crate) log: Option<Log>,
-    /// Rises whenever `log` becomes another one, so that a flush of the former one says nothing about it.
+    /// Rises whenever `log` becomes another one, so that a flush of the former one says nothing
+    /// about it.
     pub(crate) generation: u64,
     /// Offset of the snapshot that the checkpoint names, -1 if there is none.
     pub(crate) snapshot_at: Offset,
@@ -93,12 +96,18 @@ impl View {
     /// What positions are judged by.
     pub(crate) fn log(&self) -> standing::Log<'_> {
         let (offsets, awaits_source) = (self.offsets(), self.role.awaits_source());
-        standing::Log { offsets, epochs: &self.ledger.epochs, awaits_source, asked: &self.asked }
+        standing::Log {
+            offsets,
+            epochs: &self.ledger.epochs,
+            awaits_source,
+            asked: &self.asked,
+        }
     }
 
     /// No batch ever stood in the log.
     pub(crate) fn never_written(&self, writer: &Writer) -> bool {
-        self.ledger.epochs.entries().is_empty() && writer.log.as_ref().is_none_or(|log| log.size_bytes() == 0)
+        self.ledger.epochs.entries().is_empty()
+            && writer.log.as_ref().is_none_or(|log| log.size_bytes() == 0)
     }
 
     /// What the role says about the start of the present leadership.
@@ -106,7 +115,13 @@ impl View {
         let end = self.offsets().end;
         let epochs = &mut self.ledger.epochs;
         match self.role.own_batch_epoch() {
-            Some(epoch) if epochs.leadership().is_none_or(|(present, _)| present != epoch) => epochs.lead(epoch, end),
+            Some(epoch)
+                if epochs
+                    .leadership()
+                    .is_none_or(|(present, _)| present != epoch) =>
+            {
+                epochs.lead(epoch, end)
+            }
             Some(_) => {}
             None => epochs.follow(),
         }
@@ -130,15 +145,22 @@ impl Inner {
         if after.flushed > before.flushed {
             self.flushes.release(after.flushed);
         }
-        let readable = |offsets: Offsets| (offsets.log_start, offsets.last_stable, offsets.high_watermark);
+        let readable = |offsets: Offsets| {
+            (
+                offsets.log_start,
+                offsets.last_stable,
+                offsets.high_watermark,
+            )
+        };
         if readable(before) != readable(after) {
             self.waiters.wake();
         }
         result
     }
 
-    /// After a call to the log that failed. If the log closed over it, so does the partition: everything that waits is lost, reads go on. If the log
-    /// is as it was (a full disk, mostly), the next write may do.
+    /// After a call to the log that failed. If the log closed over it, so does the partition:
+    /// everything that waits is lost, reads go on. If the log is as it was (a full disk, mostly),
+    /// the next write may do.
     pub(crate) fn failed(&self, writer: &mut Writer, failure: &LogError) {
         let open = writer.log.as_ref().is_none_or(|log| log.closed().is_none());
         if open {
@@ -154,14 +176,28 @@ impl Inner {
     pub(crate) fn fail(&self, failure: &LogError) {
         let why: Arc<str> = failure.to_string().into();
         error!(partition = %self.id, %why, "closed to writing until it is opened again");
-        self.close(Closed { why: why.clone(), readable: true, cause: Cause::Disk }, &Lost::Closed { why });
+        self.close(
+            Closed {
+                why: why.clone(),
+                readable: true,
+                cause: Cause::Disk,
+            },
+            &Lost::Closed { why },
+        );
         self.env.troubles.tell();
     }
 
     /// No more writes and no more reads, for good.
     pub(crate) fn end(&self, why: &str) {
         let why: Arc<str> = why.into();
-        self.close(Closed { why: why.clone(), readable: false, cause: Cause::End }, &Lost::Closed { why });
+        self.close(
+            Closed {
+                why: why.clone(),
+                readable: false,
+                cause: Cause::End,
+            },
+            &Lost::Closed { why },
+        );
     }
 
     /// Takes no more writes; `lost` is what everyone who waits is told. The first reason stands.
@@ -181,7 +217,11 @@ impl Inner {
     }
 
     /// The log, made at `first` if there is none yet.
-    pub(crate) fn log<'w>(&self, writer: &'w mut Writer, first: Offset) -> Result<&'w mut Log, LogError> {
+    pub(crate) fn log<'w>(
+        &self,
+        writer: &'w mut Writer,
+        first: Offset,
+    ) -> Result<&'w mut Log, LogError> {
         if writer.log.is_none() {
             let options = self.view.read().settings.log.clone();
             let log = Log::create(self.env.disk.clone(), self.dir.clone(), options, first)?;
@@ -194,13 +234,20 @@ impl Inner {
         Ok(writer.log.as_mut().expect("made just now"))
     }
 
-    /// Removes the log's files; the next write makes new ones. A failure closes the partition: some of them may be gone.
+    /// Removes the log's files; the next write makes new ones. A failure closes the partition: some
+    /// of them may be gone.
     pub(crate) fn forget_log(&self, writer: &mut Writer) -> Result<(), LogError> {
-        let Some(log) = writer.log.take() else { return Ok(()) };
+        let Some(log) = writer.log.take() else {
+            return Ok(());
+        };
         writer.generation += 1;
         self.update(|view| view.reader = None);
         let path = self.dir.clone();
-        let removed = log.remove().map_err(|source| LogError::Io { what: "remove", path, source });
+        let removed = log.remove().map_err(|source| LogError::Io {
+            what: "remove",
+            path,
+            source,
+        });
         removed.inspect_err(|failure| self.fail(failure))
     }
 

@@ -6,7 +6,13 @@ use gnomon_protocol::{
 };
 
 /// Header of a data batch.
-pub(crate) fn data(base_offset: Offset, records: i32, producer_id: ProducerId, producer_epoch: i16, base_sequence: i32) -> BatchHeader {
+pub(crate) fn data(
+    base_offset: Offset,
+    records: i32,
+    producer_id: ProducerId,
+    producer_epoch: i16,
+    base_sequence: i32,
+) -> BatchHeader {
     BatchHeader {
         base_offset,
         batch_length: 49,

@@ -1,7 +1,9 @@
-//! The log start moves up: DeleteRecords and retention on our own topics, and what follows from it in memory. Blocking.
+//! The log start moves up: DeleteRecords and retention on our own topics, and what follows from it
+//! in memory. Blocking.
 //!
-//! Invariants: nothing at or above the high watermark goes; a shadow deletes nothing of its own, its start follows the source (`follow.rs`);
-//! DeleteRecords' start is on the disk when the call returns.
+//! Invariants: nothing at or above the high watermark goes; a shadow deletes nothing of its own,
+//! its start follows the source (`follow.rs`); DeleteRecords' start is on the disk when the call
+//! returns.
 
 use crate::{
     error::TrimError,
@@ -16,7 +18,8 @@ use gnomon_storage::{CheckpointExtra, Log, LogError, RetentionLimits};
 use tracing::warn;
 
 impl Handle {
-    /// DeleteRecords (KIP-107): records below `offset` are gone; -1 means up to the high watermark. Returns the log start.
+    /// DeleteRecords (KIP-107): records below `offset` are gone; -1 means up to the high watermark.
+    /// Returns the log start.
     pub fn trim_to(&self, offset: Offset) -> Result<Offset, TrimError> {
         self.trim_as(Origin::Client { zstd_allowed: true }, offset)
     }
@@ -32,8 +35,11 @@ impl Handle {
         }
         let mut writer = self.0.writer.lock();
         // Both may have moved meanwhile.
-        let Some(start) = self.check_trim(origin, offset)? else { return Ok(self.offsets().log_start) };
-        self.trim_log(&mut writer, start).map_err(TrimError::Storage)?;
+        let Some(start) = self.check_trim(origin, offset)? else {
+            return Ok(self.offsets().log_start);
+        };
+        self.trim_log(&mut writer, start)
+            .map_err(TrimError::Storage)?;
         Ok(start)
     }
 
@@ -44,16 +50,25 @@ impl Handle {
         if let Some(Closed { why, .. }) = &view.closed {
             return Err(TrimError::Closed { why: why.clone() });
         }
-        let Offsets { log_start, high_watermark, .. } = view.offsets();
+        let Offsets {
+            log_start,
+            high_watermark,
+            ..
+        } = view.offsets();
         let start = if offset == -1 { high_watermark } else { offset };
         if start < 0 || start > high_watermark {
-            return Err(TrimError::OutOfRange { offset, log_start, high_watermark });
+            return Err(TrimError::OutOfRange {
+                offset,
+                log_start,
+                high_watermark,
+            });
         }
         Ok((start > log_start).then_some(start))
     }
 
-    /// Takes away what the retention settings give up, and forgets producers that were idle for too long. Returns the new log start if it
-    /// moved. A shadow keeps all. `now_ms`: wall time in milliseconds.
+    /// Takes away what the retention settings give up, and forgets producers that were idle for too
+    /// long. Returns the new log start if it moved. A shadow keeps all. `now_ms`: wall time in
+    /// milliseconds.
     pub fn apply_retention(&self, now_ms: i64) -> Result<Option<Offset>, TrimError> {
         let mut writer = self.0.writer.lock();
         let (offsets, settings, keeps_all) = {
@@ -61,24 +76,39 @@ impl Handle {
             if view.closed.is_some() {
                 return Ok(None);
             }
-            (view.offsets(), view.settings.clone(), view.role.awaits_source())
+            (
+                view.offsets(),
+                view.settings.clone(),
+                view.role.awaits_source(),
+            )
         };
         self.0.update(|view| {
-            let Ledger { producers, txns, .. } = &mut view.ledger;
-            producers.expire(now_ms, settings.producer_expiration_ms, |id| txns.open_since(id).is_some());
+            let Ledger {
+                producers, txns, ..
+            } = &mut view.ledger;
+            producers.expire(now_ms, settings.producer_expiration_ms, |id| {
+                txns.open_since(id).is_some()
+            });
         });
         if keeps_all {
             return Ok(None);
         }
         let limits = RetentionLimits {
-            bytes: settings.retention_bytes.and_then(|bytes| u64::try_from(bytes).ok()),
-            before_timestamp: settings.retention_ms.filter(|ms| *ms >= 0).map(|ms| now_ms.saturating_sub(ms)),
+            bytes: settings
+                .retention_bytes
+                .and_then(|bytes| u64::try_from(bytes).ok()),
+            before_timestamp: settings
+                .retention_ms
+                .filter(|ms| *ms >= 0)
+                .map(|ms| now_ms.saturating_sub(ms)),
         };
         if limits == RetentionLimits::default() {
             return Ok(None);
         }
         let snapshot_at = writer.snapshot_at;
-        let Some(log) = &mut writer.log else { return Ok(None) };
+        let Some(log) = &mut writer.log else {
+            return Ok(None);
+        };
         match self.retain(log, limits, offsets, snapshot_at) {
             Ok(start) => {
                 if let Some(start) = start {
@@ -96,9 +126,20 @@ impl Handle {
         }
     }
 
-    /// Retention on the log. One that takes everything away notes first which epochs there were; on a full disk, afterwards, when there is room.
-    fn retain(&self, log: &mut Log, limits: RetentionLimits, offsets: Offsets, snapshot_at: Offset) -> Result<Option<Offset>, LogError> {
-        let Offsets { high_watermark, end, .. } = offsets;
+    /// Retention on the log. One that takes everything away notes first which epochs there were; on
+    /// a full disk, afterwards, when there is room.
+    fn retain(
+        &self,
+        log: &mut Log,
+        limits: RetentionLimits,
+        offsets: Offsets,
+        snapshot_at: Offset,
+    ) -> Result<Option<Offset>, LogError> {
+        let Offsets {
+            high_watermark,
+            end,
+            ..
+        } = offsets;
         let noted = match log.retention_start(limits, high_watermark) {
             Some(start) if start == end => match self.keep_epochs(log, snapshot_at) {
                 Err(full) if full.is_disk_full() => false,
@@ -118,7 +159,9 @@ impl Handle {
         let end = self.offsets().end;
         let snapshot_at = writer.snapshot_at;
         let moved = match &mut writer.log {
-            Some(log) if start == end => self.keep_epochs(log, snapshot_at).and_then(|()| log.trim_to(start)),
+            Some(log) if start == end => self
+                .keep_epochs(log, snapshot_at)
+                .and_then(|()| log.trim_to(start)),
             Some(log) => log.trim_to(start),
             None => Ok(()),
         };
@@ -131,8 +174,8 @@ impl Handle {
         Ok(())
     }
 
-    /// What the batches below `start` said of their producers must be in a snapshot when they are gone. A failure costs that
-    /// knowledge at the next start, no more.
+    /// What the batches below `start` said of their producers must be in a snapshot when they are
+    /// gone. A failure costs that knowledge at the next start, no more.
     pub(crate) fn keep_producers(&self, start: Offset) {
         let snapshot_at = self.0.writer.lock().snapshot_at;
         if start > snapshot_at
@@ -145,7 +188,10 @@ impl Handle {
     /// An emptied log has no batch that says which epoch it had: the checkpoint does.
     fn keep_epochs(&self, log: &mut Log, producer_snapshot_at: Offset) -> Result<(), LogError> {
         let epochs = self.0.view.read().ledger.epochs.entries().to_vec();
-        log.checkpoint(CheckpointExtra { epochs, producer_snapshot_at })
+        log.checkpoint(CheckpointExtra {
+            epochs,
+            producer_snapshot_at,
+        })
     }
 
     fn trimmed(&self, start: Offset) {

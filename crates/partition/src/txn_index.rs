@@ -1,7 +1,9 @@
-//! Aborted transactions: which ones a read_committed fetch must be told of. Kept in memory by offset and written with each snapshot.
+//! Aborted transactions: which ones a read_committed fetch must be told of. Kept in memory by
+//! offset and written with each snapshot.
 //!
-//! Invariant: entries rise in `last`. Each carries the first offset that was undecided once it was closed, so that a lookup can stop there:
-//! nothing behind it can reach further down (the same trick as in Kafka's `.txnindex`).
+//! Invariant: entries rise in `last`. Each carries the first offset that was undecided once it was
+//! closed, so that a lookup can stop there: nothing behind it can reach further down (the same
+//! trick as in Kafka's `.txnindex`).
 
 use gnomon_protocol::ids::{Offset, ProducerId};
 
@@ -27,7 +29,12 @@ pub struct AbortedIndex {
 impl AbortedIndex {
     /// Adds one; markers come in offset order.
     pub fn push(&mut self, aborted: Aborted) {
-        debug_assert!(self.entries.last().is_none_or(|last| last.last < aborted.last), "markers out of order");
+        debug_assert!(
+            self.entries
+                .last()
+                .is_none_or(|last| last.last < aborted.last),
+            "markers out of order"
+        );
         self.entries.push(aborted);
     }
 
@@ -53,7 +60,9 @@ impl AbortedIndex {
 
     /// The log now starts at `log_start`.
     pub fn trim_to(&mut self, log_start: Offset) {
-        let gone = self.entries.partition_point(|aborted| aborted.last < log_start);
+        let gone = self
+            .entries
+            .partition_point(|aborted| aborted.last < log_start);
         self.entries.drain(..gone);
     }
 }
@@ -66,10 +75,30 @@ mod tests {
     fn overlap_and_early_stop() {
         let mut index = AbortedIndex::default();
         // Producer 1 wrote 0..=40 and was open throughout; producer 2 aborted twice meanwhile.
-        index.push(Aborted { producer_id: 2, first: 10, last: 15, undecided_from: 0 });
-        index.push(Aborted { producer_id: 2, first: 20, last: 25, undecided_from: 0 });
-        index.push(Aborted { producer_id: 1, first: 0, last: 40, undecided_from: 41 });
-        index.push(Aborted { producer_id: 3, first: 50, last: 60, undecided_from: 61 });
+        index.push(Aborted {
+            producer_id: 2,
+            first: 10,
+            last: 15,
+            undecided_from: 0,
+        });
+        index.push(Aborted {
+            producer_id: 2,
+            first: 20,
+            last: 25,
+            undecided_from: 0,
+        });
+        index.push(Aborted {
+            producer_id: 1,
+            first: 0,
+            last: 40,
+            undecided_from: 41,
+        });
+        index.push(Aborted {
+            producer_id: 3,
+            first: 50,
+            last: 60,
+            undecided_from: 61,
+        });
         assert_eq!(index.overlapping(0, 12), vec![(2, 10), (1, 0)]);
         assert_eq!(index.overlapping(16, 30), vec![(2, 20), (1, 0)]);
         assert_eq!(index.overlapping(41, 50), vec![]);

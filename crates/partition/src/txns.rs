@@ -1,7 +1,8 @@
 //! Open and decided transactions, as the log's own batches and markers tell it, pure.
 //!
-//! Invariant: the first unstable offset is the smallest first offset of a transaction that is open, or whose marker is not yet below the high
-//! watermark: a decision that a power cut can take back is no decision. Sequences are in `producer.rs`, who may write a marker in `admit.rs`.
+//! Invariant: the first unstable offset is the smallest first offset of a transaction that is open,
+//! or whose marker is not yet below the high watermark: a decision that a power cut can take back
+//! is no decision. Sequences are in `producer.rs`, who may write a marker in `admit.rs`.
 
 use crate::txn_index::{Aborted, AbortedIndex};
 use gnomon_protocol::ids::{Offset, ProducerId};
@@ -12,17 +13,26 @@ use std::collections::{BTreeMap, VecDeque};
 pub struct Txns {
     open: BTreeMap<ProducerId, Offset>,
     firsts: BTreeMap<Offset, ProducerId>,
-    /// Closed, marker at or above the high watermark: (first offset, marker's offset), rising in the marker.
+    /// Closed, marker at or above the high watermark: (first offset, marker's offset), rising in
+    /// the marker.
     undecided: VecDeque<(Offset, Offset)>,
     aborted: AbortedIndex,
 }
 
 impl Txns {
     /// Puts back what a snapshot kept.
-    pub fn restore(open: impl IntoIterator<Item = (ProducerId, Offset)>, aborted: AbortedIndex) -> Txns {
+    pub fn restore(
+        open: impl IntoIterator<Item = (ProducerId, Offset)>,
+        aborted: AbortedIndex,
+    ) -> Txns {
         let open: BTreeMap<_, _> = open.into_iter().collect();
         let firsts = open.iter().map(|(id, first)| (*first, *id)).collect();
-        Txns { open, firsts, undecided: VecDeque::new(), aborted }
+        Txns {
+            open,
+            firsts,
+            undecided: VecDeque::new(),
+            aborted,
+        }
     }
 
     /// A transactional data batch of `producer_id` begins at `base_offset`.
@@ -34,20 +44,35 @@ impl Txns {
         self.firsts.insert(base_offset, producer_id);
     }
 
-    /// A marker of `producer_id` stands at `marker`. Without an open transaction it decides nothing.
+    /// A marker of `producer_id` stands at `marker`. Without an open transaction it decides
+    /// nothing.
     pub fn decided(&mut self, producer_id: ProducerId, marker: Offset, commit: bool) {
-        let Some(first) = self.open.remove(&producer_id) else { return };
+        let Some(first) = self.open.remove(&producer_id) else {
+            return;
+        };
         self.firsts.remove(&first);
         self.undecided.push_back((first, marker));
         if !commit {
-            let undecided_from = self.firsts.first_key_value().map_or(marker + 1, |(first, _)| *first);
-            self.aborted.push(Aborted { producer_id, first, last: marker, undecided_from });
+            let undecided_from = self
+                .firsts
+                .first_key_value()
+                .map_or(marker + 1, |(first, _)| *first);
+            self.aborted.push(Aborted {
+                producer_id,
+                first,
+                last: marker,
+                undecided_from,
+            });
         }
     }
 
     /// Below the high watermark everything closed is decided.
     pub fn reached(&mut self, high_watermark: Offset) {
-        while self.undecided.front().is_some_and(|(_, marker)| *marker < high_watermark) {
+        while self
+            .undecided
+            .front()
+            .is_some_and(|(_, marker)| *marker < high_watermark)
+        {
             self.undecided.pop_front();
         }
     }
@@ -95,7 +120,11 @@ mod tests {
         txns.reached(50);
         assert_eq!(txns.first_unstable(), Some(10));
         txns.decided(1, 50, false);
-        assert_eq!(txns.first_unstable(), Some(10), "the marker itself is not below the watermark yet");
+        assert_eq!(
+            txns.first_unstable(),
+            Some(10),
+            "the marker itself is not below the watermark yet"
+        );
         txns.reached(51);
         assert_eq!(txns.first_unstable(), None);
         assert_eq!(txns.aborted().overlapping(0, 100), vec![(1, 10)]);

@@ -1,8 +1,9 @@
 //! Fetches that wait for something to happen on any of many partitions.
 //!
-//! One [`Waiter`] per fetch, registered with every partition it reads: registering is one push, an event is one wake-up however many
-//! partitions it touches, and nobody unregisters: partitions forget waiters that are gone when their list has doubled.
-//! Invariant: an event after the registration is never missed, also if it comes before the waiter begins to wait.
+//! One [`Waiter`] per fetch, registered with every partition it reads: registering is one push, an
+//! event is one wake-up however many partitions it touches, and nobody unregisters: partitions
+//! forget waiters that are gone when their list has doubled. Invariant: an event after the
+//! registration is never missed, also if it comes before the waiter begins to wait.
 
 use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
@@ -18,8 +19,9 @@ impl Waiter {
         Waiter::default()
     }
 
-    /// Resolves once something changed on a registered partition since the last call (or since registering): high watermark, last stable
-    /// offset, log start, role, settings, closed or deleted. May resolve without a change. Cancel safe. For one task at a time.
+    /// Resolves once something changed on a registered partition since the last call (or since
+    /// registering): high watermark, last stable offset, log start, role, settings, closed or
+    /// deleted. May resolve without a change. Cancel safe. For one task at a time.
     pub async fn changed(&self) {
         self.0.notified().await;
     }
@@ -56,24 +58,35 @@ impl Waiters {
     /// Wakes all that still exist; they stay registered.
     pub(crate) fn wake(&self) {
         fail::fail_point!("one_lost_wakeup", |_| ());
-        self.0.lock().waiters.retain(|waiter| match waiter.upgrade() {
-            Some(waiter) => {
-                waiter.notify_one();
-                true
-            }
-            None => false,
-        });
+        self.0
+            .lock()
+            .waiters
+            .retain(|waiter| match waiter.upgrade() {
+                Some(waiter) => {
+                    waiter.notify_one();
+                    true
+                }
+                None => false,
+            });
     }
 
     /// Those that still exist are another partition's from now on.
     pub(crate) fn move_to(&self, other: &Waiters) {
         let moved = std::mem::take(&mut self.0.lock().waiters);
-        other.0.lock().waiters.extend(moved.into_iter().filter(|waiter| waiter.strong_count() > 0));
+        other
+            .0
+            .lock()
+            .waiters
+            .extend(moved.into_iter().filter(|waiter| waiter.strong_count() > 0));
     }
 
     /// Whether anyone waits, as far as is known.
     pub(crate) fn any(&self) -> bool {
-        self.0.lock().waiters.iter().any(|waiter| waiter.strong_count() > 0)
+        self.0
+            .lock()
+            .waiters
+            .iter()
+            .any(|waiter| waiter.strong_count() > 0)
     }
 }
 

@@ -1,5 +1,6 @@
-//! A wall clock that steps back and forth under one partition: records are found by time as if one had looked at them all, retention takes what the
-//! clock calls old and nothing above the high watermark, and producers stay known.
+//! A wall clock that steps back and forth under one partition: records are found by time as if one
+//! had looked at them all, retention takes what the clock calls old and nothing above the high
+//! watermark, and producers stay known.
 
 mod common;
 
@@ -12,29 +13,56 @@ const HOUR: i64 = 3_600_000;
 
 /// What a look at every record finds: the first whose time is not before `timestamp`.
 fn first_at_or_after(handle: &Handle, timestamp: i64) -> Option<(Offset, i64)> {
-    let all = batches(handle, handle.offsets().log_start, Isolation::ReadUncommitted);
+    let all = batches(
+        handle,
+        handle.offsets().log_start,
+        Isolation::ReadUncommitted,
+    );
     let times = all.iter().flat_map(|batch| {
         let header = *batch.header();
         let records = gnomon_protocol::batch::records(batch, 1 << 20).unwrap();
-        records.map(move |record| record.map(|record| (record.offset, record.timestamp)).unwrap()).filter(move |_| !header.is_control())
+        records
+            .map(move |record| {
+                record
+                    .map(|record| (record.offset, record.timestamp))
+                    .unwrap()
+            })
+            .filter(move |_| !header.is_control())
     });
-    times.filter(|(offset, _)| *offset >= handle.offsets().log_start).find(|(_, time)| *time >= timestamp)
+    times
+        .filter(|(offset, _)| *offset >= handle.offsets().log_start)
+        .find(|(_, time)| *time >= timestamp)
 }
 
 async fn live(seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let disk = disk();
-    let settings = Settings { timestamp_type: TimestampType::LogAppendTime, retention_ms: Some(24 * HOUR), ..settings() };
+    let settings = Settings {
+        timestamp_type: TimestampType::LogAppendTime,
+        retention_ms: Some(24 * HOUR),
+        ..settings()
+    };
     let mut handle = open(&disk, Role::leader(1), settings.clone());
     let mut sequence = 0;
     for step in 0..120 {
         let now = NOW + rng.random_range(-1_000..1_000) * HOUR;
         match rng.random_range(0..10) {
             0..=5 => {
-                let appended = handle.append(idempotent(7, 0, sequence, 3), CLIENT, now).unwrap();
-                assert_eq!((appended.duplicate, appended.log_append_time_ms), (false, now));
-                let again = handle.append(idempotent(7, 0, sequence, 3), CLIENT, now - HOUR).unwrap();
-                assert_eq!((again.duplicate, again.base_offset), (true, appended.base_offset), "seed {seed}, step {step}");
+                let appended = handle
+                    .append(idempotent(7, 0, sequence, 3), CLIENT, now)
+                    .unwrap();
+                assert_eq!(
+                    (appended.duplicate, appended.log_append_time_ms),
+                    (false, now)
+                );
+                let again = handle
+                    .append(idempotent(7, 0, sequence, 3), CLIENT, now - HOUR)
+                    .unwrap();
+                assert_eq!(
+                    (again.duplicate, again.base_offset),
+                    (true, appended.base_offset),
+                    "seed {seed}, step {step}"
+                );
                 sequence += 3;
             }
             6 => drop(handle.flush().await.unwrap()),
@@ -42,16 +70,25 @@ async fn live(seed: u64) {
                 handle.flush().await.unwrap();
                 let looked = (0..5).map(|_| NOW + rng.random_range(-1_200..1_200) * HOUR);
                 for time in looked {
-                    let found = handle.offset_for_timestamp(time, Isolation::ReadUncommitted).unwrap();
+                    let found = handle
+                        .offset_for_timestamp(time, Isolation::ReadUncommitted)
+                        .unwrap();
                     let found = found.map(|found| (found.offset, found.timestamp_ms));
-                    assert_eq!(found, first_at_or_after(&handle, time), "seed {seed}, step {step}, time {time}");
+                    assert_eq!(
+                        found,
+                        first_at_or_after(&handle, time),
+                        "seed {seed}, step {step}, time {time}"
+                    );
                 }
             }
             8 => {
                 let before = handle.offsets();
                 let kept = before.high_watermark;
                 if let Some(start) = handle.apply_retention(now).unwrap() {
-                    assert!(start <= kept, "seed {seed}, step {step}: {start} and {before:?}");
+                    assert!(
+                        start <= kept,
+                        "seed {seed}, step {step}: {start} and {before:?}"
+                    );
                 }
             }
             _ => {
@@ -65,7 +102,11 @@ async fn live(seed: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_steps() {
-    let seeds = if std::env::var("GNOMON_FAULTS").is_ok_and(|how| how == "full") { 1_000 } else { 25 };
+    let seeds = if std::env::var("GNOMON_FAULTS").is_ok_and(|how| how == "full") {
+        1_000
+    } else {
+        25
+    };
     for seed in 0..seeds {
         live(seed).await;
     }

@@ -1,11 +1,12 @@
-//! A shadow: copying by the rules, following the source's bounds, and the failover's steps on one partition.
+//! A shadow: copying by the rules, following the source's bounds, and the failover's steps on one
+//! partition.
 
 mod common;
 
 use common::*;
 use gnomon_partition::{
-    AppendAtError, AppendError, EpochEnd, Fence, FenceRefusal, FollowError, Handle, Isolation, Origin, ReadError, Role, RoleRefusal,
-    Settings, SourceEpochEnd, SourceWord, Standing,
+    AppendAtError, AppendError, EpochEnd, Fence, FenceRefusal, FollowError, Handle, Isolation,
+    Origin, ReadError, Role, RoleRefusal, Settings, SourceEpochEnd, SourceWord, Standing,
 };
 use gnomon_protocol::ids::{BatchEpoch, LeaderEpoch, Offset};
 use gnomon_storage::Disk;
@@ -14,7 +15,9 @@ const FENCE: Fence = Fence(1);
 
 fn copy(handle: &Handle, base: Offset, epoch: i32, count: i32) -> Result<Offset, AppendAtError> {
     let batch = copied(base, epoch, plain(count, base as u64));
-    handle.append_at(FENCE, vec![batch], bounds(0, 1_000_000)).map(|copied| copied.end)
+    handle
+        .append_at(FENCE, vec![batch], bounds(0, 1_000_000))
+        .map(|copied| copied.end)
 }
 
 #[tokio::test(start_paused = true)]
@@ -32,10 +35,21 @@ async fn the_table_of_copied_batches() {
     ];
     for (compacted, base, epoch, admitted) in rows {
         let disk = disk();
-        let handle = open(&disk, shadow(1), Settings { compacted, ..settings() });
+        let handle = open(
+            &disk,
+            shadow(1),
+            Settings {
+                compacted,
+                ..settings()
+            },
+        );
         assert_eq!(copy(&handle, 0, 4, 10).unwrap(), 10);
         let outcome = copy(&handle, base, epoch, 5);
-        assert_eq!(outcome.is_ok(), admitted, "compacted {compacted}, base {base}, epoch {epoch}: {outcome:?}");
+        assert_eq!(
+            outcome.is_ok(),
+            admitted,
+            "compacted {compacted}, base {base}, epoch {epoch}: {outcome:?}"
+        );
         assert_eq!(handle.offsets().end, if admitted { base + 5 } else { 10 });
     }
 }
@@ -45,32 +59,70 @@ async fn all_of_a_response_or_none() {
     let disk = disk();
     let handle = open(&disk, shadow(1), settings());
     let response = vec![copied(0, 1, plain(10, 0)), copied(11, 1, plain(1, 1))];
-    let gap = handle.append_at(FENCE, response, bounds(0, 12)).unwrap_err();
-    assert!(matches!(gap, AppendAtError::Gap { expected: 10, found: 11 }));
+    let gap = handle
+        .append_at(FENCE, response, bounds(0, 12))
+        .unwrap_err();
+    assert!(matches!(
+        gap,
+        AppendAtError::Gap {
+            expected: 10,
+            found: 11
+        }
+    ));
     assert!(!disk.exists(&dir()).unwrap());
-    assert_eq!(handle.append_at(FENCE, vec![], bounds(0, 12)).unwrap().end, 0);
+    assert_eq!(
+        handle.append_at(FENCE, vec![], bounds(0, 12)).unwrap().end,
+        0
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn bytes_and_readers() {
     let disk = disk();
     let handle = open(&disk, shadow(1), settings());
-    let sent: Vec<_> = (0..5).map(|n| copied(n * 10, 2, plain(10, n as u64))).collect();
-    handle.append_at(FENCE, sent.clone(), bounds(0, 50)).unwrap();
+    let sent: Vec<_> = (0..5)
+        .map(|n| copied(n * 10, 2, plain(10, n as u64)))
+        .collect();
+    handle
+        .append_at(FENCE, sent.clone(), bounds(0, 50))
+        .unwrap();
     handle.durable(50).await.unwrap();
     assert_eq!(batches(&handle, 0, Isolation::ReadUncommitted), sent);
-    assert!(matches!(handle.read(51, 100, Isolation::ReadUncommitted, true), Err(ReadError::NotYet { .. })));
-    assert_eq!(handle.end_for_epoch(BatchEpoch(2), None), EpochEnd::Open { epoch: BatchEpoch(2) });
-    assert_eq!(handle.end_for_epoch(BatchEpoch(2), None).pair(), (BatchEpoch(2), Offset::MAX), "an end that throws nobody back");
+    assert!(matches!(
+        handle.read(51, 100, Isolation::ReadUncommitted, true),
+        Err(ReadError::NotYet { .. })
+    ));
+    assert_eq!(
+        handle.end_for_epoch(BatchEpoch(2), None),
+        EpochEnd::Open {
+            epoch: BatchEpoch(2)
+        }
+    );
+    assert_eq!(
+        handle.end_for_epoch(BatchEpoch(2), None).pair(),
+        (BatchEpoch(2), Offset::MAX),
+        "an end that throws nobody back"
+    );
     assert_eq!(handle.end_for_epoch(BatchEpoch(3), None), EpochEnd::NotYet);
     for position in [at(51, -1), at(50, 3), at(80, 2)] {
-        assert_eq!(handle.standing(position, None), Standing::NotYet, "{position:?}");
+        assert_eq!(
+            handle.standing(position, None),
+            Standing::NotYet,
+            "{position:?}"
+        );
     }
     assert_eq!(handle.standing(at(50, 2), None), Standing::Here);
     let refused = handle.append(plain(1, 0), CLIENT, NOW).unwrap_err();
-    assert!(matches!(refused, AppendError::Refused(RoleRefusal::Shadow { .. })));
+    assert!(matches!(
+        refused,
+        AppendError::Refused(RoleRefusal::Shadow { .. })
+    ));
     assert!(handle.trim_to(10).is_err());
-    assert_eq!(handle.apply_retention(i64::MAX).unwrap(), None, "a shadow deletes nothing of its own");
+    assert_eq!(
+        handle.apply_retention(i64::MAX).unwrap(),
+        None,
+        "a shadow deletes nothing of its own"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,12 +136,30 @@ async fn a_reader_ahead_waits_for_the_sources_word_or_for_the_data() {
     let asks = [ahead, nonsense].map(|position| handle.ask(position.about(), None));
     let question = handle.question().expect("two readers ask");
     assert_eq!(question.epoch, Some(BatchEpoch(2)));
-    let epoch_end = Some(SourceEpochEnd { epoch: BatchEpoch(2), end: 30 });
-    handle.source_said(question, SourceWord { high_watermark: 30, epoch_end });
+    let epoch_end = Some(SourceEpochEnd {
+        epoch: BatchEpoch(2),
+        end: 30,
+    });
+    handle.source_said(
+        question,
+        SourceWord {
+            high_watermark: 30,
+            epoch_end,
+        },
+    );
     waiter.changed().await;
-    assert_eq!(handle.standing(nonsense, Some(asks[1])), Standing::OutOfRange);
+    assert_eq!(
+        handle.standing(nonsense, Some(asks[1])),
+        Standing::OutOfRange
+    );
     assert_eq!(handle.standing(ahead, Some(asks[0])), Standing::NotYet);
-    assert_eq!(handle.end_for_epoch(BatchEpoch(2), Some(asks[0])), EpochEnd::Known { epoch: BatchEpoch(2), end: 30 });
+    assert_eq!(
+        handle.end_for_epoch(BatchEpoch(2), Some(asks[0])),
+        EpochEnd::Known {
+            epoch: BatchEpoch(2),
+            end: 30
+        }
+    );
     assert_eq!(handle.question(), None);
     copy(&handle, 20, 2, 10).unwrap();
     handle.durable(30).await.unwrap();
@@ -103,76 +173,152 @@ async fn the_first_batch_may_begin_below_the_start() {
     assert_eq!(handle.follow_source_start(FENCE, 105).unwrap(), 105);
     assert!(!disk.exists(&dir()).unwrap(), "still nothing to keep");
     assert_eq!(handle.offsets().end, 105);
-    let below = handle.append_at(FENCE, vec![copied(95, 1, plain(10, 0))], bounds(105, 200)).unwrap_err();
-    assert!(matches!(below, AppendAtError::BelowStart { next: 105, start: 105 }));
-    handle.append_at(FENCE, vec![copied(100, 1, plain(10, 0)), copied(110, 1, plain(10, 1))], bounds(105, 200)).unwrap();
+    let below = handle
+        .append_at(FENCE, vec![copied(95, 1, plain(10, 0))], bounds(105, 200))
+        .unwrap_err();
+    assert!(matches!(
+        below,
+        AppendAtError::BelowStart {
+            next: 105,
+            start: 105
+        }
+    ));
+    handle
+        .append_at(
+            FENCE,
+            vec![copied(100, 1, plain(10, 0)), copied(110, 1, plain(10, 1))],
+            bounds(105, 200),
+        )
+        .unwrap();
     handle.flush().await.unwrap();
     drop(handle);
     let handle = open(&disk, shadow(1), settings());
     let offsets = handle.offsets();
     assert_eq!((offsets.log_start, offsets.end), (105, 120));
-    assert_eq!(batches(&handle, 105, Isolation::ReadUncommitted)[0].header().base_offset, 100);
-    assert!(matches!(copy(&handle, 115, 1, 10), Err(AppendAtError::Overlap { base: 115, end: 120 })));
+    assert_eq!(
+        batches(&handle, 105, Isolation::ReadUncommitted)[0]
+            .header()
+            .base_offset,
+        100
+    );
+    assert!(matches!(
+        copy(&handle, 115, 1, 10),
+        Err(AppendAtError::Overlap {
+            base: 115,
+            end: 120
+        })
+    ));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_source_that_was_trimmed_before_we_came() {
     let disk = disk();
     let handle = open(&disk, shadow(1), settings());
-    let end = handle.append_at(FENCE, vec![copied(500, 1, plain(10, 0))], bounds(500, 510)).unwrap().end;
+    let end = handle
+        .append_at(FENCE, vec![copied(500, 1, plain(10, 0))], bounds(500, 510))
+        .unwrap()
+        .end;
     handle.flush().await.unwrap();
-    assert_eq!((handle.offsets().log_start, end), (500, 510), "the response itself says where the source begins");
+    assert_eq!(
+        (handle.offsets().log_start, end),
+        (500, 510),
+        "the response itself says where the source begins"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn following_the_start_and_the_end() {
     let disk = disk();
-    let handle = open(&disk, shadow(1), Settings { compacted: true, ..settings() });
+    let handle = open(
+        &disk,
+        shadow(1),
+        Settings {
+            compacted: true,
+            ..settings()
+        },
+    );
     copy(&handle, 0, 1, 10).unwrap();
     handle.flush().await.unwrap();
     assert_eq!(handle.follow_source_start(FENCE, 4).unwrap(), 4);
     assert_eq!(handle.follow_source_start(FENCE, 2).unwrap(), 4);
-    assert!(matches!(handle.follow_source_start(FENCE, 11), Err(FollowError::Gap { end: 10, source_start: 11 })));
+    assert!(matches!(
+        handle.follow_source_start(FENCE, 11),
+        Err(FollowError::Gap {
+            end: 10,
+            source_start: 11
+        })
+    ));
     assert_eq!(handle.advance_end(FENCE, 25).unwrap(), 25);
     assert_eq!(handle.advance_end(FENCE, 20).unwrap(), 25);
     assert_eq!(handle.offsets().high_watermark, 25);
     drop(handle);
     disk.power_loss(5);
-    let handle = open_after_power_loss(&disk, shadow(1), Settings { compacted: true, ..settings() });
+    let handle = open_after_power_loss(
+        &disk,
+        shadow(1),
+        Settings {
+            compacted: true,
+            ..settings()
+        },
+    );
     assert_eq!((handle.offsets().log_start, handle.offsets().end), (4, 25));
-    assert!(matches!(copy(&handle, 24, 1, 5), Err(AppendAtError::Overlap { .. })));
+    assert!(matches!(
+        copy(&handle, 24, 1, 5),
+        Err(AppendAtError::Overlap { .. })
+    ));
     copy(&handle, 25, 1, 5).unwrap();
     handle.flush().await.unwrap();
     assert_eq!(batches(&handle, 4, Isolation::ReadUncommitted).len(), 2);
 
     handle.restart_at(FENCE, 700).unwrap();
-    assert_eq!((handle.offsets().log_start, handle.offsets().end), (700, 700));
+    assert_eq!(
+        (handle.offsets().log_start, handle.offsets().end),
+        (700, 700)
+    );
     assert_eq!(handle.latest_epoch(), BatchEpoch::NONE);
     copy(&handle, 700, 1, 5).unwrap();
     handle.flush().await.unwrap();
     assert_eq!(batches(&handle, 700, Isolation::ReadUncommitted).len(), 1);
 }
 
-/// A copy that begins at its source's end begins there once: not at a later end after a restart, also if nothing came until then.
+/// A copy that begins at its source's end begins there once: not at a later end after a restart,
+/// also if nothing came until then.
 #[tokio::test(start_paused = true)]
 async fn where_a_copy_begins_is_kept_before_it_has_anything() {
     let disk = disk();
     let handle = open(&disk, shadow(1), settings());
     assert!(!handle.has_begun());
     assert_eq!(handle.begin_copy_at(FENCE, 105).unwrap(), 105);
-    assert_eq!(handle.follow_source_start(FENCE, 107).unwrap(), 107, "the source trims on");
+    assert_eq!(
+        handle.follow_source_start(FENCE, 107).unwrap(),
+        107,
+        "the source trims on"
+    );
     drop(handle);
     disk.power_loss(3);
     let handle = open_after_power_loss(&disk, shadow(1), settings());
     assert!(handle.has_begun());
-    assert_eq!((handle.offsets().log_start, handle.offsets().end), (107, 107));
+    assert_eq!(
+        (handle.offsets().log_start, handle.offsets().end),
+        (107, 107)
+    );
     // The batch that holds the start begins below.
-    handle.append_at(FENCE, vec![copied(100, 1, plain(10, 0))], bounds(107, 110)).unwrap();
-    assert_eq!((handle.offsets().log_start, handle.offsets().end), (107, 110));
-    assert_eq!(handle.begin_copy_at(FENCE, 50).unwrap(), 107, "it has begun");
+    handle
+        .append_at(FENCE, vec![copied(100, 1, plain(10, 0))], bounds(107, 110))
+        .unwrap();
+    assert_eq!(
+        (handle.offsets().log_start, handle.offsets().end),
+        (107, 110)
+    );
+    assert_eq!(
+        handle.begin_copy_at(FENCE, 50).unwrap(),
+        107,
+        "it has begun"
+    );
 }
 
-/// Everything was trimmed away: which epoch the log had is known from the checkpoint alone, and a source of an older one is still divergence.
+/// Everything was trimmed away: which epoch the log had is known from the checkpoint alone, and a
+/// source of an older one is still divergence.
 #[tokio::test(start_paused = true)]
 async fn an_emptied_log_remembers_its_epoch_over_a_restart() {
     let disk = disk();
@@ -183,16 +329,34 @@ async fn an_emptied_log_remembers_its_epoch_over_a_restart() {
     drop(handle);
     let handle = open(&disk, shadow(1), settings());
     assert_eq!(handle.latest_epoch(), BatchEpoch(7));
-    assert_eq!(handle.end_for_epoch(BatchEpoch(7), None), EpochEnd::Open { epoch: BatchEpoch(7) });
-    assert!(matches!(copy(&handle, 10, 6, 1), Err(AppendAtError::EpochBack { .. })));
+    assert_eq!(
+        handle.end_for_epoch(BatchEpoch(7), None),
+        EpochEnd::Open {
+            epoch: BatchEpoch(7)
+        }
+    );
+    assert!(matches!(
+        copy(&handle, 10, 6, 1),
+        Err(AppendAtError::EpochBack { .. })
+    ));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_empty_end_can_be_advanced_and_written_behind() {
     let disk = disk();
-    let handle = open(&disk, shadow(1), Settings { compacted: true, ..settings() });
+    let handle = open(
+        &disk,
+        shadow(1),
+        Settings {
+            compacted: true,
+            ..settings()
+        },
+    );
     assert_eq!(handle.advance_end(FENCE, 40).unwrap(), 40);
-    assert!(matches!(copy(&handle, 30, 1, 5), Err(AppendAtError::Overlap { base: 30, end: 40 })));
+    assert!(matches!(
+        copy(&handle, 30, 1, 5),
+        Err(AppendAtError::Overlap { base: 30, end: 40 })
+    ));
     assert_eq!(copy(&handle, 40, 1, 5).unwrap(), 45);
     handle.flush().await.unwrap();
     assert_eq!(batches(&handle, 0, Isolation::ReadUncommitted).len(), 1);
@@ -204,10 +368,19 @@ async fn a_late_response_meets_the_fence() {
     let handle = open(&disk, shadow(1), settings());
     copy(&handle, 0, 1, 10).unwrap();
     handle.set_role(shadow(2));
-    assert!(matches!(copy(&handle, 10, 1, 10), Err(AppendAtError::Fenced(FenceRefusal::Fenced { .. }))));
-    assert!(matches!(handle.follow_source_start(FENCE, 5), Err(FollowError::Fenced(_))));
+    assert!(matches!(
+        copy(&handle, 10, 1, 10),
+        Err(AppendAtError::Fenced(FenceRefusal::Fenced { .. }))
+    ));
+    assert!(matches!(
+        handle.follow_source_start(FENCE, 5),
+        Err(FollowError::Fenced(_))
+    ));
     handle.set_role(failing_over(9));
-    assert!(matches!(copy(&handle, 10, 1, 10), Err(AppendAtError::Fenced(FenceRefusal::NotAShadow))));
+    assert!(matches!(
+        copy(&handle, 10, 1, 10),
+        Err(AppendAtError::Fenced(FenceRefusal::NotAShadow))
+    ));
     assert_eq!(handle.offsets().end, 10);
 }
 
@@ -227,27 +400,69 @@ async fn failover_step_by_step() {
     assert_eq!((cut.end, cut.epoch), (20, BatchEpoch(4)));
     assert_eq!(handle.flush().await.unwrap(), 20);
     let early = handle.append(plain(1, 0), CLIENT, NOW).unwrap_err();
-    assert!(matches!(early, AppendError::Refused(RoleRefusal::FailingOver)));
-    assert!(matches!(handle.read(30, 100, Isolation::ReadUncommitted, true), Err(ReadError::NotYet { .. })));
+    assert!(matches!(
+        early,
+        AppendError::Refused(RoleRefusal::FailingOver)
+    ));
+    assert!(matches!(
+        handle.read(30, 100, Isolation::ReadUncommitted, true),
+        Err(ReadError::NotYet { .. })
+    ));
     // (d), twice, as after a crash
-    handle.begin_leadership(LeaderEpoch(65_536), cut.end).unwrap();
-    handle.begin_leadership(LeaderEpoch(65_536), cut.end).unwrap();
+    handle
+        .begin_leadership(LeaderEpoch(65_536), cut.end)
+        .unwrap();
+    handle
+        .begin_leadership(LeaderEpoch(65_536), cut.end)
+        .unwrap();
     // (e), twice
     let aborted = handle.abort_open_transactions(NOW).unwrap();
     assert_eq!(aborted.len(), 1);
-    assert_eq!((aborted[0].producer_id, aborted[0].producer_epoch, aborted[0].first_offset, aborted[0].coordinator_epoch), (80, 3, 16, 6));
+    assert_eq!(
+        (
+            aborted[0].producer_id,
+            aborted[0].producer_epoch,
+            aborted[0].first_offset,
+            aborted[0].coordinator_epoch
+        ),
+        (80, 3, 16, 6)
+    );
     assert!(handle.abort_open_transactions(NOW).unwrap().is_empty());
     handle.flush().await.unwrap();
     assert_eq!(handle.offsets().last_stable, 21);
-    assert_eq!(handle.read(0, 1 << 20, Isolation::ReadCommitted, true).unwrap().aborted, Some(vec![(80, 16)]));
+    assert_eq!(
+        handle
+            .read(0, 1 << 20, Isolation::ReadCommitted, true)
+            .unwrap()
+            .aborted,
+        Some(vec![(80, 16)])
+    );
     // (g)
     handle.set_role(Role::leader(65_536));
-    assert_eq!(handle.end_for_epoch(BatchEpoch(5), None), EpochEnd::Known { epoch: BatchEpoch(4), end: 20 });
-    assert_eq!(handle.standing(at(30, 5), None), Standing::Diverging { epoch: BatchEpoch(4), end: 20 });
-    assert!(matches!(handle.read(30, 100, Isolation::ReadUncommitted, true), Err(ReadError::OutOfRange { .. })));
+    assert_eq!(
+        handle.end_for_epoch(BatchEpoch(5), None),
+        EpochEnd::Known {
+            epoch: BatchEpoch(4),
+            end: 20
+        }
+    );
+    assert_eq!(
+        handle.standing(at(30, 5), None),
+        Standing::Diverging {
+            epoch: BatchEpoch(4),
+            end: 20
+        }
+    );
+    assert!(matches!(
+        handle.read(30, 100, Isolation::ReadUncommitted, true),
+        Err(ReadError::OutOfRange { .. })
+    ));
 
     // (f): after a restart the cut comes from the catalog.
-    let settings = Settings { copied_to: 20, ..settings() };
+    let settings = Settings {
+        copied_to: 20,
+        ..settings()
+    };
     let check = |handle: &Handle| {
         let repeat = append(handle, idempotent(70, 0, 0, 10));
         assert_eq!((repeat.base_offset, repeat.duplicate), (0, true));
@@ -256,11 +471,33 @@ async fn failover_step_by_step() {
     handle.close().await.unwrap();
     let handle = open(&disk, Role::leader(65_537), settings);
     check(&handle);
-    assert_eq!(append(&handle, idempotent(70, 0, 33, 2)).base_offset, 21, "its tail was lost; it goes on higher");
-    assert!(handle.append(idempotent(70, 0, 50, 2), CLIENT, NOW).is_err(), "once");
-    assert!(handle.append(transactional(80, 3, 9, 1), CLIENT, NOW).is_err(), "the aborted transaction's producer is fenced");
+    assert_eq!(
+        append(&handle, idempotent(70, 0, 33, 2)).base_offset,
+        21,
+        "its tail was lost; it goes on higher"
+    );
+    assert!(
+        handle
+            .append(idempotent(70, 0, 50, 2), CLIENT, NOW)
+            .is_err(),
+        "once"
+    );
+    assert!(
+        handle
+            .append(transactional(80, 3, 9, 1), CLIENT, NOW)
+            .is_err(),
+        "the aborted transaction's producer is fenced"
+    );
     let epochs: Vec<_> = handle.epochs();
-    assert_eq!(epochs, [(BatchEpoch(2), 0), (BatchEpoch(4), 15), (BatchEpoch(65_536), 20), (BatchEpoch(65_537), 21)]);
+    assert_eq!(
+        epochs,
+        [
+            (BatchEpoch(2), 0),
+            (BatchEpoch(4), 15),
+            (BatchEpoch(65_536), 20),
+            (BatchEpoch(65_537), 21)
+        ]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,9 +507,17 @@ async fn an_empty_shadow_keeps_its_start_through_a_failover() {
     handle.follow_source_start(FENCE, 1_000).unwrap();
     let cut = handle.set_role(failing_over(9));
     assert_eq!((cut.end, cut.epoch), (1_000, BatchEpoch::NONE));
-    handle.begin_leadership(LeaderEpoch(65_536), cut.end).unwrap();
+    handle
+        .begin_leadership(LeaderEpoch(65_536), cut.end)
+        .unwrap();
     drop(handle);
     disk.power_loss(9);
     let handle = open_after_power_loss(&disk, Role::leader(65_537), settings());
-    assert_eq!(handle.append(plain(1, 0), Origin::Client { zstd_allowed: true }, NOW).unwrap().base_offset, 1_000);
+    assert_eq!(
+        handle
+            .append(plain(1, 0), Origin::Client { zstd_allowed: true }, NOW)
+            .unwrap()
+            .base_offset,
+        1_000
+    );
 }

@@ -1,4 +1,5 @@
-//! Bits flipped in any file of a partition: what is served is what was written, what is lost is said, producers are what the batches make.
+//! Bits flipped in any file of a partition: what is served is what was written, what is lost is
+//! said, producers are what the batches make.
 
 mod common;
 
@@ -21,22 +22,32 @@ fn full() -> bool {
     std::env::var("GNOMON_FAULTS").is_ok_and(|how| how == "full")
 }
 
-/// A partition of several segments and epochs, with producers, an open transaction and an aborted one; stopped cleanly, or left behind.
+/// A partition of several segments and epochs, with producers, an open transaction and an aborted
+/// one; stopped cleanly, or left behind.
 async fn written(clean: bool) -> (MemDisk, Vec<BatchView>) {
     let disk = disk();
     let mut batches = Vec::new();
     for epoch in 1..4 {
         let handle = open(&disk, Role::leader(epoch), settings());
         let mut put = |batch: BatchView, origin| {
-            let base = handle.append(batch.clone(), origin, NOW).unwrap().base_offset;
+            let base = handle
+                .append(batch.clone(), origin, NOW)
+                .unwrap()
+                .base_offset;
             batches.push(copied(base, epoch, batch));
         };
         for n in 0..15 {
-            put(idempotent(i64::from(n % 3), 0, (epoch - 1) * 25 + n / 3 * 5, 5), CLIENT);
+            put(
+                idempotent(i64::from(n % 3), 0, (epoch - 1) * 25 + n / 3 * 5, 5),
+                CLIENT,
+            );
             put(plain(3, n as u64), CLIENT);
         }
         put(transactional(10, epoch as i16, 0, 2), CLIENT);
-        put(marker(epoch == 2, 10, epoch as i16, 1), gnomon_partition::Origin::Site);
+        put(
+            marker(epoch == 2, 10, epoch as i16, 1),
+            gnomon_partition::Origin::Site,
+        );
         put(transactional(11, 0, (epoch - 1) * 2, 2), CLIENT);
         handle.flush().await.unwrap();
         if clean || epoch < 3 {
@@ -52,19 +63,31 @@ async fn written(clean: bool) -> (MemDisk, Vec<BatchView>) {
 }
 
 fn files(disk: &MemDisk) -> Vec<(PathBuf, Vec<u8>)> {
-    let paths = disk.list(&dir()).unwrap().into_iter().map(|name| dir().join(name));
-    paths.map(|path| (path.clone(), disk.read(&path).unwrap())).filter(|(_, bytes)| !bytes.is_empty()).collect()
+    let paths = disk
+        .list(&dir())
+        .unwrap()
+        .into_iter()
+        .map(|name| dir().join(name));
+    paths
+        .map(|path| (path.clone(), disk.read(&path).unwrap()))
+        .filter(|(_, bytes)| !bytes.is_empty())
+        .collect()
 }
 
 fn put(disk: &MemDisk, path: &Path, bytes: &[u8]) {
-    disk.open(path, OpenMode::Create).unwrap().write_all_at(&mut [IoSlice::new(bytes)], 0).unwrap();
+    disk.open(path, OpenMode::Create)
+        .unwrap()
+        .write_all_at(&mut [IoSlice::new(bytes)], 0)
+        .unwrap();
 }
 
 fn restore(disk: &MemDisk, files: &[(PathBuf, Vec<u8>)]) {
     for name in disk.list(&dir()).unwrap() {
         disk.remove_file(&dir().join(name)).unwrap();
     }
-    files.iter().for_each(|(path, bytes)| put(disk, path, bytes));
+    files
+        .iter()
+        .for_each(|(path, bytes)| put(disk, path, bytes));
 }
 
 /// Everything that can be read, and the ranges that cannot.
@@ -74,7 +97,9 @@ fn read(handle: &Handle) -> (Vec<BatchView>, Vec<(Offset, Offset)>) {
     loop {
         match handle.read(at, 1_000, Isolation::ReadUncommitted, true) {
             Ok(read) => {
-                let Some(range) = read.range else { return (found, lost) };
+                let Some(range) = read.range else {
+                    return (found, lost);
+                };
                 let mut bytes = range.bytes().unwrap();
                 while let Some(view) = BatchView::parse_first(&mut bytes).unwrap() {
                     at = view.header().next_offset();
@@ -82,7 +107,10 @@ fn read(handle: &Handle) -> (Vec<BatchView>, Vec<(Offset, Offset)>) {
                 }
             }
             Err(ReadError::Damaged { from, to }) => {
-                assert!(from <= at && at < to, "asked for {at}, damaged {from} to {to}");
+                assert!(
+                    from <= at && at < to,
+                    "asked for {at}, damaged {from} to {to}"
+                );
                 lost.push((from, to));
                 at = to;
             }
@@ -93,8 +121,12 @@ fn read(handle: &Handle) -> (Vec<BatchView>, Vec<(Offset, Offset)>) {
 
 /// The last sequence of each producer, by the batches.
 fn last_sequences(batches: &[BatchView]) -> BTreeMap<ProducerId, i32> {
-    let data = batches.iter().map(BatchView::header).filter(|header| header.has_producer() && !header.is_control());
-    data.map(|header| (header.producer_id, header.last_sequence())).collect()
+    let data = batches
+        .iter()
+        .map(BatchView::header)
+        .filter(|header| header.has_producer() && !header.is_control());
+    data.map(|header| (header.producer_id, header.last_sequence()))
+        .collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,7 +135,10 @@ async fn flipped_bits_in_any_file_of_a_partition() {
     let mut rng = StdRng::seed_from_u64(4712);
     for clean in [true, false] {
         let (disk, written) = written(clean).await;
-        let by_offset: BTreeMap<Offset, &BatchView> = written.iter().map(|batch| (batch.header().base_offset, batch)).collect();
+        let by_offset: BTreeMap<Offset, &BatchView> = written
+            .iter()
+            .map(|batch| (batch.header().base_offset, batch))
+            .collect();
         let pristine = files(&disk);
         for round in 0..rounds {
             restore(&disk, &pristine);
@@ -113,17 +148,29 @@ async fn flipped_bits_in_any_file_of_a_partition() {
             flipped[bit / 8] ^= 1 << (bit % 8);
             put(&disk, path, &flipped);
             let power_loss: bool = rng.random();
-            let open = if power_loss { open_after_power_loss } else { open };
+            let open = if power_loss {
+                open_after_power_loss
+            } else {
+                open
+            };
             let handle = open(&disk, Role::leader(4), settings());
-            let what = format!("round {round}: bit {bit} of {}, power loss {power_loss}, clean {clean}", path.display());
+            let what = format!(
+                "round {round}: bit {bit} of {}, power loss {power_loss}, clean {clean}",
+                path.display()
+            );
             let (found, lost) = read(&handle);
             let in_log = path.extension().is_some_and(|extension| extension == "log");
-            // Behind the checkpoint an epoch has no witness, and after a power loss what is bad there ends the log.
-            let covered = read_checkpoint(&disk, &dir()).ok().flatten().map_or(0, |checkpoint| checkpoint.extra.producer_snapshot_at);
+            // Behind the checkpoint an epoch has no witness, and after a power loss what is bad
+            // there ends the log.
+            let covered = read_checkpoint(&disk, &dir())
+                .ok()
+                .flatten()
+                .map_or(0, |checkpoint| checkpoint.extra.producer_snapshot_at);
             for batch in &found {
                 let header = batch.header();
-                let original =
-                    by_offset.get(&header.base_offset).unwrap_or_else(|| panic!("{what}: nothing was written at {}", header.base_offset));
+                let original = by_offset.get(&header.base_offset).unwrap_or_else(|| {
+                    panic!("{what}: nothing was written at {}", header.base_offset)
+                });
                 let same = batch.bytes() == original.bytes()
                     || header.next_offset() > covered
                         && batch.bytes()[..12] == original.bytes()[..12]
@@ -132,20 +179,51 @@ async fn flipped_bits_in_any_file_of_a_partition() {
             }
             let cut = handle.health().cut.is_some();
             assert!(!cut || in_log && !clean, "{what}: {:?}", handle.health());
-            assert!(found.len() + usize::from(in_log) >= written.len() || cut, "{what}: {} of {} batches", found.len(), written.len());
-            assert!(found.len() == written.len() || !lost.is_empty() || cut, "{what}: batches are gone without a word");
-            assert_eq!(lost.is_empty(), handle.health().damage.is_empty(), "{what}: {:?}", handle.health());
+            assert!(
+                found.len() + usize::from(in_log) >= written.len() || cut,
+                "{what}: {} of {} batches",
+                found.len(),
+                written.len()
+            );
+            assert!(
+                found.len() == written.len() || !lost.is_empty() || cut,
+                "{what}: batches are gone without a word"
+            );
+            assert_eq!(
+                lost.is_empty(),
+                handle.health().damage.is_empty(),
+                "{what}: {:?}",
+                handle.health()
+            );
             if !in_log {
                 let known: BTreeMap<ProducerId, i32> = handle
                     .known_producers()
                     .into_iter()
-                    .map(|(id, known)| (id, known.batches.back().map_or(-1, |batch| batch.last_sequence)))
+                    .map(|(id, known)| {
+                        (
+                            id,
+                            known.batches.back().map_or(-1, |batch| batch.last_sequence),
+                        )
+                    })
                     .collect();
                 for (producer, last) in last_sequences(&written) {
-                    // A producer whose transaction ended has a new epoch each time, and no more than the marker of the last.
-                    assert!(known.get(&producer) == Some(&last), "{what}: producer {producer} at {:?}, not {last}", known.get(&producer));
+                    // A producer whose transaction ended has a new epoch each time, and no more
+                    // than the marker of the last.
+                    assert!(
+                        known.get(&producer) == Some(&last),
+                        "{what}: producer {producer} at {:?}, not {last}",
+                        known.get(&producer)
+                    );
                 }
-                assert_eq!(handle.open_transactions().iter().map(|txn| txn.producer_id).collect::<Vec<_>>(), [11], "{what}");
+                assert_eq!(
+                    handle
+                        .open_transactions()
+                        .iter()
+                        .map(|txn| txn.producer_id)
+                        .collect::<Vec<_>>(),
+                    [11],
+                    "{what}"
+                );
             }
             match handle.append(plain(1, 0), CLIENT, NOW) {
                 Ok(_) => {}
@@ -155,25 +233,53 @@ async fn flipped_bits_in_any_file_of_a_partition() {
             }
         }
     }
-    println!("faults: flipped bits in a partition's files: {}", 2 * rounds);
+    println!(
+        "faults: flipped bits in a partition's files: {}",
+        2 * rounds
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_snapshot_is_read_and_checked_from_outside() {
     let (disk, _) = written(true).await;
     let checkpoint = read_checkpoint(&disk, &dir()).unwrap().unwrap();
-    assert_eq!(inspect::check_snapshot(&disk, &dir(), &checkpoint).unwrap(), None);
-    let (path, bytes) =
-        files(&disk).into_iter().find(|(path, _)| path.extension().is_some_and(|extension| extension == "snapshot")).unwrap();
+    assert_eq!(
+        inspect::check_snapshot(&disk, &dir(), &checkpoint).unwrap(),
+        None
+    );
+    let (path, bytes) = files(&disk)
+        .into_iter()
+        .find(|(path, _)| {
+            path.extension()
+                .is_some_and(|extension| extension == "snapshot")
+        })
+        .unwrap();
     let name = path.file_name().unwrap().to_str().unwrap();
     let snapshot = inspect::read_snapshot(name, &bytes).unwrap();
     assert_eq!(snapshot.at, checkpoint.extra.producer_snapshot_at);
-    assert_eq!(snapshot.producers.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [0, 1, 2, 10, 11]);
+    assert_eq!(
+        snapshot
+            .producers
+            .iter()
+            .map(|(id, _)| *id)
+            .collect::<Vec<_>>(),
+        [0, 1, 2, 10, 11]
+    );
     assert_eq!((snapshot.open.len(), snapshot.aborted.len()), (1, 2));
     for damaged in [&bytes[..bytes.len() - 1], &[0; 40], &[]] {
         put(&disk, &path, damaged);
-        assert_eq!(inspect::check_snapshot(&disk, &dir(), &checkpoint).unwrap().unwrap().file, path);
+        assert_eq!(
+            inspect::check_snapshot(&disk, &dir(), &checkpoint)
+                .unwrap()
+                .unwrap()
+                .file,
+            path
+        );
     }
     disk.remove_file(&path).unwrap();
-    assert!(inspect::check_snapshot(&disk, &dir(), &checkpoint).unwrap().is_some());
+    assert!(
+        inspect::check_snapshot(&disk, &dir(), &checkpoint)
+            .unwrap()
+            .is_some()
+    );
 }

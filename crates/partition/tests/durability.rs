@@ -3,7 +3,10 @@
 mod common;
 
 use common::*;
-use gnomon_partition::{AppendError, Blocking, CloseError, Env, Fence, Flusher, Handle, Isolation, Lost, Role, Settings, Waiter};
+use gnomon_partition::{
+    AppendError, Blocking, CloseError, Env, Fence, Flusher, Handle, Isolation, Lost, Role,
+    Settings, Waiter,
+};
 use gnomon_protocol::{
     batch::{BatchBuilder, BatchView},
     ids::BatchEpoch,
@@ -25,7 +28,9 @@ async fn a_reply_waits_for_the_disk_and_many_share_one_pass() {
     for tag in 0..20 {
         let appended = append(&handle, plain(1, tag));
         let handle = handle.clone();
-        replies.push(tokio::spawn(async move { handle.durable(appended.last_offset + 1).await }));
+        replies.push(tokio::spawn(async move {
+            handle.durable(appended.last_offset + 1).await
+        }));
     }
     assert_eq!(handle.offsets().high_watermark, 0);
     for reply in replies {
@@ -48,7 +53,14 @@ async fn nobody_waits_and_it_is_flushed_all_the_same() {
 #[tokio::test(start_paused = true)]
 async fn write_caching_does_not_wait() {
     let disk = disk();
-    let handle = open(&disk, Role::leader(1), Settings { write_caching: true, ..settings() });
+    let handle = open(
+        &disk,
+        Role::leader(1),
+        Settings {
+            write_caching: true,
+            ..settings()
+        },
+    );
     append(&handle, plain(3, 0));
     let offsets = handle.offsets();
     assert_eq!((offsets.high_watermark, offsets.flushed), (3, 0));
@@ -68,11 +80,21 @@ async fn a_failed_sync_closes_to_writing_and_tells_everyone() {
     disk.fail_next(Fault::Sync);
     assert!(matches!(handle.durable(7).await, Err(Lost::Closed { .. })));
     waiter.changed().await;
-    assert!(matches!(handle.append(plain(1, 2), CLIENT, NOW), Err(AppendError::Closed { .. })));
+    assert!(matches!(
+        handle.append(plain(1, 2), CLIENT, NOW),
+        Err(AppendError::Closed { .. })
+    ));
     assert!(matches!(handle.durable(9).await, Err(Lost::Closed { .. })));
     assert_eq!(handle.offsets().high_watermark, 3);
-    assert_eq!(batches(&handle, 0, Isolation::ReadUncommitted).len(), 1, "reading goes on");
-    assert!(matches!(handle.close().await, Err(CloseError::AlreadyClosed { .. })));
+    assert_eq!(
+        batches(&handle, 0, Isolation::ReadUncommitted).len(),
+        1,
+        "reading goes on"
+    );
+    assert!(matches!(
+        handle.close().await,
+        Err(CloseError::AlreadyClosed { .. })
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -82,7 +104,10 @@ async fn a_failed_write_takes_no_offset_and_changes_no_sequence() {
     let first = append(&handle, idempotent(5, 0, 0, 3));
     handle.durable(first.last_offset + 1).await.unwrap();
     disk.fail_next(Fault::Write);
-    assert!(matches!(handle.append(idempotent(5, 0, 3, 3), CLIENT, NOW), Err(AppendError::Storage(_))));
+    assert!(matches!(
+        handle.append(idempotent(5, 0, 3, 3), CLIENT, NOW),
+        Err(AppendError::Storage(_))
+    ));
     assert_eq!(handle.offsets().end, 3);
     drop(handle);
     let handle = open(&disk, Role::leader(2), settings());
@@ -101,7 +126,10 @@ async fn a_reply_is_lost_with_the_role_and_with_the_partition() {
     tokio::task::yield_now().await;
     handle.set_role(Role::leader(2));
     tokio::task::yield_now().await;
-    assert!(!kept.is_finished(), "a new epoch of the same writers keeps the promise");
+    assert!(
+        !kept.is_finished(),
+        "a new epoch of the same writers keeps the promise"
+    );
     handle.set_role(shadow(1));
     assert_eq!(kept.await.unwrap(), Err(Lost::RoleChanged));
     let parked = parked(&handle);
@@ -116,7 +144,14 @@ async fn one_waiter_over_many_partitions() {
     let env = env(&disk);
     let open = |index: i32| {
         let id = gnomon_partition::PartitionId { index, ..id() };
-        Handle::open(&env, format!("/data/topics/t-{index}").into(), id, Role::leader(1), settings()).unwrap()
+        Handle::open(
+            &env,
+            format!("/data/topics/t-{index}").into(),
+            id,
+            Role::leader(1),
+            settings(),
+        )
+        .unwrap()
     };
     let partitions: Vec<_> = (0..50).map(open).collect();
     let waiter = Waiter::new();
@@ -126,7 +161,11 @@ async fn one_waiter_over_many_partitions() {
     assert!(waits(waiter.changed()).await);
     append(&partitions[37], plain(1, 0));
     waiter.changed().await;
-    assert_eq!(partitions[37].offsets().high_watermark, 1, "woken by what can be read");
+    assert_eq!(
+        partitions[37].offsets().high_watermark,
+        1,
+        "woken by what can be read"
+    );
     for role in [Role::leader(2), shadow(1)] {
         partitions[3].set_role(role);
         waiter.changed().await;
@@ -143,14 +182,20 @@ async fn every_single_change_wakes_whoever_waits() {
     for tag in 0..5 {
         let waiter = handle.wait();
         let appended = append(&handle, plain(1, tag));
-        tokio::time::timeout(Duration::from_secs(3600), waiter.changed()).await.expect("woken");
+        tokio::time::timeout(Duration::from_secs(3600), waiter.changed())
+            .await
+            .expect("woken");
         assert_eq!(handle.offsets().high_watermark, appended.last_offset + 1);
     }
 }
 
 #[test]
 fn a_pool_flushes_many_partitions_beside_each_other() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let disk = disk();
         let env = Env {
@@ -163,7 +208,14 @@ fn a_pool_flushes_many_partitions_beside_each_other() {
         let mut writers = Vec::new();
         for index in 0..8 {
             let id = gnomon_partition::PartitionId { index, ..id() };
-            let handle = Handle::open(&env, format!("/data/topics/t-{index}").into(), id, Role::leader(1), settings()).unwrap();
+            let handle = Handle::open(
+                &env,
+                format!("/data/topics/t-{index}").into(),
+                id,
+                Role::leader(1),
+                settings(),
+            )
+            .unwrap();
             for writer in 0..3 {
                 let handle = handle.clone();
                 writers.push(tokio::spawn(async move {
@@ -207,14 +259,27 @@ fn many(disk: &MemDisk) -> Vec<Handle> {
     let file_system = disk.file_system(&dir()).unwrap();
     let env = Env {
         disk: Arc::new(disk.clone()),
-        flusher: Flusher::over(file_system, Blocking::Inline { flush: Duration::ZERO }).unwrap(),
+        flusher: Flusher::over(
+            file_system,
+            Blocking::Inline {
+                flush: Duration::ZERO,
+            },
+        )
+        .unwrap(),
         boot: Boot::Other,
         troubles: Default::default(),
         growing: Default::default(),
     };
     let open = |index| {
         let id = gnomon_partition::PartitionId { index, ..id() };
-        Handle::open(&env, format!("/data/topics/t-{index}").into(), id, Role::leader(1), settings()).unwrap()
+        Handle::open(
+            &env,
+            format!("/data/topics/t-{index}").into(),
+            id,
+            Role::leader(1),
+            settings(),
+        )
+        .unwrap()
     };
     (0..40).map(open).collect()
 }
@@ -235,7 +300,10 @@ async fn many_partitions_are_durable_by_one_sync() {
         drop(handles);
         disk.power_loss(seed);
         for handle in many(&disk) {
-            assert_eq!((handle.offsets().end, handle.offsets().high_watermark), (3, 3));
+            assert_eq!(
+                (handle.offsets().end, handle.offsets().high_watermark),
+                (3, 3)
+            );
             append(&handle, plain(1, seed));
         }
     }
@@ -261,11 +329,15 @@ async fn of_many_that_are_synced_together_only_the_one_that_fails_is_closed() {
     assert!(handles[lost[0]].failed().is_some());
 }
 
-/// Retention takes everything away, and the power goes in the middle of it: which epoch the log had stays known, or a reader that stands at its end
-/// would be told that its history has parted from ours.
+/// Retention takes everything away, and the power goes in the middle of it: which epoch the log had
+/// stays known, or a reader that stands at its end would be told that its history has parted from
+/// ours.
 #[tokio::test(start_paused = true)]
 async fn an_emptied_log_knows_its_last_epoch_wherever_the_power_goes() {
-    let gone = Settings { retention_ms: Some(1), ..settings() };
+    let gone = Settings {
+        retention_ms: Some(1),
+        ..settings()
+    };
     for calls in 0..40 {
         let disk = disk();
         let handle = open(&disk, Role::leader(1), gone.clone());
@@ -281,7 +353,11 @@ async fn an_emptied_log_knows_its_last_epoch_wherever_the_power_goes() {
 
         let handle = open_after_power_loss(&disk, Role::leader(3), gone.clone());
         let offsets = handle.offsets();
-        assert_eq!((handle.latest_epoch(), offsets.end), (BatchEpoch(2), 20), "after {calls} calls, {emptied:?}, {offsets:?}");
+        assert_eq!(
+            (handle.latest_epoch(), offsets.end),
+            (BatchEpoch(2), 20),
+            "after {calls} calls, {emptied:?}, {offsets:?}"
+        );
     }
 }
 
@@ -305,7 +381,10 @@ async fn space_ahead_of_a_log_is_given_back_when_it_grows_no_more() {
     handle.flush().await.unwrap();
     let ahead = || disk.used_bytes() - handle.size_bytes();
     let (reserved, bytes) = (ahead(), handle.size_bytes());
-    assert!((64 << 10..bytes / 8).contains(&reserved), "{reserved} ahead of {bytes}");
+    assert!(
+        (64 << 10..bytes / 8).contains(&reserved),
+        "{reserved} ahead of {bytes}"
+    );
     env.growing.some().await;
     append(&handle, large());
     let reserved = ahead();
@@ -331,7 +410,13 @@ async fn space_ahead_of_a_copy_that_begins_anew_is_given_back() {
     let handle = Handle::open(&env, dir(), id(), shadow(1), Settings::named("t")).unwrap();
     let grow = |from: i64| {
         for offset in from..from + 12 {
-            handle.append_at(Fence(1), vec![copied(offset, 1, large())], bounds(from, offset + 1)).unwrap();
+            handle
+                .append_at(
+                    Fence(1),
+                    vec![copied(offset, 1, large())],
+                    bounds(from, offset + 1),
+                )
+                .unwrap();
         }
     };
     let ahead = || disk.used_bytes() - handle.size_bytes();

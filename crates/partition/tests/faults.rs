@@ -1,13 +1,18 @@
-//! The n-th call to the disk fails, for every n, under a partition that clients write; they try again until they are acknowledged.
+//! The n-th call to the disk fails, for every n, under a partition that clients write; they try
+//! again until they are acknowledged.
 //!
-//! What must hold: nothing is acknowledged between a failure and the reopening (L4); a full disk refuses and heals by itself (L5); what was
-//! acknowledged is there, once and at its offset, also with acks=1 as long as the power stays on (L1); no offset is handed out twice under one epoch
-//! for different bytes (L2); a repeated sequence is never stored twice (L6); watermarks never go back.
+//! What must hold: nothing is acknowledged between a failure and the reopening (L4); a full disk
+//! refuses and heals by itself (L5); what was acknowledged is there, once and at its offset, also
+//! with acks=1 as long as the power stays on (L1); no offset is handed out twice under one epoch
+//! for different bytes (L2); a repeated sequence is never stored twice (L6); watermarks never go
+//! back.
 
 mod common;
 
 use common::*;
-use gnomon_partition::{AppendError, Handle, Isolation, Lost, ReadError, ReopenError, Role, Settings};
+use gnomon_partition::{
+    AppendError, Handle, Isolation, Lost, ReadError, ReopenError, Role, Settings,
+};
 use gnomon_protocol::{batch::BatchView, ids::Offset};
 use gnomon_storage::MemDisk;
 use std::{collections::HashMap, time::Duration};
@@ -96,11 +101,17 @@ impl Run {
                 }
                 Err(AppendError::Storage(failure)) => {
                     self.refused += 1;
-                    assert!(self.handle.failed().is_some() || self.how != How::Full || failure.is_disk_full(), "{failure}");
+                    assert!(
+                        self.handle.failed().is_some()
+                            || self.how != How::Full
+                            || failure.is_disk_full(),
+                        "{failure}"
+                    );
                     if self.how == How::Full && self.refused.is_multiple_of(3) {
                         self.disk.heal();
                     } else if self.how == How::Broken && self.handle.failed().is_none() {
-                        // Nothing but making the log fails without closing anything, and there is no way back but to try again.
+                        // Nothing but making the log fails without closing anything, and there is
+                        // no way back but to try again.
                         self.disk.heal();
                     }
                     continue;
@@ -110,11 +121,17 @@ impl Run {
             let (base, epoch) = (appended.base_offset, self.epoch);
             if !appended.duplicate {
                 let before = self.handed_out.insert((epoch, base), batch.clone());
-                assert!(before.is_none_or(|before| before == batch), "offset {base} again under epoch {epoch}");
+                assert!(
+                    before.is_none_or(|before| before == batch),
+                    "offset {base} again under epoch {epoch}"
+                );
             }
             if acks_all {
                 match self.handle.durable(appended.last_offset + 1).await {
-                    Ok(()) => assert!(self.handle.failed().is_none() || self.handle.offsets().flushed > appended.last_offset),
+                    Ok(()) => assert!(
+                        self.handle.failed().is_none()
+                            || self.handle.offsets().flushed > appended.last_offset
+                    ),
                     Err(Lost::Closed { .. }) => {
                         self.reopen();
                         continue;
@@ -123,7 +140,12 @@ impl Run {
                 }
             }
             self.next_sequence += count;
-            self.told.push(Told { batch, base, epoch, durable: acks_all });
+            self.told.push(Told {
+                batch,
+                base,
+                epoch,
+                durable: acks_all,
+            });
             break;
         }
         self.look();
@@ -131,52 +153,91 @@ impl Run {
 
     /// L4: nobody gets anything in. Then the way back.
     fn reopen(&mut self) {
-        assert!(self.handle.failed().is_some(), "closed, and not by the disk");
+        assert!(
+            self.handle.failed().is_some(),
+            "closed, and not by the disk"
+        );
         let before = self.handle.offsets();
-        assert!(matches!(self.handle.append(plain(1, 0), CLIENT, NOW), Err(AppendError::Closed { .. })));
+        assert!(matches!(
+            self.handle.append(plain(1, 0), CLIENT, NOW),
+            Err(AppendError::Closed { .. })
+        ));
         let readable = self.readable(before.log_start);
         if self.handle.latest_epoch().0 == self.epoch {
-            let again = self.handle.reopen(Role::leader(self.epoch), self.settings.clone());
-            assert!(matches!(again, Err(ReopenError::EpochUsed { .. })), "{again:?}");
+            let again = self
+                .handle
+                .reopen(Role::leader(self.epoch), self.settings.clone());
+            assert!(
+                matches!(again, Err(ReopenError::EpochUsed { .. })),
+                "{again:?}"
+            );
         }
         self.epoch += 1;
         if self.how == How::Broken {
-            let again = self.handle.reopen(Role::leader(self.epoch), self.settings.clone());
+            let again = self
+                .handle
+                .reopen(Role::leader(self.epoch), self.settings.clone());
             assert!(matches!(again, Err(ReopenError::Open(_))), "{again:?}");
-            assert!(matches!(self.handle.append(plain(1, 0), CLIENT, NOW), Err(AppendError::Closed { .. })));
+            assert!(matches!(
+                self.handle.append(plain(1, 0), CLIENT, NOW),
+                Err(AppendError::Closed { .. })
+            ));
             assert_eq!(self.readable(before.log_start), readable, "reads go on");
         }
         self.disk.heal();
-        let successor = self.handle.reopen(Role::leader(self.epoch), self.settings.clone()).expect("the disk works");
+        let successor = self
+            .handle
+            .reopen(Role::leader(self.epoch), self.settings.clone())
+            .expect("the disk works");
         self.handle.succeeded_by(&successor);
         let after = successor.offsets();
-        assert_eq!((after.flushed, after.high_watermark), (after.end, after.end));
-        assert!(self.lossy || after.end >= before.high_watermark, "{before:?} became {after:?}");
-        assert!(self.how == How::Forgetful || after.end >= before.end, "the page cache had it all: {before:?} became {after:?}");
+        assert_eq!(
+            (after.flushed, after.high_watermark),
+            (after.end, after.end)
+        );
+        assert!(
+            self.lossy || after.end >= before.high_watermark,
+            "{before:?} became {after:?}"
+        );
+        assert!(
+            self.how == How::Forgetful || after.end >= before.end,
+            "the page cache had it all: {before:?} became {after:?}"
+        );
         if self.how == How::Forgetful {
             // What was only written may be gone, and its sender was told nothing or a failure.
             self.told.retain(|told| told.base < after.end);
             self.seen = self.seen.min(after.end);
-            self.next_sequence = self.told.last().map_or(0, |told| told.batch.header().last_sequence() + 1);
+            self.next_sequence = self
+                .told
+                .last()
+                .map_or(0, |told| told.batch.header().last_sequence() + 1);
         }
         self.handle = successor;
         self.reopened += 1;
         self.look();
     }
 
-    /// What consumers get while the partition is closed to writing: everything, unless what they had seen may have gone with a failed sync.
+    /// What consumers get while the partition is closed to writing: everything, unless what they
+    /// had seen may have gone with a failed sync.
     fn readable(&self, from: Offset) -> Vec<BatchView> {
         if !self.lossy {
             return batches(&self.handle, from, Isolation::ReadUncommitted);
         }
         let read = self.handle.read(from, 1, Isolation::ReadUncommitted, true);
-        assert!(matches!(read, Ok(_) | Err(ReadError::Closed { .. })), "{read:?}");
+        assert!(
+            matches!(read, Ok(_) | Err(ReadError::Closed { .. })),
+            "{read:?}"
+        );
         Vec::new()
     }
 
     fn look(&mut self) {
         let offsets = self.handle.offsets();
-        assert!(offsets.high_watermark >= self.seen, "the high watermark went back: {offsets:?}, it was at {}", self.seen);
+        assert!(
+            offsets.high_watermark >= self.seen,
+            "the high watermark went back: {offsets:?}, it was at {}",
+            self.seen
+        );
         self.seen = offsets.high_watermark;
     }
 
@@ -184,17 +245,32 @@ impl Run {
     fn check(&self, promised_only: bool) {
         let start = self.handle.offsets().log_start;
         let found = batches(&self.handle, start, Isolation::LogEnd);
-        let by_base: HashMap<Offset, &BatchView> = found.iter().map(|batch| (batch.header().base_offset, batch)).collect();
-        for told in self.told.iter().filter(|told| told.base >= start && (told.durable || !promised_only)) {
+        let by_base: HashMap<Offset, &BatchView> = found
+            .iter()
+            .map(|batch| (batch.header().base_offset, batch))
+            .collect();
+        for told in self
+            .told
+            .iter()
+            .filter(|told| told.base >= start && (told.durable || !promised_only))
+        {
             let expected = copied(told.base, told.epoch, told.batch.clone());
             let records = |batch: &BatchView| batch.bytes().slice(61..);
             let there = by_base.get(&told.base).map(|batch| records(batch));
-            assert_eq!(there, Some(records(&expected)), "what was acknowledged at {}", told.base);
+            assert_eq!(
+                there,
+                Some(records(&expected)),
+                "what was acknowledged at {}",
+                told.base
+            );
         }
         let mut expected = None;
         for batch in found.iter().filter(|batch| batch.header().producer_id == 7) {
             let header = batch.header();
-            assert!(expected.is_none_or(|next| next == header.base_sequence), "sequences {expected:?} and {header:?}");
+            assert!(
+                expected.is_none_or(|next| next == header.base_sequence),
+                "sequences {expected:?} and {header:?}"
+            );
             expected = Some(header.last_sequence() + 1);
         }
     }
@@ -228,7 +304,8 @@ impl Run {
         let (reopened, refused) = (self.reopened, self.refused);
         self.disk.power_loss(seed);
         self.epoch += 1;
-        self.handle = open_after_power_loss(&self.disk, Role::leader(self.epoch), self.settings.clone());
+        self.handle =
+            open_after_power_loss(&self.disk, Role::leader(self.epoch), self.settings.clone());
         assert!(self.handle.offsets().end >= promised);
         self.check(true);
         (calls, reopened, refused)
@@ -237,7 +314,11 @@ impl Run {
 
 fn run(how: How, at: u64, seed: u64, settings: &Settings) -> (u64, u32, u32) {
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let mut run = Run::new(how, at, settings.clone());
             run.script().await;
@@ -245,19 +326,29 @@ fn run(how: How, at: u64, seed: u64, settings: &Settings) -> (u64, u32, u32) {
         })
     }));
     outcome.unwrap_or_else(|panic| {
-        eprintln!("{how:?} at call {at}, seed {seed}, write.caching {}", settings.write_caching);
+        eprintln!(
+            "{how:?} at call {at}, seed {seed}, write.caching {}",
+            settings.write_caching
+        );
         std::panic::resume_unwind(panic)
     })
 }
 
 /// Power losses behind each failure; the full run takes more.
 fn seeds() -> u64 {
-    if std::env::var("GNOMON_FAULTS").is_ok_and(|runs| runs == "full") { 50 } else { 2 }
+    if std::env::var("GNOMON_FAULTS").is_ok_and(|runs| runs == "full") {
+        50
+    } else {
+        2
+    }
 }
 
 fn every_call(how: How) {
     for write_caching in [false, true] {
-        let settings = Settings { write_caching, ..settings() };
+        let settings = Settings {
+            write_caching,
+            ..settings()
+        };
         let (calls, ..) = run(how, u64::MAX, 0, &settings);
         let (mut reopened, mut refused) = (0, 0);
         for at in 0..calls {
@@ -269,7 +360,14 @@ fn every_call(how: How) {
         println!(
             "faults: {how:?} at each of {calls} calls, write.caching {write_caching}, {reopened} times reopened, {refused} writes refused"
         );
-        assert!(if how == How::Full { refused > 50 } else { reopened > 20 }, "hardly anything failed");
+        assert!(
+            if how == How::Full {
+                refused > 50
+            } else {
+                reopened > 20
+            },
+            "hardly anything failed"
+        );
     }
 }
 

@@ -1,8 +1,9 @@
-//! A partition against a model: random writers, flushes, checkpoints, kills and power cuts, by seed.
+//! A partition against a model: random writers, flushes, checkpoints, kills and power cuts, by
+//! seed.
 //!
-//! What must hold: nothing below a high watermark that anyone saw is ever lost; what is in the log is a prefix of what was written, byte for
-//! byte; no (epoch, offset) is ever handed out twice; after every restart producers, transactions and epochs are what the batches in the
-//! log make.
+//! What must hold: nothing below a high watermark that anyone saw is ever lost; what is in the log
+//! is a prefix of what was written, byte for byte; no (epoch, offset) is ever handed out twice;
+//! after every restart producers, transactions and epochs are what the batches in the log make.
 
 mod common;
 
@@ -36,7 +37,17 @@ impl Model {
         let disk = disk();
         let handle = Some(open(&disk, Role::leader(1), settings()));
         let rng = StdRng::seed_from_u64(seed);
-        Model { disk, handle, rng, epoch: 1, written: Vec::new(), seen: 0, handed_out: BTreeSet::new(), log_start: 0, tag: 0 }
+        Model {
+            disk,
+            handle,
+            rng,
+            epoch: 1,
+            written: Vec::new(),
+            seen: 0,
+            handed_out: BTreeSet::new(),
+            log_start: 0,
+            tag: 0,
+        }
     }
 
     fn handle(&self) -> Handle {
@@ -44,17 +55,25 @@ impl Model {
     }
 
     fn end(&self) -> Offset {
-        self.written.last().map_or(0, |batch| batch.header().next_offset())
+        self.written
+            .last()
+            .map_or(0, |batch| batch.header().next_offset())
     }
 
     /// Next sequence of a producer, by the batches in the log.
     fn next_sequence(&self, producer: ProducerId) -> i32 {
-        let last = self.written.iter().rfind(|batch| batch.header().producer_id == producer && !batch.header().is_control());
+        let last = self
+            .written
+            .iter()
+            .rfind(|batch| batch.header().producer_id == producer && !batch.header().is_control());
         last.map_or(0, |batch| batch.header().last_sequence() + 1)
     }
 
     fn open_txn(&self, producer: ProducerId) -> bool {
-        let last = self.written.iter().rfind(|batch| batch.header().producer_id == producer);
+        let last = self
+            .written
+            .iter()
+            .rfind(|batch| batch.header().producer_id == producer);
         last.is_some_and(|batch| batch.header().is_transactional() && !batch.header().is_control())
     }
 
@@ -68,7 +87,8 @@ impl Model {
             appended.base_offset,
             self.epoch
         );
-        self.written.push(copied(appended.base_offset, self.epoch, batch));
+        self.written
+            .push(copied(appended.base_offset, self.epoch, batch));
     }
 
     async fn step(&mut self) {
@@ -80,7 +100,12 @@ impl Model {
             }
             30..50 => {
                 let producer = self.rng.random_range(1..4);
-                let batch = idempotent(producer, 0, self.next_sequence(producer), self.rng.random_range(1..10));
+                let batch = idempotent(
+                    producer,
+                    0,
+                    self.next_sequence(producer),
+                    self.rng.random_range(1..10),
+                );
                 self.append(batch, CLIENT);
             }
             50..58 => self.repeat(),
@@ -90,7 +115,12 @@ impl Model {
                     let commit = self.rng.random();
                     self.append(marker(commit, producer, 0, 1), Origin::Site);
                 } else {
-                    let batch = transactional(producer, 0, self.next_sequence(producer), self.rng.random_range(1..5));
+                    let batch = transactional(
+                        producer,
+                        0,
+                        self.next_sequence(producer),
+                        self.rng.random_range(1..5),
+                    );
                     self.append(batch, CLIENT);
                 }
             }
@@ -112,7 +142,10 @@ impl Model {
             _ => self.reopen(true, false),
         }
         let offsets = self.handle().offsets();
-        assert_eq!((offsets.log_start, offsets.end), (self.log_start, self.end()));
+        assert_eq!(
+            (offsets.log_start, offsets.end),
+            (self.log_start, self.end())
+        );
         assert!(offsets.high_watermark >= self.seen);
         self.seen = offsets.high_watermark;
     }
@@ -124,16 +157,29 @@ impl Model {
             .written
             .iter()
             .rev()
-            .filter(|batch| batch.header().producer_id == producer && batch.header().base_offset >= self.log_start)
+            .filter(|batch| {
+                batch.header().producer_id == producer
+                    && batch.header().base_offset >= self.log_start
+            })
             .take(5)
             .collect();
         if of.is_empty() {
             return;
         }
         let batch = of[self.rng.random_range(0..of.len())];
-        let (base, sequence, count) = (batch.header().base_offset, batch.header().base_sequence, batch.header().record_count);
-        let repeated = self.handle().append(idempotent(producer, 0, sequence, count), CLIENT, NOW).unwrap();
-        assert!(repeated.duplicate, "producer {producer} sequence {sequence}");
+        let (base, sequence, count) = (
+            batch.header().base_offset,
+            batch.header().base_sequence,
+            batch.header().record_count,
+        );
+        let repeated = self
+            .handle()
+            .append(idempotent(producer, 0, sequence, count), CLIENT, NOW)
+            .unwrap();
+        assert!(
+            repeated.duplicate,
+            "producer {producer} sequence {sequence}"
+        );
         assert_eq!(repeated.base_offset, base);
     }
 
@@ -149,10 +195,17 @@ impl Model {
             false => open(&self.disk, role, settings()),
         };
         let after = handle.offsets();
-        assert!(after.end >= before.high_watermark.max(self.seen), "lost below the high watermark: {before:?} became {after:?}");
-        assert!(!keeps_all || after.end == before.end, "a process may die, the page cache lives: {before:?} became {after:?}");
+        assert!(
+            after.end >= before.high_watermark.max(self.seen),
+            "lost below the high watermark: {before:?} became {after:?}"
+        );
+        assert!(
+            !keeps_all || after.end == before.end,
+            "a process may die, the page cache lives: {before:?} became {after:?}"
+        );
         assert_eq!(after.high_watermark, after.end);
-        self.written.retain(|batch| batch.header().base_offset < after.end);
+        self.written
+            .retain(|batch| batch.header().base_offset < after.end);
         assert_eq!(self.end(), after.end, "whole batches");
         self.handle = Some(handle);
         self.check();
@@ -160,22 +213,45 @@ impl Model {
 
     fn check(&self) {
         let handle = self.handle();
-        let expected: Vec<_> = self.written.iter().filter(|batch| batch.header().next_offset() > self.log_start).cloned().collect();
+        let expected: Vec<_> = self
+            .written
+            .iter()
+            .filter(|batch| batch.header().next_offset() > self.log_start)
+            .cloned()
+            .collect();
         let found = batches(&handle, self.log_start, Isolation::LogEnd);
-        let places =
-            |batches: &[BatchView]| batches.iter().map(|b| (b.header().leader_epoch.0, b.header().base_offset)).collect::<Vec<_>>();
+        let places = |batches: &[BatchView]| {
+            batches
+                .iter()
+                .map(|b| (b.header().leader_epoch.0, b.header().base_offset))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(places(&found), places(&expected));
         assert!(found == expected, "the same bytes");
         let mut epochs: Vec<(BatchEpoch, Offset)> = Vec::new();
         for batch in &self.written {
-            if epochs.last().is_none_or(|(epoch, _)| *epoch < batch.header().leader_epoch) {
+            if epochs
+                .last()
+                .is_none_or(|(epoch, _)| *epoch < batch.header().leader_epoch)
+            {
                 epochs.push((batch.header().leader_epoch, batch.header().base_offset));
             }
         }
-        let live: Vec<_> =
-            epochs.iter().skip(epochs.iter().filter(|(_, start)| *start <= self.log_start).count().saturating_sub(1)).collect();
+        let live: Vec<_> = epochs
+            .iter()
+            .skip(
+                epochs
+                    .iter()
+                    .filter(|(_, start)| *start <= self.log_start)
+                    .count()
+                    .saturating_sub(1),
+            )
+            .collect();
         let found = handle.epochs();
-        assert_eq!(found.iter().map(|(epoch, _)| epoch).collect::<Vec<_>>(), live.iter().map(|(epoch, _)| epoch).collect::<Vec<_>>());
+        assert_eq!(
+            found.iter().map(|(epoch, _)| epoch).collect::<Vec<_>>(),
+            live.iter().map(|(epoch, _)| epoch).collect::<Vec<_>>()
+        );
         self.check_producers(&handle);
         self.check_transactions(&handle);
     }
@@ -184,13 +260,26 @@ impl Model {
     fn check_producers(&self, handle: &Handle) {
         let known: BTreeMap<_, _> = handle.known_producers().into_iter().collect();
         for producer in 1..4 {
-            let mut last: Vec<Offset> =
-                self.written.iter().filter(|b| b.header().producer_id == producer).map(|b| b.header().base_offset).collect();
+            let mut last: Vec<Offset> = self
+                .written
+                .iter()
+                .filter(|b| b.header().producer_id == producer)
+                .map(|b| b.header().base_offset)
+                .collect();
             let all = last.split_off(last.len().saturating_sub(5));
-            let remembered: Vec<_> = known.get(&producer).map(|p| p.batches.iter().map(|b| b.base_offset).collect()).unwrap_or_default();
-            assert!(all.ends_with(&remembered), "producer {producer}: {remembered:?} of {all:?}");
+            let remembered: Vec<_> = known
+                .get(&producer)
+                .map(|p| p.batches.iter().map(|b| b.base_offset).collect())
+                .unwrap_or_default();
+            assert!(
+                all.ends_with(&remembered),
+                "producer {producer}: {remembered:?} of {all:?}"
+            );
             let needed = all.iter().filter(|base| **base >= self.log_start).count();
-            assert!(remembered.len() >= needed, "producer {producer}: {remembered:?} of {all:?}");
+            assert!(
+                remembered.len() >= needed,
+                "producer {producer}: {remembered:?} of {all:?}"
+            );
         }
     }
 
@@ -202,16 +291,28 @@ impl Model {
             match (header.is_transactional(), header.is_control()) {
                 (true, false) => drop(open.entry(header.producer_id).or_insert(header.base_offset)),
                 (_, true) => {
-                    let first = open.remove(&header.producer_id).expect("the model marks open ones only");
-                    let key = gnomon_protocol::batch::records(batch, 1 << 10).unwrap().next().unwrap().unwrap();
-                    if !gnomon_protocol::batch::parse_marker(&key).unwrap().commit && header.base_offset >= self.log_start {
+                    let first = open
+                        .remove(&header.producer_id)
+                        .expect("the model marks open ones only");
+                    let key = gnomon_protocol::batch::records(batch, 1 << 10)
+                        .unwrap()
+                        .next()
+                        .unwrap()
+                        .unwrap();
+                    if !gnomon_protocol::batch::parse_marker(&key).unwrap().commit
+                        && header.base_offset >= self.log_start
+                    {
                         aborted.push((header.producer_id, first));
                     }
                 }
                 (false, false) => {}
             }
         }
-        let found: BTreeMap<_, _> = handle.open_transactions().into_iter().map(|txn| (txn.producer_id, txn.first_offset)).collect();
+        let found: BTreeMap<_, _> = handle
+            .open_transactions()
+            .into_iter()
+            .map(|txn| (txn.producer_id, txn.first_offset))
+            .collect();
         // What was trimmed away may be known from a snapshot or not.
         for (producer, first) in open.iter().filter(|(_, first)| **first >= self.log_start) {
             assert_eq!(found.get(producer), Some(first));
@@ -239,7 +340,11 @@ impl Model {
 }
 
 fn run(seed: u64, steps: usize) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let mut model = Model::new(seed);
         for _ in 0..steps {
@@ -252,7 +357,8 @@ fn run(seed: u64, steps: usize) {
 fn a_partition_is_what_was_written_to_it() {
     let full = std::env::var("GNOMON_FAULTS").is_ok_and(|how| how == "full");
     // Others by hand: GNOMON_SEEDS=17..18.
-    let chosen = std::env::var("GNOMON_SEEDS").unwrap_or_else(|_| if full { "0..10000" } else { "0..60" }.into());
+    let chosen = std::env::var("GNOMON_SEEDS")
+        .unwrap_or_else(|_| if full { "0..10000" } else { "0..60" }.into());
     let bounds = chosen.split_once("..").expect("FIRST..BEHIND");
     let seeds = bounds.0.parse::<u64>().unwrap()..bounds.1.parse().unwrap();
     for seed in seeds {

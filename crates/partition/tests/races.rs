@@ -41,8 +41,14 @@ fn what_was_appended_lies_below_the_cut_and_nothing_comes_after() {
             thread::yield_now();
         }
         let cut = handle.set_role(shadow(1));
-        let lasts: Vec<_> = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
-        assert!(lasts.iter().all(|last| *last < cut.end), "{lasts:?} and the cut {cut:?}");
+        let lasts: Vec<_> = writers
+            .into_iter()
+            .map(|writer| writer.join().unwrap())
+            .collect();
+        assert!(
+            lasts.iter().all(|last| *last < cut.end),
+            "{lasts:?} and the cut {cut:?}"
+        );
         assert_eq!(handle.offsets().end, cut.end);
     }
 }
@@ -56,7 +62,11 @@ fn a_copy_races_with_its_fence() {
             move || {
                 let mut end = 0;
                 loop {
-                    match handle.append_at(Fence(1), vec![copied(end, 1, plain(1, 0))], bounds(0, end + 1)) {
+                    match handle.append_at(
+                        Fence(1),
+                        vec![copied(end, 1, plain(1, 0))],
+                        bounds(0, end + 1),
+                    ) {
                         Ok(copied) => end = copied.end,
                         Err(AppendAtError::Fenced(_)) => return end,
                         Err(other) => panic!("{other}"),
@@ -68,7 +78,11 @@ fn a_copy_races_with_its_fence() {
             thread::yield_now();
         }
         let cut = handle.set_role(failing_over(9));
-        assert_eq!(copier.join().unwrap(), cut.end, "every copy that was admitted lies below the cut");
+        assert_eq!(
+            copier.join().unwrap(),
+            cut.end,
+            "every copy that was admitted lies below the cut"
+        );
         assert_eq!(handle.offsets().end, cut.end);
     }
 }

@@ -1,12 +1,15 @@
-//! The one table of the APIs and versions that Gnomon answers, and the header versions that follow from it.
+//! The one table of the APIs and versions that Gnomon answers, and the header versions that follow
+//! from it.
 //!
-//! The ranges are those of Kafka 4.1, so that clients which infer "a broker version" from them infer one that exists. Never widened
-//! to whatever the message crate can decode: that includes unstable versions. Two minimums are below what is decoded, as in Kafka
-//! itself: librdkafka before 2.11 switches codecs off unless Produce 0 is in the range (KAFKA-18659), and older clients look
+//! The ranges are those of Kafka 4.1, so that clients which infer "a broker version" from them
+//! infer one that exists. Never widened to whatever the message crate can decode: that includes
+//! unstable versions. Two minimums are below what is decoded, as in Kafka itself: librdkafka before
+//! 2.11 switches codecs off unless Produce 0 is in the range (KAFKA-18659), and older clients look
 //! for JoinGroup 0 (KAFKA-19444).
 //!
-//! ApiVersions is special three times: a version that is too new is answered at version 0 with UNSUPPORTED_VERSION (KIP-511), its
-//! response header is always version 0, and it is answered before authentication.
+//! ApiVersions is special three times: a version that is too new is answered at version 0 with
+//! UNSUPPORTED_VERSION (KIP-511), its response header is always version 0, and it is answered
+//! before authentication.
 
 /// One API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +22,8 @@ pub struct Api {
     pub min: i16,
     /// Highest version advertised and decoded.
     pub max: i16,
-    /// Lowest version decoded; below it a request is answered with UNSUPPORTED_VERSION, where there is an answer.
+    /// Lowest version decoded; below it a request is answered with UNSUPPORTED_VERSION, where there
+    /// is an answer.
     pub decode_min: i16,
     /// First version with compact types and tagged fields (KIP-482).
     pub flexible_from: i16,
@@ -51,31 +55,173 @@ pub mod keys {
 
 /// Every API, by key.
 pub static APIS: &[Api] = &[
-    Api { key: keys::PRODUCE, name: "Produce", min: 0, max: 13, decode_min: 3, flexible_from: 9 },
-    Api { key: keys::FETCH, name: "Fetch", min: 4, max: 18, decode_min: 4, flexible_from: 12 },
-    Api { key: keys::LIST_OFFSETS, name: "ListOffsets", min: 1, max: 10, decode_min: 1, flexible_from: 6 },
-    Api { key: keys::METADATA, name: "Metadata", min: 0, max: 13, decode_min: 0, flexible_from: 9 },
-    Api { key: keys::OFFSET_COMMIT, name: "OffsetCommit", min: 2, max: 9, decode_min: 2, flexible_from: 8 },
-    Api { key: keys::OFFSET_FETCH, name: "OffsetFetch", min: 1, max: 9, decode_min: 1, flexible_from: 6 },
-    Api { key: keys::FIND_COORDINATOR, name: "FindCoordinator", min: 0, max: 6, decode_min: 0, flexible_from: 3 },
-    Api { key: keys::JOIN_GROUP, name: "JoinGroup", min: 0, max: 9, decode_min: 0, flexible_from: 6 },
-    Api { key: keys::HEARTBEAT, name: "Heartbeat", min: 0, max: 4, decode_min: 0, flexible_from: 4 },
-    Api { key: keys::LEAVE_GROUP, name: "LeaveGroup", min: 0, max: 5, decode_min: 0, flexible_from: 4 },
-    Api { key: keys::SYNC_GROUP, name: "SyncGroup", min: 0, max: 5, decode_min: 0, flexible_from: 4 },
-    Api { key: keys::DESCRIBE_GROUPS, name: "DescribeGroups", min: 0, max: 6, decode_min: 0, flexible_from: 5 },
-    Api { key: keys::LIST_GROUPS, name: "ListGroups", min: 0, max: 5, decode_min: 0, flexible_from: 3 },
-    Api { key: keys::API_VERSIONS, name: "ApiVersions", min: 0, max: 4, decode_min: 0, flexible_from: 3 },
-    Api { key: keys::CREATE_TOPICS, name: "CreateTopics", min: 2, max: 7, decode_min: 2, flexible_from: 5 },
-    Api { key: keys::DELETE_TOPICS, name: "DeleteTopics", min: 1, max: 6, decode_min: 1, flexible_from: 4 },
-    Api { key: keys::INIT_PRODUCER_ID, name: "InitProducerId", min: 0, max: 5, decode_min: 0, flexible_from: 2 },
-    Api { key: keys::OFFSET_FOR_LEADER_EPOCH, name: "OffsetForLeaderEpoch", min: 2, max: 4, decode_min: 2, flexible_from: 4 },
-    Api { key: keys::DESCRIBE_CONFIGS, name: "DescribeConfigs", min: 1, max: 4, decode_min: 1, flexible_from: 4 },
-    Api { key: keys::DESCRIBE_CLUSTER, name: "DescribeCluster", min: 0, max: 2, decode_min: 0, flexible_from: 0 },
+    Api {
+        key: keys::PRODUCE,
+        name: "Produce",
+        min: 0,
+        max: 13,
+        decode_min: 3,
+        flexible_from: 9,
+    },
+    Api {
+        key: keys::FETCH,
+        name: "Fetch",
+        min: 4,
+        max: 18,
+        decode_min: 4,
+        flexible_from: 12,
+    },
+    Api {
+        key: keys::LIST_OFFSETS,
+        name: "ListOffsets",
+        min: 1,
+        max: 10,
+        decode_min: 1,
+        flexible_from: 6,
+    },
+    Api {
+        key: keys::METADATA,
+        name: "Metadata",
+        min: 0,
+        max: 13,
+        decode_min: 0,
+        flexible_from: 9,
+    },
+    Api {
+        key: keys::OFFSET_COMMIT,
+        name: "OffsetCommit",
+        min: 2,
+        max: 9,
+        decode_min: 2,
+        flexible_from: 8,
+    },
+    Api {
+        key: keys::OFFSET_FETCH,
+        name: "OffsetFetch",
+        min: 1,
+        max: 9,
+        decode_min: 1,
+        flexible_from: 6,
+    },
+    Api {
+        key: keys::FIND_COORDINATOR,
+        name: "FindCoordinator",
+        min: 0,
+        max: 6,
+        decode_min: 0,
+        flexible_from: 3,
+    },
+    Api {
+        key: keys::JOIN_GROUP,
+        name: "JoinGroup",
+        min: 0,
+        max: 9,
+        decode_min: 0,
+        flexible_from: 6,
+    },
+    Api {
+        key: keys::HEARTBEAT,
+        name: "Heartbeat",
+        min: 0,
+        max: 4,
+        decode_min: 0,
+        flexible_from: 4,
+    },
+    Api {
+        key: keys::LEAVE_GROUP,
+        name: "LeaveGroup",
+        min: 0,
+        max: 5,
+        decode_min: 0,
+        flexible_from: 4,
+    },
+    Api {
+        key: keys::SYNC_GROUP,
+        name: "SyncGroup",
+        min: 0,
+        max: 5,
+        decode_min: 0,
+        flexible_from: 4,
+    },
+    Api {
+        key: keys::DESCRIBE_GROUPS,
+        name: "DescribeGroups",
+        min: 0,
+        max: 6,
+        decode_min: 0,
+        flexible_from: 5,
+    },
+    Api {
+        key: keys::LIST_GROUPS,
+        name: "ListGroups",
+        min: 0,
+        max: 5,
+        decode_min: 0,
+        flexible_from: 3,
+    },
+    Api {
+        key: keys::API_VERSIONS,
+        name: "ApiVersions",
+        min: 0,
+        max: 4,
+        decode_min: 0,
+        flexible_from: 3,
+    },
+    Api {
+        key: keys::CREATE_TOPICS,
+        name: "CreateTopics",
+        min: 2,
+        max: 7,
+        decode_min: 2,
+        flexible_from: 5,
+    },
+    Api {
+        key: keys::DELETE_TOPICS,
+        name: "DeleteTopics",
+        min: 1,
+        max: 6,
+        decode_min: 1,
+        flexible_from: 4,
+    },
+    Api {
+        key: keys::INIT_PRODUCER_ID,
+        name: "InitProducerId",
+        min: 0,
+        max: 5,
+        decode_min: 0,
+        flexible_from: 2,
+    },
+    Api {
+        key: keys::OFFSET_FOR_LEADER_EPOCH,
+        name: "OffsetForLeaderEpoch",
+        min: 2,
+        max: 4,
+        decode_min: 2,
+        flexible_from: 4,
+    },
+    Api {
+        key: keys::DESCRIBE_CONFIGS,
+        name: "DescribeConfigs",
+        min: 1,
+        max: 4,
+        decode_min: 1,
+        flexible_from: 4,
+    },
+    Api {
+        key: keys::DESCRIBE_CLUSTER,
+        name: "DescribeCluster",
+        min: 0,
+        max: 2,
+        decode_min: 0,
+        flexible_from: 0,
+    },
 ];
 
 /// The API with that key, if we answer it.
 pub fn api(key: i16) -> Option<&'static Api> {
-    APIS.binary_search_by_key(&key, |api| api.key).ok().map(|index| &APIS[index])
+    APIS.binary_search_by_key(&key, |api| api.key)
+        .ok()
+        .map(|index| &APIS[index])
 }
 
 impl Api {
@@ -90,7 +236,8 @@ impl Api {
     }
 }
 
-/// Version of the header in front of such a request: 1 has a client id, 2 tagged fields too. Keys that we do not know count as 1.
+/// Version of the header in front of such a request: 1 has a client id, 2 tagged fields too. Keys
+/// that we do not know count as 1.
 pub fn request_header_version(key: i16, version: i16) -> i16 {
     match api(key) {
         Some(api) if api.is_flexible(version) => 2,
@@ -98,7 +245,8 @@ pub fn request_header_version(key: i16, version: i16) -> i16 {
     }
 }
 
-/// Version of the header in front of the response: 1 has tagged fields. ApiVersions is always 0, since the client cannot know yet.
+/// Version of the header in front of the response: 1 has tagged fields. ApiVersions is always 0,
+/// since the client cannot know yet.
 pub fn response_header_version(key: i16, version: i16) -> i16 {
     match api(key) {
         Some(api) if api.is_flexible(version) && key != keys::API_VERSIONS => 1,

@@ -1,7 +1,8 @@
 //! Kafka's error codes: number, name, and whether a client that gets one may try again.
 //!
-//! The list is closed over what Kafka 4.1 knows; what a peer sends beyond it is no [`ErrorCode`] and stays a number. Which of our own failures
-//! becomes which code is decided in the broker, not here.
+//! The list is closed over what Kafka 4.1 knows; what a peer sends beyond it is no [`ErrorCode`]
+//! and stays a number. Which of our own failures becomes which code is decided in the broker, not
+//! here.
 
 macro_rules! error_codes {
     ($($variant:ident = $code:literal, $name:literal, $retry:ident;)*) => {
@@ -220,7 +221,9 @@ mod tests {
         assert_eq!(ErrorCode::ALL.len(), 135);
         assert_eq!(ErrorCode::from_code(134), None);
         assert_eq!(ErrorCode::OffsetNotAvailable.code(), 78);
-        assert!(ErrorCode::NotEnoughReplicas.retriable() && !ErrorCode::PolicyViolation.retriable());
+        assert!(
+            ErrorCode::NotEnoughReplicas.retriable() && !ErrorCode::PolicyViolation.retriable()
+        );
         assert_eq!(name_of(44), "POLICY_VIOLATION");
         assert_eq!(name_of(999), "error code 999");
     }

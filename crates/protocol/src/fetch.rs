@@ -1,8 +1,10 @@
-//! Fetch responses as chunks for one vectored write: our bytes, with the records between them untouched.
+//! Fetch responses as chunks for one vectored write: our bytes, with the records between them
+//! untouched.
 //!
-//! Records are a [`Payload`]: shared bytes, or a range of a file that the broker sends without reading it. The frame's size is known
-//! from their lengths alone. Versions 4 to 18. Fields that a version does not have are left out, so a caller fills in what it knows.
-//! Not here: sessions, limits, what a partition answers.
+//! Records are a [`Payload`]: shared bytes, or a range of a file that the broker sends without
+//! reading it. The frame's size is known from their lengths alone. Versions 4 to 18. Fields that a
+//! version does not have are left out, so a caller fills in what it knows. Not here: sessions,
+//! limits, what a partition answers.
 
 use crate::{
     api::keys,
@@ -78,7 +80,8 @@ pub struct FetchPartition<P> {
     pub diverging_epoch: Option<(BatchEpoch, Offset)>,
     /// Leader and its epoch for a reader that is wrong about them; from version 12.
     pub current_leader: Option<(i32, LeaderEpoch)>,
-    /// Aborted transactions in what is read, as producer and first offset; `None` for read_uncommitted.
+    /// Aborted transactions in what is read, as producer and first offset; `None` for
+    /// read_uncommitted.
     pub aborted: Option<Vec<(ProducerId, Offset)>>,
     /// -1 for none; from version 11 (KIP-392).
     pub preferred_read_replica: i32,
@@ -119,12 +122,23 @@ impl<P: Payload> Chunk<P> {
     }
 }
 
-/// Encodes a response of version 4 to 18. The frame must stay below 2 GiB, which the caller's limit on fetched bytes sees to.
+/// Encodes a response of version 4 to 18. The frame must stay below 2 GiB, which the caller's limit
+/// on fetched bytes sees to.
 ///
 /// # Panics
 /// When the frame is beyond what its size prefix can say.
-pub fn encode_fetch<P: Payload>(version: i16, correlation_id: i32, response: FetchResponse<P>) -> Vec<Chunk<P>> {
-    let mut encoder = Encoder { version, compact: version >= FLEXIBLE_FROM, out: BytesMut::new(), heads: Vec::new(), total: 0 };
+pub fn encode_fetch<P: Payload>(
+    version: i16,
+    correlation_id: i32,
+    response: FetchResponse<P>,
+) -> Vec<Chunk<P>> {
+    let mut encoder = Encoder {
+        version,
+        compact: version >= FLEXIBLE_FROM,
+        out: BytesMut::new(),
+        heads: Vec::new(),
+        total: 0,
+    };
     start_response(&mut encoder.out, keys::FETCH, version, correlation_id);
     encoder.response(response);
     encoder.finish()
@@ -212,8 +226,15 @@ impl<P: Payload> Encoder<P> {
         }
     }
 
-    fn partition_tags(&mut self, diverging: Option<(BatchEpoch, Offset)>, leader: Option<(i32, LeaderEpoch)>) {
-        put_varint(&mut self.out, u32::from(diverging.is_some()) + u32::from(leader.is_some()));
+    fn partition_tags(
+        &mut self,
+        diverging: Option<(BatchEpoch, Offset)>,
+        leader: Option<(i32, LeaderEpoch)>,
+    ) {
+        put_varint(
+            &mut self.out,
+            u32::from(diverging.is_some()) + u32::from(leader.is_some()),
+        );
         if let Some((epoch, end_offset)) = diverging {
             let mut value = BytesMut::new();
             value.put_i32(epoch.0);
@@ -233,7 +254,9 @@ impl<P: Payload> Encoder<P> {
     /// Length of an array or of bytes, `None` for null.
     fn length(&mut self, length: Option<usize>) {
         match (self.compact, length) {
-            (true, length) => put_varint(&mut self.out, length.map_or(0, |length| length as u32 + 1)),
+            (true, length) => {
+                put_varint(&mut self.out, length.map_or(0, |length| length as u32 + 1))
+            }
             (false, length) => self.out.put_i32(length.map_or(-1, |length| length as i32)),
         }
     }
@@ -251,7 +274,8 @@ impl<P: Payload> Encoder<P> {
     }
 
     fn finish(mut self) -> Vec<Chunk<P>> {
-        let size = i32::try_from(self.out.len() - frame::PREFIX_BYTES + self.total).expect("fetched bytes are limited far below 2 GiB");
+        let size = i32::try_from(self.out.len() - frame::PREFIX_BYTES + self.total)
+            .expect("fetched bytes are limited far below 2 GiB");
         self.out[..frame::PREFIX_BYTES].copy_from_slice(&size.to_be_bytes());
         let mut rest = self.out.freeze();
         let mut chunks = Vec::with_capacity(self.heads.len() * 2 + 1);

@@ -1,4 +1,5 @@
-//! The 4-byte size in front of every request and response, checked before a byte is reserved for what it announces.
+//! The 4-byte size in front of every request and response, checked before a byte is reserved for
+//! what it announces.
 //!
 //! A refused size ends the connection: nothing behind it can be found again.
 
@@ -19,7 +20,9 @@ pub struct Limits {
 impl Default for Limits {
     /// Kafka's 100 MiB.
     fn default() -> Limits {
-        Limits { request_bytes_max: 100 * 1024 * 1024 }
+        Limits {
+            request_bytes_max: 100 * 1024 * 1024,
+        }
     }
 }
 
@@ -67,9 +70,21 @@ mod tests {
     fn sizes_are_checked_before_anything_is_reserved() {
         assert_eq!(frame_length([0, 0, 0, 8], 100), Ok(8));
         assert_eq!(frame_length([0, 0, 0, 100], 100), Ok(100));
-        assert_eq!(frame_length([0, 0, 0, 101], 100), Err(FrameError::TooLarge { size: 101, max: 100 }));
-        assert_eq!(frame_length([0, 0, 0, 7], 100), Err(FrameError::TooSmall { size: 7, min: 8 }));
-        assert_eq!(frame_length([0xff; 4], 100), Err(FrameError::Negative { size: -1 }));
+        assert_eq!(
+            frame_length([0, 0, 0, 101], 100),
+            Err(FrameError::TooLarge {
+                size: 101,
+                max: 100
+            })
+        );
+        assert_eq!(
+            frame_length([0, 0, 0, 7], 100),
+            Err(FrameError::TooSmall { size: 7, min: 8 })
+        );
+        assert_eq!(
+            frame_length([0xff; 4], 100),
+            Err(FrameError::Negative { size: -1 })
+        );
         assert_eq!(response_length([0, 0, 0, 4], 100), Ok(4));
     }
 }

@@ -1,8 +1,9 @@
 //! Produce requests without a copy: names and records are slices of the receive buffer.
 //!
-//! Versions 0 to 13 are read. Kafka 4 serves none below 3, but advertises them for old librdkafkas (KAFKA-18659), so a request of
-//! version 0 to 2 is read as well, for [`encode_unsupported`] to answer every partition with UNSUPPORTED_VERSION.
-//! Not here: what the records are; [`crate::batch::BatchView`] takes them.
+//! Versions 0 to 13 are read. Kafka 4 serves none below 3, but advertises them for old librdkafkas
+//! (KAFKA-18659), so a request of version 0 to 2 is read as well, for [`encode_unsupported`] to
+//! answer every partition with UNSUPPORTED_VERSION. Not here: what the records are;
+//! [`crate::batch::BatchView`] takes them.
 
 use crate::{
     api::{self, keys},
@@ -54,11 +55,16 @@ pub struct ProducePartition {
     pub records: Option<Bytes>,
 }
 
-/// Decodes the body that [`crate::header::peek`] left, version 0 to 13. Bytes behind it are ignored.
+/// Decodes the body that [`crate::header::peek`] left, version 0 to 13. Bytes behind it are
+/// ignored.
 pub fn decode_produce(version: i16, body: Bytes) -> Result<ProduceRequest, DecodeError> {
     let api = api::api(keys::PRODUCE).ok_or(DecodeError::UnknownApi { key: keys::PRODUCE })?;
     if !(api.min..=api.max).contains(&version) {
-        return Err(DecodeError::UnsupportedVersion { key: api.key, name: NAME, version });
+        return Err(DecodeError::UnsupportedVersion {
+            key: api.key,
+            name: NAME,
+            version,
+        });
     }
     let mut decoder = Decoder {
         reader: Reader::new(&body),
@@ -68,8 +74,15 @@ pub fn decode_produce(version: i16, body: Bytes) -> Result<ProduceRequest, Decod
         elements_left: REQUEST_ELEMENTS_MAX,
     };
     decoder.request().map_err(|why| {
-        let damage = Damage { field: decoder.field, why };
-        DecodeError::Damaged { name: NAME, version, damage }
+        let damage = Damage {
+            field: decoder.field,
+            why,
+        };
+        DecodeError::Damaged {
+            name: NAME,
+            version,
+            damage,
+        }
     })
 }
 
@@ -84,14 +97,23 @@ struct Decoder<'a> {
 
 impl Decoder<'_> {
     fn request(&mut self) -> Result<ProduceRequest, ReadError> {
-        let transactional_id = if self.version >= TRANSACTIONAL_FROM { self.reader.string(self.compact)? } else { None };
+        let transactional_id = if self.version >= TRANSACTIONAL_FROM {
+            self.reader.string(self.compact)?
+        } else {
+            None
+        };
         self.field = "acks";
         let acks = self.reader.i16()?;
         self.field = "timeout_ms";
         let timeout_ms = self.reader.i32()?;
         let topics = self.array("topic_data", Self::topic)?;
         self.tags()?;
-        Ok(ProduceRequest { transactional_id, acks, timeout_ms, topics })
+        Ok(ProduceRequest {
+            transactional_id,
+            acks,
+            timeout_ms,
+            topics,
+        })
     }
 
     fn topic(&mut self) -> Result<ProduceTopic, ReadError> {
@@ -100,11 +122,22 @@ impl Decoder<'_> {
             (None, Some(self.reader.uuid()?))
         } else {
             let at = self.reader.at();
-            (Some(self.reader.string(self.compact)?.ok_or(ReadError::Null { at })?), None)
+            (
+                Some(
+                    self.reader
+                        .string(self.compact)?
+                        .ok_or(ReadError::Null { at })?,
+                ),
+                None,
+            )
         };
         let partitions = self.array("partition_data", Self::partition)?;
         self.tags()?;
-        Ok(ProduceTopic { name, topic_id, partitions })
+        Ok(ProduceTopic {
+            name,
+            topic_id,
+            partitions,
+        })
     }
 
     fn partition(&mut self) -> Result<ProducePartition, ReadError> {
@@ -117,14 +150,23 @@ impl Decoder<'_> {
     }
 
     /// An array whose room is reserved only as far as the bytes left could fill it.
-    fn array<T>(&mut self, field: &'static str, element: impl Fn(&mut Self) -> Result<T, ReadError>) -> Result<Vec<T>, ReadError> {
+    fn array<T>(
+        &mut self,
+        field: &'static str,
+        element: impl Fn(&mut Self) -> Result<T, ReadError>,
+    ) -> Result<Vec<T>, ReadError> {
         self.field = field;
         let at = self.reader.at();
         // A topic takes at least a name or an id and an array, a partition its index and a length.
         let element_bytes_min = if self.compact { 3 } else { 6 };
-        let count = self.reader.count(self.compact, element_bytes_min)?.ok_or(ReadError::Null { at })?;
+        let count = self
+            .reader
+            .count(self.compact, element_bytes_min)?
+            .ok_or(ReadError::Null { at })?;
         let left = self.elements_left.checked_sub(count);
-        self.elements_left = left.ok_or(ReadError::Elements { max: REQUEST_ELEMENTS_MAX })?;
+        self.elements_left = left.ok_or(ReadError::Elements {
+            max: REQUEST_ELEMENTS_MAX,
+        })?;
         let mut elements = Vec::with_capacity(count);
         for _ in 0..count {
             elements.push(element(self)?);
@@ -134,12 +176,16 @@ impl Decoder<'_> {
 
     fn tags(&mut self) -> Result<(), ReadError> {
         self.field = "tagged fields";
-        if self.compact { self.reader.skip_tags() } else { Ok(()) }
+        if self.compact {
+            self.reader.skip_tags()
+        } else {
+            Ok(())
+        }
     }
 }
 
-/// The answer to a request of version 0 to 2, as a frame: UNSUPPORTED_VERSION for every partition of it. The message crate has no such
-/// versions any more.
+/// The answer to a request of version 0 to 2, as a frame: UNSUPPORTED_VERSION for every partition
+/// of it. The message crate has no such versions any more.
 pub fn encode_unsupported(version: i16, correlation_id: i32, request: &ProduceRequest) -> BytesMut {
     let mut frame = BytesMut::new();
     start_response(&mut frame, keys::PRODUCE, version, correlation_id);

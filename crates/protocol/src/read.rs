@@ -1,6 +1,8 @@
-//! A cursor over untrusted bytes: what the hand-written decoders and the guard in front of the message crate share.
+//! A cursor over untrusted bytes: what the hand-written decoders and the guard in front of the
+//! message crate share.
 //!
-//! Nothing is reserved and nothing panics; every read says when the bytes do not hold it. Zero-copy: strings and bytes are slices.
+//! Nothing is reserved and nothing panics; every read says when the bytes do not hold it.
+//! Zero-copy: strings and bytes are slices.
 
 use crate::wire::StrBytes;
 use bytes::Bytes;
@@ -26,7 +28,11 @@ pub enum ReadError {
     Utf8 { at: usize },
     /// More elements than the bytes left could hold.
     #[error("an array at {at} announces {count} elements in {left} bytes")]
-    Count { at: usize, count: usize, left: usize },
+    Count {
+        at: usize,
+        count: usize,
+        left: usize,
+    },
     /// More elements in one message than we take.
     #[error("more than {max} elements")]
     Elements { max: usize },
@@ -45,7 +51,11 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a Bytes) -> Reader<'a> {
-        Reader { bytes, at: 0, end: bytes.len() }
+        Reader {
+            bytes,
+            at: 0,
+            end: bytes.len(),
+        }
     }
 
     /// Bytes read so far.
@@ -67,7 +77,9 @@ impl<'a> Reader<'a> {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], ReadError> {
-        let found = self.bytes[self.at..self.end].first_chunk::<N>().ok_or(ReadError::Truncated { at: self.end })?;
+        let found = self.bytes[self.at..self.end]
+            .first_chunk::<N>()
+            .ok_or(ReadError::Truncated { at: self.end })?;
         self.at += N;
         Ok(*found)
     }
@@ -114,12 +126,22 @@ impl<'a> Reader<'a> {
 
     /// Length of a string; `None` for null.
     pub(crate) fn string_length(&mut self, compact: bool) -> Result<Option<usize>, ReadError> {
-        if compact { self.compact_length() } else { self.i16().and_then(|length| self.plain_length(i64::from(length))) }
+        if compact {
+            self.compact_length()
+        } else {
+            self.i16()
+                .and_then(|length| self.plain_length(i64::from(length)))
+        }
     }
 
     /// Length of bytes, or count of an array; `None` for null.
     pub(crate) fn length(&mut self, compact: bool) -> Result<Option<usize>, ReadError> {
-        if compact { self.compact_length() } else { self.i32().and_then(|length| self.plain_length(i64::from(length))) }
+        if compact {
+            self.compact_length()
+        } else {
+            self.i32()
+                .and_then(|length| self.plain_length(i64::from(length)))
+        }
     }
 
     fn compact_length(&mut self) -> Result<Option<usize>, ReadError> {
@@ -129,7 +151,12 @@ impl<'a> Reader<'a> {
     fn plain_length(&self, length: i64) -> Result<Option<usize>, ReadError> {
         match length {
             -1 => Ok(None),
-            _ => usize::try_from(length).map(Some).map_err(|_| ReadError::Negative { at: self.at, length }),
+            _ => usize::try_from(length)
+                .map(Some)
+                .map_err(|_| ReadError::Negative {
+                    at: self.at,
+                    length,
+                }),
         }
     }
 
@@ -137,7 +164,9 @@ impl<'a> Reader<'a> {
         match self.string_length(compact)? {
             Some(length) => {
                 let bytes = self.take(length)?;
-                StrBytes::from_utf8(bytes).map(Some).map_err(|_| ReadError::Utf8 { at: self.at })
+                StrBytes::from_utf8(bytes)
+                    .map(Some)
+                    .map_err(|_| ReadError::Utf8 { at: self.at })
             }
             None => Ok(None),
         }
@@ -160,11 +189,22 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Count of an array whose elements take at least `element_bytes_min`; `None` for null. Refused when the bytes left cannot hold it.
-    pub(crate) fn count(&mut self, compact: bool, element_bytes_min: usize) -> Result<Option<usize>, ReadError> {
+    /// Count of an array whose elements take at least `element_bytes_min`; `None` for null. Refused
+    /// when the bytes left cannot hold it.
+    pub(crate) fn count(
+        &mut self,
+        compact: bool,
+        element_bytes_min: usize,
+    ) -> Result<Option<usize>, ReadError> {
         let at = self.at;
         match self.length(compact)? {
-            Some(count) if count > self.left() / element_bytes_min.max(1) => Err(ReadError::Count { at, count, left: self.left() }),
+            Some(count) if count > self.left() / element_bytes_min.max(1) => {
+                Err(ReadError::Count {
+                    at,
+                    count,
+                    left: self.left(),
+                })
+            }
             other => Ok(other),
         }
     }
@@ -183,6 +223,10 @@ impl<'a> Reader<'a> {
     pub(crate) fn part(&mut self, size: usize) -> Result<Reader<'a>, ReadError> {
         let at = self.at;
         self.skip(size)?;
-        Ok(Reader { bytes: self.bytes, at, end: self.at })
+        Ok(Reader {
+            bytes: self.bytes,
+            at,
+            end: self.at,
+        })
     }
 }

@@ -1,7 +1,8 @@
-//! Valid messages by chance, for tests: of fuzzers here and of whoever throws damaged frames at a broker.
+//! Valid messages by chance, for tests: of fuzzers here and of whoever throws damaged frames at a
+//! broker.
 //!
-//! Every field of a version, null where it may be, arrays of none to two elements, unknown tagged fields. The chance is the caller's:
-//! the same choices make the same bytes.
+//! Every field of a version, null where it may be, arrays of none to two elements, unknown tagged
+//! fields. The chance is the caller's: the same choices make the same bytes.
 
 use crate::{
     compact::put_varint,
@@ -9,21 +10,35 @@ use crate::{
 };
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// The body of a message of that API and version (no header, no size). `choose(n)` is a number below `n`. `None` for an API or version that
-/// is not decoded.
-pub fn body(direction: Direction, key: i16, version: i16, choose: &mut dyn FnMut(u32) -> u32) -> Option<Bytes> {
+/// The body of a message of that API and version (no header, no size). `choose(n)` is a number
+/// below `n`. `None` for an API or version that is not decoded.
+pub fn body(
+    direction: Direction,
+    key: i16,
+    version: i16,
+    choose: &mut dyn FnMut(u32) -> u32,
+) -> Option<Bytes> {
     let (api, fields) = layout::fields(direction, key)?;
     if !api.decodes(version) {
         return None;
     }
-    let mut sample = Sample { version, flexible: api.is_flexible(version), choose };
+    let mut sample = Sample {
+        version,
+        flexible: api.is_flexible(version),
+        choose,
+    };
     let mut out = BytesMut::new();
     sample.record(fields, &mut out);
     Some(out.freeze())
 }
 
 /// A request with its header, without the size in front.
-pub fn request(key: i16, version: i16, correlation_id: i32, choose: &mut dyn FnMut(u32) -> u32) -> Option<Bytes> {
+pub fn request(
+    key: i16,
+    version: i16,
+    correlation_id: i32,
+    choose: &mut dyn FnMut(u32) -> u32,
+) -> Option<Bytes> {
     let body = body(Direction::Request, key, version, choose)?;
     let mut out = BytesMut::new();
     out.put_i16(key);
@@ -51,7 +66,10 @@ impl Sample<'_> {
 
     fn record(&mut self, fields: Fields, out: &mut BytesMut) {
         let version = self.version;
-        for field in fields.iter().filter(|field| field.tag.is_none() && field.is_in(version)) {
+        for field in fields
+            .iter()
+            .filter(|field| field.tag.is_none() && field.is_in(version))
+        {
             self.value(field.kind, field.null, out);
         }
         if self.flexible {
@@ -114,10 +132,18 @@ impl Sample<'_> {
     }
 
     fn length(&mut self, null: bool, below: u32) -> Option<u32> {
-        if null && self.one_in(4) { None } else { Some((self.choose)(below)) }
+        if null && self.one_in(4) {
+            None
+        } else {
+            Some((self.choose)(below))
+        }
     }
 
     fn put_length(&mut self, length: Option<u32>, out: &mut BytesMut) {
-        if self.flexible { put_varint(out, length.map_or(0, |n| n + 1)) } else { out.put_i32(length.map_or(-1, |n| n as i32)) }
+        if self.flexible {
+            put_varint(out, length.map_or(0, |n| n + 1))
+        } else {
+            out.put_i32(length.map_or(-1, |n| n as i32))
+        }
     }
 }

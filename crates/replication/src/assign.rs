@@ -1,13 +1,14 @@
 //! Which fetch connection copies which partition. Pure.
 //!
-//! Every partition that is to be copied and whose leader at the source is known belongs to exactly one line: a broker of the source, and one of a few
-//! shares there. A partition keeps its share for as long as its leader stays, so that adding one moves no other.
+//! Every partition that is to be copied and whose leader at the source is known belongs to exactly
+//! one line: a broker of the source, and one of a few shares there. A partition keeps its share for
+//! as long as its leader stays, so that adding one moves no other.
 
 use gnomon_protocol::ids::{LeaderEpoch, TopicId};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Connections to one broker of the source, at most: enough that one slow answer does not hold up all, few enough that a source with many links
-/// does not mind.
+/// Connections to one broker of the source, at most: enough that one slow answer does not hold up
+/// all, few enough that a source with many links does not mind.
 pub(crate) const SHARES_PER_NODE: u32 = 4;
 
 /// A partition here.
@@ -22,7 +23,8 @@ pub(crate) struct Job {
     pub source_topic_id: Option<TopicId>,
     /// The leader epoch recorded here: a batch with a newer one waits until that one is recorded.
     pub recorded_epoch: LeaderEpoch,
-    /// The source added it to a topic that was being copied: the copy begins at its start, whatever the link says of topics.
+    /// The source added it to a topic that was being copied: the copy begins at its start, whatever
+    /// the link says of topics.
     pub added: bool,
 }
 
@@ -54,24 +56,41 @@ pub(crate) struct Assigned {
 /// All partitions of one line.
 pub(crate) type Share = BTreeMap<Key, Assigned>;
 
-/// Deals out the jobs. A topic that the source made anew (another id) is left out: the metadata machine is about to say what becomes of it.
+/// Deals out the jobs. A topic that the source made anew (another id) is left out: the metadata
+/// machine is about to say what becomes of it.
 pub(crate) fn assign(jobs: &BTreeMap<Key, Job>, topology: &Topology) -> BTreeMap<LineId, Share> {
     let mut lines: BTreeMap<LineId, Share> = BTreeMap::new();
     for (key, job) in jobs {
-        let Some(place) = topology.get(&job.topic).and_then(|partitions| partitions.get(&key.1)) else { continue };
+        let Some(place) = topology
+            .get(&job.topic)
+            .and_then(|partitions| partitions.get(&key.1))
+        else {
+            continue;
+        };
         let recreated = matches!((job.source_topic_id, place.topic_id), (Some(recorded), Some(found)) if recorded != found);
         if recreated {
             continue;
         }
-        let line = LineId { node: place.node, share: share(&job.topic, key.1) };
-        lines.entry(line).or_default().insert(*key, Assigned { job: job.clone(), place: *place });
+        let line = LineId {
+            node: place.node,
+            share: share(&job.topic, key.1),
+        };
+        lines.entry(line).or_default().insert(
+            *key,
+            Assigned {
+                job: job.clone(),
+                place: *place,
+            },
+        );
     }
     lines
 }
 
 /// The partitions of one topic go round the shares, beginning somewhere that its name says.
 fn share(topic: &str, partition: i32) -> u32 {
-    let start = topic.bytes().fold(0u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(u32::from(byte)));
+    let start = topic.bytes().fold(0u32, |hash, byte| {
+        hash.wrapping_mul(31).wrapping_add(u32::from(byte))
+    });
     start.wrapping_add(partition.unsigned_abs()) % SHARES_PER_NODE
 }
 
@@ -81,11 +100,21 @@ mod tests {
     use uuid::Uuid;
 
     fn job(topic: &str) -> Job {
-        Job { topic: topic.into(), fence: 1, source_topic_id: Some(Uuid::from_u128(9)), recorded_epoch: LeaderEpoch(0), added: false }
+        Job {
+            topic: topic.into(),
+            fence: 1,
+            source_topic_id: Some(Uuid::from_u128(9)),
+            recorded_epoch: LeaderEpoch(0),
+            added: false,
+        }
     }
 
     fn place(node: i32, id: u128) -> Place {
-        Place { node, leader_epoch: LeaderEpoch(0), topic_id: Some(Uuid::from_u128(id)) }
+        Place {
+            node,
+            leader_epoch: LeaderEpoch(0),
+            topic_id: Some(Uuid::from_u128(id)),
+        }
     }
 
     #[test]
@@ -93,12 +122,22 @@ mod tests {
         let topic = Uuid::from_u128(1);
         let jobs: BTreeMap<Key, Job> = (0..9).map(|p| ((topic, p), job("a_orders"))).collect();
         // Partition 8 has no leader at the moment.
-        let topology = Topology::from([("a_orders".into(), (0..8).map(|p| (p, place(p % 2, 9))).collect())]);
+        let topology = Topology::from([(
+            "a_orders".into(),
+            (0..8).map(|p| (p, place(p % 2, 9))).collect(),
+        )]);
         let lines = assign(&jobs, &topology);
-        let mut dealt: Vec<i32> = lines.values().flat_map(|share| share.keys().map(|key| key.1)).collect();
+        let mut dealt: Vec<i32> = lines
+            .values()
+            .flat_map(|share| share.keys().map(|key| key.1))
+            .collect();
         dealt.sort_unstable();
         assert_eq!(dealt, (0..8).collect::<Vec<_>>());
-        assert!(lines.iter().all(|(line, share)| share.values().all(|assigned| assigned.place.node == line.node)));
+        assert!(lines.iter().all(|(line, share)| {
+            share
+                .values()
+                .all(|assigned| assigned.place.node == line.node)
+        }));
         assert!(lines.keys().all(|line| line.share < SHARES_PER_NODE));
     }
 

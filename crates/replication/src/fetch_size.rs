@@ -1,8 +1,10 @@
-//! How much one fetch asks for: little while answers come at once, more when the way is long, so that 200 ms do not limit a link. Pure.
+//! How much one fetch asks for: little while answers come at once, more when the way is long, so
+//! that 200 ms do not limit a link. Pure.
 //!
-//! One request is in flight on a connection, so a connection moves at most one answer per round trip. A full answer that was waited for asks for more
-//! next time; an answer that is mostly empty goes back. What fits the processor's caches moves fastest: short ways begin with a quarter of what is configured
-//! and stay there, and memory stays small.
+//! One request is in flight on a connection, so a connection moves at most one answer per round
+//! trip. A full answer that was waited for asks for more next time; an answer that is mostly empty
+//! goes back. What fits the processor's caches moves fastest: short ways begin with a quarter of
+//! what is configured and stay there, and memory stays small.
 
 use std::time::Duration;
 
@@ -10,13 +12,14 @@ use std::time::Duration;
 const FIRST: i32 = -2;
 const MOST: i32 = 3;
 
-/// Whoever waited so long for a full answer was limited by the way, not by the disk at either end: long enough to ask for what is configured, and long
-/// enough for more than that.
+/// Whoever waited so long for a full answer was limited by the way, not by the disk at either end:
+/// long enough to ask for what is configured, and long enough for more than that.
 const LONG: Duration = Duration::from_millis(5);
 const VERY_LONG: Duration = Duration::from_millis(30);
 
-/// An answer never is asked for that our client would not take (`gnomon_client::Config::response_bytes_max`, 256 MiB), the one batch included by which a
-/// source may go beyond what was asked.
+/// An answer never is asked for that our client would not take
+/// (`gnomon_client::Config::response_bytes_max`, 256 MiB), the one batch included by which a source
+/// may go beyond what was asked.
 const ANSWER_BYTES_MAX: i32 = 192 << 20;
 
 /// What the next fetch asks for.
@@ -29,7 +32,10 @@ pub(crate) struct FetchSize {
 impl FetchSize {
     /// For what is configured: bytes of an answer, bytes of one partition in it.
     pub fn new(max_bytes: i32, partition_max_bytes: i32) -> FetchSize {
-        FetchSize { base: (max_bytes, partition_max_bytes), power: FIRST }
+        FetchSize {
+            base: (max_bytes, partition_max_bytes),
+            power: FIRST,
+        }
     }
 
     /// Bytes of the next answer at most.
@@ -43,18 +49,26 @@ impl FetchSize {
     }
 
     fn scaled(&self, base: i32) -> i32 {
-        let scaled = if self.power < 0 { base >> -self.power } else { base.saturating_mul(1 << self.power) };
+        let scaled = if self.power < 0 {
+            base >> -self.power
+        } else {
+            base.saturating_mul(1 << self.power)
+        };
         scaled.max(1)
     }
 
-    /// An answer came: its bytes, those of the fullest partition, and how long nothing else was left to do before it came.
+    /// An answer came: its bytes, those of the fullest partition, and how long nothing else was
+    /// left to do before it came.
     pub fn answered(&mut self, bytes: usize, fullest: usize, waited: Duration) {
         let quarters = |of: i32, count: usize| usize::try_from(of).unwrap_or(0) / 4 * count;
-        let full = bytes >= quarters(self.max_bytes(), 3) || fullest >= quarters(self.partition_max_bytes(), 3);
+        let full = bytes >= quarters(self.max_bytes(), 3)
+            || fullest >= quarters(self.partition_max_bytes(), 3);
         let long = if self.power < 0 { LONG } else { VERY_LONG };
         if full && waited >= long {
             self.power = (self.power + 1).min(MOST);
-        } else if bytes < quarters(self.max_bytes(), 1) && fullest < quarters(self.partition_max_bytes(), 1) {
+        } else if bytes < quarters(self.max_bytes(), 1)
+            && fullest < quarters(self.partition_max_bytes(), 1)
+        {
             self.power = FIRST;
         }
     }
@@ -67,18 +81,32 @@ mod tests {
     const MIB: i32 = 1 << 20;
 
     fn full(size: &mut FetchSize, waited_ms: u64) {
-        size.answered(size.max_bytes() as usize, size.partition_max_bytes() as usize, Duration::from_millis(waited_ms));
+        size.answered(
+            size.max_bytes() as usize,
+            size.partition_max_bytes() as usize,
+            Duration::from_millis(waited_ms),
+        );
     }
 
     #[test]
     fn long_ways_get_larger_answers_and_short_ways_do_not() {
         let mut size = FetchSize::new(20 * MIB, 4 * MIB);
         (0..9).for_each(|_| full(&mut size, 1));
-        assert_eq!((size.max_bytes(), size.partition_max_bytes()), (5 * MIB, MIB));
+        assert_eq!(
+            (size.max_bytes(), size.partition_max_bytes()),
+            (5 * MIB, MIB)
+        );
         (0..9).for_each(|_| full(&mut size, 10));
-        assert_eq!((size.max_bytes(), size.partition_max_bytes()), (20 * MIB, 4 * MIB), "what is configured");
+        assert_eq!(
+            (size.max_bytes(), size.partition_max_bytes()),
+            (20 * MIB, 4 * MIB),
+            "what is configured"
+        );
         (0..9).for_each(|_| full(&mut size, 200));
-        assert_eq!((size.max_bytes(), size.partition_max_bytes()), (160 * MIB, 32 * MIB));
+        assert_eq!(
+            (size.max_bytes(), size.partition_max_bytes()),
+            (160 * MIB, 32 * MIB)
+        );
         size.answered(100, 100, Duration::from_millis(200));
         assert_eq!(size.partition_max_bytes(), MIB);
     }
@@ -88,8 +116,13 @@ mod tests {
         for base in [64 << 20, 1 << 30, i32::MAX] {
             let mut size = FetchSize::new(base, base);
             (0..9).for_each(|_| size.answered(1 << 30, 1 << 30, Duration::from_millis(200)));
-            assert_eq!((size.max_bytes(), size.partition_max_bytes()), (192 << 20, 192 << 20));
-            assert!((size.max_bytes() as usize) < gnomon_client::Config::default().response_bytes_max);
+            assert_eq!(
+                (size.max_bytes(), size.partition_max_bytes()),
+                (192 << 20, 192 << 20)
+            );
+            assert!(
+                (size.max_bytes() as usize) < gnomon_client::Config::default().response_bytes_max
+            );
         }
     }
 

@@ -1,7 +1,9 @@
-//! One link while it runs: what its tasks share, and the one task that gives every partition its line.
+//! One link while it runs: what its tasks share, and the one task that gives every partition its
+//! line.
 //!
-//! Tasks end by being dropped, at a point where they wait; appends are not such points. What ended leaves nothing behind: the next one begins from
-//! our own log. So one that panics, over something odd that a source said perhaps, is begun anew: no link stands still unnoticed.
+//! Tasks end by being dropped, at a point where they wait; appends are not such points. What ended
+//! leaves nothing behind: the next one begins from our own log. So one that panics, over something
+//! odd that a source said perhaps, is begun anew: no link stands still unnoticed.
 
 use crate::{
     assign::{Job, Key, LineId, Share, Topology, assign},
@@ -37,10 +39,16 @@ impl Running {
     }
 
     /// Runs what `begin` makes, and makes it again some time after a panic.
-    pub fn keep<F: Future<Output = ()> + Send + 'static>(what: &'static str, begin: impl Fn() -> F + Send + 'static) -> Running {
+    pub fn keep<F: Future<Output = ()> + Send + 'static>(
+        what: &'static str,
+        begin: impl Fn() -> F + Send + 'static,
+    ) -> Running {
         Running::spawn(async move {
             while let Err(panicked) = Running::spawn(begin()).ended().await {
-                tracing::error!(task = what, "{panicked}: begun anew in {BEGIN_ANEW_AFTER:?}");
+                tracing::error!(
+                    task = what,
+                    "{panicked}: begun anew in {BEGIN_ANEW_AFTER:?}"
+                );
                 tokio::time::sleep(BEGIN_ANEW_AFTER).await;
             }
         })
@@ -106,7 +114,8 @@ pub(crate) struct LinkShared {
     pub tasks: Mutex<BTreeMap<Task, TaskSeen>>,
     /// Wall milliseconds.
     pub last_contact_ms: Mutex<Option<i64>>,
-    /// Group offsets as read last, for the last step of a failover. Nothing was read since the start if it is absent.
+    /// Group offsets as read last, for the last step of a failover. Nothing was read since the
+    /// start if it is absent.
     pub groups_seen: Mutex<Option<GroupsSeen>>,
     /// Own topics that the source shadows from us.
     pub shadowed_by_source: Mutex<BTreeSet<TopicId>>,
@@ -116,7 +125,12 @@ pub(crate) struct LinkShared {
 }
 
 impl LinkShared {
-    pub fn new(id: LinkId, config: LinkConfig, site: Arc<dyn Site>, source: Arc<dyn Source>) -> LinkShared {
+    pub fn new(
+        id: LinkId,
+        config: LinkConfig,
+        site: Arc<dyn Site>,
+        source: Arc<dyn Source>,
+    ) -> LinkShared {
         LinkShared {
             id,
             config,
@@ -157,8 +171,19 @@ impl LinkShared {
         let now = self.site.now().wall.0;
         let mut tasks = self.tasks.lock();
         let before = tasks.get(&task).and_then(|seen| seen.last_success_ms);
-        let last_success_ms = if state == TaskState::Active { Some(now) } else { before };
-        tasks.insert(task, TaskSeen { state, reason, last_success_ms });
+        let last_success_ms = if state == TaskState::Active {
+            Some(now)
+        } else {
+            before
+        };
+        tasks.insert(
+            task,
+            TaskSeen {
+                state,
+                reason,
+                last_success_ms,
+            },
+        );
     }
 }
 
@@ -188,7 +213,10 @@ impl LinkRun {
 }
 
 /// `task` on `shared`, as often as it has to be begun.
-fn with<F>(shared: &Arc<LinkShared>, task: fn(Arc<LinkShared>) -> F) -> impl Fn() -> F + Send + 'static
+fn with<F>(
+    shared: &Arc<LinkShared>,
+    task: fn(Arc<LinkShared>) -> F,
+) -> impl Fn() -> F + Send + 'static
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -196,12 +224,16 @@ where
     move || task(shared.clone())
 }
 
-/// Deals the jobs out to lines, again and again as jobs or leaders change. Dropping it ends every line.
+/// Deals the jobs out to lines, again and again as jobs or leaders change. Dropping it ends every
+/// line.
 async fn keep_lines(shared: Arc<LinkShared>) {
     let (mut jobs, mut topology) = (shared.jobs.subscribe(), shared.topology.subscribe());
     let mut lines: BTreeMap<LineId, (watch::Sender<Arc<Share>>, Running)> = BTreeMap::new();
     loop {
-        let dealt = assign(&jobs.borrow_and_update().clone(), &topology.borrow_and_update().clone());
+        let dealt = assign(
+            &jobs.borrow_and_update().clone(),
+            &topology.borrow_and_update().clone(),
+        );
         lines.retain(|line, _| dealt.contains_key(line));
         for (line, share) in dealt {
             match lines.get(&line) {
@@ -217,7 +249,8 @@ async fn keep_lines(shared: Arc<LinkShared>) {
                 None => {
                     let (sender, receiver) = watch::channel(Arc::new(share));
                     let copying = shared.clone();
-                    let line_task = move || replicator::run(copying.clone(), line, receiver.clone());
+                    let line_task =
+                        move || replicator::run(copying.clone(), line, receiver.clone());
                     lines.insert(line, (sender, Running::keep("line", line_task)));
                 }
             }

@@ -1,7 +1,10 @@
-//! What an answer of the source means for one partition's copy: go on, look again, wait, or stop for good. Pure.
+//! What an answer of the source means for one partition's copy: go on, look again, wait, or stop
+//! for good. Pure.
 //!
-//! The rules are 5 to 8 of "Copying" in the design. In doubt a partition waits: only what the source states about its history, or bounds that leave
-//! our end outside, is a fault, and never a failed connection or a high watermark that stands below our end (an election does that, KIP-207).
+//! The rules are 5 to 8 of "Copying" in the design. In doubt a partition waits: only what the
+//! source states about its history, or bounds that leave our end outside, is a fault, and never a
+//! failed connection or a high watermark that stands below our end (an election does that,
+//! KIP-207).
 
 use gnomon_catalog::Gap;
 use gnomon_client::offsets::EpochEnd;
@@ -24,7 +27,8 @@ pub(crate) enum OnError {
     Retry,
 }
 
-/// Reads an error code of a fetch. A code that this build does not know is waited out like any trouble of the source.
+/// Reads an error code of a fetch. A code that this build does not know is waited out like any
+/// trouble of the source.
 pub(crate) fn on_error(code: i16) -> OnError {
     match ErrorCode::from_code(code) {
         Some(ErrorCode::OffsetOutOfRange) => OnError::AskBounds,
@@ -58,7 +62,10 @@ pub(crate) fn judge_history(ours: BatchEpoch, our_end: Offset, source: EpochEnd)
     if source.epoch == BatchEpoch::NONE || source.end < 0 {
         History::Unknown
     } else if source.epoch < ours || source.end < our_end {
-        History::Diverged { epoch: source.epoch, end: source.end }
+        History::Diverged {
+            epoch: source.epoch,
+            end: source.end,
+        }
     } else {
         History::Same
     }
@@ -89,12 +96,23 @@ pub(crate) fn judge_bounds(our_end: Offset, source_start: Offset, source_end: Of
     }
 }
 
-/// For so long a source may stand below our end, without a word on its history, before that counts as for good.
+/// For so long a source may stand below our end, without a word on its history, before that counts
+/// as for good.
 pub(crate) const BELOW_US_FOR_GOOD: Duration = Duration::from_secs(60);
 
 /// Why a topic faults, in the operator's words.
-pub(crate) fn diverged(partition: i32, ours: BatchEpoch, our_end: Offset, epoch: BatchEpoch, end: Offset) -> String {
-    let more = if our_end > end { "this side has more" } else { "the source has more" };
+pub(crate) fn diverged(
+    partition: i32,
+    ours: BatchEpoch,
+    our_end: Offset,
+    epoch: BatchEpoch,
+    end: Offset,
+) -> String {
+    let more = if our_end > end {
+        "this side has more"
+    } else {
+        "the source has more"
+    };
     format!(
         "partition {partition} diverged: our log ends at {our_end} in epoch {}, the source's history for that epoch ends at {end} in epoch {} ({more})",
         ours.0, epoch.0
@@ -117,18 +135,30 @@ impl From<String> for Fault {
 /// How a gap came about: the source's log start went past our end.
 pub(crate) const START_PASSED_US: &str = "the source's log start passed our end";
 /// How a gap came about: in the midst of the source's log, which is not compacted.
-pub(crate) const NOT_SENT: &str = "the source sent what comes behind them, and its topic is not compacted";
+pub(crate) const NOT_SENT: &str =
+    "the source sent what comes behind them, and its topic is not compacted";
 
 /// A gap event, in the operator's words.
 pub(crate) fn gap(partition: i32, from: Offset, to: Offset, how: &str) -> Fault {
-    let reason =
-        format!("partition {partition} has a gap: the source no longer has offsets {from} to {to} (exclusive), which were not copied");
-    Fault { reason, gap: Some(Gap { partition, from, to, how: how.to_owned() }) }
+    let reason = format!(
+        "partition {partition} has a gap: the source no longer has offsets {from} to {to} (exclusive), which were not copied"
+    );
+    Fault {
+        reason,
+        gap: Some(Gap {
+            partition,
+            from,
+            to,
+            how: how.to_owned(),
+        }),
+    }
 }
 
 /// The source stays below us.
 pub(crate) fn below(partition: i32, our_end: Offset, source_end: Offset) -> String {
-    format!("partition {partition} diverged: our log ends at {our_end}, and the source ends at {source_end} for good (this side has more)")
+    format!(
+        "partition {partition} diverged: our log ends at {our_end}, and the source ends at {source_end} for good (this side has more)"
+    )
 }
 
 /// What a refused append means.
@@ -146,29 +176,37 @@ pub(crate) enum OnRefusal {
 pub(crate) fn on_append(partition: i32, error: &AppendAtError) -> OnRefusal {
     match error {
         AppendAtError::Fenced(_) => OnRefusal::End,
-        AppendAtError::Gap { expected, found } => OnRefusal::Fault(gap(partition, *expected, *found, NOT_SENT)),
+        AppendAtError::Gap { expected, found } => {
+            OnRefusal::Fault(gap(partition, *expected, *found, NOT_SENT))
+        }
         AppendAtError::Overlap { .. } | AppendAtError::EpochBack { .. } => {
             OnRefusal::Fault(format!("partition {partition} diverged: {error}").into())
         }
-        AppendAtError::BelowStart { .. } | AppendAtError::Corrupt(_) | AppendAtError::Closed { .. } | AppendAtError::Storage(_) => {
+        AppendAtError::BelowStart { .. }
+        | AppendAtError::Corrupt(_)
+        | AppendAtError::Closed { .. }
+        | AppendAtError::Storage(_) => OnRefusal::Retry(error.to_string()),
+    }
+}
+
+/// Reads why the source's start was not followed. `Gap` is the caller's to judge, since an empty
+/// partition has no gap.
+pub(crate) fn on_follow(error: &FollowError) -> OnRefusal {
+    match error {
+        FollowError::Fenced(_) => OnRefusal::End,
+        FollowError::Gap { .. } | FollowError::Closed { .. } | FollowError::Storage(_) => {
             OnRefusal::Retry(error.to_string())
         }
     }
 }
 
-/// Reads why the source's start was not followed. `Gap` is the caller's to judge, since an empty partition has no gap.
-pub(crate) fn on_follow(error: &FollowError) -> OnRefusal {
-    match error {
-        FollowError::Fenced(_) => OnRefusal::End,
-        FollowError::Gap { .. } | FollowError::Closed { .. } | FollowError::Storage(_) => OnRefusal::Retry(error.to_string()),
-    }
-}
-
-/// Reads why bytes are no batches: old formats are a fault, damage on the way or at the source is asked for again.
+/// Reads why bytes are no batches: old formats are a fault, damage on the way or at the source is
+/// asked for again.
 pub(crate) fn on_batch(partition: i32, error: &BatchError) -> OnRefusal {
     if let BatchError::Magic { magic } = error {
-        let reason =
-            format!("partition {partition} holds message format {magic} at the source; only format 2 (Kafka 0.11 and newer) can be copied");
+        let reason = format!(
+            "partition {partition} holds message format {magic} at the source; only format 2 (Kafka 0.11 and newer) can be copied"
+        );
         return OnRefusal::Fault(reason.into());
     }
     OnRefusal::Retry(format!("what the source sent cannot be read: {error}"))
@@ -180,12 +218,27 @@ mod tests {
 
     #[test]
     fn a_history_is_judged_by_epoch_and_end() {
-        let at = |epoch, end| EpochEnd { epoch: BatchEpoch(epoch), end };
+        let at = |epoch, end| EpochEnd {
+            epoch: BatchEpoch(epoch),
+            end,
+        };
         let ours = |source| judge_history(BatchEpoch(5), 100, source);
         assert_eq!(ours(at(5, 100)), History::Same);
         assert_eq!(ours(at(5, 250)), History::Same);
-        assert_eq!(ours(at(5, 99)), History::Diverged { epoch: BatchEpoch(5), end: 99 });
-        assert_eq!(ours(at(4, 120)), History::Diverged { epoch: BatchEpoch(4), end: 120 });
+        assert_eq!(
+            ours(at(5, 99)),
+            History::Diverged {
+                epoch: BatchEpoch(5),
+                end: 99
+            }
+        );
+        assert_eq!(
+            ours(at(4, 120)),
+            History::Diverged {
+                epoch: BatchEpoch(4),
+                end: 120
+            }
+        );
         assert_eq!(ours(at(-1, -1)), History::Unknown);
     }
 

@@ -1,7 +1,8 @@
-//! What is known of one partition's copy while the process runs: the source's ends as last seen, lag, counters, trouble.
+//! What is known of one partition's copy while the process runs: the source's ends as last seen,
+//! lag, counters, trouble.
 //!
-//! For status, metrics and the groups' barrier only. No decision about data is taken from it, but one: the highest epoch that the source ever named
-//! goes into a failover's cut.
+//! For status, metrics and the groups' barrier only. No decision about data is taken from it, but
+//! one: the highest epoch that the source ever named goes into a failover's cut.
 
 use gnomon_links::{
     lag::{CaughtUp, Lag, SourceEnds, of},
@@ -82,7 +83,9 @@ impl Progress {
         let mut state = self.0.lock();
         state.observe(seen.at.mono.0, our_end);
         state.source = Some(seen);
-        state.caught_up.observe(seen.at.mono.0, seen.high_watermark, our_end);
+        state
+            .caught_up
+            .observe(seen.at.mono.0, seen.high_watermark, our_end);
     }
 
     /// Whole batches came.
@@ -139,9 +142,15 @@ impl Progress {
         state.observe(now_ms, ours.high_watermark);
         state.caught_up.observe_ours(now_ms, ours.high_watermark);
         let source = state.source;
-        let ends = source.map(|s| SourceEnds { high_watermark: s.high_watermark, last_stable: s.last_stable });
+        let ends = source.map(|s| SourceEnds {
+            high_watermark: s.high_watermark,
+            last_stable: s.last_stable,
+        });
         let copied = (state.counters.records_written, state.counters.bytes_written);
-        let ago = state.caught_up.last_ms(now_ms).map(|at| now_ms.saturating_sub(at));
+        let ago = state
+            .caught_up
+            .last_ms(now_ms)
+            .map(|at| now_ms.saturating_sub(at));
         Shown {
             source,
             lag: of(ends, ours.high_watermark, &state.caught_up, copied, now_ms),
@@ -156,7 +165,9 @@ impl Progress {
 
 impl Seen {
     fn observe(&mut self, now_ms: u64, our_end: Offset) {
-        let behind = self.source.is_some_and(|source| our_end < source.high_watermark);
+        let behind = self
+            .source
+            .is_some_and(|source| our_end < source.high_watermark);
         if self.moved_ms.is_none() || our_end > self.our_end || !behind {
             self.moved_ms = Some(now_ms);
         }
@@ -165,13 +176,16 @@ impl Seen {
     }
 
     fn stalled(&self, now_ms: u64) -> Option<u64> {
-        let behind = self.source.is_some_and(|source| self.our_end < source.high_watermark);
+        let behind = self
+            .source
+            .is_some_and(|source| self.our_end < source.high_watermark);
         let still = now_ms.saturating_sub(self.moved_ms?);
         (behind && still >= STALLED_AFTER_MS).then_some(still)
     }
 }
 
-/// Bytes per second over the last seconds: the present window, and what of the one before still counts.
+/// Bytes per second over the last seconds: the present window, and what of the one before still
+/// counts.
 #[derive(Debug, Default)]
 struct Rate {
     began_ms: u64,
@@ -188,7 +202,8 @@ impl Rate {
     fn per_second(&mut self, now_ms: u64) -> f64 {
         self.roll(now_ms);
         let into = now_ms.saturating_sub(self.began_ms) as f64 / RATE_WINDOW_MS as f64;
-        (self.previous as f64 * (1.0 - into).max(0.0) + self.current as f64) * 1_000.0 / RATE_WINDOW_MS as f64
+        (self.previous as f64 * (1.0 - into).max(0.0) + self.current as f64) * 1_000.0
+            / RATE_WINDOW_MS as f64
     }
 
     fn roll(&mut self, now_ms: u64) {
@@ -207,11 +222,19 @@ mod tests {
     use gnomon_machine::{Mono, Wall};
 
     fn at(ms: u64) -> Now {
-        Now { mono: Mono(ms), wall: Wall(1_000_000 + ms as i64) }
+        Now {
+            mono: Mono(ms),
+            wall: Wall(1_000_000 + ms as i64),
+        }
     }
 
     fn source(high_watermark: Offset, ms: u64) -> SourceSeen {
-        SourceSeen { log_start: 0, high_watermark, last_stable: high_watermark, at: at(ms) }
+        SourceSeen {
+            log_start: 0,
+            high_watermark,
+            last_stable: high_watermark,
+            at: at(ms),
+        }
     }
 
     #[test]
@@ -233,9 +256,16 @@ mod tests {
         assert!(progress.shown(at(0), Offsets::default()).lag.is_none());
         progress.saw_source(source(10, 1_000), 10);
         progress.saw_source(source(14, 3_000), 10);
-        let ours = Offsets { high_watermark: 10, end: 10, ..Offsets::default() };
+        let ours = Offsets {
+            high_watermark: 10,
+            end: 10,
+            ..Offsets::default()
+        };
         let lag = progress.shown(at(5_000), ours).lag.unwrap();
         assert_eq!((lag.records, lag.seconds), (4, 2.0));
-        assert_eq!(progress.shown(at(5_000), ours).last_caught_up_ms, Some(1_003_000));
+        assert_eq!(
+            progress.shown(at(5_000), ours).last_caught_up_ms,
+            Some(1_003_000)
+        );
     }
 }

@@ -1,10 +1,12 @@
 //! One line: a connection to one broker of the source, and the copies of a share of its partitions.
 //!
-//! Receive, ask for more, then verify and append: the next fetch is on its way before anything is done with the last answer's data. Invariants:
-//! - Where to read on comes from our own log. The position of a request that is sent ahead is a guess from batch headers; what answers it counts only
-//!   if our log ends exactly there by then.
+//! Receive, ask for more, then verify and append: the next fetch is on its way before anything is
+//! done with the last answer's data. Invariants:
+//! - Where to read on comes from our own log. The position of a request that is sent ahead is a
+//!   guess from batch headers; what answers it counts only if our log ends exactly there by then.
 //! - A batch whose epoch is newer than the recorded one waits until that epoch is durable.
-//! - Trouble with one partition sets that partition aside ([`Phase::Begin`] at a later time) and holds up no other.
+//! - Trouble with one partition sets that partition aside ([`Phase::Begin`] at a later time) and
+//!   holds up no other.
 //!
 //! Judgements are in `position.rs` and `verify.rs`; this file carries them out.
 
@@ -34,10 +36,12 @@ use tokio::{
 };
 use uuid::Uuid;
 
-/// A long poll may go on for so long when a new partition wants to join; then the connection is given up for a new one.
+/// A long poll may go on for so long when a new partition wants to join; then the connection is
+/// given up for a new one.
 const JOIN_GRACE: Duration = Duration::from_millis(20);
 
-/// How often is looked for partitions whose disk failed while nothing came for them: what they had may be gone with their old log.
+/// How often is looked for partitions whose disk failed while nothing came for them: what they had
+/// may be gone with their old log.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Where a partition stands on its line.
@@ -66,7 +70,8 @@ struct Part {
     /// Times in a row that the source's history disagreed.
     doubts: u32,
     below_since: Option<Instant>,
-    /// An answer had nothing, though the source's end stands here, ahead of us: perhaps cleaned away.
+    /// An answer had nothing, though the source's end stands here, ahead of us: perhaps cleaned
+    /// away.
     hollow: Option<Offset>,
 }
 
@@ -76,7 +81,10 @@ impl Part {
     }
 
     fn again_in(&mut self, wait: Duration, bounds: bool) {
-        self.phase = Phase::Begin { at: Instant::now() + wait, bounds };
+        self.phase = Phase::Begin {
+            at: Instant::now() + wait,
+            bounds,
+        };
     }
 }
 
@@ -84,7 +92,8 @@ impl Part {
 struct Sent {
     wanted: BTreeMap<FetchTarget, FetchPosition>,
     at: Instant,
-    /// It asks for partitions with a hollow tail only, so that nothing else can take the answer's room.
+    /// It asks for partitions with a hollow tail only, so that nothing else can take the answer's
+    /// room.
     hollow: bool,
 }
 
@@ -152,12 +161,14 @@ pub(crate) async fn run(link: Arc<LinkShared>, id: LineId, share: watch::Receive
 }
 
 impl Replicator {
-    /// Takes up partitions that came, lets go of those that went, and looks again at those whose leader or role changed.
+    /// Takes up partitions that came, lets go of those that went, and looks again at those whose
+    /// leader or role changed.
     fn take_share(&mut self) {
         let share = self.share.borrow_and_update().clone();
         self.parts.retain(|key, part| match share.get(key) {
             Some(assigned) => {
-                let same = assigned.job.fence == part.assigned.job.fence && assigned.place.topic_id == part.assigned.place.topic_id;
+                let same = assigned.job.fence == part.assigned.job.fence
+                    && assigned.place.topic_id == part.assigned.place.topic_id;
                 if same {
                     let new_leader = assigned.place.leader_epoch > part.assigned.place.leader_epoch;
                     part.recorded = part.recorded.max(assigned.job.recorded_epoch);
@@ -186,7 +197,10 @@ impl Replicator {
                 target,
                 progress,
                 handle: None,
-                phase: Phase::Begin { at: Instant::now(), bounds: false },
+                phase: Phase::Begin {
+                    at: Instant::now(),
+                    bounds: false,
+                },
                 next: (0, BatchEpoch::NONE),
                 recorded: assigned.job.recorded_epoch,
                 backoff: Backoff::default(),
@@ -198,7 +212,11 @@ impl Replicator {
             self.parts.insert(*key, part);
             self.joined = true;
         }
-        self.by_target = self.parts.iter().map(|(key, part)| (part.target.clone(), *key)).collect();
+        self.by_target = self
+            .parts
+            .iter()
+            .map(|(key, part)| (part.target.clone(), *key))
+            .collect();
     }
 
     /// Has a request on its way whenever there is something to read.
@@ -214,7 +232,9 @@ impl Replicator {
 
     /// A new partition does not wait for the end of a long poll.
     async fn cut_short(&mut self) {
-        let Some(line) = self.line.as_mut() else { return };
+        let Some(line) = self.line.as_mut() else {
+            return;
+        };
         match timeout(JOIN_GRACE, line.receive()).await {
             Ok(answer) => self.answered(answer).await,
             Err(_) => (self.line, self.sent) = (None, None),
@@ -236,8 +256,14 @@ impl Replicator {
         if self.sent.is_some() {
             return;
         }
-        let Some(line) = self.line.as_mut() else { return };
-        let reading = || self.parts.values().filter(|part| part.phase == Phase::Reading);
+        let Some(line) = self.line.as_mut() else {
+            return;
+        };
+        let reading = || {
+            self.parts
+                .values()
+                .filter(|part| part.phase == Phase::Reading)
+        };
         // Whether a tail is empty only shows when nothing else takes the answer's room.
         let hollow = reading().any(|part| part.hollow.is_some());
         let position = |part: &Part| FetchPosition {
@@ -245,13 +271,19 @@ impl Replicator {
             current_leader_epoch: part.assigned.place.leader_epoch,
             last_fetched_epoch: part.next.1,
         };
-        let wanted: BTreeMap<FetchTarget, FetchPosition> =
-            reading().filter(|part| part.hollow.is_some() == hollow).map(|part| (part.target.clone(), position(part))).collect();
+        let wanted: BTreeMap<FetchTarget, FetchPosition> = reading()
+            .filter(|part| part.hollow.is_some() == hollow)
+            .map(|part| (part.target.clone(), position(part)))
+            .collect();
         if wanted.is_empty() {
             return;
         }
         let options = self.link.config.client.effective();
-        let wait_ms = if hollow { 0 } else { options.fetch_wait_max_ms.unsigned_abs() };
+        let wait_ms = if hollow {
+            0
+        } else {
+            options.fetch_wait_max_ms.unsigned_abs()
+        };
         let limits = FetchLimits {
             max_wait: Duration::from_millis(u64::from(wait_ms)),
             min_bytes: options.fetch_min_bytes,
@@ -260,7 +292,13 @@ impl Replicator {
             whole: hollow,
         };
         match line.send(&wanted, limits).await {
-            Ok(()) => self.sent = Some(Sent { wanted, at: Instant::now(), hollow }),
+            Ok(()) => {
+                self.sent = Some(Sent {
+                    wanted,
+                    at: Instant::now(),
+                    hollow,
+                })
+            }
             Err(error) => self.lost(&error),
         }
     }
@@ -270,8 +308,11 @@ impl Replicator {
             Phase::Begin { at, .. } => Some(at),
             Phase::Reading | Phase::Ended => None,
         });
-        let waits_to_connect = self.line.is_none() && self.parts.values().any(|part| part.phase == Phase::Reading);
-        let due = begins.chain(waits_to_connect.then_some(self.connect_at)).min();
+        let waits_to_connect =
+            self.line.is_none() && self.parts.values().any(|part| part.phase == Phase::Reading);
+        let due = begins
+            .chain(waits_to_connect.then_some(self.connect_at))
+            .min();
         let in_flight = self.sent.is_some();
         let line = self.line.as_mut().filter(|_| in_flight);
         tokio::select! {
@@ -290,26 +331,37 @@ impl Replicator {
                 self.session_refused = false;
                 self.link.in_contact();
                 if std::mem::take(&mut self.troubled) {
-                    self.parts.values().for_each(|part| part.progress.recovered());
+                    self.parts
+                        .values()
+                        .for_each(|part| part.progress.recovered());
                 }
                 self.take_in(sent, answer).await;
                 self.look_at_handles();
             }
-            // Once: a source that refuses the new session as well is in trouble like any other, and is not asked again at once for ever.
-            Err(error) if is_session_error(&error) && !std::mem::replace(&mut self.session_refused, true) => {
+            // Once: a source that refuses the new session as well is in trouble like any other, and
+            // is not asked again at once for ever.
+            Err(error)
+                if is_session_error(&error)
+                    && !std::mem::replace(&mut self.session_refused, true) =>
+            {
                 tracing::debug!(line = ?self.id, %error, "the fetch session begins anew");
             }
             Err(error) => self.lost(&error),
         }
     }
 
-    /// A partition that was closed is begun again from what its log has once it is open: nothing may come that would show it.
+    /// A partition that was closed is begun again from what its log has once it is open: nothing
+    /// may come that would show it.
     fn look_at_handles(&mut self) {
         if self.looked_at.elapsed() < LOOK {
             return;
         }
         self.looked_at = Instant::now();
-        for part in self.parts.values_mut().filter(|part| part.phase == Phase::Reading) {
+        for part in self
+            .parts
+            .values_mut()
+            .filter(|part| part.phase == Phase::Reading)
+        {
             if let Some(why) = part.handle.as_ref().and_then(Handle::closed) {
                 part.progress.failed(&*why);
                 part.handle = None;
@@ -318,25 +370,36 @@ impl Replicator {
         }
     }
 
-    /// The connection failed, or the source refused the whole request: try again later. Never a fault of a topic.
+    /// The connection failed, or the source refused the whole request: try again later. Never a
+    /// fault of a topic.
     fn lost(&mut self, error: &ClientError) {
         let wait = planted(self.backoff.failed(self.link.site.random()));
         tracing::info!(link = self.link.config.name.as_str(), line = ?self.id, %error, wait_ms = wait.as_millis() as u64, "fetching failed");
         (self.line, self.sent, self.troubled) = (None, None, true);
         self.connect_at = Instant::now() + wait;
-        self.parts.values().for_each(|part| part.progress.failed(error.to_string()));
+        self.parts
+            .values()
+            .for_each(|part| part.progress.failed(error.to_string()));
         self.link.look.notify_one();
     }
 
     /// Sets one partition aside, because of `why`, until it is its turn again.
     fn set_aside(&mut self, key: Key, why: &str) {
         let random = self.link.site.random();
-        let Some(part) = self.parts.get_mut(&key) else { return };
+        let Some(part) = self.parts.get_mut(&key) else {
+            return;
+        };
         part.progress.failed(why);
         part.handle = None;
         let wait = part.backoff.failed(random);
         part.again_in(wait, false);
-        tracing::info!(topic = &*part.target.topic, partition = key.1, why, wait_ms = wait.as_millis() as u64, "copying is held up");
+        tracing::info!(
+            topic = &*part.target.topic,
+            partition = key.1,
+            why,
+            wait_ms = wait.as_millis() as u64,
+            "copying is held up"
+        );
     }
 
     /// Does what a refusal means.
@@ -354,14 +417,30 @@ impl Replicator {
         }
     }
 
-    /// The topic cannot go on: the metadata says so from now on, and takes its partitions off every line.
+    /// The topic cannot go on: the metadata says so from now on, and takes its partitions off every
+    /// line.
     async fn fault(&mut self, key: Key, fault: impl Into<Fault>) {
-        let Some(part) = self.parts.get_mut(&key) else { return };
+        let Some(part) = self.parts.get_mut(&key) else {
+            return;
+        };
         let Fault { reason, gap } = fault.into();
         part.phase = Phase::Ended;
         part.progress.failed(reason.as_str());
-        tracing::warn!(topic = &*part.target.topic, reason, "shadow topic is faulted");
-        match self.link.site.submit(Event::TopicFaulted { topic: key.0, reason, gap }).await {
+        tracing::warn!(
+            topic = &*part.target.topic,
+            reason,
+            "shadow topic is faulted"
+        );
+        match self
+            .link
+            .site
+            .submit(Event::TopicFaulted {
+                topic: key.0,
+                reason,
+                gap,
+            })
+            .await
+        {
             Ok(Reply::Topic(Ok(()))) => {}
             Ok(reply) => tracing::info!(?reply, "the fault was not taken"),
             Err(gone) => self.set_aside(key, &gone.to_string()),

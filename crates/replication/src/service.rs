@@ -1,8 +1,10 @@
-//! All links of a site: started, changed and stopped as the metadata says, and asked for their status.
+//! All links of a site: started, changed and stopped as the metadata says, and asked for their
+//! status.
 //!
-//! [`LinkService::reconcile`] is given every published image. Copying follows the roles of partitions in it, never a loop over a link's filters: a
-//! partition is copied while its topic is a shadow that copies, this broker leads it, and its link runs. Discovery runs for every ACTIVE link, a
-//! faulted one included, since only a new contact can clear the fault.
+//! [`LinkService::reconcile`] is given every published image. Copying follows the roles of
+//! partitions in it, never a loop over a link's filters: a partition is copied while its topic is a
+//! shadow that copies, this broker leads it, and its link runs. Discovery runs for every ACTIVE
+//! link, a faulted one included, since only a new contact can clear the fault.
 
 use crate::{
     assign::{Job, Key},
@@ -54,14 +56,18 @@ pub struct LinkService {
     last: Mutex<Option<Reconciled>>,
 }
 
-type Reconciled = (Arc<BTreeMap<TopicId, Arc<Topic>>>, Arc<BTreeMap<LinkId, Arc<Link>>>);
+type Reconciled = (
+    Arc<BTreeMap<TopicId, Arc<Topic>>>,
+    Arc<BTreeMap<LinkId, Arc<Link>>>,
+);
 
 struct Entry {
     shared: Arc<LinkShared>,
     run: Option<LinkRun>,
 }
 
-/// What must change to bring one link in line with the metadata; found under the lock, no more than that.
+/// What must change to bring one link in line with the metadata; found under the lock, no more than
+/// that.
 enum Change {
     Start,
     Stop,
@@ -69,7 +75,8 @@ enum Change {
 }
 
 impl LinkService {
-    /// Does nothing until the first [`reconcile`](LinkService::reconcile). MUST be used inside a tokio runtime.
+    /// Does nothing until the first [`reconcile`](LinkService::reconcile). MUST be used inside a
+    /// tokio runtime.
     pub fn new(site: Arc<dyn Site>, connect: Arc<dyn Connect>) -> LinkService {
         LinkService {
             site,
@@ -82,8 +89,9 @@ impl LinkService {
         }
     }
 
-    /// Brings links in line with an image. Call it after every published one, when its roles have been given to the partitions. Returns at once; what
-    /// stops has appended nothing more that its fence did not admit.
+    /// Brings links in line with an image. Call it after every published one, when its roles have
+    /// been given to the partitions. Returns at once; what stops has appended nothing more that its
+    /// fence did not admit.
     pub fn reconcile(&self, image: &Arc<Image>) {
         if self.stopped.load(Ordering::Acquire) {
             return;
@@ -91,22 +99,33 @@ impl LinkService {
         let mut links = self.links.lock();
         let next = (image.topics.clone(), image.links.clone());
         let mut last = self.last.lock();
-        if last.as_ref().is_some_and(|(topics, links)| Arc::ptr_eq(topics, &next.0) && Arc::ptr_eq(links, &next.1)) {
+        if last.as_ref().is_some_and(|(topics, links)| {
+            Arc::ptr_eq(topics, &next.0) && Arc::ptr_eq(links, &next.1)
+        }) {
             return;
         }
         *last = Some(next);
         links.retain(|id, _| image.links.contains_key(id));
         for (id, link) in image.links.iter() {
-            let stale = links.get(id).is_some_and(|entry| entry.shared.config != link.config);
+            let stale = links
+                .get(id)
+                .is_some_and(|entry| entry.shared.config != link.config);
             if stale || !links.contains_key(id) {
                 let source = self.connect.connect(&link.config);
-                let shared = Arc::new(LinkShared::new(*id, link.config.clone(), self.site.clone(), source));
+                let shared = Arc::new(LinkShared::new(
+                    *id,
+                    link.config.clone(),
+                    self.site.clone(),
+                    source,
+                ));
                 if let Some(before) = links.get(id) {
                     shared.go_on_from(&before.shared);
                 }
                 links.insert(*id, Entry { shared, run: None });
             }
-            let Some(entry) = links.get_mut(id) else { continue };
+            let Some(entry) = links.get_mut(id) else {
+                continue;
+            };
             match change(link, entry) {
                 Change::Start => entry.run = Some(LinkRun::start(entry.shared.clone())),
                 Change::Stop => entry.run = None,
@@ -123,19 +142,32 @@ impl LinkService {
         }
     }
 
-    /// Carries out what the metadata machine wants done to partitions, and posts the events that answer it. Returns at once. Actions that are not
-    /// replication's are ignored.
+    /// Carries out what the metadata machine wants done to partitions, and posts the events that
+    /// answer it. Returns at once. Actions that are not replication's are ignored.
     pub fn carry_out(&self, action: Action) {
         if self.stopped.load(Ordering::Acquire) {
             return;
         }
         let link = match &action {
-            Action::Cut { link, .. } | Action::AbortOpen { link, .. } | Action::ApplyOffsets { link, .. } => *link,
+            Action::Cut { link, .. }
+            | Action::AbortOpen { link, .. }
+            | Action::ApplyOffsets { link, .. } => *link,
             Action::DropTopic { .. } => return,
         };
-        let shared = self.links.lock().get(&link).map(|entry| entry.shared.clone());
+        let shared = self
+            .links
+            .lock()
+            .get(&link)
+            .map(|entry| entry.shared.clone());
         let (site, held_up) = (self.site.clone(), self.held_up.clone());
-        let work = Running::keep("failover", move || failover::carry_out(site.clone(), shared.clone(), held_up.clone(), action.clone()));
+        let work = Running::keep("failover", move || {
+            failover::carry_out(
+                site.clone(),
+                shared.clone(),
+                held_up.clone(),
+                action.clone(),
+            )
+        });
         let mut actions = self.actions.lock();
         actions.retain(|running| !running.is_finished());
         actions.push(work);
@@ -148,13 +180,18 @@ impl LinkService {
         }
     }
 
-    /// A reader of this shadow waits for its source's word ([`gnomon_partition::Handle::question`]): it is asked for soon. False: the source does not
+    /// A reader of this shadow waits for its source's word
+    /// ([`gnomon_partition::Handle::question`]): it is asked for soon. False: the source does not
     /// answer now, so waiting is of little use.
     pub fn ask_source(&self, topic: TopicId, partition: i32) -> bool {
         let image = self.site.image();
-        let Some(shadow) = image.topic(topic).and_then(|topic| topic.shadow.as_ref()) else { return false };
+        let Some(shadow) = image.topic(topic).and_then(|topic| topic.shadow.as_ref()) else {
+            return false;
+        };
         let links = self.links.lock();
-        let Some(entry) = links.get(&shadow.link).filter(|entry| entry.run.is_some()) else { return false };
+        let Some(entry) = links.get(&shadow.link).filter(|entry| entry.run.is_some()) else {
+            return false;
+        };
         entry.shared.asked.ask((topic, partition))
     }
 
@@ -162,22 +199,35 @@ impl LinkService {
     pub fn status(&self, link: LinkId) -> Option<LinkStatus> {
         let image = self.site.image();
         let link = image.link(link)?;
-        let shared = self.links.lock().get(&link.id).map(|entry| entry.shared.clone());
+        let shared = self
+            .links
+            .lock()
+            .get(&link.id)
+            .map(|entry| entry.shared.clone());
         Some(status::of(&image, link, shared.as_deref(), &*self.site))
     }
 
-    /// What a failover of these topics of a link, or of all, would lose. `None` if there is no such link.
+    /// What a failover of these topics of a link, or of all, would lose. `None` if there is no such
+    /// link.
     pub async fn loss(&self, link: LinkId, topics: Option<&[String]>) -> Option<Loss> {
         let image = self.site.image();
         let link = image.link(link)?;
-        let shared = self.links.lock().get(&link.id).map(|entry| entry.shared.clone());
+        let shared = self
+            .links
+            .lock()
+            .get(&link.id)
+            .map(|entry| entry.shared.clone());
         Some(loss::of(&image, link, shared.as_deref(), &*self.site, topics).await)
     }
 
     /// All links, by name.
     pub fn statuses(&self) -> Vec<LinkStatus> {
         let image = self.site.image();
-        let mut all: Vec<LinkStatus> = image.links.keys().filter_map(|id| self.status(*id)).collect();
+        let mut all: Vec<LinkStatus> = image
+            .links
+            .keys()
+            .filter_map(|id| self.status(*id))
+            .collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
@@ -187,16 +237,31 @@ impl LinkService {
         let topic = |topic: gnomon_links::TopicStatus| TopicMetrics {
             topic: topic.name,
             state: topic.state,
-            partitions: topic.partitions.into_iter().map(|p| PartitionMetrics { counters: p.counters, lag: p.lag }).collect(),
+            partitions: topic
+                .partitions
+                .into_iter()
+                .map(|p| PartitionMetrics {
+                    counters: p.counters,
+                    lag: p.lag,
+                })
+                .collect(),
         };
-        let link = |status: LinkStatus| LinkMetrics { link: status.name, topics: status.topics.into_iter().map(topic).collect() };
+        let link = |status: LinkStatus| LinkMetrics {
+            link: status.name,
+            topics: status.topics.into_iter().map(topic).collect(),
+        };
         self.statuses().into_iter().map(link).collect()
     }
 
     /// Ends every task and waits until it has ended. Nothing is started afterwards.
     pub async fn shutdown(&self) {
         self.stopped.store(true, Ordering::Release);
-        let runs: Vec<LinkRun> = self.links.lock().values_mut().filter_map(|entry| entry.run.take()).collect();
+        let runs: Vec<LinkRun> = self
+            .links
+            .lock()
+            .values_mut()
+            .filter_map(|entry| entry.run.take())
+            .collect();
         let actions = std::mem::take(&mut *self.actions.lock());
         for run in runs {
             run.stop().await;
@@ -221,7 +286,9 @@ fn jobs_of(image: &Image, link: &Link) -> BTreeMap<Key, Job> {
     let broker = image.site.as_ref().map(|site| site.broker_id);
     let mut jobs = BTreeMap::new();
     for topic in image.topics_of(link.id) {
-        let Some(fence) = image.copies(topic) else { continue };
+        let Some(fence) = image.copies(topic) else {
+            continue;
+        };
         let name: Arc<str> = topic.name.as_str().into();
         for (index, partition) in topic.indexes().zip(&topic.partitions) {
             if Some(partition.leader) == broker {
@@ -233,6 +300,15 @@ fn jobs_of(image: &Image, link: &Link) -> BTreeMap<Key, Job> {
 }
 
 fn job(topic: &Topic, name: &Arc<str>, fence: u64, partition: &Partition) -> Job {
-    let source_topic_id = topic.shadow.as_ref().and_then(|shadow| shadow.source_topic_id);
-    Job { topic: name.clone(), fence, source_topic_id, recorded_epoch: partition.leader_epoch, added: partition.added }
+    let source_topic_id = topic
+        .shadow
+        .as_ref()
+        .and_then(|shadow| shadow.source_topic_id);
+    Job {
+        topic: name.clone(),
+        fence,
+        source_topic_id,
+        recorded_epoch: partition.leader_epoch,
+        added: partition.added,
+    }
 }

@@ -1,4 +1,5 @@
-//! What replication needs of the site that it runs in. The broker implements it; tests have one of their own.
+//! What replication needs of the site that it runs in. The broker implements it; tests have one of
+//! their own.
 
 use gnomon_catalog::{Event, Image, Reply};
 use gnomon_client::BoxFuture;
@@ -11,23 +12,31 @@ use uuid::Uuid;
 
 /// The site's own side of a link.
 ///
-/// Methods that return a value at once MUST NOT wait for the disk beyond opening a partition. Futures are `'static`, so that a task may give them up:
-/// dropping one MUST NOT take back what it submitted.
+/// Methods that return a value at once MUST NOT wait for the disk beyond opening a partition.
+/// Futures are `'static`, so that a task may give them up: dropping one MUST NOT take back what it
+/// submitted.
 pub trait Site: Send + Sync + 'static {
     /// The metadata as last published.
     fn image(&self) -> Arc<Image>;
 
-    /// A partition that this broker leads, opened if it was not. Its role MUST be at least as new as the last image that was given to
+    /// A partition that this broker leads, opened if it was not. Its role MUST be at least as new
+    /// as the last image that was given to
     /// [`LinkService::reconcile`](crate::LinkService::reconcile).
     fn handle(&self, topic: TopicId, partition: i32) -> Result<Handle, Unavailable>;
 
-    /// Puts an event to the metadata machine; answered when what it changed is durable and applied to [`image`](Site::image).
+    /// Puts an event to the metadata machine; answered when what it changed is durable and applied
+    /// to [`image`](Site::image).
     fn submit(&self, event: Event) -> BoxFuture<'static, Result<Reply, Gone>>;
 
-    /// Hands a group's offsets to the group machine, which decides what of it is taken; answered when that is durable.
-    fn sync_offsets(&self, sync: SyncOffsets) -> BoxFuture<'static, Result<Vec<SyncedPartition>, Gone>>;
+    /// Hands a group's offsets to the group machine, which decides what of it is taken; answered
+    /// when that is durable.
+    fn sync_offsets(
+        &self,
+        sync: SyncOffsets,
+    ) -> BoxFuture<'static, Result<Vec<SyncedPartition>, Gone>>;
 
-    /// Tells every group machine that a link no longer syncs some topics; answered when what that changes is durable.
+    /// Tells every group machine that a link no longer syncs some topics; answered when what that
+    /// changes is durable.
     fn sync_ended(&self, ended: SyncEnded) -> BoxFuture<'static, Result<(), Gone>>;
 
     /// The time now.

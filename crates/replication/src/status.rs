@@ -1,4 +1,5 @@
-//! A link as an operator sees it, put together from the metadata, the partitions and what its tasks saw last.
+//! A link as an operator sees it, put together from the metadata, the partitions and what its tasks
+//! saw last.
 
 use crate::{link::LinkShared, progress::Shown, site::Site};
 use gnomon_catalog::{Image, Link, Topic};
@@ -10,15 +11,35 @@ use gnomon_links::{
 use gnomon_partition::Offsets;
 
 /// The status now. `shared` is absent for a link that was never reconciled.
-pub(crate) fn of(image: &Image, link: &Link, shared: Option<&LinkShared>, site: &dyn Site) -> LinkStatus {
-    let (site_name, broker_id) = image.site.as_ref().map_or(("", -1), |site| (site.name.as_str(), site.broker_id));
-    let mut topics: Vec<TopicStatus> = image.topics_of(link.id).map(|topic| topic_status(topic, shared, site)).collect();
+pub(crate) fn of(
+    image: &Image,
+    link: &Link,
+    shared: Option<&LinkShared>,
+    site: &dyn Site,
+) -> LinkStatus {
+    let (site_name, broker_id) = image
+        .site
+        .as_ref()
+        .map_or(("", -1), |site| (site.name.as_str(), site.broker_id));
+    let mut topics: Vec<TopicStatus> = image
+        .topics_of(link.id)
+        .map(|topic| topic_status(topic, shared, site))
+        .collect();
     topics.sort_by(|a, b| a.name.cmp(&b.name));
-    let unselected = link.unselected.iter().map(|(topic, reason)| UnselectedTopic { topic: topic.clone(), reason: reason.clone() });
+    let unselected = link
+        .unselected
+        .iter()
+        .map(|(topic, reason)| UnselectedTopic {
+            topic: topic.clone(),
+            reason: reason.clone(),
+        });
     LinkStatus {
         source: SourceStatus {
             bootstrap_servers: link.config.client.bootstrap_servers.clone(),
-            site: link.source_site.as_ref().map(|known| known.site.name.clone()),
+            site: link
+                .source_site
+                .as_ref()
+                .map(|known| known.site.name.clone()),
             cluster_id: link.source_cluster_id.clone(),
             last_contact_ms: shared.and_then(|shared| *shared.last_contact_ms.lock()),
         },
@@ -26,15 +47,21 @@ pub(crate) fn of(image: &Image, link: &Link, shared: Option<&LinkShared>, site: 
         topics,
         tasks: tasks(shared, broker_id),
         unselected: unselected.collect(),
-        unselected_groups: shared.map(|shared| shared.unselected_groups.lock().clone()).unwrap_or_default(),
+        unselected_groups: shared
+            .map(|shared| shared.unselected_groups.lock().clone())
+            .unwrap_or_default(),
         taken_over: taken_over(image, link),
-        warnings: shared.map(|shared| shared.warnings.lock().values().cloned().collect()).unwrap_or_default(),
+        warnings: shared
+            .map(|shared| shared.warnings.lock().values().cloned().collect())
+            .unwrap_or_default(),
         ..LinkStatus::of_config(&link.config, link.id.0, site_name, link.state)
     }
 }
 
 fn tasks(shared: Option<&LinkShared>, broker_id: i32) -> Vec<TaskStatus> {
-    let seen = shared.map(|shared| shared.tasks.lock().clone()).unwrap_or_default();
+    let seen = shared
+        .map(|shared| shared.tasks.lock().clone())
+        .unwrap_or_default();
     let one = |task: Task| {
         let seen = seen.get(&task);
         TaskStatus {
@@ -45,13 +72,18 @@ fn tasks(shared: Option<&LinkShared>, broker_id: i32) -> Vec<TaskStatus> {
             last_success_ms: seen.and_then(|seen| seen.last_success_ms),
         }
     };
-    [Task::SourceTopicSync, Task::ConsumerGroupShadowing].map(one).to_vec()
+    [Task::SourceTopicSync, Task::ConsumerGroupShadowing]
+        .map(one)
+        .to_vec()
 }
 
 /// Own topics that this link's source has taken over.
 fn taken_over(image: &Image, link: &Link) -> Vec<TakenOver> {
     let source = link.source_cluster_id.as_deref();
-    let of_source = image.taken_over.iter().filter(|(_, taken)| Some(taken.cluster_id.as_str()) == source);
+    let of_source = image
+        .taken_over
+        .iter()
+        .filter(|(_, taken)| Some(taken.cluster_id.as_str()) == source);
     let one = |(id, taken): (&gnomon_protocol::ids::TopicId, &gnomon_catalog::TakenOver)| {
         let cut = |(partition, offset): (&i32, &i64)| TakenOverPartition {
             partition: *partition,
@@ -70,7 +102,10 @@ fn taken_over(image: &Image, link: &Link) -> Vec<TakenOver> {
 }
 
 fn topic_status(topic: &Topic, shared: Option<&LinkShared>, site: &dyn Site) -> TopicStatus {
-    let partitions = topic.indexes().map(|index| partition_status(topic, index, shared, site)).collect();
+    let partitions = topic
+        .indexes()
+        .map(|index| partition_status(topic, index, shared, site))
+        .collect();
     // Only topics that have or had a bond come here.
     let shadow = topic.shadow.as_ref();
     TopicStatus {
@@ -92,17 +127,28 @@ fn topic_status(topic: &Topic, shared: Option<&LinkShared>, site: &dyn Site) -> 
     }
 }
 
-fn partition_status(topic: &Topic, index: i32, shared: Option<&LinkShared>, site: &dyn Site) -> PartitionStatus {
+fn partition_status(
+    topic: &Topic,
+    index: i32,
+    shared: Option<&LinkShared>,
+    site: &dyn Site,
+) -> PartitionStatus {
     let recorded = topic.partition(index);
     let mut status = PartitionStatus {
         partition: index,
         leader_epoch: recorded.map_or(-1, |partition| partition.leader_epoch.0),
-        cut: recorded.and_then(|partition| partition.cut).map(|cut| cut.end),
-        cut_epoch: recorded.and_then(|partition| partition.cut).map(|cut| cut.epoch.0),
+        cut: recorded
+            .and_then(|partition| partition.cut)
+            .map(|cut| cut.end),
+        cut_epoch: recorded
+            .and_then(|partition| partition.cut)
+            .map(|cut| cut.epoch.0),
         ..PartitionStatus::default()
     };
     let handle = site.handle(topic.id, index);
-    let offsets = handle.as_ref().map_or(Offsets::default(), |handle| handle.offsets());
+    let offsets = handle
+        .as_ref()
+        .map_or(Offsets::default(), |handle| handle.offsets());
     (status.log_start, status.high_watermark) = (offsets.log_start, offsets.high_watermark);
     (status.last_stable_offset, status.end) = (offsets.last_stable, offsets.end);
     match handle {
@@ -117,9 +163,14 @@ fn partition_status(topic: &Topic, index: i32, shared: Option<&LinkShared>, site
         }
         Err(unavailable) => status.error = Some(unavailable.to_string()),
     }
-    let is_shadow = topic.shadow.as_ref().is_some_and(|shadow| shadow.state.is_shadow());
+    let is_shadow = topic
+        .shadow
+        .as_ref()
+        .is_some_and(|shadow| shadow.state.is_shadow());
     if let Some(shared) = shared {
-        let shown = shared.progress_of((topic.id, index)).shown(site.now(), offsets);
+        let shown = shared
+            .progress_of((topic.id, index))
+            .shown(site.now(), offsets);
         show(&mut status, shown, is_shadow);
     }
     status

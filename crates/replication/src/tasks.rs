@@ -1,7 +1,8 @@
 //! The sync tasks of a link: rounds at an interval, with backoff when the source does not answer.
 //!
-//! A task's loop only decides when; what a round does is in a file of its own. A round that fails says so in the task's state and is tried again; a
-//! failed connection is never more than LINK_UNAVAILABLE.
+//! A task's loop only decides when; what a round does is in a file of its own. A round that fails
+//! says so in the task's state and is tried again; a failed connection is never more than
+//! LINK_UNAVAILABLE.
 
 pub(crate) mod asked;
 pub(crate) mod groups;
@@ -37,7 +38,13 @@ impl RoundError {
 }
 
 /// Notes how a round ended, and says how long to wait for the next one.
-fn after_round(link: &LinkShared, task: Task, outcome: Result<(), RoundError>, interval: Duration, backoff: &mut Backoff) -> Duration {
+fn after_round(
+    link: &LinkShared,
+    task: Task,
+    outcome: Result<(), RoundError>,
+    interval: Duration,
+    backoff: &mut Backoff,
+) -> Duration {
     match outcome {
         Ok(()) => {
             backoff.succeeded();

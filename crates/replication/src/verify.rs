@@ -1,7 +1,8 @@
-//! From the bytes of a fetch answer to batches that may be appended: whole, checked, and not below where we read on. Pure.
+//! From the bytes of a fetch answer to batches that may be appended: whole, checked, and not below
+//! where we read on. Pure.
 //!
-//! Nothing is decompressed. A cut-off batch at the end is no error: it comes whole with the next answer. What offsets and epochs mean is for
-//! `gnomon_partition`'s admission to judge.
+//! Nothing is decompressed. A cut-off batch at the end is no error: it comes whole with the next
+//! answer. What offsets and epochs mean is for `gnomon_partition`'s admission to judge.
 
 use bytes::Bytes;
 use gnomon_protocol::{
@@ -9,7 +10,8 @@ use gnomon_protocol::{
     ids::{BatchEpoch, Offset},
 };
 
-/// What an answer holds for one partition, from the headers alone: enough to ask for more before the rest is looked at.
+/// What an answer holds for one partition, from the headers alone: enough to ask for more before
+/// the rest is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Glance {
     /// Behind the last whole batch.
@@ -20,16 +22,25 @@ pub(crate) struct Glance {
     pub whole_bytes: usize,
 }
 
-/// Walks the headers. `None` when there is no whole batch, or the first header makes no sense: [`verify`] then says what it is.
+/// Walks the headers. `None` when there is no whole batch, or the first header makes no sense:
+/// [`verify`] then says what it is.
 pub(crate) fn glance(records: &Bytes) -> Option<Glance> {
     let (mut at, mut found) = (0usize, None);
-    while let Some(Ok(header)) = records.get(at..).filter(|rest| !rest.is_empty()).map(BatchHeader::parse) {
+    while let Some(Ok(header)) = records
+        .get(at..)
+        .filter(|rest| !rest.is_empty())
+        .map(BatchHeader::parse)
+    {
         let end = at + header.total_bytes();
         if end > records.len() {
             break;
         }
         at = end;
-        found = Some(Glance { next_offset: header.next_offset(), last_epoch: header.leader_epoch, whole_bytes: at });
+        found = Some(Glance {
+            next_offset: header.next_offset(),
+            last_epoch: header.leader_epoch,
+            whole_bytes: at,
+        });
     }
     found
 }
@@ -54,7 +65,8 @@ impl Default for BatchEpochOrNone {
     }
 }
 
-/// Checks every whole batch, and drops those that lie wholly below `position`: a source may begin with the batch that holds it, never with more.
+/// Checks every whole batch, and drops those that lie wholly below `position`: a source may begin
+/// with the batch that holds it, never with more.
 pub(crate) fn verify(mut records: Bytes, position: Offset) -> Result<Verified, BatchError> {
     let mut verified = Verified::default();
     while let Some(batch) = BatchView::parse_first(&mut records)? {
@@ -62,7 +74,9 @@ pub(crate) fn verify(mut records: Bytes, position: Offset) -> Result<Verified, B
         if header.next_offset() <= position {
             continue;
         }
-        verified.highest_epoch = verified.highest_epoch.max(BatchEpochOrNone(header.leader_epoch));
+        verified.highest_epoch = verified
+            .highest_epoch
+            .max(BatchEpochOrNone(header.leader_epoch));
         verified.bytes += batch.bytes().len() as u64;
         verified.records += u64::from(header.record_count.unsigned_abs());
         verified.batches.push(batch);

@@ -1,7 +1,9 @@
-//! Looks whether a log is what was written, and what opening it would do; changes nothing, and may be asked while a process writes the log.
+//! Looks whether a log is what was written, and what opening it would do; changes nothing, and may
+//! be asked while a process writes the log.
 //!
-//! It opens the log on a disk that forgets ([`DryDisk`]) and reads all of it, so that it finds exactly what a start and the readers behind it
-//! would. Limit: of a log that is written meanwhile it sees a moment that never was, if a segment goes or the checkpoint is replaced between two
+//! It opens the log on a disk that forgets ([`DryDisk`]) and reads all of it, so that it finds
+//! exactly what a start and the readers behind it would. Limit: of a log that is written meanwhile
+//! it sees a moment that never was, if a segment goes or the checkpoint is replaced between two
 //! looks; who finds something looks again.
 
 use crate::{
@@ -71,7 +73,10 @@ pub fn check(disk: &Arc<dyn Disk>, dir: &Path, boot: Boot) -> Result<Checked, Lo
         OnDisk::Absent => None,
         OnDisk::Damaged => {
             let why = "is not what was written: everything is scanned, and the log's start may be an earlier one".into();
-            checked.wrong.push(WrongFile { file: dir.join(FILE), why });
+            checked.wrong.push(WrongFile {
+                file: dir.join(FILE),
+                why,
+            });
             None
         }
     };
@@ -79,7 +84,13 @@ pub fn check(disk: &Arc<dyn Disk>, dir: &Path, boot: Boot) -> Result<Checked, Lo
     if !names.iter().any(|name| base_of(name).is_some()) {
         if let Some(Checkpoint { start, flushed, .. }) = checkpoint {
             (checked.start, checked.end, checked.flushed) = (start, flushed, Some(flushed));
-            let gone = FoundDamage { file: dir.to_owned(), position: 0, bytes: 0, from: start, to: flushed };
+            let gone = FoundDamage {
+                file: dir.to_owned(),
+                position: 0,
+                bytes: 0,
+                from: start,
+                to: flushed,
+            };
             checked.damage.extend((start < flushed).then_some(gone));
         }
         return Ok(checked);
@@ -89,15 +100,27 @@ pub fn check(disk: &Arc<dyn Disk>, dir: &Path, boot: Boot) -> Result<Checked, Lo
     let log = opened.log;
     (checked.start, checked.end, checked.bytes) = (log.start(), log.end(), log.size_bytes());
     checked.unfinished = opened.recovered.cut;
-    checked.segments = log.segments().iter().filter(|segment| segment.bytes > 0 || segment.end > segment.base).count();
+    checked.segments = log
+        .segments()
+        .iter()
+        .filter(|segment| segment.bytes > 0 || segment.end > segment.base)
+        .count();
     if let Some(checkpoint) = &checkpoint {
         checked.flushed = Some(checkpoint.flushed);
-        checked.damage.extend(gone_at_the_start(dir, checkpoint, &log));
+        checked
+            .damage
+            .extend(gone_at_the_start(dir, checkpoint, &log));
         indexes(&**disk, dir, checkpoint, &mut checked)?;
     }
-    if disk.exists(&dir.join(SYNC_FAILED_FILE)).map_err(LogError::io("look into", dir))? {
+    if disk
+        .exists(&dir.join(SYNC_FAILED_FILE))
+        .map_err(LogError::io("look into", dir))?
+    {
         let why = "a sync failed: the next start writes again what it did not cover".into();
-        checked.wrong.push(WrongFile { file: dir.join(SYNC_FAILED_FILE), why });
+        checked.wrong.push(WrongFile {
+            file: dir.join(SYNC_FAILED_FILE),
+            why,
+        });
     }
     read(&log.reader(), dir, &mut checked)?;
     Ok(checked)
@@ -105,7 +128,10 @@ pub fn check(disk: &Arc<dyn Disk>, dir: &Path, boot: Boot) -> Result<Checked, Lo
 
 /// The first segments are not there any more, but the checkpoint does not say that they were to go.
 fn gone_at_the_start(dir: &Path, checkpoint: &Checkpoint, log: &Log) -> Option<FoundDamage> {
-    let first = log.segments().first().map_or(checkpoint.start, |segment| segment.base);
+    let first = log
+        .segments()
+        .first()
+        .map_or(checkpoint.start, |segment| segment.base);
     (checkpoint.start < first && checkpoint.start < checkpoint.flushed).then(|| FoundDamage {
         file: log_path(dir, checkpoint.start),
         position: 0,
@@ -116,7 +142,12 @@ fn gone_at_the_start(dir: &Path, checkpoint: &Checkpoint, log: &Log) -> Option<F
 }
 
 /// The index files that the checkpoint vouches for.
-fn indexes(disk: &dyn Disk, dir: &Path, checkpoint: &Checkpoint, checked: &mut Checked) -> Result<(), LogError> {
+fn indexes(
+    disk: &dyn Disk,
+    dir: &Path,
+    checkpoint: &Checkpoint,
+    checked: &mut Checked,
+) -> Result<(), LogError> {
     for summary in checkpoint.segments.iter().filter(|summary| summary.sealed) {
         let log = log_path(dir, summary.base);
         // Gone with the log's start, or found missing by the opening.
@@ -124,11 +155,19 @@ fn indexes(disk: &dyn Disk, dir: &Path, checkpoint: &Checkpoint, checked: &mut C
             continue;
         }
         let (index, times) = (log.with_extension("index"), log.with_extension("timeindex"));
-        let index_right = read_table::<OffsetEntry>(disk, &index, summary.offset_entries, summary.offset_crc);
-        let times_right = read_table::<TimeEntry>(disk, &times, summary.time_entries, summary.time_crc);
-        for (file, right) in [(index, index_right.map(|table| table.is_some())), (times, times_right.map(|table| table.is_some()))] {
+        let index_right =
+            read_table::<OffsetEntry>(disk, &index, summary.offset_entries, summary.offset_crc);
+        let times_right =
+            read_table::<TimeEntry>(disk, &times, summary.time_entries, summary.time_crc);
+        for (file, right) in [
+            (index, index_right.map(|table| table.is_some())),
+            (times, times_right.map(|table| table.is_some())),
+        ] {
             if !right.map_err(LogError::io("read", &file))? {
-                checked.wrong.push(WrongFile { file, why: "is missing or not what was written: rebuilt when it is used".into() });
+                checked.wrong.push(WrongFile {
+                    file,
+                    why: "is missing or not what was written: rebuilt when it is used".into(),
+                });
             }
         }
     }
@@ -143,12 +182,31 @@ fn read(reader: &LogReader, dir: &Path, checked: &mut Checked) -> Result<(), Log
             Ok(_) => checked.batches += 1,
             Err(ReadError::Damaged { from, to }) => met.push((from, to)),
             Err(ReadError::BelowStart { .. } | ReadError::AboveEnd { .. }) => break,
-            Err(ReadError::Io(source)) => return Err(LogError::Io { what: "read", path: dir.to_owned(), source }),
+            Err(ReadError::Io(source)) => {
+                return Err(LogError::Io {
+                    what: "read",
+                    path: dir.to_owned(),
+                    source,
+                });
+            }
         }
     }
     checked.damage.extend(reader.health().damage);
     // What changed between two looks has no place in a file.
-    met.retain(|(from, to)| !checked.damage.iter().any(|damage| damage.from < *to && *from < damage.to));
-    checked.damage.extend(met.into_iter().map(|(from, to)| FoundDamage { file: dir.to_owned(), position: 0, bytes: 0, from, to }));
+    met.retain(|(from, to)| {
+        !checked
+            .damage
+            .iter()
+            .any(|damage| damage.from < *to && *from < damage.to)
+    });
+    checked
+        .damage
+        .extend(met.into_iter().map(|(from, to)| FoundDamage {
+            file: dir.to_owned(),
+            position: 0,
+            bytes: 0,
+            from,
+            to,
+        }));
     Ok(())
 }

@@ -1,11 +1,14 @@
-//! The small file beside the segments that says what recovery may rely on: log start, flushed offset, the partition's epochs and snapshot
-//! position, and for every segment its length and the checksums of its indexes.
+//! The small file beside the segments that says what recovery may rely on: log start, flushed
+//! offset, the partition's epochs and snapshot position, and for every segment its length and the
+//! checksums of its indexes.
 //!
-//! Invariants: replaced atomically; every number in it was true when it was prepared and stays true (`flushed` is synced, and what lowers
-//! it, a truncation, writes the checkpoint first); an older one never replaces a newer one. Not here: what a checkpoint's absence or damage
-//! means (`open.rs`, `recover.rs`).
+//! Invariants: replaced atomically; every number in it was true when it was prepared and stays true
+//! (`flushed` is synced, and what lowers it, a truncation, writes the checkpoint first); an older
+//! one never replaces a newer one. Not here: what a checkpoint's absence or damage means
+//! (`open.rs`, `recover.rs`).
 //!
-//! Format, big endian: `GNOM`, version (u16), length of the rest without the checksum (u32), the fields, crc32 of everything before it.
+//! Format, big endian: `GNOM`, version (u16), length of the rest without the checksum (u32), the
+//! fields, crc32 of everything before it.
 
 use crate::{disk::Disk, error::LogError, shared::Shared};
 use gnomon_protocol::{
@@ -26,8 +29,9 @@ const PREFIX: usize = 10;
 /// What the partition keeps in the checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckpointExtra {
-    /// Leader epochs with their start offsets, oldest first: below `producer_snapshot_at` exactly those of the batches, which are verified
-    /// by it when the log is opened again. (The epoch is the one field of a batch that no checksum covers.)
+    /// Leader epochs with their start offsets, oldest first: below `producer_snapshot_at` exactly
+    /// those of the batches, which are verified by it when the log is opened again. (The epoch is
+    /// the one field of a batch that no checksum covers.)
     pub epochs: Vec<(BatchEpoch, Offset)>,
     /// Offset up to which the producer snapshot beside it covers the log; -1 for none.
     pub producer_snapshot_at: Offset,
@@ -35,7 +39,10 @@ pub struct CheckpointExtra {
 
 impl Default for CheckpointExtra {
     fn default() -> CheckpointExtra {
-        CheckpointExtra { epochs: Vec::new(), producer_snapshot_at: -1 }
+        CheckpointExtra {
+            epochs: Vec::new(),
+            producer_snapshot_at: -1,
+        }
     }
 }
 
@@ -44,7 +51,12 @@ impl CheckpointExtra {
     pub(crate) fn epoch_of(&self, header: &BatchHeader) -> Option<BatchEpoch> {
         let known = header.next_offset() <= self.producer_snapshot_at;
         let began_before = |(_, start): &&(BatchEpoch, Offset)| *start <= header.last_offset();
-        self.epochs.iter().rev().find(began_before).filter(|_| known).map(|(epoch, _)| *epoch)
+        self.epochs
+            .iter()
+            .rev()
+            .find(began_before)
+            .filter(|_| known)
+            .map(|(epoch, _)| *epoch)
     }
 
     /// Without what lies at or beyond `end`.
@@ -65,7 +77,8 @@ pub struct Checkpoint {
     pub flushed: Offset,
     /// The partition's part.
     pub extra: CheckpointExtra,
-    /// Batches are there up to here: `flushed`, or less when the end had been moved without a batch.
+    /// Batches are there up to here: `flushed`, or less when the end had been moved without a
+    /// batch.
     pub(crate) flushed_data: Offset,
     /// The end was moved without a batch.
     pub(crate) gap: Option<Gap>,
@@ -99,12 +112,20 @@ pub(crate) struct Summary {
 
 impl Checkpoint {
     fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(128 + self.extra.epochs.len() * 12 + self.segments.len() * 60);
+        let mut out =
+            Vec::with_capacity(128 + self.extra.epochs.len() * 12 + self.segments.len() * 60);
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&VERSION.to_be_bytes());
         out.extend_from_slice(&[0; 4]);
         let gap = self.gap.unwrap_or(Gap { after: -1, to: -1 });
-        for number in [self.start, self.flushed, self.flushed_data, gap.after, gap.to, self.extra.producer_snapshot_at] {
+        for number in [
+            self.start,
+            self.flushed,
+            self.flushed_data,
+            gap.after,
+            gap.to,
+            self.extra.producer_snapshot_at,
+        ] {
             out.extend_from_slice(&number.to_be_bytes());
         }
         out.extend_from_slice(&(self.extra.epochs.len() as u32).to_be_bytes());
@@ -114,10 +135,22 @@ impl Checkpoint {
         }
         out.extend_from_slice(&(self.segments.len() as u32).to_be_bytes());
         for s in &self.segments {
-            for number in [s.base, s.end, s.len as i64, s.first_timestamp, s.max_timestamp] {
+            for number in [
+                s.base,
+                s.end,
+                s.len as i64,
+                s.first_timestamp,
+                s.max_timestamp,
+            ] {
                 out.extend_from_slice(&number.to_be_bytes());
             }
-            for number in [s.offset_entries, s.time_entries, s.offset_crc, s.time_crc, u32::from(s.sealed)] {
+            for number in [
+                s.offset_entries,
+                s.time_entries,
+                s.offset_crc,
+                s.time_crc,
+                u32::from(s.sealed),
+            ] {
                 out.extend_from_slice(&number.to_be_bytes());
             }
         }
@@ -134,14 +167,25 @@ impl Checkpoint {
             return None;
         }
         let mut fields = Fields(body);
-        if fields.take::<4>()? != *MAGIC || u16::from_be_bytes(fields.take()?) != VERSION || fields.u32()? as usize != body.len() - PREFIX {
+        if fields.take::<4>()? != *MAGIC
+            || u16::from_be_bytes(fields.take()?) != VERSION
+            || fields.u32()? as usize != body.len() - PREFIX
+        {
             return None;
         }
         let (start, flushed, flushed_data) = (fields.i64()?, fields.i64()?, fields.i64()?);
-        let gap = Gap { after: fields.i64()?, to: fields.i64()? };
-        let mut extra = CheckpointExtra { epochs: Vec::new(), producer_snapshot_at: fields.i64()? };
+        let gap = Gap {
+            after: fields.i64()?,
+            to: fields.i64()?,
+        };
+        let mut extra = CheckpointExtra {
+            epochs: Vec::new(),
+            producer_snapshot_at: fields.i64()?,
+        };
         for _ in 0..fields.u32()? {
-            extra.epochs.push((BatchEpoch(fields.u32()? as i32), fields.i64()?));
+            extra
+                .epochs
+                .push((BatchEpoch(fields.u32()? as i32), fields.i64()?));
         }
         let mut segments = Vec::new();
         for _ in 0..fields.u32()? {
@@ -159,7 +203,14 @@ impl Checkpoint {
             });
         }
         let gap = (gap.to >= 0).then_some(gap);
-        fields.0.is_empty().then_some(Checkpoint { start, flushed, flushed_data, extra, gap, segments })
+        fields.0.is_empty().then_some(Checkpoint {
+            start,
+            flushed,
+            flushed_data,
+            extra,
+            gap,
+            segments,
+        })
     }
 }
 
@@ -215,7 +266,8 @@ impl Fields<'_> {
     }
 }
 
-/// A checkpoint ready to be written. Writes that come in another order than they were prepared are harmless: an older one does nothing.
+/// A checkpoint ready to be written. Writes that come in another order than they were prepared are
+/// harmless: an older one does nothing.
 pub struct CheckpointWrite {
     pub(crate) shared: Arc<Shared>,
     pub(crate) sequence: u64,
@@ -235,7 +287,10 @@ impl CheckpointWrite {
             return Ok(());
         }
         let path = self.path();
-        self.shared.disk.write_atomic(&path, &self.content.encode()).map_err(LogError::io("write checkpoint", path))?;
+        self.shared
+            .disk
+            .write_atomic(&path, &self.content.encode())
+            .map_err(LogError::io("write checkpoint", path))?;
         *written = self.sequence;
         Ok(())
     }
@@ -255,9 +310,17 @@ pub(crate) enum OnDisk {
 pub(crate) fn load(disk: &dyn Disk, dir: &Path) -> Result<OnDisk, LogError> {
     let path = dir.join(FILE);
     match disk.read(&path) {
-        Ok(bytes) => Ok(Checkpoint::decode(&bytes).map_or(OnDisk::Damaged, |checkpoint| OnDisk::Valid(Box::new(checkpoint)))),
+        Ok(bytes) => Ok(
+            Checkpoint::decode(&bytes).map_or(OnDisk::Damaged, |checkpoint| {
+                OnDisk::Valid(Box::new(checkpoint))
+            }),
+        ),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(OnDisk::Absent),
-        Err(source) => Err(LogError::Io { what: "read checkpoint", path, source }),
+        Err(source) => Err(LogError::Io {
+            what: "read checkpoint",
+            path,
+            source,
+        }),
     }
 }
 
@@ -292,7 +355,10 @@ mod tests {
             flushed: 99,
             flushed_data: 90,
             gap: Some(Gap { after: 90, to: 99 }),
-            extra: CheckpointExtra { epochs: vec![(BatchEpoch(3), 5), (BatchEpoch(65_536), 40)], producer_snapshot_at: 88 },
+            extra: CheckpointExtra {
+                epochs: vec![(BatchEpoch(3), 5), (BatchEpoch(65_536), 40)],
+                producer_snapshot_at: 88,
+            },
             segments: vec![segment],
         };
         let bytes = checkpoint.encode();

@@ -1,9 +1,12 @@
 //! What a log asks of a disk: two small traits, one real and one simulated implementation.
 //!
-//! The contract of durability is POSIX's, taken at its weakest: bytes survive a power loss only after [`DiskFile::sync_data`] returned
-//! `Ok`, a name only after [`Disk::sync_dir`] of its directory did. After a failed sync of a file its bytes are in doubt for good: a later sync that
-//! succeeds says nothing about them, unless they were written again. Names go through the file system's journal: a later [`Disk::sync_dir`] that
-//! succeeds covers them too, because a journal that failed takes nothing any more. Every call blocks; callers that must not block call from elsewhere.
+//! The contract of durability is POSIX's, taken at its weakest: bytes survive a power loss only
+//! after [`DiskFile::sync_data`] returned `Ok`, a name only after [`Disk::sync_dir`] of its
+//! directory did. After a failed sync of a file its bytes are in doubt for good: a later sync that
+//! succeeds says nothing about them, unless they were written again. Names go through the file
+//! system's journal: a later [`Disk::sync_dir`] that succeeds covers them too, because a journal
+//! that failed takes nothing any more. Every call blocks; callers that must not block call from
+//! elsewhere.
 
 mod dry;
 mod handles;
@@ -50,7 +53,8 @@ pub enum Boot {
 pub(crate) enum Patience {
     /// As long as it takes.
     Waits,
-    /// What would have to wait fails with `WouldBlock` ([`DiskFile::read_at_now`]), where the system can tell.
+    /// What would have to wait fails with `WouldBlock` ([`DiskFile::read_at_now`]), where the
+    /// system can tell.
     Never,
 }
 
@@ -58,7 +62,8 @@ pub(crate) enum Patience {
 pub trait Disk: Send + Sync {
     /// Opens a file.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
-    /// Makes a directory and what is missing above it; durable after [`Disk::sync_dir`] of each parent.
+    /// Makes a directory and what is missing above it; durable after [`Disk::sync_dir`] of each
+    /// parent.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Names in a directory, sorted.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
@@ -74,15 +79,19 @@ pub trait Disk: Send + Sync {
     fn exists(&self, path: &Path) -> io::Result<bool>;
     /// The whole content of a small file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
-    /// Replaces a small file so that after a crash it holds the old or the new content, and after `Ok` the new one.
+    /// Replaces a small file so that after a crash it holds the old or the new content, and after
+    /// `Ok` the new one.
     fn write_atomic(&self, path: &Path, content: &[u8]) -> io::Result<()>;
-    /// Identity of the running kernel; `None` when it does not say, and then nothing may be taken as the same boot.
+    /// Identity of the running kernel; `None` when it does not say, and then nothing may be taken
+    /// as the same boot.
     fn boot_id(&self) -> Option<String>;
-    /// Takes the lock file at `path` until the guard is dropped. An error of kind `WouldBlock` says who holds it.
+    /// Takes the lock file at `path` until the guard is dropped. An error of kind `WouldBlock` says
+    /// who holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>>;
     /// Bytes that may still be written where `path` lies.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
-    /// The whole file system that `dir` lies in. It vouches only for what is written after this call: open it first and keep it.
+    /// The whole file system that `dir` lies in. It vouches only for what is written after this
+    /// call: open it first and keep it.
     fn file_system(&self, dir: &Path) -> io::Result<Arc<dyn FileSystem>>;
 }
 
@@ -90,14 +99,16 @@ pub trait Disk: Send + Sync {
 pub trait FileSystem: Send + Sync {
     /// Whether `file` lies in it.
     fn covers(&self, file: &dyn DiskFile) -> bool;
-    /// `syncfs`: everything that anybody has written to it so far, names included, is durable after `Ok`. After an error it is not known whose bytes
-    /// are lost: the files' own [`DiskFile::sync_data`] say it.
+    /// `syncfs`: everything that anybody has written to it so far, names included, is durable after
+    /// `Ok`. After an error it is not known whose bytes are lost: the files' own
+    /// [`DiskFile::sync_data`] say it.
     fn sync(&self) -> io::Result<()>;
 }
 
 /// A held lock file.
 pub trait LockGuard: Send + Sync {
-    /// Compares the running kernel with the one that the previous holder wrote into the file: [`Boot::Other`] when either is unknown.
+    /// Compares the running kernel with the one that the previous holder wrote into the file:
+    /// [`Boot::Other`] when either is unknown.
     fn boot(&self) -> Boot;
 }
 
@@ -111,20 +122,24 @@ pub trait DiskFile: Send + Sync {
     }
     /// Reads up to `buf.len()` bytes; 0 only at the end of the file.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
-    /// Writes all buffers one behind the other, beginning at `offset`. After an error any part may have been written.
+    /// Writes all buffers one behind the other, beginning at `offset`. After an error any part may
+    /// have been written.
     fn write_all_at(&self, bufs: &mut [IoSlice<'_>], offset: u64) -> io::Result<()>;
-    /// Cuts the file, or lengthens it with zeros. Space that was allocated behind the new end is given back.
+    /// Cuts the file, or lengthens it with zeros. Space that was allocated behind the new end is
+    /// given back.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// `fdatasync`: bytes and length written so far are durable after `Ok`.
     fn sync_data(&self) -> io::Result<()>;
     /// Reserves space without changing the length. May do nothing.
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
-    /// As [`DiskFile::read_at`] for callers that must not block: an error of kind `WouldBlock` where the disk would have to be waited for, and of kind
-    /// `Unsupported` where the system cannot tell. May read less than is there.
+    /// As [`DiskFile::read_at`] for callers that must not block: an error of kind `WouldBlock`
+    /// where the disk would have to be waited for, and of kind `Unsupported` where the system
+    /// cannot tell. May read less than is there.
     fn read_at_now(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
     /// The open file for `sendfile`, if there is one: it stays open while it is held.
     fn descriptor(&self) -> io::Result<Option<Arc<File>>>;
-    /// Writes so far, where somebody counts them. Taken before a [`FileSystem::sync`], it says what that covers.
+    /// Writes so far, where somebody counts them. Taken before a [`FileSystem::sync`], it says what
+    /// that covers.
     fn written(&self) -> u64 {
         0
     }
@@ -141,12 +156,20 @@ impl dyn DiskFile + '_ {
     }
 
     /// The same, with that much patience.
-    pub(crate) fn read_exact(&self, buf: &mut [u8], offset: u64, patience: Patience) -> io::Result<()> {
+    pub(crate) fn read_exact(
+        &self,
+        buf: &mut [u8],
+        offset: u64,
+        patience: Patience,
+    ) -> io::Result<()> {
         match self.fill(buf, offset, patience)? {
             got if got == buf.len() => Ok(()),
             got => Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
-                format!("file ends after {got} of {} bytes at position {offset}", buf.len()),
+                format!(
+                    "file ends after {got} of {} bytes at position {offset}",
+                    buf.len()
+                ),
             )),
         }
     }
@@ -163,7 +186,9 @@ impl dyn DiskFile + '_ {
             let read = match patience {
                 Patience::Waits => self.read_at(rest, at),
                 Patience::Never => match self.read_at_now(rest, at) {
-                    Err(error) if error.kind() == io::ErrorKind::Unsupported => self.read_at(rest, at),
+                    Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                        self.read_at(rest, at)
+                    }
                     read => read,
                 },
             };

@@ -1,7 +1,8 @@
-//! The files of a log taken apart for people, each by itself and without judging it: batches with their positions, index entries.
+//! The files of a log taken apart for people, each by itself and without judging it: batches with
+//! their positions, index entries.
 //!
-//! Invariant: every byte of a segment is in exactly one [`Piece`]. Not here: what is printed, and what the checkpoint says of the files
-//! (`check.rs`).
+//! Invariant: every byte of a segment is in exactly one [`Piece`]. Not here: what is printed, and
+//! what the checkpoint says of the files (`check.rs`).
 
 use crate::{
     disk::{Disk, DiskFile, OpenMode},
@@ -46,7 +47,10 @@ impl Pieces {
     pub fn of(disk: &dyn Disk, path: &Path) -> io::Result<Pieces> {
         let file = disk.open(path, OpenMode::Read)?;
         let len = file.len()?;
-        Ok(Pieces { walk: Walk::new(file.clone(), 0, len), file })
+        Ok(Pieces {
+            walk: Walk::new(file.clone(), 0, len),
+            file,
+        })
     }
 
     fn step(&mut self) -> io::Result<Option<Piece>> {
@@ -56,13 +60,26 @@ impl Pieces {
             Step::Batch(header) => {
                 let mut bytes = BytesMut::zeroed(header.total_bytes());
                 self.file.read_exact_at(&mut bytes, position)?;
-                Ok(Some(Piece::Batch { position, header, bytes: bytes.freeze() }))
+                Ok(Some(Piece::Batch {
+                    position,
+                    header,
+                    bytes: bytes.freeze(),
+                }))
             }
             Step::Bad(_) => {
-                let anywhere = Search { from: position + 1, end: self.walk.end, lowest: Offset::MIN, below: Offset::MAX, target: None };
+                let anywhere = Search {
+                    from: position + 1,
+                    end: self.walk.end,
+                    lowest: Offset::MIN,
+                    below: Offset::MAX,
+                    target: None,
+                };
                 let next = resync(&self.file, &anywhere)?.map_or(self.walk.end, |(next, _)| next);
                 self.walk.position = next;
-                Ok(Some(Piece::Invalid { position, bytes: next - position }))
+                Ok(Some(Piece::Invalid {
+                    position,
+                    bytes: next - position,
+                }))
             }
         }
     }
@@ -76,12 +93,20 @@ impl Iterator for Pieces {
     }
 }
 
-/// Entries of an `.index` file: last offset of a batch, and where it begins. `base` is the segment's.
+/// Entries of an `.index` file: last offset of a batch, and where it begins. `base` is the
+/// segment's.
 pub fn offset_entries(bytes: &[u8], base: Offset) -> impl Iterator<Item = (Offset, u32)> {
-    bytes.chunks_exact(OffsetEntry::BYTES).map(OffsetEntry::decode).map(move |entry| (base + i64::from(entry.last), entry.position))
+    bytes
+        .chunks_exact(OffsetEntry::BYTES)
+        .map(OffsetEntry::decode)
+        .map(move |entry| (base + i64::from(entry.last), entry.position))
 }
 
-/// Entries of a `.timeindex` file: largest timestamp so far, and the last offset of the batch that has it. `base` is the segment's.
+/// Entries of a `.timeindex` file: largest timestamp so far, and the last offset of the batch that
+/// has it. `base` is the segment's.
 pub fn time_entries(bytes: &[u8], base: Offset) -> impl Iterator<Item = (i64, Offset)> {
-    bytes.chunks_exact(TimeEntry::BYTES).map(TimeEntry::decode).map(move |entry| (entry.timestamp, base + i64::from(entry.last)))
+    bytes
+        .chunks_exact(TimeEntry::BYTES)
+        .map(TimeEntry::decode)
+        .map(move |entry| (entry.timestamp, base + i64::from(entry.last)))
 }

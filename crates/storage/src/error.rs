@@ -6,7 +6,8 @@ use std::{io, path::PathBuf, sync::Arc};
 /// A log could not be opened or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The disk refused. When this comes from writing, truncating or syncing, the log is closed to writing from then on.
+    /// The disk refused. When this comes from writing, truncating or syncing, the log is closed to
+    /// writing from then on.
     #[error("{what} {}: {source}", path.display())]
     Io {
         /// What was tried, as a verb phrase.
@@ -14,13 +15,17 @@ pub enum LogError {
         path: PathBuf,
         source: io::Error,
     },
-    /// An earlier write or sync failed, or [`crate::Log::close_writing`] was called: reading goes on, writing needs a reopened log.
+    /// An earlier write or sync failed, or [`crate::Log::close_writing`] was called: reading goes
+    /// on, writing needs a reopened log.
     #[error("log is closed to writing: {why}")]
     Closed { why: Arc<str> },
 }
 
 impl LogError {
-    pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> LogError {
+    pub(crate) fn io(
+        what: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> LogError {
         let path = path.into();
         move |source| LogError::Io { what, path, source }
     }
@@ -28,7 +33,10 @@ impl LogError {
     /// Whether the disk is full: the one error that heals by itself.
     pub fn is_disk_full(&self) -> bool {
         match self {
-            LogError::Io { source, .. } => matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded),
+            LogError::Io { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ),
             LogError::Closed { .. } => false,
         }
     }
@@ -43,7 +51,8 @@ pub enum ReadError {
     /// The offset is beyond the log's end.
     #[error("offset is beyond the log's end {end}")]
     AboveEnd { end: Offset },
-    /// The batches from `from` up to (not including) `to` are damaged on disk; what is around them is readable.
+    /// The batches from `from` up to (not including) `to` are damaged on disk; what is around them
+    /// is readable.
     #[error("offsets {from} to {to} (exclusive) are damaged on disk")]
     Damaged { from: Offset, to: Offset },
     /// The disk refused.

@@ -1,8 +1,9 @@
 //! What has to be synced, as a value that is carried out without the log's lock.
 //!
-//! Invariants: [`crate::Log::flushed`] moves only by a point whose sync succeeded, and only within the generation of the log that it was
-//! taken in; after one failed sync no point of this log ever succeeds again, because the kernel may have dropped what it could not write
-//! and a second sync would not say so.
+//! Invariants: [`crate::Log::flushed`] moves only by a point whose sync succeeded, and only within
+//! the generation of the log that it was taken in; after one failed sync no point of this log ever
+//! succeeds again, because the kernel may have dropped what it could not write and a second sync
+//! would not say so.
 
 use crate::{
     disk::{Disk, FileSystem, OpenMode},
@@ -24,8 +25,8 @@ use std::{
 /// Left behind by a failed sync: whoever opens the log next must not believe the page cache.
 pub(crate) const SYNC_FAILED_FILE: &str = "sync-failed";
 
-/// Everything that must be synced so that the log up to [`FlushPoint::end`] is durable. `Send`; taken under the log's lock, synced
-/// without it, and handed back to [`crate::Log::flushed_to`].
+/// Everything that must be synced so that the log up to [`FlushPoint::end`] is durable. `Send`;
+/// taken under the log's lock, synced without it, and handed back to [`crate::Log::flushed_to`].
 pub struct FlushPoint {
     pub(crate) shared: Arc<Shared>,
     pub(crate) end: Offset,
@@ -54,23 +55,42 @@ impl FlushPoint {
         self.done.load(Ordering::Acquire)
     }
 
-    /// Syncs many logs at once, by one sync of the file system: for a hundred files it takes a third of what their own syncs take on several threads,
-    /// for a thousand a quarter; it also syncs what others have written there. Each point ends as it would by its own sync. Blocks.
-    pub fn sync_together(points: &[&FlushPoint], file_system: &dyn FileSystem) -> Vec<Result<(), LogError>> {
-        FlushPoint::try_together(points, file_system).unwrap_or_else(|| points.iter().map(|point| point.sync()).collect())
+    /// Syncs many logs at once, by one sync of the file system: for a hundred files it takes a
+    /// third of what their own syncs take on several threads, for a thousand a quarter; it also
+    /// syncs what others have written there. Each point ends as it would by its own sync. Blocks.
+    pub fn sync_together(
+        points: &[&FlushPoint],
+        file_system: &dyn FileSystem,
+    ) -> Vec<Result<(), LogError>> {
+        FlushPoint::try_together(points, file_system)
+            .unwrap_or_else(|| points.iter().map(|point| point.sync()).collect())
     }
 
-    /// `None` when the file system could not sync, or does not hold every file: the files' own syncs tell whose bytes are in doubt.
-    fn try_together(points: &[&FlushPoint], file_system: &dyn FileSystem) -> Option<Vec<Result<(), LogError>>> {
+    /// `None` when the file system could not sync, or does not hold every file: the files' own
+    /// syncs tell whose bytes are in doubt.
+    fn try_together(
+        points: &[&FlushPoint],
+        file_system: &dyn FileSystem,
+    ) -> Option<Vec<Result<(), LogError>>> {
         fail::fail_point!("skip_fsync", |_| None);
         fail::fail_point!("storage_sync", |_| None);
-        let _one_at_a_time: Vec<_> = points.iter().map(|point| point.shared.syncing.lock()).collect();
+        let _one_at_a_time: Vec<_> = points
+            .iter()
+            .map(|point| point.shared.syncing.lock())
+            .collect();
         // Taken before the sync: what is written meanwhile is not covered.
         let covered = |point: &&FlushPoint| -> Vec<(u64, u64)> {
-            point.segments().map(|(segment, _)| (segment.len(), segment.file.written())).collect()
+            point
+                .segments()
+                .map(|(segment, _)| (segment.len(), segment.file.written()))
+                .collect()
         };
         let covered: Vec<_> = points.iter().map(covered).collect();
-        if !points.iter().all(|point| point.segments().all(|(segment, _)| file_system.covers(&*segment.file))) {
+        if !points.iter().all(|point| {
+            point
+                .segments()
+                .all(|(segment, _)| file_system.covers(&*segment.file))
+        }) {
             return None;
         }
         if let Err(error) = file_system.sync() {
@@ -79,11 +99,16 @@ impl FlushPoint {
         }
         let ended = points.iter().zip(covered).map(|(point, covered)| {
             if point.shared.sync_failed.load(Ordering::Acquire) {
-                return Err(LogError::Closed { why: "a sync failed".into() });
+                return Err(LogError::Closed {
+                    why: "a sync failed".into(),
+                });
             }
             for ((segment, _), (len, written)) in point.segments().zip(covered) {
                 segment.file.note_synced(written);
-                segment.note_synced(Synced { generation: point.generation, len });
+                segment.note_synced(Synced {
+                    generation: point.generation,
+                    len,
+                });
                 segment.name_synced.store(true, Ordering::Release);
             }
             point.done.store(true, Ordering::Release);
@@ -97,8 +122,8 @@ impl FlushPoint {
         self.older.iter().chain(&self.last)
     }
 
-    /// Syncs: `fdatasync` of each file, and of the directory when a file is new. Blocks. After an error the log takes no more writes and no
-    /// other point of it succeeds.
+    /// Syncs: `fdatasync` of each file, and of the directory when a file is new. Blocks. After an
+    /// error the log takes no more writes and no other point of it succeeds.
     pub fn sync(&self) -> Result<(), LogError> {
         fail::fail_point!("skip_fsync", |_| {
             self.done.store(true, Ordering::Release);
@@ -107,7 +132,9 @@ impl FlushPoint {
         let _one_at_a_time = self.shared.syncing.lock();
         if self.shared.sync_failed.load(Ordering::Acquire) {
             // That failure may have swallowed our bytes as well.
-            return Err(LogError::Closed { why: "a sync failed".into() });
+            return Err(LogError::Closed {
+                why: "a sync failed".into(),
+            });
         }
         if let Err(failure) = self.sync_all() {
             self.shared.sync_failed.store(true, Ordering::Release);
@@ -128,16 +155,24 @@ impl FlushPoint {
                 // Taken before the sync: what is written meanwhile is not covered.
                 let covered = segment.len();
                 let sync = || {
-                    fail::fail_point!("storage_sync", |_| Err(std::io::Error::other("fail point storage_sync")));
+                    fail::fail_point!("storage_sync", |_| Err(std::io::Error::other(
+                        "fail point storage_sync"
+                    )));
                     segment.file.sync_data()
                 };
                 sync().map_err(LogError::io("sync", &segment.path))?;
-                segment.note_synced(Synced { generation: self.generation, len: covered });
+                segment.note_synced(Synced {
+                    generation: self.generation,
+                    len: covered,
+                });
             }
             new_name |= !segment.name_synced.load(Ordering::Acquire);
         }
         if new_name && !skip_name_sync() {
-            self.shared.disk.sync_dir(&self.shared.dir).map_err(LogError::io("sync directory", &self.shared.dir))?;
+            self.shared
+                .disk
+                .sync_dir(&self.shared.dir)
+                .map_err(LogError::io("sync directory", &self.shared.dir))?;
             for (segment, _) in self.segments() {
                 segment.name_synced.store(true, Ordering::Release);
             }
@@ -150,7 +185,12 @@ impl FlushPoint {
 pub(crate) fn leave_mark(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
     let path = dir.join(SYNC_FAILED_FILE);
     let marked = disk.open(&path, OpenMode::Create).and_then(|file| {
-        file.write_all_at(&mut [IoSlice::new(b"a sync failed; the next start rewrites what it did not cover\n")], 0)?;
+        file.write_all_at(
+            &mut [IoSlice::new(
+                b"a sync failed; the next start rewrites what it did not cover\n",
+            )],
+            0,
+        )?;
         file.sync_data()?;
         disk.sync_dir(dir)
     });
@@ -160,7 +200,11 @@ pub(crate) fn leave_mark(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
 impl fmt::Debug for FlushPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let files = self.older.len() + usize::from(self.last.is_some());
-        f.debug_struct("FlushPoint").field("end", &self.end).field("files", &files).field("done", &self.is_done()).finish()
+        f.debug_struct("FlushPoint")
+            .field("end", &self.end)
+            .field("files", &files)
+            .field("done", &self.is_done())
+            .finish()
     }
 }
 

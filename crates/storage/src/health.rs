@@ -1,4 +1,5 @@
-//! What is wrong with a log, as far as recovery and readers have met it: for metrics, and for the check of a log that lies still.
+//! What is wrong with a log, as far as recovery and readers have met it: for metrics, and for the
+//! check of a log that lies still.
 //!
 //! Invariant: looks at what is known and reads nothing, so that it may be asked often.
 
@@ -17,7 +18,8 @@ pub struct Health {
     pub indexes_rebuilt: usize,
 }
 
-/// A place where batches are not what was written; reading them is answered with [`crate::ReadError::Damaged`].
+/// A place where batches are not what was written; reading them is answered with
+/// [`crate::ReadError::Damaged`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundDamage {
     /// The segment's file.
@@ -36,12 +38,21 @@ impl LogReader {
     /// What is known to be wrong with the log.
     pub fn health(&self) -> Health {
         let segments = self.shared.segments.load();
-        let mut health = Health { cut: self.shared.cut.clone(), ..Health::default() };
-        health.indexes_rebuilt = segments.iter().filter(|segment| segment.was_rebuilt()).count();
+        let mut health = Health {
+            cut: self.shared.cut.clone(),
+            ..Health::default()
+        };
+        health.indexes_rebuilt = segments
+            .iter()
+            .filter(|segment| segment.was_rebuilt())
+            .count();
         if self.shared.damaged.load(Ordering::Acquire) {
             for segment in segments.iter() {
                 let verified = segment.verified.lock();
-                let unreadable = verified.damage().iter().filter(|damage| damage.from < damage.to && damage.to > self.start());
+                let unreadable = verified
+                    .damage()
+                    .iter()
+                    .filter(|damage| damage.from < damage.to && damage.to > self.start());
                 health.damage.extend(unreadable.map(|damage| FoundDamage {
                     file: segment.path.clone(),
                     position: damage.start,

@@ -1,8 +1,11 @@
-//! Sparse indexes in Kafka's formats: sorted entries, growing in memory for the active segment, mapped read-only once sealed.
+//! Sparse indexes in Kafka's formats: sorted entries, growing in memory for the active segment,
+//! mapped read-only once sealed.
 //!
-//! An offset entry is 8 bytes: the last offset of a batch less the segment's base, and the byte position of that batch, both 32 bits big
-//! endian. Invariant: entries ascend, and each points to the first byte of a whole batch; sealed files are trusted by the checksum that the
-//! checkpoint has of them (`segment.rs`), since Kafka's formats have none. Not here: which batches get an entry (`indexer` in `segment.rs`).
+//! An offset entry is 8 bytes: the last offset of a batch less the segment's base, and the byte
+//! position of that batch, both 32 bits big endian. Invariant: entries ascend, and each points to
+//! the first byte of a whole batch; sealed files are trusted by the checksum that the checkpoint
+//! has of them (`segment.rs`), since Kafka's formats have none. Not here: which batches get an
+//! entry (`indexer` in `segment.rs`).
 
 use crate::disk::Mapped;
 
@@ -27,7 +30,10 @@ impl Entry for OffsetEntry {
     const BYTES: usize = 8;
 
     fn decode(bytes: &[u8]) -> OffsetEntry {
-        OffsetEntry { last: u32_at(bytes, 0), position: u32_at(bytes, 4) }
+        OffsetEntry {
+            last: u32_at(bytes, 0),
+            position: u32_at(bytes, 4),
+        }
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -37,7 +43,9 @@ impl Entry for OffsetEntry {
 }
 
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    bytes[at..].first_chunk().map_or(0, |b| u32::from_be_bytes(*b))
+    bytes[at..]
+        .first_chunk()
+        .map_or(0, |b| u32::from_be_bytes(*b))
 }
 
 /// All entries of one index.

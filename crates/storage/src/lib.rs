@@ -1,11 +1,14 @@
-//! One log on disk: segments in Kafka's format, their indexes, recovery, retention. Knows bytes and offsets only.
+//! One log on disk: segments in Kafka's format, their indexes, recovery, retention. Knows bytes and
+//! offsets only.
 //!
 //! ```text
 //!  start <= ... <= flushed <= end          readers see [start, bound), the bound is the caller's
 //! ```
 //!
-//! Invariants: what [`Log::flushed`] covers survives a power loss; a failed write or sync closes the log to writing until it is reopened (a
-//! full disk refuses the write and no more); damage below the flushed offset is kept and answered, never cut. Not here: topic names, producers, transactions, Kafka error codes, clocks, tokio.
+//! Invariants: what [`Log::flushed`] covers survives a power loss; a failed write or sync closes
+//! the log to writing until it is reopened (a full disk refuses the write and no more); damage
+//! below the flushed offset is kept and answered, never cut. Not here: topic names, producers,
+//! transactions, Kafka error codes, clocks, tokio.
 
 mod check;
 mod checkpoint;
@@ -38,7 +41,9 @@ mod walk;
 pub use self::{
     check::{Checked, WrongFile, check},
     checkpoint::{Checkpoint, CheckpointExtra, CheckpointWrite, read_checkpoint},
-    disk::{Boot, Disk, DiskFile, Fault, FileSystem, LockGuard, Mapped, MemDisk, OpenMode, RealDisk},
+    disk::{
+        Boot, Disk, DiskFile, Fault, FileSystem, LockGuard, Mapped, MemDisk, OpenMode, RealDisk,
+    },
     error::{LogError, ReadError},
     flush::FlushPoint,
     health::{FoundDamage, Health},

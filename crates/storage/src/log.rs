@@ -1,9 +1,11 @@
 //! The writer's side of one log: a list of segments, the last one growing.
 //!
-//! Invariants: offsets ascend over the whole log; only the last segment is written; what a reader can see was written before. A call that fails
-//! leaves the log as it was, or closed to writing until it is opened again ([`Log::reopening`]): a failed sync always closes it, a failed write
-//! unless the disk was full and what got there could be cut off. Not here: opening (`open.rs`), taking back (`truncate.rs`), which batches are
-//! admitted (the partition), space ahead of the end (`reserve.rs`).
+//! Invariants: offsets ascend over the whole log; only the last segment is written; what a reader
+//! can see was written before. A call that fails leaves the log as it was, or closed to writing
+//! until it is opened again ([`Log::reopening`]): a failed sync always closes it, a failed write
+//! unless the disk was full and what got there could be cut off. Not here: opening (`open.rs`),
+//! taking back (`truncate.rs`), which batches are admitted (the partition), space ahead of the end
+//! (`reserve.rs`).
 
 use crate::{
     checkpoint::{Checkpoint, CheckpointExtra, CheckpointWrite, FILE, Gap, Summary},
@@ -51,7 +53,8 @@ pub(crate) struct Unvouched {
     batches: u64,
 }
 
-/// One log, open for writing. Whoever has `&mut` is the only writer; [`LogReader`]s and [`FlushPoint`]s work beside it.
+/// One log, open for writing. Whoever has `&mut` is the only writer; [`LogReader`]s and
+/// [`FlushPoint`]s work beside it.
 pub struct Log {
     pub(crate) shared: Arc<Shared>,
     pub(crate) options: LogOptions,
@@ -69,7 +72,8 @@ pub struct Log {
     pub(crate) flushed: Offset,
     /// Where the batches below `flushed` end: lower when the end was moved without a batch.
     pub(crate) flushed_data: Offset,
-    /// Where the end was last moved without a batch: checkpoints say so until what is written behind it is durable, and says it itself.
+    /// Where the end was last moved without a batch: checkpoints say so until what is written
+    /// behind it is durable, and says it itself.
     pub(crate) gap: Option<Gap>,
     pub(crate) extra: CheckpointExtra,
     pub(crate) checkpoint_sequence: u64,
@@ -82,44 +86,66 @@ impl Log {
     /// Whether there is a log in `dir`, be it one whose segments are lost.
     pub fn exists(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
         match disk.list(dir) {
-            Ok(names) => Ok(names.iter().any(|name| name == FILE || base_of(name).is_some())),
+            Ok(names) => Ok(names
+                .iter()
+                .any(|name| name == FILE || base_of(name).is_some())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Makes the directory and the first segment, both with durable names. `start` is where the first offset will be.
-    pub fn create(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, start: Offset) -> Result<Log, LogError> {
+    /// Makes the directory and the first segment, both with durable names. `start` is where the
+    /// first offset will be.
+    pub fn create(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        options: LogOptions,
+        start: Offset,
+    ) -> Result<Log, LogError> {
         open::create(disk, dir, options, start)
     }
 
-    /// Opens what is in `dir`, and repairs it as [`crate::recover`] says. What was cut off or is damaged is logged.
-    pub fn open(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, boot: Boot) -> Result<Opened, LogError> {
+    /// Opens what is in `dir`, and repairs it as [`crate::recover`] says. What was cut off or is
+    /// damaged is logged.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        options: LogOptions,
+        boot: Boot,
+    ) -> Result<Opened, LogError> {
         open::open(disk, dir, options, boot, None)
     }
 
-    /// The way back from [`Log::closed`]: to be carried out without the log's lock, when no [`FlushPoint`] of this log is at work and nobody
-    /// writes to it any more.
+    /// The way back from [`Log::closed`]: to be carried out without the log's lock, when no
+    /// [`FlushPoint`] of this log is at work and nobody writes to it any more.
     pub fn reopening(&self) -> Reopening {
         Reopening {
             disk: self.shared.disk.clone(),
             dir: self.shared.dir.clone(),
             options: self.options.clone(),
-            durable: open::Durable { flushed: self.flushed, flushed_data: self.flushed_data },
+            durable: open::Durable {
+                flushed: self.flushed,
+                flushed_data: self.flushed_data,
+            },
         }
     }
 
-    /// Appends whole batches, in one write per segment touched. Base offsets MUST NOT lie below [`Log::end`] (asserted); they may jump
-    /// forward.
+    /// Appends whole batches, in one write per segment touched. Base offsets MUST NOT lie below
+    /// [`Log::end`] (asserted); they may jump forward.
     ///
     /// # Errors
-    /// Batches below [`Log::end`] are in, the others are not. [`LogError::is_disk_full`] and not [`Log::closed`]: the next append may do.
-    /// Opening a log that was closed by this may find some of the others.
+    /// Batches below [`Log::end`] are in, the others are not. [`LogError::is_disk_full`] and not
+    /// [`Log::closed`]: the next append may do. Opening a log that was closed by this may find some
+    /// of the others.
     pub fn append(&mut self, batches: &[PlacedBatch]) -> Result<(), LogError> {
         self.check_writable()?;
         let mut end = self.end();
         for batch in batches {
-            assert!(batch.base_offset() >= end, "batch at {} in a log that ends at {end}", batch.base_offset());
+            assert!(
+                batch.base_offset() >= end,
+                "batch at {} in a log that ends at {end}",
+                batch.base_offset()
+            );
             end = batch.next_offset();
         }
         let mut rest = batches;
@@ -154,7 +180,9 @@ impl Log {
         let bytes: u64 = run.iter().map(|batch| batch.total_bytes() as u64).sum();
         self.reserve(&segment, len + bytes);
         let write = |slices: &mut [IoSlice<'_>]| {
-            fail::fail_point!("storage_append", |_| Err(io::Error::other("fail point storage_append")));
+            fail::fail_point!("storage_append", |_| Err(io::Error::other(
+                "fail point storage_append"
+            )));
             fail::fail_point!("ack_before_append", |_| Ok(()));
             fail::fail_point!("swap_batches", |_| {
                 slices.rotate_left(2);
@@ -170,12 +198,20 @@ impl Log {
             }
             write(&mut slices[..2 * run.len()])
         } else {
-            let mut slices: Vec<_> = run.iter().flat_map(|batch| [IoSlice::new(batch.prefix()), IoSlice::new(batch.body())]).collect();
+            let mut slices: Vec<_> = run
+                .iter()
+                .flat_map(|batch| [IoSlice::new(batch.prefix()), IoSlice::new(batch.body())])
+                .collect();
             write(&mut slices)
         };
         if let Err(source) = written {
-            let error = LogError::Io { what: "write to", path: segment.path.clone(), source };
-            // What got there is not ours; if it cannot be taken away, recovery does it. Cutting needs no space.
+            let error = LogError::Io {
+                what: "write to",
+                path: segment.path.clone(),
+                source,
+            };
+            // What got there is not ours; if it cannot be taken away, recovery does it. Cutting
+            // needs no space.
             let cut = segment.file.set_len(len);
             self.reserved = 0;
             if cut.is_err() || !error.is_disk_full() {
@@ -192,27 +228,36 @@ impl Log {
             position += batch.total_bytes() as u64;
             next_offset = batch.next_offset();
         }
-        segment.max_timestamp.store(self.indexer.max_timestamp, Ordering::Release);
+        segment
+            .max_timestamp
+            .store(self.indexer.max_timestamp, Ordering::Release);
         segment.set_extent(position, next_offset);
         self.since_checkpoint.bytes += bytes;
         self.since_checkpoint.batches += run.len() as u64;
         Ok(())
     }
 
-    /// Seals the active segment and begins another one where its batches end; at `base` when that is too far away to begin earlier.
+    /// Seals the active segment and begins another one where its batches end; at `base` when that
+    /// is too far away to begin earlier.
     fn roll(&mut self, base: Offset, why: Why) -> Result<(), LogError> {
         let end = self.active().end();
         match why {
             Why::Bytes | Why::Age | Why::Index => self.begin_segment(end),
             Why::Offset => {
-                // The only place where segments do not adjoin. The checkpoint must vouch for the end of this one before the next one comes,
-                // or a start after a power loss would take the jump for something missing.
+                // The only place where segments do not adjoin. The checkpoint must vouch for the
+                // end of this one before the next one comes, or a start after a power loss would
+                // take the jump for something missing.
                 let point = self.flush_point();
-                point.sync().inspect_err(|error| self.close_writing(error.to_string()))?;
+                point
+                    .sync()
+                    .inspect_err(|error| self.close_writing(error.to_string()))?;
                 self.flushed_to(&point);
                 self.seal();
                 // Sealed, and nothing behind it: there is no segment to write to if this fails.
-                let next = self.checkpoint_write().write().and_then(|()| self.create_segment(base));
+                let next = self
+                    .checkpoint_write()
+                    .write()
+                    .and_then(|()| self.create_segment(base));
                 let segment = next.inspect_err(|error| self.close_writing(error.to_string()))?;
                 self.push_segment(segment);
                 Ok(())
@@ -220,7 +265,8 @@ impl Log {
         }
     }
 
-    /// The active segment is sealed once the next one is there: when that cannot be made, nothing has happened.
+    /// The active segment is sealed once the next one is there: when that cannot be made, nothing
+    /// has happened.
     pub(crate) fn begin_segment(&mut self, base: Offset) -> Result<(), LogError> {
         let segment = self.create_segment(base)?;
         self.seal();
@@ -229,7 +275,12 @@ impl Log {
     }
 
     fn create_segment(&self, base: Offset) -> Result<Segment, LogError> {
-        let created = Segment::create(&*self.shared.disk, &self.shared.dir, base, self.shared.generation());
+        let created = Segment::create(
+            &*self.shared.disk,
+            &self.shared.dir,
+            base,
+            self.shared.generation(),
+        );
         created.map_err(LogError::io("create segment in", &self.shared.dir))
     }
 
@@ -239,8 +290,8 @@ impl Log {
         self.publish_segments();
     }
 
-    /// Writes the active segment's indexes and gives back what was reserved. That the indexes could not be written is not fatal: they are
-    /// rebuilt.
+    /// Writes the active segment's indexes and gives back what was reserved. That the indexes could
+    /// not be written is not fatal: they are rebuilt.
     fn seal(&mut self) {
         self.release_reserved();
         let segment = self.active().clone();
@@ -269,7 +320,9 @@ impl Log {
             time_crc: 0,
             sealed,
         };
-        let written = segment.indexes(&*self.shared.disk).and_then(|l| l.write(&*self.shared.disk, &segment.path, &mut summary));
+        let written = segment
+            .indexes(&*self.shared.disk)
+            .and_then(|l| l.write(&*self.shared.disk, &segment.path, &mut summary));
         match written {
             Ok(()) => Some(summary),
             Err(error) => {
@@ -279,24 +332,37 @@ impl Log {
         }
     }
 
-    /// Moves the end forward without a batch (a copied log whose tail was compacted away); durable when this returns.
+    /// Moves the end forward without a batch (a copied log whose tail was compacted away); durable
+    /// when this returns.
     pub fn advance_end(&mut self, to: Offset) -> Result<(), LogError> {
         self.check_writable()?;
-        assert!(to >= self.end(), "the end moves from {} to {to}", self.end());
+        assert!(
+            to >= self.end(),
+            "the end moves from {} to {to}",
+            self.end()
+        );
         if to == self.end() {
             return Ok(());
         }
         self.settle_gap()?;
-        let gap = Some(Gap { after: self.active().end(), to });
+        let gap = Some(Gap {
+            after: self.active().end(),
+            to,
+        });
         let before = std::mem::replace(&mut self.gap, gap);
-        self.checkpoint(self.extra.clone()).inspect_err(|_| self.gap = before)?;
+        self.checkpoint(self.extra.clone())
+            .inspect_err(|_| self.gap = before)?;
         self.shared.set_end(to);
         Ok(())
     }
 
-    /// Makes what is written behind the last move of the end durable: another move takes its place in the checkpoint.
+    /// Makes what is written behind the last move of the end durable: another move takes its place
+    /// in the checkpoint.
     pub(crate) fn settle_gap(&mut self) -> Result<(), LogError> {
-        if self.unsettled_gap().is_some_and(|gap| gap.after < self.active().end()) {
+        if self
+            .unsettled_gap()
+            .is_some_and(|gap| gap.after < self.active().end())
+        {
             let point = self.flush_point();
             point.sync()?;
             self.flushed_to(&point);
@@ -354,9 +420,13 @@ impl Log {
         point
     }
 
-    /// Takes note of a synced point; returns [`Log::flushed`] after it, which does not move when the log was truncated since.
+    /// Takes note of a synced point; returns [`Log::flushed`] after it, which does not move when
+    /// the log was truncated since.
     pub fn flushed_to(&mut self, point: &FlushPoint) -> Offset {
-        assert!(point.is_done(), "a flush point counts only once its sync has succeeded");
+        assert!(
+            point.is_done(),
+            "a flush point counts only once its sync has succeeded"
+        );
         if point.generation == self.shared.generation() {
             self.flushed = self.flushed.max(point.end);
             self.flushed_data = self.flushed_data.max(point.data_end);
@@ -372,27 +442,40 @@ impl Log {
     /// Why the log is closed to writing, if it is.
     pub fn closed(&self) -> Option<Arc<str>> {
         let failed = self.shared.sync_failed.load(Ordering::Acquire);
-        self.closed.clone().or_else(|| failed.then(|| "a sync failed".into()))
+        self.closed
+            .clone()
+            .or_else(|| failed.then(|| "a sync failed".into()))
     }
 
     pub(crate) fn check_writable(&self) -> Result<(), LogError> {
         if self.closed.is_none() && !self.shared.sync_failed.load(Ordering::Acquire) {
             return Ok(());
         }
-        Err(LogError::Closed { why: self.closed().unwrap_or_else(|| "a sync failed".into()) })
+        Err(LogError::Closed {
+            why: self.closed().unwrap_or_else(|| "a sync failed".into()),
+        })
     }
 
     /// Where the log would start if [`Log::retain`] ran now; `None` if it would stay.
     pub fn retention_start(&self, limits: RetentionLimits, not_above: Offset) -> Option<Offset> {
         match retention::removable(&self.segments(), limits, not_above) {
             0 => None,
-            count => Some(self.segments.get(count).map_or(self.end(), |segment| segment.base)),
+            count => Some(
+                self.segments
+                    .get(count)
+                    .map_or(self.end(), |segment| segment.base),
+            ),
         }
     }
 
-    /// Removes segments that the limits give up and that end at or below `not_above`; returns the new start if it moved. When the active
-    /// segment is too old as well, another one is begun first. A full disk does not keep it from making room.
-    pub fn retain(&mut self, limits: RetentionLimits, not_above: Offset) -> Result<Option<Offset>, LogError> {
+    /// Removes segments that the limits give up and that end at or below `not_above`; returns the
+    /// new start if it moved. When the active segment is too old as well, another one is begun
+    /// first. A full disk does not keep it from making room.
+    pub fn retain(
+        &mut self,
+        limits: RetentionLimits,
+        not_above: Offset,
+    ) -> Result<Option<Offset>, LogError> {
         let mut count = retention::removable(&self.segments(), limits, not_above);
         if count == self.segments.len() {
             self.check_writable()?;
@@ -405,7 +488,10 @@ impl Log {
         if count == 0 {
             return Ok(None);
         }
-        let start = self.segments.get(count).map_or(self.end(), |segment| segment.base);
+        let start = self
+            .segments
+            .get(count)
+            .map_or(self.end(), |segment| segment.base);
         let before = self.start();
         match self.trim_to(start) {
             // The checkpoint's start may lag: what is gone is gone, and then there is room for it.
@@ -420,17 +506,21 @@ impl Log {
 
     /// A reader beside the writer.
     pub fn reader(&self) -> LogReader {
-        LogReader { shared: self.shared.clone() }
+        LogReader {
+            shared: self.shared.clone(),
+        }
     }
 
-    /// Whether a segment was sealed, or [`LogOptions::checkpoint_bytes`] or that many batches were written, since the last checkpoint.
+    /// Whether a segment was sealed, or [`LogOptions::checkpoint_bytes`] or that many batches were
+    /// written, since the last checkpoint.
     pub fn checkpoint_due(&self) -> bool {
         self.sealed_since_checkpoint
             || self.since_checkpoint.bytes >= self.options.checkpoint_bytes
             || self.since_checkpoint.batches >= self.options.checkpoint_batches
     }
 
-    /// Whether index files that were missing or wrong have been written anew, which only a checkpoint makes known to the next start.
+    /// Whether index files that were missing or wrong have been written anew, which only a
+    /// checkpoint makes known to the next start.
     pub fn has_rebuilt(&self) -> bool {
         self.segments.iter().any(|segment| segment.is_rewritten())
     }
@@ -440,12 +530,19 @@ impl Log {
         self.prepare_checkpoint(extra).write()
     }
 
-    /// The checkpoint as of now, to be written without the log's lock. Writes the active segment's index files, unsynced.
+    /// The checkpoint as of now, to be written without the log's lock. Writes the active segment's
+    /// index files, unsynced.
     pub fn prepare_checkpoint(&mut self, extra: CheckpointExtra) -> CheckpointWrite {
         self.extra = extra;
         let active = self.active().clone();
-        let has_index = active.indexes(&*self.shared.disk).is_ok_and(|loaded| !loaded.offsets.is_empty());
-        self.covered = if has_index { self.write_indexes(&active, false) } else { None };
+        let has_index = active
+            .indexes(&*self.shared.disk)
+            .is_ok_and(|loaded| !loaded.offsets.is_empty());
+        self.covered = if has_index {
+            self.write_indexes(&active, false)
+        } else {
+            None
+        };
         for (segment, summary) in self.segments.iter().zip(&mut self.summaries) {
             *summary = segment.take_rewritten().or(*summary);
         }
@@ -462,9 +559,19 @@ impl Log {
             flushed_data: self.flushed_data,
             gap: self.unsettled_gap(),
             extra: self.extra.clone(),
-            segments: self.summaries.iter().copied().flatten().chain(self.covered).collect(),
+            segments: self
+                .summaries
+                .iter()
+                .copied()
+                .flatten()
+                .chain(self.covered)
+                .collect(),
         };
-        CheckpointWrite { shared: self.shared.clone(), sequence: self.checkpoint_sequence, content }
+        CheckpointWrite {
+            shared: self.shared.clone(),
+            sequence: self.checkpoint_sequence,
+            content,
+        }
     }
 
     /// What the checkpoint last said beyond this crate's own: after opening, what was read.
@@ -497,12 +604,18 @@ impl Log {
     pub fn segments(&self) -> Vec<SegmentInfo> {
         let info = |segment: &Arc<Segment>| {
             let (bytes, end) = segment.extent();
-            SegmentInfo { base: segment.base, end, bytes, max_timestamp: segment.max_timestamp() }
+            SegmentInfo {
+                base: segment.base,
+                end,
+                bytes,
+                max_timestamp: segment.max_timestamp(),
+            }
         };
         self.segments.iter().map(info).collect()
     }
 
-    /// Deletes the directory; its checkpoint first, so that one that is left never speaks of segments that were to go.
+    /// Deletes the directory; its checkpoint first, so that one that is left never speaks of
+    /// segments that were to go.
     pub fn remove(self) -> io::Result<()> {
         let Shared { disk, dir, .. } = &*self.shared;
         match disk.remove_file(&dir.join(FILE)) {
@@ -515,7 +628,9 @@ impl Log {
 
     /// The segment that is written.
     pub(crate) fn active(&self) -> &Arc<Segment> {
-        self.segments.last().expect("a log has at least one segment: nothing removes the last")
+        self.segments
+            .last()
+            .expect("a log has at least one segment: nothing removes the last")
     }
 
     pub(crate) fn publish_segments(&self) {
@@ -524,11 +639,14 @@ impl Log {
 
     fn active_facts(&self) -> Active {
         let segment = self.active();
-        let index_entries = segment.indexes(&*self.shared.disk).map_or(0, |loaded| loaded.offsets.len());
+        let index_entries = segment
+            .indexes(&*self.shared.disk)
+            .map_or(0, |loaded| loaded.offsets.len());
         Active {
             base: segment.base,
             bytes: segment.len(),
-            first_timestamp: (self.indexer.first_timestamp >= 0).then_some(self.indexer.first_timestamp),
+            first_timestamp: (self.indexer.first_timestamp >= 0)
+                .then_some(self.indexer.first_timestamp),
             index_bytes: index_entries as u64 * 8,
         }
     }
@@ -536,5 +654,9 @@ impl Log {
 
 fn incoming(batch: &PlacedBatch) -> Incoming {
     let header = batch.header();
-    Incoming { bytes: batch.total_bytes() as u64, last_offset: header.last_offset(), max_timestamp: header.max_timestamp }
+    Incoming {
+        bytes: batch.total_bytes() as u64,
+        last_offset: header.last_offset(),
+        max_timestamp: header.max_timestamp,
+    }
 }

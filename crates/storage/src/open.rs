@@ -1,7 +1,9 @@
-//! Making a log, and opening one: its segments (`open/opener.rs`), its end, and what a start that was cut short left undone.
+//! Making a log, and opening one: its segments (`open/opener.rs`), its end, and what a start that
+//! was cut short left undone.
 //!
-//! Invariants: nothing that was synced is removed; what is removed is counted and logged; a segment that the checkpoint vouches for is not
-//! even opened for reading its bytes (it is verified when it is read). Not here: the decisions (`recover.rs`), the looking (`scan.rs`).
+//! Invariants: nothing that was synced is removed; what is removed is counted and logged; a segment
+//! that the checkpoint vouches for is not even opened for reading its bytes (it is verified when it
+//! is read). Not here: the decisions (`recover.rs`), the looking (`scan.rs`).
 
 mod opener;
 
@@ -43,15 +45,23 @@ pub struct Reopening {
 }
 
 impl Reopening {
-    /// Notes in the log's folder that it is not to be believed, for a start that may come first. While this fails the disk does not work.
+    /// Notes in the log's folder that it is not to be believed, for a start that may come first.
+    /// While this fails the disk does not work.
     pub fn mark(&self) -> Result<(), LogError> {
         leave_mark(&*self.disk, &self.dir)
     }
 
-    /// Opens the log from what the disk has, as after a power loss: what was durable stays, damaged or not; what lies behind it and is whole is
-    /// written again and synced, because the kernel may show bytes that the disk never got; the rest is cut off. Blocks.
+    /// Opens the log from what the disk has, as after a power loss: what was durable stays, damaged
+    /// or not; what lies behind it and is whole is written again and synced, because the kernel may
+    /// show bytes that the disk never got; the rest is cut off. Blocks.
     pub fn open(&self) -> Result<Opened, LogError> {
-        open(self.disk.clone(), self.dir.clone(), self.options.clone(), Boot::Other, Some(self.durable))
+        open(
+            self.disk.clone(),
+            self.dir.clone(),
+            self.options.clone(),
+            Boot::Other,
+            Some(self.durable),
+        )
     }
 }
 
@@ -70,8 +80,9 @@ pub struct Recovery {
     pub boot: Boot,
     /// What was cut off the end.
     pub cut: Option<Cut>,
-    /// Damage below the flushed offset that was seen while scanning: kept, and answered with [`crate::ReadError::Damaged`]. Damage in what
-    /// did not have to be scanned is found when it is read.
+    /// Damage below the flushed offset that was seen while scanning: kept, and answered with
+    /// [`crate::ReadError::Damaged`]. Damage in what did not have to be scanned is found when it is
+    /// read.
     pub damaged: Vec<Range<Offset>>,
     /// Batches looked at.
     pub scanned_batches: u64,
@@ -90,25 +101,36 @@ pub struct Cut {
     pub why: String,
 }
 
-pub(crate) fn create(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, start: Offset) -> Result<Log, LogError> {
-    // Every directory that is made here needs a durable name too, and the last one also if an earlier attempt made it and came no further.
+pub(crate) fn create(
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    options: LogOptions,
+    start: Offset,
+) -> Result<Log, LogError> {
+    // Every directory that is made here needs a durable name too, and the last one also if an
+    // earlier attempt made it and came no further.
     let mut to_sync = vec![dir.as_path()];
     for above in dir.ancestors() {
-        let parent = above.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = above
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
         let is_new = !disk.exists(above).map_err(LogError::io("look at", above))?;
         match parent {
             Some(parent) if is_new || above == dir => to_sync.push(parent),
             Some(_) | None => break,
         }
     }
-    disk.create_dir_all(&dir).map_err(LogError::io("create", &dir))?;
+    disk.create_dir_all(&dir)
+        .map_err(LogError::io("create", &dir))?;
     remove(&*disk, &dir.join(checkpoint::FILE))?;
     remove_empty_segments(&*disk, &dir)?;
-    let segment = Segment::create(&*disk, &dir, start, 0).map_err(LogError::io("create segment in", &dir))?;
+    let segment =
+        Segment::create(&*disk, &dir, start, 0).map_err(LogError::io("create segment in", &dir))?;
     segment.name_synced.store(true, Ordering::Release);
     // From the top: what is below a name that is not durable is not either.
     for dir in to_sync.into_iter().rev() {
-        disk.sync_dir(dir).map_err(LogError::io("sync directory", dir))?;
+        disk.sync_dir(dir)
+            .map_err(LogError::io("sync directory", dir))?;
     }
     let indexer = Indexer::new(start, options.index_interval_bytes);
     Ok(assemble(
@@ -130,11 +152,22 @@ pub(crate) fn create(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, sta
 
 /// What an attempt to make a log here left when it failed. A segment with batches is none of that.
 fn remove_empty_segments(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
-    for base in disk.list(dir).map_err(LogError::io("list", dir))?.iter().filter_map(|name| base_of(name)) {
+    for base in disk
+        .list(dir)
+        .map_err(LogError::io("list", dir))?
+        .iter()
+        .filter_map(|name| base_of(name))
+    {
         let path = log_path(dir, base);
-        let file = disk.open(&path, OpenMode::Read).map_err(LogError::io("open", &path))?;
+        let file = disk
+            .open(&path, OpenMode::Read)
+            .map_err(LogError::io("open", &path))?;
         if !file.is_empty().map_err(LogError::io("look at", &path))? {
-            return Err(LogError::Io { what: "make a log where there is one,", path, source: io::ErrorKind::AlreadyExists.into() });
+            return Err(LogError::Io {
+                what: "make a log where there is one,",
+                path,
+                source: io::ErrorKind::AlreadyExists.into(),
+            });
         }
         remove_segment(disk, dir, base)?;
     }
@@ -156,7 +189,14 @@ struct Parts {
 fn assemble(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, parts: Parts) -> Log {
     let segments: Vec<_> = parts.segments.into_iter().map(Arc::new).collect();
     Log {
-        shared: Arc::new(Shared::new(disk, dir, segments.clone(), parts.start, parts.end, parts.found)),
+        shared: Arc::new(Shared::new(
+            disk,
+            dir,
+            segments.clone(),
+            parts.start,
+            parts.end,
+            parts.found,
+        )),
         options,
         segments,
         summaries: parts.summaries,
@@ -182,7 +222,10 @@ pub(crate) fn open(
     boot: Boot,
     durable: Option<Durable>,
 ) -> Result<Opened, LogError> {
-    let distrust = durable.is_some() || disk.exists(&dir.join(SYNC_FAILED_FILE)).map_err(LogError::io("look into", &dir))?;
+    let distrust = durable.is_some()
+        || disk
+            .exists(&dir.join(SYNC_FAILED_FILE))
+            .map_err(LogError::io("look into", &dir))?;
     let boot = if distrust { Boot::Other } else { boot };
     let (checkpoint, damaged_checkpoint) = match checkpoint::load(&*disk, &dir)? {
         OnDisk::Valid(checkpoint) => (Some(*checkpoint), false),
@@ -199,20 +242,43 @@ pub(crate) fn open(
     let names = disk.list(&dir).map_err(LogError::io("list", &dir))?;
     let mut bases: Vec<Offset> = names.iter().filter_map(|name| base_of(name)).collect();
     bases.sort_unstable();
-    let start = checkpoint.as_ref().map_or(Offset::MIN, |checkpoint| checkpoint.start);
+    let start = checkpoint
+        .as_ref()
+        .map_or(Offset::MIN, |checkpoint| checkpoint.start);
     // A trim was not completed.
     while bases.len() > 1 && bases[1] <= start {
         remove_segment(&*disk, &dir, bases.remove(0))?;
     }
-    let Some(&first) = bases.first() else { return without_segments(disk, dir, options, boot, checkpoint) };
-    if let Some(checkpoint) = checkpoint.as_ref().filter(|checkpoint| checkpoint.start < first && checkpoint.flushed > checkpoint.start) {
+    let Some(&first) = bases.first() else {
+        return without_segments(disk, dir, options, boot, checkpoint);
+    };
+    if let Some(checkpoint) = checkpoint
+        .as_ref()
+        .filter(|checkpoint| checkpoint.start < first && checkpoint.flushed > checkpoint.start)
+    {
         tracing::error!(dir = %dir.display(), from = checkpoint.start, to = first, "segments are missing: the log begins behind them");
     }
-    let recovery = Recovery { boot, cut: None, damaged: Vec::new(), scanned_batches: 0 };
-    let flushed = checkpoint.as_ref().map(|checkpoint| checkpoint.flushed).max(durable.map(|durable| durable.flushed)).unwrap_or(first);
-    let flushed_data =
-        checkpoint.as_ref().map(|checkpoint| checkpoint.flushed_data).max(durable.map(|durable| durable.flushed_data)).unwrap_or(first);
-    let history = checkpoint.as_ref().map_or_else(CheckpointExtra::default, |checkpoint| checkpoint.extra.clone());
+    let recovery = Recovery {
+        boot,
+        cut: None,
+        damaged: Vec::new(),
+        scanned_batches: 0,
+    };
+    let flushed = checkpoint
+        .as_ref()
+        .map(|checkpoint| checkpoint.flushed)
+        .max(durable.map(|durable| durable.flushed))
+        .unwrap_or(first);
+    let flushed_data = checkpoint
+        .as_ref()
+        .map(|checkpoint| checkpoint.flushed_data)
+        .max(durable.map(|durable| durable.flushed_data))
+        .unwrap_or(first);
+    let history = checkpoint
+        .as_ref()
+        .map_or_else(CheckpointExtra::default, |checkpoint| {
+            checkpoint.extra.clone()
+        });
     let mut opener = Opener {
         disk: &*disk,
         dir: &dir,
@@ -234,12 +300,24 @@ pub(crate) fn open(
             break;
         }
     }
-    let Opener { recovery: recovered, segments, summaries, indexer, ends_damaged, .. } = opener;
+    let Opener {
+        recovery: recovered,
+        segments,
+        summaries,
+        indexer,
+        ends_damaged,
+        ..
+    } = opener;
     let data_end = segments.last().map_or(first, Segment::end);
     let noted = checkpoint.as_ref().and_then(|checkpoint| checkpoint.gap);
     let gap = noted.filter(|gap| gap.after == data_end && gap.to > data_end);
-    // All that was synced is there: so is the end that was, even if it had been moved without a batch.
-    let complete = if data_end >= flushed_data { data_end.max(flushed) } else { data_end };
+    // All that was synced is there: so is the end that was, even if it had been moved without a
+    // batch.
+    let complete = if data_end >= flushed_data {
+        data_end.max(flushed)
+    } else {
+        data_end
+    };
     let end = gap.map_or(complete, |gap| gap.to);
     let parts = Parts {
         segments,
@@ -249,7 +327,11 @@ pub(crate) fn open(
         end,
         flushed: flushed.min(end),
         flushed_data: flushed_data.min(data_end),
-        found: shared::Found { history, cut: recovered.cut.clone(), damaged: !recovered.damaged.is_empty() },
+        found: shared::Found {
+            history,
+            cut: recovered.cut.clone(),
+            damaged: !recovered.damaged.is_empty(),
+        },
     };
     let mut log = assemble(disk, dir, options, parts);
     log.gap = noted.filter(|gap| gap.after <= data_end);
@@ -259,7 +341,11 @@ pub(crate) fn open(
         log.extra = checkpoint.extra;
         // The epoch of a log that was trimmed to its end begins at that end, and is not beyond it.
         let emptied = checkpoint.start == end;
-        log.extra.truncate(if emptied { end.saturating_add(1) } else { end.max(checkpoint.start) });
+        log.extra.truncate(if emptied {
+            end.saturating_add(1)
+        } else {
+            end.max(checkpoint.start)
+        });
     }
     if void_gap {
         log.checkpoint(log.extra.clone())?;
@@ -277,7 +363,8 @@ pub(crate) fn open(
     Ok(Opened { log, recovered })
 }
 
-/// Only the checkpoint is there: the log was to begin anew, empty, and that was not completed; or its segments are lost.
+/// Only the checkpoint is there: the log was to begin anew, empty, and that was not completed; or
+/// its segments are lost.
 fn without_segments(
     disk: Arc<dyn Disk>,
     dir: PathBuf,
@@ -287,24 +374,44 @@ fn without_segments(
 ) -> Result<Opened, LogError> {
     let lost = |why: String| io::Error::new(io::ErrorKind::NotFound, why);
     let source = match checkpoint {
-        Some(Checkpoint { start, flushed, extra, .. }) if flushed <= start => {
+        Some(Checkpoint {
+            start,
+            flushed,
+            extra,
+            ..
+        }) if flushed <= start => {
             let mut log = create(disk, dir, options, start)?;
             log.checkpoint(extra)?;
-            let recovered = Recovery { boot, cut: None, damaged: Vec::new(), scanned_batches: 0 };
+            let recovered = Recovery {
+                boot,
+                cut: None,
+                damaged: Vec::new(),
+                scanned_batches: 0,
+            };
             return Ok(Opened { log, recovered });
         }
-        Some(Checkpoint { start, flushed, .. }) => {
-            lost(format!("offsets {start} to {flushed} (exclusive) were there, and their files are gone"))
-        }
+        Some(Checkpoint { start, flushed, .. }) => lost(format!(
+            "offsets {start} to {flushed} (exclusive) were there, and their files are gone"
+        )),
         None => lost("there is only a checkpoint, and it is damaged".into()),
     };
-    Err(LogError::Io { what: "find a segment in", path: dir, source })
+    Err(LogError::Io {
+        what: "find a segment in",
+        path: dir,
+        source,
+    })
 }
 
 /// Makes the names of a log's files and its own durable.
 fn sync_names(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-    [Some(dir), parent].into_iter().flatten().try_for_each(|dir| disk.sync_dir(dir).map_err(LogError::io("sync directory", dir)))
+    [Some(dir), parent]
+        .into_iter()
+        .flatten()
+        .try_for_each(|dir| {
+            disk.sync_dir(dir)
+                .map_err(LogError::io("sync directory", dir))
+        })
 }
 
 fn report(log: &Log, recovered: &Recovery) {
@@ -317,35 +424,61 @@ fn report(log: &Log, recovered: &Recovery) {
     }
 }
 
-/// After a failed sync the page cache may hold what the disk does not, and no later sync would write it: write it again, from a batch at or
-/// before the first one in doubt.
+/// After a failed sync the page cache may hold what the disk does not, and no later sync would
+/// write it: write it again, from a batch at or before the first one in doubt.
 fn rewrite(log: &Log) -> Result<(), LogError> {
     let mut chunk = vec![0; REWRITE_CHUNK];
-    for segment in log.segments.iter().filter(|segment| segment.end() > log.flushed) {
+    for segment in log
+        .segments
+        .iter()
+        .filter(|segment| segment.end() > log.flushed)
+    {
         let len = segment.len();
-        let from = segment.anchor(&*log.shared.disk, log.flushed, Patience::Waits).map_err(LogError::io("read index of", &segment.path))?;
+        let from = segment
+            .anchor(&*log.shared.disk, log.flushed, Patience::Waits)
+            .map_err(LogError::io("read index of", &segment.path))?;
         let mut position = from.position;
         while position < len {
             let want = REWRITE_CHUNK.min((len - position) as usize);
-            segment.file.read_exact_at(&mut chunk[..want], position).map_err(LogError::io("read", &segment.path))?;
-            segment.file.write_all_at(&mut [IoSlice::new(&chunk[..want])], position).map_err(LogError::io("write again", &segment.path))?;
+            segment
+                .file
+                .read_exact_at(&mut chunk[..want], position)
+                .map_err(LogError::io("read", &segment.path))?;
+            segment
+                .file
+                .write_all_at(&mut [IoSlice::new(&chunk[..want])], position)
+                .map_err(LogError::io("write again", &segment.path))?;
             position += want as u64;
         }
-        segment.file.sync_data().map_err(LogError::io("sync", &segment.path))?;
+        segment
+            .file
+            .sync_data()
+            .map_err(LogError::io("sync", &segment.path))?;
     }
     let mark = log.dir().join(SYNC_FAILED_FILE);
     match log.shared.disk.remove_file(&mark) {
         Ok(()) => {}
         // The disk would not even take the mark, or there was nothing to mark.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(source) => return Err(LogError::Io { what: "remove", path: mark, source }),
+        Err(source) => {
+            return Err(LogError::Io {
+                what: "remove",
+                path: mark,
+                source,
+            });
+        }
     }
-    log.shared.disk.sync_dir(log.dir()).map_err(LogError::io("sync directory", log.dir()))
+    log.shared
+        .disk
+        .sync_dir(log.dir())
+        .map_err(LogError::io("sync directory", log.dir()))
 }
 
 fn remove_segment(disk: &dyn Disk, dir: &Path, base: Offset) -> Result<(), LogError> {
     let path = log_path(dir, base);
-    ["timeindex", "index", "log"].iter().try_for_each(|extension| remove(disk, &path.with_extension(extension)))
+    ["timeindex", "index", "log"]
+        .iter()
+        .try_for_each(|extension| remove(disk, &path.with_extension(extension)))
 }
 
 /// Removes a file that may not be there.

@@ -8,8 +8,9 @@ use std::{fmt, io, sync::Arc};
 /// Read at once when a range is read ahead: what the kernel's own reading ahead fetches in one go.
 const READ_AHEAD_BYTES: usize = 128 << 10;
 
-/// Whole batches `[base_offset, next_offset)` at `[position, position + len)` of `file`. The file stays readable for as long as the range
-/// is held, also when its segment is deleted meanwhile; a truncation meanwhile shows as `UnexpectedEof`.
+/// Whole batches `[base_offset, next_offset)` at `[position, position + len)` of `file`. The file
+/// stays readable for as long as the range is held, also when its segment is deleted meanwhile; a
+/// truncation meanwhile shows as `UnexpectedEof`.
 #[derive(Clone)]
 pub struct FileRange {
     /// The segment.
@@ -20,7 +21,8 @@ pub struct FileRange {
     pub len: usize,
     /// Base offset of the first batch; when empty, the offset asked for.
     pub base_offset: Offset,
-    /// Offset behind the last batch, or a later one that no batch lies in between; when empty, equal to `base_offset`.
+    /// Offset behind the last batch, or a later one that no batch lies in between; when empty,
+    /// equal to `base_offset`.
     pub next_offset: Offset,
 }
 
@@ -54,8 +56,12 @@ impl FileRange {
 
     /// Whether sending it would not wait for the disk, by a look at its last byte. A hint.
     pub fn is_resident(&self) -> bool {
-        let last = || self.file.read_at_now(&mut [0], self.position + self.len as u64 - 1);
-        // Only "would have to wait" means no: where that cannot be told a detour would be taken each time, and sending meets any other error itself.
+        let last = || {
+            self.file
+                .read_at_now(&mut [0], self.position + self.len as u64 - 1)
+        };
+        // Only "would have to wait" means no: where that cannot be told a detour would be taken
+        // each time, and sending meets any other error itself.
         self.len == 0 || !last().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 }

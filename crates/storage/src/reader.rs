@@ -1,8 +1,9 @@
 //! Reading beside the writer, without its lock: whole batches, up to a bound that the caller names.
 //!
-//! Invariants: a range holds whole batches of one segment and none that reaches beyond the bound; bytes that this process did not write are
-//! verified before they are first served; damage is an error that names its offsets, and what is around it is served. Not here: which bound
-//! a reader may see (the partition knows), and sending.
+//! Invariants: a range holds whole batches of one segment and none that reaches beyond the bound;
+//! bytes that this process did not write are verified before they are first served; damage is an
+//! error that names its offsets, and what is around it is served. Not here: which bound a reader
+//! may see (the partition knows), and sending.
 
 use crate::{
     disk::Patience,
@@ -46,17 +47,43 @@ impl LogReader {
         self.shared.end()
     }
 
-    /// Whole batches below `upper` (a batch that reaches beyond `upper` is not in it), at most `bytes_max` bytes; with `at_least_one` the
-    /// first batch is in it whatever its size. The first batch is the one that holds `from`, or the next one after a gap. All come from
-    /// one segment. `from == end` gives an empty range.
-    pub fn read(&self, from: Offset, upper: Offset, bytes_max: usize, at_least_one: bool) -> Result<FileRange, ReadError> {
-        self.answer(Wanted { from, upper, bytes_max, at_least_one, patience: Patience::Waits })
+    /// Whole batches below `upper` (a batch that reaches beyond `upper` is not in it), at most
+    /// `bytes_max` bytes; with `at_least_one` the first batch is in it whatever its size. The first
+    /// batch is the one that holds `from`, or the next one after a gap. All come from one segment.
+    /// `from == end` gives an empty range.
+    pub fn read(
+        &self,
+        from: Offset,
+        upper: Offset,
+        bytes_max: usize,
+        at_least_one: bool,
+    ) -> Result<FileRange, ReadError> {
+        self.answer(Wanted {
+            from,
+            upper,
+            bytes_max,
+            at_least_one,
+            patience: Patience::Waits,
+        })
     }
 
-    /// The same for callers that must not block; `None` where an index or headers would have to come from the disk, or bytes to be verified first.
-    /// Sending the range may wait all the same ([`FileRange::is_resident`]).
-    pub fn read_now(&self, from: Offset, upper: Offset, bytes_max: usize, at_least_one: bool) -> Result<Option<FileRange>, ReadError> {
-        match self.answer(Wanted { from, upper, bytes_max, at_least_one, patience: Patience::Never }) {
+    /// The same for callers that must not block; `None` where an index or headers would have to
+    /// come from the disk, or bytes to be verified first. Sending the range may wait all the same
+    /// ([`FileRange::is_resident`]).
+    pub fn read_now(
+        &self,
+        from: Offset,
+        upper: Offset,
+        bytes_max: usize,
+        at_least_one: bool,
+    ) -> Result<Option<FileRange>, ReadError> {
+        match self.answer(Wanted {
+            from,
+            upper,
+            bytes_max,
+            at_least_one,
+            patience: Patience::Never,
+        }) {
             Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             read => read.map(Some),
         }
@@ -100,8 +127,18 @@ impl LogReader {
     }
 
     /// `None` when all batches of the segment lie below `from`.
-    fn read_segment(&self, segment: &Arc<Segment>, wanted: Wanted) -> Result<Option<FileRange>, ReadError> {
-        let Wanted { from, upper, bytes_max, at_least_one, patience } = wanted;
+    fn read_segment(
+        &self,
+        segment: &Arc<Segment>,
+        wanted: Wanted,
+    ) -> Result<Option<FileRange>, ReadError> {
+        let Wanted {
+            from,
+            upper,
+            bytes_max,
+            at_least_one,
+            patience,
+        } = wanted;
         let (len, end) = segment.extent();
         if from >= end {
             return Ok(None);
@@ -109,9 +146,13 @@ impl LogReader {
         let mut cursor = Cursor::with(patience, self.shared.clone(), segment.clone(), from)?;
         let (first, position) = loop {
             match cursor.next()? {
-                Item::Batch(header, position) if header.last_offset() >= from => break (header, position),
+                Item::Batch(header, position) if header.last_offset() >= from => {
+                    break (header, position);
+                }
                 Item::Batch(..) => {}
-                Item::Damaged { from: lost, to, .. } if from < to => return Err(ReadError::Damaged { from: lost, to }),
+                Item::Damaged { from: lost, to, .. } if from < to => {
+                    return Err(ReadError::Damaged { from: lost, to });
+                }
                 Item::Damaged { .. } => {}
                 Item::End => return Ok(None),
             }
@@ -140,7 +181,8 @@ impl LogReader {
             cursor.jump(jump);
             stop = jump;
         }
-        // Behind a jump, `stop` is where the next batch begins: the range ends with its base offset, or within the gap before it.
+        // Behind a jump, `stop` is where the next batch begins: the range ends with its base
+        // offset, or within the gap before it.
         let jumped = stop > position + whole as u64;
         while let Item::Batch(header, at) = cursor.next()? {
             if jumped && at == stop {
@@ -155,33 +197,48 @@ impl LogReader {
         Ok(Some(range(stop, next_offset)))
     }
 
-    /// The headers of all batches from the one that holds `from` on, each with its place. Damage is an item, and what is behind it
-    /// follows. Ends where the log ended when it was called; a truncation meanwhile may show as damage or an I/O error.
+    /// The headers of all batches from the one that holds `from` on, each with its place. Damage is
+    /// an item, and what is behind it follows. Ends where the log ended when it was called; a
+    /// truncation meanwhile may show as damage or an I/O error.
     pub fn headers(&self, from: Offset) -> Headers {
         let segments = self.shared.segments.load_full();
         let from = from.max(self.shared.start());
         let at = index_of(&segments, from);
-        Headers { shared: self.shared.clone(), segments, at, from, cursor: None }
+        Headers {
+            shared: self.shared.clone(),
+            segments,
+            at,
+            from,
+            cursor: None,
+        }
     }
 
-    /// The batch that holds `offset`, or the next one after a gap, with its checksum verified; `None` at the end.
+    /// The batch that holds `offset`, or the next one after a gap, with its checksum verified;
+    /// `None` at the end.
     pub fn batch_at(&self, offset: Offset) -> Result<Option<BatchView>, ReadError> {
         let range = self.read(offset, Offset::MAX, 0, true)?;
         if range.is_empty() {
             return Ok(None);
         }
         // What was verified when it was first read may have rotted since.
-        let damaged = ReadError::Damaged { from: range.base_offset, to: range.next_offset };
-        BatchView::parse_only(range.bytes()?).map(Some).map_err(|_| damaged)
+        let damaged = ReadError::Damaged {
+            from: range.base_offset,
+            to: range.next_offset,
+        };
+        BatchView::parse_only(range.bytes()?)
+            .map(Some)
+            .map_err(|_| damaged)
     }
 
-    /// An offset at or before the batch with the first record of a timestamp of at least `timestamp`: where to scan from. The log's end
-    /// when no segment has such a timestamp.
+    /// An offset at or before the batch with the first record of a timestamp of at least
+    /// `timestamp`: where to scan from. The log's end when no segment has such a timestamp.
     pub fn offset_for_timestamp_from_index(&self, timestamp: i64) -> Result<Offset, ReadError> {
         let segments = self.shared.segments.load();
         for segment in segments.iter() {
             if segment.max_timestamp() >= timestamp {
-                return Ok(segment.time_floor(&*self.shared.disk, timestamp)?.max(self.shared.start()));
+                return Ok(segment
+                    .time_floor(&*self.shared.disk, timestamp)?
+                    .max(self.shared.start()));
             }
         }
         Ok(self.shared.end())
@@ -190,11 +247,19 @@ impl LogReader {
 
 /// The last segment that begins at or below `offset`.
 fn index_of(segments: &[Arc<Segment>], offset: Offset) -> usize {
-    segments.partition_point(|segment| segment.base <= offset).saturating_sub(1)
+    segments
+        .partition_point(|segment| segment.base <= offset)
+        .saturating_sub(1)
 }
 
 fn nothing(segment: &Segment, from: Offset) -> FileRange {
-    FileRange { file: segment.file.clone(), position: segment.len(), len: 0, base_offset: from, next_offset: from }
+    FileRange {
+        file: segment.file.clone(),
+        position: segment.len(),
+        len: 0,
+        base_offset: from,
+        next_offset: from,
+    }
 }
 
 /// Walks over batch headers; see [`LogReader::headers`].
@@ -211,7 +276,11 @@ impl Headers {
         while let Some(segment) = self.segments.get(self.at) {
             let cursor = match &mut self.cursor {
                 Some(cursor) => cursor,
-                None => self.cursor.insert(Cursor::new(self.shared.clone(), segment.clone(), self.from)?),
+                None => self.cursor.insert(Cursor::new(
+                    self.shared.clone(),
+                    segment.clone(),
+                    self.from,
+                )?),
             };
             match cursor.next()? {
                 Item::Batch(header, _) if header.last_offset() < self.from => {}
@@ -226,7 +295,9 @@ impl Headers {
                     return Ok(Some(Ok((header, range))));
                 }
                 Item::Damaged { to, .. } if to <= self.from => {}
-                Item::Damaged { from, to, .. } => return Ok(Some(Err(ReadError::Damaged { from, to }))),
+                Item::Damaged { from, to, .. } => {
+                    return Ok(Some(Err(ReadError::Damaged { from, to })));
+                }
                 Item::End => {
                     self.at += 1;
                     self.cursor = None;
@@ -265,7 +336,8 @@ pub(crate) enum Item {
     End,
 }
 
-/// Goes over the batches of one segment that can be trusted, and verifies on the way what has not been yet.
+/// Goes over the batches of one segment that can be trusted, and verifies on the way what has not
+/// been yet.
 pub(crate) struct Cursor {
     shared: Arc<Shared>,
     segment: Arc<Segment>,
@@ -283,18 +355,37 @@ impl Cursor {
     }
 
     /// The same with that much patience.
-    fn with(patience: Patience, shared: Arc<Shared>, segment: Arc<Segment>, from: Offset) -> io::Result<Cursor> {
+    fn with(
+        patience: Patience,
+        shared: Arc<Shared>,
+        segment: Arc<Segment>,
+        from: Offset,
+    ) -> io::Result<Cursor> {
         let (len, end) = segment.extent();
         let anchor = segment.anchor(&*shared.disk, from, patience)?;
         let walk = Walk::new(segment.file.clone(), anchor.position, len).with(patience);
-        Ok(Cursor { shared, segment, walk, lowest: anchor.lowest, end, patience })
+        Ok(Cursor {
+            shared,
+            segment,
+            walk,
+            lowest: anchor.lowest,
+            end,
+            patience,
+        })
     }
 
     /// Begins at a batch.
     pub fn at(shared: Arc<Shared>, segment: Arc<Segment>, position: u64) -> Cursor {
         let (len, end) = segment.extent();
         let walk = Walk::new(segment.file.clone(), position, len);
-        Cursor { shared, lowest: segment.base, segment, walk, end, patience: Patience::Waits }
+        Cursor {
+            shared,
+            lowest: segment.base,
+            segment,
+            walk,
+            end,
+            patience: Patience::Waits,
+        }
     }
 
     /// Goes on at an indexed batch.
@@ -327,7 +418,8 @@ impl Cursor {
                 }
                 Step::End if self.lowest < self.end => self.damaged(self.lowest, self.end, at, at),
                 Step::End => Item::End,
-                // Changed under us after it was written or verified: nothing behind it can be found by walking.
+                // Changed under us after it was written or verified: nothing behind it can be found
+                // by walking.
                 Step::Bad(bad) => {
                     tracing::error!(segment = %self.segment.path.display(), position = at, %bad, "log does not read back as it was written");
                     self.damaged(self.lowest, self.end, at, self.walk.end)
@@ -339,7 +431,11 @@ impl Cursor {
     fn damaged(&mut self, from: Offset, to: Offset, start: u64, stop: u64) -> Item {
         fail::fail_point!("pass_over_damage", |_| {
             (self.walk.position, self.lowest) = (stop, to);
-            Item::Damaged { from: to, to, start }
+            Item::Damaged {
+                from: to,
+                to,
+                start,
+            }
         });
         let item = Item::Damaged { from, to, start };
         (self.walk.position, self.lowest) = (stop, self.lowest.max(to));

@@ -1,7 +1,8 @@
 //! What recovery does about what a scan found: a table, and nothing else.
 //!
-//! The question is always the same: may this be the trace of a write that never completed (then the log ends there), or was it durable
-//! and is now damaged (then it is kept and answered with an error, and what is behind it stays readable)?
+//! The question is always the same: may this be the trace of a write that never completed (then the
+//! log ends there), or was it durable and is now damaged (then it is kept and answered with an
+//! error, and what is behind it stays readable)?
 
 use crate::disk::Boot;
 
@@ -10,7 +11,8 @@ use crate::disk::Boot;
 pub enum Found {
     /// The segment ends with a whole batch, and the next one, if any, begins there.
     Whole,
-    /// The segment ends with a whole batch, but the log goes on only later: bytes are missing in between.
+    /// The segment ends with a whole batch, but the log goes on only later: bytes are missing in
+    /// between.
     Missing,
     /// Something that is not a batch, and valid batches behind it.
     BadInside,
@@ -55,7 +57,13 @@ const ANY: &[Place] = &[Place::BelowFlushed, Place::AboveFlushed, Place::Unknown
 
 /// Every situation, each in exactly one row.
 pub const TABLE: &[Row] = &[
-    Row { story: "an orderly end", found: Found::Whole, boot: None, place: ANY, action: Action::Keep },
+    Row {
+        story: "an orderly end",
+        found: Found::Whole,
+        boot: None,
+        place: ANY,
+        action: Action::Keep,
+    },
     Row {
         story: "a jump of offsets; a dying process loses no bytes",
         found: Found::Missing,
@@ -117,7 +125,8 @@ pub const TABLE: &[Row] = &[
 /// What to do about it.
 pub fn action(found: Found, boot: Boot, place: Place) -> Action {
     let row = TABLE.iter().find(|row| row.matches(found, boot, place));
-    row.map(|row| row.action).expect("the table has a row for every situation, as its test proves")
+    row.map(|row| row.action)
+        .expect("the table has a row for every situation, as its test proves")
 }
 
 impl Row {
@@ -132,10 +141,18 @@ mod tests {
 
     #[test]
     fn every_situation_matches_exactly_one_row() {
-        for found in [Found::Whole, Found::Missing, Found::BadInside, Found::BadTail] {
+        for found in [
+            Found::Whole,
+            Found::Missing,
+            Found::BadInside,
+            Found::BadTail,
+        ] {
             for boot in [Boot::Same, Boot::Other] {
                 for place in [Place::BelowFlushed, Place::AboveFlushed, Place::Unknown] {
-                    let rows: Vec<_> = TABLE.iter().filter(|row| row.matches(found, boot, place)).collect();
+                    let rows: Vec<_> = TABLE
+                        .iter()
+                        .filter(|row| row.matches(found, boot, place))
+                        .collect();
                     assert_eq!(rows.len(), 1, "{found:?} {boot:?} {place:?}: {rows:?}");
                 }
             }

@@ -1,13 +1,16 @@
 //! Space on the disk ahead of a log that grows, and a little that some logs always have.
 //!
-//! Invariant: what is reserved is never part of a log: the end of the file stays where the last batch ends. It is given back when the segment is sealed, or when whoever writes the log
-//! says that it rests; what a dying process leaves reserved, the next open gives back. Not here: when a log rests (the partition).
+//! Invariant: what is reserved is never part of a log: the end of the file stays where the last
+//! batch ends. It is given back when the segment is sealed, or when whoever writes the log says
+//! that it rests; what a dying process leaves reserved, the next open gives back. Not here: when a
+//! log rests (the partition).
 
 use crate::{log::Log, segment::Segment};
 
-/// Space is reserved ahead in steps of this, as much as this part of what is written, never more than was written since it was given back, and never more
-/// than the last. What the kernel need not look for
-/// block by block is written in two thirds of the time. It is given back when nothing is written any more ([`Log::release_reserved`]).
+/// Space is reserved ahead in steps of this, as much as this part of what is written, never more
+/// than was written since it was given back, and never more than the last. What the kernel need not
+/// look for block by block is written in two thirds of the time. It is given back when nothing is
+/// written any more ([`Log::release_reserved`]).
 const RESERVE_STEP: u64 = 64 << 10;
 const RESERVE_PART: u64 = 16;
 const RESERVE_MAX: u64 = 16 << 20;
@@ -15,12 +18,16 @@ const RESERVE_MAX: u64 = 16 << 20;
 pub(crate) const RESERVED_FROM: u64 = RESERVE_PART * RESERVE_STEP;
 
 impl Log {
-    /// Reserves some space beyond `end`, where the write that comes will end: of a segment that has become large, or as the options say. It may
-    /// fail: then a write will say so.
+    /// Reserves some space beyond `end`, where the write that comes will end: of a segment that has
+    /// become large, or as the options say. It may fail: then a write will say so.
     pub(crate) fn reserve(&mut self, segment: &Segment, end: u64) {
         // A log that is written now and then is not worth two calls each time.
         self.grown += end - segment.len();
-        let ahead = (segment.len() / RESERVE_PART).min(self.grown).min(RESERVE_MAX) / RESERVE_STEP * RESERVE_STEP;
+        let ahead = (segment.len() / RESERVE_PART)
+            .min(self.grown)
+            .min(RESERVE_MAX)
+            / RESERVE_STEP
+            * RESERVE_STEP;
         let ahead = ahead.max(self.options.reserve_bytes);
         // Half of what is always to be there may be used up before more is taken.
         if ahead == 0 || end + self.options.reserve_bytes / 2 <= self.reserved {
@@ -43,7 +50,8 @@ impl Log {
         self.options.reserve_bytes == 0 && self.reserved > self.active().len()
     }
 
-    /// Gives back space that was reserved ahead: for a log that is not written any more, or for the present. Appending goes on working.
+    /// Gives back space that was reserved ahead: for a log that is not written any more, or for the
+    /// present. Appending goes on working.
     pub fn release_reserved(&mut self) {
         let segment = self.active();
         if self.reserved > segment.len()

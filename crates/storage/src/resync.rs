@@ -1,8 +1,9 @@
 //! Finds the next batch behind bytes that are none.
 //!
-//! A record may hold bytes that look like a batch, so one batch with a right checksum is not proof. With a `target`, a position that is
-//! known to begin a batch or to be the end, only a chain of batches that leads exactly there is taken. Without one (recovery has no
-//! index yet) two in a row are, or one that ends where the bytes end.
+//! A record may hold bytes that look like a batch, so one batch with a right checksum is not proof.
+//! With a `target`, a position that is known to begin a batch or to be the end, only a chain of
+//! batches that leads exactly there is taken. Without one (recovery has no index yet) two in a row
+//! are, or one that ends where the bytes end.
 
 use crate::{
     disk::DiskFile,
@@ -26,7 +27,10 @@ pub(crate) struct Search {
 }
 
 /// Position and header of the first batch found.
-pub(crate) fn resync(file: &Arc<dyn DiskFile>, search: &Search) -> io::Result<Option<(u64, BatchHeader)>> {
+pub(crate) fn resync(
+    file: &Arc<dyn DiskFile>,
+    search: &Search,
+) -> io::Result<Option<(u64, BatchHeader)>> {
     let stop = search.target.unwrap_or(search.end);
     let mut chunk = vec![0; CHUNK];
     let mut buffer = Vec::new();
@@ -39,7 +43,9 @@ pub(crate) fn resync(file: &Arc<dyn DiskFile>, search: &Search) -> io::Result<Op
             if chunk[inside + 16] != 2 {
                 continue;
             }
-            let Ok(header) = BatchHeader::parse(&chunk[inside..want]) else { continue };
+            let Ok(header) = BatchHeader::parse(&chunk[inside..want]) else {
+                continue;
+            };
             let position = at + inside as u64;
             if search.fits(position, &header)
                 && crc_holds(&**file, position, &header, &mut buffer)?
@@ -62,7 +68,12 @@ impl Search {
     }
 
     /// Whether the chain that begins at `position` goes on as it must.
-    fn leads_on(&self, file: &Arc<dyn DiskFile>, position: u64, buffer: &mut Vec<u8>) -> io::Result<bool> {
+    fn leads_on(
+        &self,
+        file: &Arc<dyn DiskFile>,
+        position: u64,
+        buffer: &mut Vec<u8>,
+    ) -> io::Result<bool> {
         let end = self.target.unwrap_or(self.end);
         let mut walk = Walk::new(file.clone(), position, end);
         let mut lowest = self.lowest;
@@ -73,7 +84,10 @@ impl Search {
                 Step::End => return Ok(true),
                 Step::Bad(_) => return Ok(self.target.is_none() && seen >= 2),
                 Step::Batch(header) => {
-                    if header.base_offset < lowest || header.next_offset() > self.below || !crc_holds(&**file, at, &header, buffer)? {
+                    if header.base_offset < lowest
+                        || header.next_offset() > self.below
+                        || !crc_holds(&**file, at, &header, buffer)?
+                    {
                         return Ok(self.target.is_none() && seen >= 2);
                     }
                     lowest = header.next_offset();

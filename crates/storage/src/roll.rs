@@ -69,21 +69,87 @@ mod tests {
 
     #[test]
     fn each_limit_by_itself() {
-        let active = Active { base: 100, bytes: 900, first_timestamp: Some(5_000), index_bytes: 16 };
-        let batch = Incoming { bytes: 100, last_offset: 150, max_timestamp: 6_000 };
-        let options = LogOptions { segment_bytes: 1000, segment_ms: Some(1000), index_bytes_max: 24, ..LogOptions::default() };
+        let active = Active {
+            base: 100,
+            bytes: 900,
+            first_timestamp: Some(5_000),
+            index_bytes: 16,
+        };
+        let batch = Incoming {
+            bytes: 100,
+            last_offset: 150,
+            max_timestamp: 6_000,
+        };
+        let options = LogOptions {
+            segment_bytes: 1000,
+            segment_ms: Some(1000),
+            index_bytes_max: 24,
+            ..LogOptions::default()
+        };
         assert_eq!(must_roll(&active, &batch, &options), None);
-        assert_eq!(must_roll(&active, &Incoming { bytes: 101, ..batch }, &options), Some(Why::Bytes));
-        assert_eq!(must_roll(&active, &Incoming { max_timestamp: 6_001, ..batch }, &options), Some(Why::Age));
-        assert_eq!(must_roll(&Active { index_bytes: 17, ..active }, &batch, &options), Some(Why::Index));
-        let far = Incoming { last_offset: 100 + i64::from(i32::MAX) + 1, ..batch };
+        assert_eq!(
+            must_roll(
+                &active,
+                &Incoming {
+                    bytes: 101,
+                    ..batch
+                },
+                &options
+            ),
+            Some(Why::Bytes)
+        );
+        assert_eq!(
+            must_roll(
+                &active,
+                &Incoming {
+                    max_timestamp: 6_001,
+                    ..batch
+                },
+                &options
+            ),
+            Some(Why::Age)
+        );
+        assert_eq!(
+            must_roll(
+                &Active {
+                    index_bytes: 17,
+                    ..active
+                },
+                &batch,
+                &options
+            ),
+            Some(Why::Index)
+        );
+        let far = Incoming {
+            last_offset: 100 + i64::from(i32::MAX) + 1,
+            ..batch
+        };
         assert_eq!(must_roll(&active, &far, &options), Some(Why::Offset));
     }
 
     #[test]
     fn an_empty_segment_takes_a_batch_of_any_size_and_age() {
-        let empty = Active { base: 0, bytes: 0, first_timestamp: None, index_bytes: 0 };
-        let batch = Incoming { bytes: 1 << 20, last_offset: 0, max_timestamp: 99 };
-        assert_eq!(must_roll(&empty, &batch, &LogOptions { segment_bytes: 10, ..LogOptions::default() }), None);
+        let empty = Active {
+            base: 0,
+            bytes: 0,
+            first_timestamp: None,
+            index_bytes: 0,
+        };
+        let batch = Incoming {
+            bytes: 1 << 20,
+            last_offset: 0,
+            max_timestamp: 99,
+        };
+        assert_eq!(
+            must_roll(
+                &empty,
+                &batch,
+                &LogOptions {
+                    segment_bytes: 10,
+                    ..LogOptions::default()
+                }
+            ),
+            None
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Looks at the batches of one segment for recovery, and builds its indexes on the way.
 //!
-//! Invariant: stops at the first thing that is wrong and says what and where; it judges nothing (`recover.rs` does) and changes nothing.
+//! Invariant: stops at the first thing that is wrong and says what and where; it judges nothing
+//! (`recover.rs` does) and changes nothing.
 
 use crate::{
     checkpoint::CheckpointExtra,
@@ -55,7 +56,13 @@ impl Before {
 }
 
 impl<'a> Scan<'a> {
-    pub fn new(file: Arc<dyn DiskFile>, len: u64, rules: Rules<'a>, resumed: (Indexer, Loaded, u64), lowest: Offset) -> Scan<'a> {
+    pub fn new(
+        file: Arc<dyn DiskFile>,
+        len: u64,
+        rules: Rules<'a>,
+        resumed: (Indexer, Loaded, u64),
+        lowest: Offset,
+    ) -> Scan<'a> {
         let (indexer, loaded, position) = resumed;
         Scan {
             walk: Walk::new(file.clone(), position, len),
@@ -104,18 +111,35 @@ impl<'a> Scan<'a> {
         }
         let fits = header.base_offset >= self.next && header.next_offset() <= end;
         if !fits {
-            let bad = Bad::Offsets { base: header.base_offset, last: header.last_offset(), lowest: self.next, end };
+            let bad = Bad::Offsets {
+                base: header.base_offset,
+                last: header.last_offset(),
+                lowest: self.next,
+                end,
+            };
             self.walk.position = position;
-            // Does it follow where the last one would have ended without a gap in front? Then the last one's offsets are the wrong ones.
-            if let Some(before) = self.before.take_if(|before| (before.dense_end()..self.next).contains(&header.base_offset)) {
+            // Does it follow where the last one would have ended without a gap in front? Then the
+            // last one's offsets are the wrong ones.
+            if let Some(before) = self
+                .before
+                .take_if(|before| (before.dense_end()..self.next).contains(&header.base_offset))
+            {
                 (self.walk.position, self.next) = (before.position, before.next);
                 self.forget(before.position);
             }
             return Ok(Some(bad));
         }
-        if let Some(was) = self.rules.history.epoch_of(header).filter(|was| *was != header.leader_epoch) {
+        if let Some(was) = self
+            .rules
+            .history
+            .epoch_of(header)
+            .filter(|was| *was != header.leader_epoch)
+        {
             self.walk.position = position;
-            return Ok(Some(Bad::Epoch { found: header.leader_epoch.0, was: was.0 }));
+            return Ok(Some(Bad::Epoch {
+                found: header.leader_epoch.0,
+                was: was.0,
+            }));
         }
         let verified = header.next_offset() > self.rules.crc_above;
         if verified {
@@ -128,18 +152,32 @@ impl<'a> Scan<'a> {
         if let Some(entries) = self.indexer.note(header, position) {
             entries.push_to(&mut self.loaded);
         }
-        self.before = Some(Before { position, next: self.next, header: *header, verified });
+        self.before = Some(Before {
+            position,
+            next: self.next,
+            header: *header,
+            verified,
+        });
         self.next = header.next_offset();
         self.batches += 1;
         Ok(None)
     }
 
-    /// The last batch, be there nothing or something bad behind it, is looked at in any case: it is the one that a dying process leaves
-    /// half written.
+    /// The last batch, be there nothing or something bad behind it, is looked at in any case: it is
+    /// the one that a dying process leaves half written.
     fn check_last(&mut self) -> io::Result<Option<Bad>> {
-        let Some(before) = self.before.take_if(|before| !before.verified) else { return Ok(None) };
+        let Some(before) = self.before.take_if(|before| !before.verified) else {
+            return Ok(None);
+        };
         fail::fail_point!("keep_torn_batch", |_| Ok(None));
-        if !cut_one_batch_too_far() && crc_holds(&*self.file, before.position, &before.header, &mut self.buffer)? {
+        if !cut_one_batch_too_far()
+            && crc_holds(
+                &*self.file,
+                before.position,
+                &before.header,
+                &mut self.buffer,
+            )?
+        {
             self.note_verified(before.position, &before.header);
             return Ok(None);
         }
@@ -156,13 +194,21 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The batch at `position` was not one after all. Its timestamp may stay in the indexer: too large is harmless there.
+    /// The batch at `position` was not one after all. Its timestamp may stay in the indexer: too
+    /// large is harmless there.
     fn forget(&mut self, position: u64) {
         self.batches -= 1;
-        let offsets = self.loaded.offsets.head(self.loaded.offsets.partition_point(|entry| u64::from(entry.position) < position));
+        let offsets = self.loaded.offsets.head(
+            self.loaded
+                .offsets
+                .partition_point(|entry| u64::from(entry.position) < position),
+        );
         if offsets.len() < self.loaded.offsets.len() {
             let last = offsets.last().map(|entry| entry.last);
-            let times = self.loaded.times.partition_point(|entry| last.is_some_and(|last| entry.last <= last));
+            let times = self
+                .loaded
+                .times
+                .partition_point(|entry| last.is_some_and(|last| entry.last <= last));
             self.loaded = Loaded::growing(offsets, self.loaded.times.head(times));
         }
     }

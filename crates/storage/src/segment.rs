@@ -1,9 +1,11 @@
 //! One segment: a file of whole batches one behind the other, and its two indexes.
 //!
-//! Invariants: `len` and `end` change together (one atomic), so a reader that sees a length knows exactly which batches are in it; bytes
-//! below `len` never change, except by a truncation, which raises the log's generation first. The active segment's indexes grow in memory;
-//! a sealed one's are mapped when first used, after their checksum was compared with the checkpoint's, and rebuilt from the segment when
-//! they are missing or wrong. Not here: the order of segments (`log.rs`), reading ranges (`reader.rs`).
+//! Invariants: `len` and `end` change together (one atomic), so a reader that sees a length knows
+//! exactly which batches are in it; bytes below `len` never change, except by a truncation, which
+//! raises the log's generation first. The active segment's indexes grow in memory; a sealed one's
+//! are mapped when first used, after their checksum was compared with the checkpoint's, and rebuilt
+//! from the segment when they are missing or wrong. Not here: the order of segments (`log.rs`),
+//! reading ranges (`reader.rs`).
 
 use crate::{
     checkpoint::Summary,
@@ -33,10 +35,12 @@ pub(crate) struct Segment {
     extent: AtomicU64,
     pub max_timestamp: AtomicI64,
     indexes: RwLock<Indexes>,
-    /// Of the index files, when they were missing or wrong and have been written anew: for the next checkpoint.
+    /// Of the index files, when they were missing or wrong and have been written anew: for the next
+    /// checkpoint.
     rewritten: Mutex<Option<Summary>>,
     rebuilt: AtomicBool,
-    /// What this process has not written itself, that is, below this position, is verified before it is served.
+    /// What this process has not written itself, that is, below this position, is verified before
+    /// it is served.
     unverified_below: AtomicU64,
     pub verified: Mutex<Verified>,
     pub synced: Mutex<Synced>,
@@ -90,16 +94,33 @@ fn in_memory(indexes: RwLockReadGuard<'_, Indexes>) -> Option<MappedRwLockReadGu
 
 impl Segment {
     /// A segment whose indexes are in memory.
-    pub fn new(base: Offset, path: PathBuf, file: Arc<dyn DiskFile>, content: Content, indexes: Loaded) -> Segment {
+    pub fn new(
+        base: Offset,
+        path: PathBuf,
+        file: Arc<dyn DiskFile>,
+        content: Content,
+        indexes: Loaded,
+    ) -> Segment {
         Segment::with(base, path, file, content, Indexes::Loaded(indexes))
     }
 
     /// A sealed segment whose indexes are read when first used.
-    pub fn sealed(path: PathBuf, file: Arc<dyn DiskFile>, content: Content, summary: Summary) -> Segment {
+    pub fn sealed(
+        path: PathBuf,
+        file: Arc<dyn DiskFile>,
+        content: Content,
+        summary: Summary,
+    ) -> Segment {
         Segment::with(summary.base, path, file, content, Indexes::Unread(summary))
     }
 
-    fn with(base: Offset, path: PathBuf, file: Arc<dyn DiskFile>, content: Content, indexes: Indexes) -> Segment {
+    fn with(
+        base: Offset,
+        path: PathBuf,
+        file: Arc<dyn DiskFile>,
+        content: Content,
+        indexes: Indexes,
+    ) -> Segment {
         let segment = Segment {
             base,
             path,
@@ -119,18 +140,33 @@ impl Segment {
     }
 
     /// An empty segment in a new file, whose name is not durable yet.
-    pub fn create(disk: &dyn Disk, dir: &Path, base: Offset, generation: u64) -> io::Result<Segment> {
+    pub fn create(
+        disk: &dyn Disk,
+        dir: &Path,
+        base: Offset,
+        generation: u64,
+    ) -> io::Result<Segment> {
         let path = log_path(dir, base);
         let file = disk.open(&path, OpenMode::Create)?;
         let synced = Synced { generation, len: 0 };
-        let content = Content { len: 0, end: base, max_timestamp: -1, synced, name_synced: false, verified: Verified::default() };
+        let content = Content {
+            len: 0,
+            end: base,
+            max_timestamp: -1,
+            synced,
+            name_synced: false,
+            verified: Verified::default(),
+        };
         Ok(Segment::new(base, path, file, content, Loaded::empty()))
     }
 
     /// Bytes of whole batches, and the offset behind the last of them.
     pub fn extent(&self) -> (u64, Offset) {
         let packed = self.extent.load(Ordering::Acquire);
-        (packed & u64::from(u32::MAX), self.base + (packed >> 32) as i64)
+        (
+            packed & u64::from(u32::MAX),
+            self.base + (packed >> 32) as i64,
+        )
     }
 
     pub fn len(&self) -> u64 {
@@ -141,9 +177,12 @@ impl Segment {
         self.extent().1
     }
 
-    /// Publishes a new extent. An end too far off to be expressed (only a damaged log's can be) is brought near.
+    /// Publishes a new extent. An end too far off to be expressed (only a damaged log's can be) is
+    /// brought near.
     pub fn set_extent(&self, len: u64, end: Offset) {
-        let relative = u64::try_from(end - self.base).unwrap_or(0).min(u64::from(u32::MAX));
+        let relative = u64::try_from(end - self.base)
+            .unwrap_or(0)
+            .min(u64::from(u32::MAX));
         assert!(len <= u64::from(u32::MAX), "a segment of {len} bytes");
         self.extent.store(relative << 32 | len, Ordering::Release);
     }
@@ -158,10 +197,14 @@ impl Segment {
         self.verified.lock().truncate(len);
     }
 
-    /// Whether the bytes may be served as they are; without patience as far as that can be said without waiting for whoever verifies.
+    /// Whether the bytes may be served as they are; without patience as far as that can be said
+    /// without waiting for whoever verifies.
     pub fn is_clean(&self, start: u64, stop: u64, patience: Patience) -> bool {
         let unverified_below = self.unverified_below();
-        let verified = || self.verified(patience).is_ok_and(|verified| verified.is_clean(start, stop.min(unverified_below)));
+        let verified = || {
+            self.verified(patience)
+                .is_ok_and(|verified| verified.is_clean(start, stop.min(unverified_below)))
+        };
         start >= unverified_below || verified()
     }
 
@@ -169,7 +212,10 @@ impl Segment {
     pub fn verified(&self, patience: Patience) -> io::Result<MutexGuard<'_, Verified>> {
         match patience {
             Patience::Waits => Ok(self.verified.lock()),
-            Patience::Never => self.verified.try_lock().ok_or_else(|| io::ErrorKind::WouldBlock.into()),
+            Patience::Never => self
+                .verified
+                .try_lock()
+                .ok_or_else(|| io::ErrorKind::WouldBlock.into()),
         }
     }
 
@@ -205,7 +251,8 @@ impl Segment {
             *indexes = Indexes::Loaded(loaded);
         }
         drop(indexes);
-        self.loaded().ok_or_else(|| io::Error::other("index was sealed while it was loaded"))
+        self.loaded()
+            .ok_or_else(|| io::Error::other("index was sealed while it was loaded"))
     }
 
     fn rebuild_indexes(&self, disk: &dyn Disk, mut summary: Summary) -> io::Result<Loaded> {
@@ -214,7 +261,9 @@ impl Segment {
         self.rebuilt.store(true, Ordering::Release);
         match loaded.write(disk, &self.path, &mut summary) {
             Ok(()) => *self.rewritten.lock() = Some(summary),
-            Err(error) => tracing::warn!(segment = %self.path.display(), %error, "rebuilt index not written, it is kept in memory"),
+            Err(error) => {
+                tracing::warn!(segment = %self.path.display(), %error, "rebuilt index not written, it is kept in memory")
+            }
         }
         Ok(loaded)
     }
@@ -238,43 +287,81 @@ impl Segment {
         in_memory(self.indexes.read())
     }
 
-    /// The indexes; without patience if they are in memory, and nobody loads or changes them at this moment.
-    fn indexes_with(&self, disk: &dyn Disk, patience: Patience) -> io::Result<MappedRwLockReadGuard<'_, Loaded>> {
+    /// The indexes; without patience if they are in memory, and nobody loads or changes them at
+    /// this moment.
+    fn indexes_with(
+        &self,
+        disk: &dyn Disk,
+        patience: Patience,
+    ) -> io::Result<MappedRwLockReadGuard<'_, Loaded>> {
         match patience {
             Patience::Waits => self.indexes(disk),
-            Patience::Never => self.indexes.try_read().and_then(in_memory).ok_or_else(|| io::ErrorKind::WouldBlock.into()),
+            Patience::Never => self
+                .indexes
+                .try_read()
+                .and_then(in_memory)
+                .ok_or_else(|| io::ErrorKind::WouldBlock.into()),
         }
     }
 
-    /// The entry of the last indexed batch that ends at or below `offset`, and the end of the one indexed before it: no batch from the
-    /// entry's on begins below that.
-    pub fn anchor(&self, disk: &dyn Disk, offset: Offset, patience: Patience) -> io::Result<Anchor> {
+    /// The entry of the last indexed batch that ends at or below `offset`, and the end of the one
+    /// indexed before it: no batch from the entry's on begins below that.
+    pub fn anchor(
+        &self,
+        disk: &dyn Disk,
+        offset: Offset,
+        patience: Patience,
+    ) -> io::Result<Anchor> {
         let loaded = self.indexes_with(disk, patience)?;
-        let count = loaded.offsets.partition_point(|entry| self.base + i64::from(entry.last) <= offset);
+        let count = loaded
+            .offsets
+            .partition_point(|entry| self.base + i64::from(entry.last) <= offset);
         let before = count.checked_sub(2).and_then(|at| loaded.offsets.get(at));
         let lowest = before.map_or(self.base, |entry| self.base + i64::from(entry.last) + 1);
         let at = count.checked_sub(1).and_then(|at| loaded.offsets.get(at));
-        Ok(Anchor { position: at.map_or(0, |entry| u64::from(entry.position)), lowest })
+        Ok(Anchor {
+            position: at.map_or(0, |entry| u64::from(entry.position)),
+            lowest,
+        })
     }
 
-    /// Position of the last indexed batch that ends below `upper` and begins at or before `position`.
-    pub fn jump(&self, disk: &dyn Disk, position: u64, upper: Offset, patience: Patience) -> io::Result<Option<u64>> {
+    /// Position of the last indexed batch that ends below `upper` and begins at or before
+    /// `position`.
+    pub fn jump(
+        &self,
+        disk: &dyn Disk,
+        position: u64,
+        upper: Offset,
+        patience: Patience,
+    ) -> io::Result<Option<u64>> {
         let loaded = self.indexes_with(disk, patience)?;
-        let floor = loaded.offsets.floor(|e| self.base + i64::from(e.last) < upper && u64::from(e.position) <= position);
+        let floor = loaded
+            .offsets
+            .floor(|e| self.base + i64::from(e.last) < upper && u64::from(e.position) <= position);
         Ok(floor.map(|entry| u64::from(entry.position)))
     }
 
     /// The indexed batches from `start` up to the first one at or behind `stop`, that one included.
     pub fn anchors(&self, disk: &dyn Disk, start: u64, stop: u64) -> io::Result<Vec<OffsetEntry>> {
         let loaded = self.indexes(disk)?;
-        let first = loaded.offsets.partition_point(|entry| u64::from(entry.position) < start);
-        let last = loaded.offsets.partition_point(|entry| u64::from(entry.position) < stop);
-        Ok((first..=last).map_while(|at| loaded.offsets.get(at)).collect())
+        let first = loaded
+            .offsets
+            .partition_point(|entry| u64::from(entry.position) < start);
+        let last = loaded
+            .offsets
+            .partition_point(|entry| u64::from(entry.position) < stop);
+        Ok((first..=last)
+            .map_while(|at| loaded.offsets.get(at))
+            .collect())
     }
 
-    /// Last offset of a batch from which on to look for the first record of at least that timestamp.
+    /// Last offset of a batch from which on to look for the first record of at least that
+    /// timestamp.
     pub fn time_floor(&self, disk: &dyn Disk, timestamp: i64) -> io::Result<Offset> {
-        let floor = self.indexes(disk)?.times.floor(|entry| entry.timestamp <= timestamp);
+        let floor = self
+            .indexes(disk)?
+            .times
+            .floor(|entry| entry.timestamp <= timestamp);
         Ok(floor.map_or(self.base, |entry| self.base + i64::from(entry.last)))
     }
 
@@ -282,7 +369,9 @@ impl Segment {
     pub fn grow(&self, change: impl FnOnce(&mut Loaded)) {
         match &mut *self.indexes.write() {
             Indexes::Loaded(loaded) => change(loaded),
-            Indexes::Unread(_) => debug_assert!(false, "the active segment's indexes are in memory"),
+            Indexes::Unread(_) => {
+                debug_assert!(false, "the active segment's indexes are in memory")
+            }
         }
     }
 
@@ -303,14 +392,30 @@ impl Loaded {
     }
 
     pub fn growing(offsets: Vec<OffsetEntry>, times: Vec<TimeEntry>) -> Loaded {
-        Loaded { offsets: Table::Growing(offsets), times: Table::Growing(times) }
+        Loaded {
+            offsets: Table::Growing(offsets),
+            times: Table::Growing(times),
+        }
     }
 
-    /// The index files beside the segment at `path`; `None` unless they are exactly those that were written.
+    /// The index files beside the segment at `path`; `None` unless they are exactly those that were
+    /// written.
     pub fn read(disk: &dyn Disk, path: &Path, summary: &Summary) -> io::Result<Option<Loaded>> {
-        let offsets = read_table(disk, &path.with_extension("index"), summary.offset_entries, summary.offset_crc)?;
-        let times = read_table(disk, &path.with_extension("timeindex"), summary.time_entries, summary.time_crc)?;
-        Ok(offsets.zip(times).map(|(offsets, times)| Loaded { offsets, times }))
+        let offsets = read_table(
+            disk,
+            &path.with_extension("index"),
+            summary.offset_entries,
+            summary.offset_crc,
+        )?;
+        let times = read_table(
+            disk,
+            &path.with_extension("timeindex"),
+            summary.time_entries,
+            summary.time_crc,
+        )?;
+        Ok(offsets
+            .zip(times)
+            .map(|(offsets, times)| Loaded { offsets, times }))
     }
 
     /// The indexes of the batches in `[0, len)`, as far as they can be walked over.
@@ -323,14 +428,22 @@ impl Loaded {
         loop {
             let position = walk.position;
             match walk.next()? {
-                Step::Batch(header) if header.base_offset >= lowest && header.next_offset() <= below => {
+                Step::Batch(header)
+                    if header.base_offset >= lowest && header.next_offset() <= below =>
+                {
                     lowest = header.next_offset();
                     if let Some(entries) = indexer.note(&header, position) {
                         entries.push_to(&mut loaded);
                     }
                 }
                 Step::Batch(_) | Step::Bad(_) => {
-                    let search = Search { from: position + 1, end: len, lowest, below, target: None };
+                    let search = Search {
+                        from: position + 1,
+                        end: len,
+                        lowest,
+                        below,
+                        target: None,
+                    };
                     match resync(file, &search)? {
                         Some((found, _)) => walk.position = found,
                         None => break,
@@ -342,7 +455,8 @@ impl Loaded {
         Ok(loaded)
     }
 
-    /// Writes both files beside the segment at `path`; not synced, the checksums in the summary tell whether they came through.
+    /// Writes both files beside the segment at `path`; not synced, the checksums in the summary
+    /// tell whether they came through.
     pub fn write(&self, disk: &dyn Disk, path: &Path, summary: &mut Summary) -> io::Result<()> {
         let (offsets, times) = (self.offsets.encode(), self.times.encode());
         for (extension, bytes) in [("index", &offsets), ("timeindex", &times)] {
@@ -353,7 +467,8 @@ impl Loaded {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
-            disk.open(&path, OpenMode::Create)?.write_all_at(&mut [IoSlice::new(bytes)], 0)?;
+            disk.open(&path, OpenMode::Create)?
+                .write_all_at(&mut [IoSlice::new(bytes)], 0)?;
         }
         summary.offset_entries = self.offsets.len() as u32;
         summary.time_entries = self.times.len() as u32;
@@ -364,7 +479,12 @@ impl Loaded {
 }
 
 /// An index file; `None` unless it is exactly the one that was written.
-pub(crate) fn read_table<E: Entry>(disk: &dyn Disk, path: &Path, entries: u32, crc: u32) -> io::Result<Option<Table<E>>> {
+pub(crate) fn read_table<E: Entry>(
+    disk: &dyn Disk,
+    path: &Path,
+    entries: u32,
+    crc: u32,
+) -> io::Result<Option<Table<E>>> {
     let file = match disk.open(path, OpenMode::Read) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -378,7 +498,8 @@ pub(crate) fn read_table<E: Entry>(disk: &dyn Disk, path: &Path, entries: u32, c
     Ok((crc32fast::hash(&mapped) == crc).then_some(Table::Sealed(mapped)))
 }
 
-/// Decides which batches get index entries, as Kafka does: the first one after every `interval` bytes.
+/// Decides which batches get index entries, as Kafka does: the first one after every `interval`
+/// bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Indexer {
     base: Offset,
@@ -404,14 +525,25 @@ impl Entries {
 }
 
 fn push_time(times: &mut Table<TimeEntry>, entry: TimeEntry) {
-    if entry.timestamp >= 0 && times.last().is_none_or(|last| last.timestamp < entry.timestamp) {
+    if entry.timestamp >= 0
+        && times
+            .last()
+            .is_none_or(|last| last.timestamp < entry.timestamp)
+    {
         times.push(entry);
     }
 }
 
 impl Indexer {
     pub fn new(base: Offset, interval: u32) -> Indexer {
-        Indexer { base, interval, since: 0, first_timestamp: -1, max_timestamp: -1, max_timestamp_last: 0 }
+        Indexer {
+            base,
+            interval,
+            since: 0,
+            first_timestamp: -1,
+            max_timestamp: -1,
+            max_timestamp_last: 0,
+        }
     }
 
     /// Takes note of the batch at `position`.
@@ -428,7 +560,13 @@ impl Indexer {
             self.since = 0;
         }
         self.since += header.total_bytes() as u64;
-        due.then(|| Entries { offset: OffsetEntry { last, position: position as u32 }, time: self.time_entry() })
+        due.then(|| Entries {
+            offset: OffsetEntry {
+                last,
+                position: position as u32,
+            },
+            time: self.time_entry(),
+        })
     }
 
     /// The entry that a time index ends with.
@@ -437,11 +575,15 @@ impl Indexer {
     }
 
     fn time_entry(&self) -> TimeEntry {
-        TimeEntry { timestamp: self.max_timestamp, last: self.max_timestamp_last }
+        TimeEntry {
+            timestamp: self.max_timestamp,
+            last: self.max_timestamp_last,
+        }
     }
 
-    /// The state after a prefix of a segment, so that going on at the returned position gives the same entries as having come all the way:
-    /// keeps the entries of batches that end at or below `below` and lie before `position_below`, less the last one, which comes again.
+    /// The state after a prefix of a segment, so that going on at the returned position gives the
+    /// same entries as having come all the way: keeps the entries of batches that end at or below
+    /// `below` and lie before `position_below`, less the last one, which comes again.
     pub fn resume(
         base: Offset,
         interval: u32,
@@ -450,14 +592,26 @@ impl Indexer {
         below: Offset,
         position_below: u64,
     ) -> (Indexer, Loaded, u64) {
-        let keeps = loaded.offsets.partition_point(|e| base + i64::from(e.last) < below && u64::from(e.position) < position_below);
-        let Some(kept) = keeps.checked_sub(1) else { return (Indexer::new(base, interval), Loaded::empty(), 0) };
-        let position = loaded.offsets.get(kept).map_or(0, |entry| u64::from(entry.position));
+        let keeps = loaded.offsets.partition_point(|e| {
+            base + i64::from(e.last) < below && u64::from(e.position) < position_below
+        });
+        let Some(kept) = keeps.checked_sub(1) else {
+            return (Indexer::new(base, interval), Loaded::empty(), 0);
+        };
+        let position = loaded
+            .offsets
+            .get(kept)
+            .map_or(0, |entry| u64::from(entry.position));
         let offsets = loaded.offsets.head(kept);
         // Largest timestamps of batches up to that one: when it comes again, it adds none twice.
         let again = loaded.offsets.get(kept).map_or(0, |entry| entry.last);
-        let times = loaded.times.head(loaded.times.partition_point(|e| e.last <= again));
-        let top = times.last().copied().unwrap_or(TimeEntry { timestamp: -1, last: 0 });
+        let times = loaded
+            .times
+            .head(loaded.times.partition_point(|e| e.last <= again));
+        let top = times.last().copied().unwrap_or(TimeEntry {
+            timestamp: -1,
+            last: 0,
+        });
         let indexer = Indexer {
             base,
             interval,
@@ -478,5 +632,6 @@ pub(crate) fn log_path(dir: &Path, base: Offset) -> PathBuf {
 /// The base offset in the name of a segment's file.
 pub(crate) fn base_of(name: &str) -> Option<Offset> {
     let digits = name.strip_suffix(".log")?;
-    (digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
+    (digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit()))
+        .then(|| digits.parse().ok())?
 }

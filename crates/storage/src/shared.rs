@@ -1,4 +1,5 @@
-//! What the writer, its readers and its flush points share. Readers never wait for the writer: they load a list and two numbers.
+//! What the writer, its readers and its flush points share. Readers never wait for the writer: they
+//! load a list and two numbers.
 
 use crate::{checkpoint::CheckpointExtra, disk::Disk, open::Cut, segment::Segment};
 use arc_swap::ArcSwap;
@@ -21,7 +22,8 @@ pub(crate) struct Shared {
     end: AtomicI64,
     /// Raised before bytes that readers may look at are taken back (truncation, restart).
     generation: AtomicU64,
-    /// What the checkpoint said of epochs when the log was opened, by which batches are verified that this process did not write.
+    /// What the checkpoint said of epochs when the log was opened, by which batches are verified
+    /// that this process did not write.
     pub history: CheckpointExtra,
     /// What recovery cut off when the log was opened.
     pub cut: Option<Cut>,
@@ -29,7 +31,8 @@ pub(crate) struct Shared {
     pub damaged: AtomicBool,
     /// A sync failed: nothing that was not durable by then can be called durable any more.
     pub sync_failed: AtomicBool,
-    /// One sync at a time: the kernel tells of a page that it could not write once, and of two syncs at work it may tell the other one.
+    /// One sync at a time: the kernel tells of a page that it could not write once, and of two
+    /// syncs at work it may tell the other one.
     pub syncing: Mutex<()>,
     /// Sequence of the newest checkpoint on disk; held while one is written.
     pub checkpoint_written: Mutex<u64>,
@@ -44,7 +47,14 @@ pub(crate) struct Found {
 }
 
 impl Shared {
-    pub fn new(disk: Arc<dyn Disk>, dir: PathBuf, segments: Vec<Arc<Segment>>, start: Offset, end: Offset, found: Found) -> Shared {
+    pub fn new(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        segments: Vec<Arc<Segment>>,
+        start: Offset,
+        end: Offset,
+        found: Found,
+    ) -> Shared {
         Shared {
             disk,
             dir,

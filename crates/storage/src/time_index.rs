@@ -1,7 +1,8 @@
-//! The time index's entry: 12 bytes, a timestamp and the offset (less the segment's base) of the batch that first reached it.
+//! The time index's entry: 12 bytes, a timestamp and the offset (less the segment's base) of the
+//! batch that first reached it.
 //!
-//! Invariant: batches before that one have smaller timestamps only. So whoever looks for the first record at or after a timestamp starts
-//! at the entry with the largest timestamp not above it.
+//! Invariant: batches before that one have smaller timestamps only. So whoever looks for the first
+//! record at or after a timestamp starts at the entry with the largest timestamp not above it.
 
 use crate::index::{Entry, u32_at};
 
@@ -16,7 +17,10 @@ impl Entry for TimeEntry {
     const BYTES: usize = 12;
 
     fn decode(bytes: &[u8]) -> TimeEntry {
-        TimeEntry { timestamp: bytes.first_chunk().map_or(-1, |b| i64::from_be_bytes(*b)), last: u32_at(bytes, 8) }
+        TimeEntry {
+            timestamp: bytes.first_chunk().map_or(-1, |b| i64::from_be_bytes(*b)),
+            last: u32_at(bytes, 8),
+        }
     }
 
     fn encode(&self, out: &mut Vec<u8>) {

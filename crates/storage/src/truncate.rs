@@ -1,8 +1,9 @@
 //! Taking back: the end (truncation), the start (trim), or everything.
 //!
-//! Invariants: the checkpoint says so first (its `flushed` never claims what is about to go; its start hides what is about to go), then
-//! names go, newest first when the end moves and oldest first when the start does, so that a crash in between leaves a log without holes.
-//! Readers notice by the log's generation.
+//! Invariants: the checkpoint says so first (its `flushed` never claims what is about to go; its
+//! start hides what is about to go), then names go, newest first when the end moves and oldest
+//! first when the start does, so that a crash in between leaves a log without holes. Readers notice
+//! by the log's generation.
 
 use crate::{
     checkpoint::{FILE, Gap},
@@ -28,8 +29,9 @@ struct CutAt {
 }
 
 impl Log {
-    /// Cuts off every batch that reaches beyond `end`; returns the new end, which is lower when `end` is inside a batch. Durable. An end
-    /// below the log's start empties the log, which then begins there.
+    /// Cuts off every batch that reaches beyond `end`; returns the new end, which is lower when
+    /// `end` is inside a batch. Durable. An end below the log's start empties the log, which then
+    /// begins there.
     pub fn truncate_to(&mut self, end: Offset) -> Result<Offset, LogError> {
         self.check_writable()?;
         if end >= self.end() {
@@ -39,7 +41,9 @@ impl Log {
             self.restart_at(end)?;
             return Ok(end);
         }
-        let cut = self.find_cut(end).map_err(LogError::io("read", self.dir()))?;
+        let cut = self
+            .find_cut(end)
+            .map_err(LogError::io("read", self.dir()))?;
         if cut.end < self.start() {
             // The start lies inside the batch that goes.
             let start = self.start();
@@ -54,11 +58,19 @@ impl Log {
     }
 
     fn find_cut(&self, end: Offset) -> io::Result<CutAt> {
-        let at = self.segments.partition_point(|segment| segment.base <= end).saturating_sub(1);
+        let at = self
+            .segments
+            .partition_point(|segment| segment.base <= end)
+            .saturating_sub(1);
         let segment = &self.segments[at];
         // Begins at a batch that stays, or at the first one.
         let mut cursor = Cursor::new(self.shared.clone(), segment.clone(), end - 1)?;
-        let mut cut = CutAt { segment: at, position: segment.len(), data_end: segment.end(), end };
+        let mut cut = CutAt {
+            segment: at,
+            position: segment.len(),
+            data_end: segment.end(),
+            end,
+        };
         let mut before = segment.base;
         loop {
             match cursor.next()? {
@@ -73,7 +85,8 @@ impl Log {
                 }
                 // Of a damaged range nothing can be kept in part.
                 Item::Damaged { from, to, start } if to > end => {
-                    (cut.position, cut.data_end, cut.end) = (start, before.max(from), end.min(before.max(from)));
+                    (cut.position, cut.data_end, cut.end) =
+                        (start, before.max(from), end.min(before.max(from)));
                     return Ok(cut);
                 }
                 Item::Damaged { to, .. } => before = to,
@@ -87,7 +100,10 @@ impl Log {
         self.flushed = self.flushed.min(cut.end);
         self.flushed_data = self.flushed_data.min(cut.data_end);
         self.extra.truncate(cut.end);
-        self.gap = (cut.end > cut.data_end).then_some(Gap { after: cut.data_end, to: cut.end });
+        self.gap = (cut.end > cut.data_end).then_some(Gap {
+            after: cut.data_end,
+            to: cut.end,
+        });
         self.reserved = 0;
         self.shared.next_generation();
         // Segments behind the cut, and the cut one's indexes, are nothing to rely on from here.
@@ -103,16 +119,35 @@ impl Log {
             self.sync_dir()?;
         }
         let segment = self.active().clone();
-        let loaded = segment.indexes(&*self.shared.disk).map_err(LogError::io("read index of", &segment.path))?;
+        let loaded = segment
+            .indexes(&*self.shared.disk)
+            .map_err(LogError::io("read index of", &segment.path))?;
         let first_timestamp = self.indexer_first_timestamp(&segment);
         let interval = self.options.index_interval_bytes;
-        let (data_end, cut_at) = if keep_truncated_index_entry() { (Offset::MAX, u64::MAX) } else { (cut.data_end, cut.position) };
-        let (mut indexer, mut kept, position) = Indexer::resume(segment.base, interval, first_timestamp, &loaded, data_end, cut_at);
+        let (data_end, cut_at) = if keep_truncated_index_entry() {
+            (Offset::MAX, u64::MAX)
+        } else {
+            (cut.data_end, cut.position)
+        };
+        let (mut indexer, mut kept, position) = Indexer::resume(
+            segment.base,
+            interval,
+            first_timestamp,
+            &loaded,
+            data_end,
+            cut_at,
+        );
         drop(loaded);
         // Readers first: they must not be led behind the end of the file.
         segment.set_extent(cut.position, cut.data_end);
-        segment.file.set_len(cut.position).map_err(LogError::io("truncate", &segment.path))?;
-        segment.file.sync_data().map_err(LogError::io("sync", &segment.path))?;
+        segment
+            .file
+            .set_len(cut.position)
+            .map_err(LogError::io("truncate", &segment.path))?;
+        segment
+            .file
+            .sync_data()
+            .map_err(LogError::io("sync", &segment.path))?;
         segment.cut_verification(cut.position);
         let mut cursor = Cursor::at(self.shared.clone(), segment.clone(), position);
         loop {
@@ -126,7 +161,9 @@ impl Log {
                 Item::End => break,
             }
         }
-        segment.max_timestamp.store(indexer.max_timestamp, Ordering::Release);
+        segment
+            .max_timestamp
+            .store(indexer.max_timestamp, Ordering::Release);
         segment.set_indexes(kept);
         self.indexer = indexer;
         let generation = self.shared.generation();
@@ -140,11 +177,15 @@ impl Log {
 
     /// Only the active segment's is known; it matters for `segment.ms` alone.
     fn indexer_first_timestamp(&self, segment: &Arc<Segment>) -> i64 {
-        if segment.max_timestamp() == self.indexer.max_timestamp { self.indexer.first_timestamp } else { -1 }
+        if segment.max_timestamp() == self.indexer.max_timestamp {
+            self.indexer.first_timestamp
+        } else {
+            -1
+        }
     }
 
-    /// Moves the log's start, inside a batch too, and removes segments wholly below it. Durable. A start beyond the end moves the end too.
-    /// Files that cannot be removed go at the next opening.
+    /// Moves the log's start, inside a batch too, and removes segments wholly below it. Durable. A
+    /// start beyond the end moves the end too. Files that cannot be removed go at the next opening.
     pub fn trim_to(&mut self, start: Offset) -> Result<(), LogError> {
         let start = start + trim_one_too_far();
         if start <= self.start() {
@@ -154,10 +195,16 @@ impl Log {
             self.check_writable()?;
             return self.restart_at(start);
         }
-        let count = self.segments.partition_point(|segment| segment.base <= start).saturating_sub(1);
+        let count = self
+            .segments
+            .partition_point(|segment| segment.base <= start)
+            .saturating_sub(1);
         let mut write = self.checkpoint_write();
         write.content.start = start;
-        write.content.segments.retain(|summary| count == 0 || summary.base >= self.segments[count].base);
+        write
+            .content
+            .segments
+            .retain(|summary| count == 0 || summary.base >= self.segments[count].base);
         write.write()?;
         let gone = self.start_behind(start, count);
         for segment in &gone {
@@ -168,7 +215,8 @@ impl Log {
         Ok(())
     }
 
-    /// The same without a checkpoint that says so first: each segment is gone for good before the next one goes, so that a crash leaves no hole.
+    /// The same without a checkpoint that says so first: each segment is gone for good before the
+    /// next one goes, so that a crash leaves no hole.
     pub(crate) fn trim_unnoted(&mut self, start: Offset, count: usize) {
         let gone = self.start_behind(start, count);
         let removed = gone.iter().try_for_each(|segment| {
@@ -180,7 +228,8 @@ impl Log {
         }
     }
 
-    /// The log starts at `start`; its first `count` segments are no longer its own, and have files still.
+    /// The log starts at `start`; its first `count` segments are no longer its own, and have files
+    /// still.
     fn start_behind(&mut self, start: Offset, count: usize) -> Vec<Arc<Segment>> {
         self.shared.set_start(start);
         if count == 0 {
@@ -241,7 +290,10 @@ impl Log {
     }
 
     fn sync_dir(&self) -> Result<(), LogError> {
-        self.shared.disk.sync_dir(&self.shared.dir).map_err(LogError::io("sync directory", &self.shared.dir))
+        self.shared
+            .disk
+            .sync_dir(&self.shared.dir)
+            .map_err(LogError::io("sync directory", &self.shared.dir))
     }
 
     /// Removes a segment's files: its indexes first, they are nothing without it.
@@ -252,7 +304,13 @@ impl Log {
             match self.shared.disk.remove_file(&path) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(source) => return Err(LogError::Io { what: "remove", path, source }),
+                Err(source) => {
+                    return Err(LogError::Io {
+                        what: "remove",
+                        path,
+                        source,
+                    });
+                }
             }
         }
         Ok(())

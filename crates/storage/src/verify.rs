@@ -1,11 +1,14 @@
-//! Checks batches that another process wrote before they are served: once per process and place, when they are first read.
+//! Checks batches that another process wrote before they are served: once per process and place,
+//! when they are first read.
 //!
-//! A batch is right when its checksum is, its offsets follow the ones before and stay below the segment's end, and the index agrees. Base
-//! offset and length lie outside of the checksum, so a batch can also be found wrong by its neighbour: when a right batch does not follow
-//! the one before, but follows the one before that, the one in between is the damaged one. The leader epoch lies outside too; it is
-//! compared with the history in the checkpoint. Invariant: what [`Verified`] covers either was found right or lies in its damage. Limit: the
-//! epoch of a batch that no checkpoint covers yet.
-//! Not here: what this process wrote itself, which is served as it is.
+//! A batch is right when its checksum is, its offsets follow the ones before and stay below the
+//! segment's end, and the index agrees. Base offset and length lie outside of the checksum, so a
+//! batch can also be found wrong by its neighbour: when a right batch does not follow the one
+//! before, but follows the one before that, the one in between is the damaged one. The leader epoch
+//! lies outside too; it is compared with the history in the checkpoint. Invariant: what
+//! [`Verified`] covers either was found right or lies in its damage. Limit: the epoch of a batch
+//! that no checkpoint covers yet. Not here: what this process wrote itself, which is served as it
+//! is.
 
 use crate::{
     checkpoint::CheckpointExtra,
@@ -34,7 +37,8 @@ pub(crate) struct Verified {
     damage: Vec<Damage>,
 }
 
-/// Bytes `[start, stop)` hold no batch that can be trusted; offsets `[from, to)` are gone with them. Without bytes: they are missing there.
+/// Bytes `[start, stop)` hold no batch that can be trusted; offsets `[from, to)` are gone with
+/// them. Without bytes: they are missing there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Damage {
     pub start: u64,
@@ -52,11 +56,19 @@ impl Verified {
     /// Whether all of `[start, stop)` was found right, and no bytes are missing at `stop`.
     pub fn is_clean(&self, start: u64, stop: u64) -> bool {
         let behind = self.ranges.partition_point(|(s, _)| *s <= start);
-        behind > 0 && stop <= self.ranges[behind - 1].1 && !self.damage.iter().any(|d| d.start <= stop && d.stop >= start)
+        behind > 0
+            && stop <= self.ranges[behind - 1].1
+            && !self
+                .damage
+                .iter()
+                .any(|d| d.start <= stop && d.stop >= start)
     }
 
     pub fn damage_at(&self, position: u64) -> Option<Damage> {
-        self.damage.iter().find(|damage| (damage.start..damage.stop).contains(&position)).copied()
+        self.damage
+            .iter()
+            .find(|damage| (damage.start..damage.stop).contains(&position))
+            .copied()
     }
 
     pub fn damage(&self) -> &[Damage] {
@@ -69,7 +81,11 @@ impl Verified {
         }
         let first = self.ranges.partition_point(|(_, end)| *end < start);
         let behind = self.ranges.partition_point(|(begin, _)| *begin <= stop);
-        let merged = self.ranges[first..behind].iter().fold((start, stop), |all, range| (all.0.min(range.0), all.1.max(range.1)));
+        let merged = self.ranges[first..behind]
+            .iter()
+            .fold((start, stop), |all, range| {
+                (all.0.min(range.0), all.1.max(range.1))
+            });
         self.ranges.splice(first..behind, [merged]);
     }
 
@@ -87,12 +103,24 @@ impl Verified {
     }
 }
 
-/// Looks at the batches from `start`, where one begins whose offsets are not below `lowest`, up to an indexed batch some way behind.
-pub(crate) fn verify(shared: &Shared, segment: &Segment, verified: &mut Verified, start: u64, lowest: Offset) -> io::Result<()> {
+/// Looks at the batches from `start`, where one begins whose offsets are not below `lowest`, up to
+/// an indexed batch some way behind.
+pub(crate) fn verify(
+    shared: &Shared,
+    segment: &Segment,
+    verified: &mut Verified,
+    start: u64,
+    lowest: Offset,
+) -> io::Result<()> {
     let (len, end) = segment.extent();
     let limit = segment.unverified_below();
     let anchors = segment.anchors(&*shared.disk, start, limit.min(start + CHUNK))?;
-    let stop = anchors.iter().map(|anchor| u64::from(anchor.position)).find(|at| *at >= start + CHUNK).unwrap_or(limit).min(limit);
+    let stop = anchors
+        .iter()
+        .map(|anchor| u64::from(anchor.position))
+        .find(|at| *at >= start + CHUNK)
+        .unwrap_or(limit)
+        .min(limit);
     let mut judge = Judge {
         file: &segment.file,
         history: &shared.history,
@@ -108,9 +136,17 @@ pub(crate) fn verify(shared: &Shared, segment: &Segment, verified: &mut Verified
     };
     judge.run(stop)?;
     // Unless that was found when the log was opened.
-    let known = verified.damage.last().is_some_and(|damage| damage.to >= end);
+    let known = verified
+        .damage
+        .last()
+        .is_some_and(|damage| damage.to >= end);
     if stop == limit && len == limit && judge.lowest < end && !known {
-        judge.note(Damage { start: stop, stop, from: judge.lowest, to: end });
+        judge.note(Damage {
+            start: stop,
+            stop,
+            from: judge.lowest,
+            to: end,
+        });
     }
     for damage in judge.found {
         tracing::error!(
@@ -159,18 +195,25 @@ impl Judge<'_> {
             let at = self.walk.position;
             match self.walk.next()? {
                 Step::Batch(header) if self.is_right(at, &header)? => {
-                    if header.base_offset < self.lowest && !self.blame_before(at, header.base_offset) {
+                    if header.base_offset < self.lowest
+                        && !self.blame_before(at, header.base_offset)
+                    {
                         self.skip(at, stop)?;
                         continue;
                     }
-                    self.before = Some(Before { position: at, lowest: self.lowest, dense_end: self.lowest + span(&header) });
+                    self.before = Some(Before {
+                        position: at,
+                        lowest: self.lowest,
+                        dense_end: self.lowest + span(&header),
+                    });
                     self.lowest = header.next_offset();
                 }
                 Step::Batch(_) | Step::Bad(_) => self.skip(at, stop)?,
                 Step::End => break,
             }
         }
-        // The last batch's offsets are contradicted, if at all, by the indexed one behind the range.
+        // The last batch's offsets are contradicted, if at all, by the indexed one behind the
+        // range.
         if stop < self.limit
             && let Step::Batch(header) = Walk::new(self.file.clone(), stop, self.limit).peek()?
             && header.base_offset < self.lowest
@@ -183,7 +226,10 @@ impl Judge<'_> {
 
     /// The last offset that the index knows for a batch at that position.
     fn anchored(&self, position: u64) -> Option<Offset> {
-        let at = self.anchors.binary_search_by_key(&position, |anchor| u64::from(anchor.position)).ok()?;
+        let at = self
+            .anchors
+            .binary_search_by_key(&position, |anchor| u64::from(anchor.position))
+            .ok()?;
         Some(self.base + i64::from(self.anchors[at].last))
     }
 
@@ -191,17 +237,31 @@ impl Judge<'_> {
     fn is_right(&mut self, at: u64, header: &BatchHeader) -> io::Result<bool> {
         Ok(header.base_offset >= self.base
             && header.next_offset() <= self.end
-            && self.anchored(at).is_none_or(|last| last == header.last_offset())
-            && self.history.epoch_of(header).is_none_or(|epoch| epoch == header.leader_epoch || serve_wrong_epoch())
+            && self
+                .anchored(at)
+                .is_none_or(|last| last == header.last_offset())
+            && self
+                .history
+                .epoch_of(header)
+                .is_none_or(|epoch| epoch == header.leader_epoch || serve_wrong_epoch())
             && (crc_holds(&**self.file, at, header, &mut self.buffer)? || serve_bad_crc()))
     }
 
-    /// The batch at `at` does not follow the one before: is it that one's fault? Certainly, when this one begins where that one would have
-    /// ended without a gap in front of it. When it begins behind that, either may be: then both are damaged.
+    /// The batch at `at` does not follow the one before: is it that one's fault? Certainly, when
+    /// this one begins where that one would have ended without a gap in front of it. When it begins
+    /// behind that, either may be: then both are damaged.
     fn blame_before(&mut self, at: u64, base_offset: Offset) -> bool {
-        match self.before.take_if(|before| base_offset >= before.dense_end) {
+        match self
+            .before
+            .take_if(|before| base_offset >= before.dense_end)
+        {
             Some(before) => {
-                self.note(Damage { start: before.position, stop: at, from: before.lowest, to: base_offset });
+                self.note(Damage {
+                    start: before.position,
+                    stop: at,
+                    from: before.lowest,
+                    to: base_offset,
+                });
                 self.lowest = before.lowest;
                 base_offset == before.dense_end
             }
@@ -211,20 +271,40 @@ impl Judge<'_> {
 
     /// Goes on at the next batch that can be trusted.
     fn skip(&mut self, at: u64, stop: u64) -> io::Result<()> {
-        let target = self.anchors.iter().map(|anchor| u64::from(anchor.position)).find(|position| *position > at).unwrap_or(stop).min(stop);
-        let search = Search { from: at + 1, end: target, lowest: self.lowest, below: self.end, target: Some(target) };
+        let target = self
+            .anchors
+            .iter()
+            .map(|anchor| u64::from(anchor.position))
+            .find(|position| *position > at)
+            .unwrap_or(stop)
+            .min(stop);
+        let search = Search {
+            from: at + 1,
+            end: target,
+            lowest: self.lowest,
+            below: self.end,
+            target: Some(target),
+        };
         let (next, to) = match resync(self.file, &search)? {
             Some((position, header)) => (position, header.base_offset),
             None if target == self.limit => (target, self.end),
             None => match Walk::new(self.file.clone(), target, self.limit).peek()? {
-                Step::Batch(header) if self.anchored(target) == Some(header.last_offset()) && header.base_offset >= self.lowest => {
+                Step::Batch(header)
+                    if self.anchored(target) == Some(header.last_offset())
+                        && header.base_offset >= self.lowest =>
+                {
                     (target, header.base_offset)
                 }
                 // Damaged too: the next round says up to where.
                 Step::Batch(_) | Step::Bad(_) | Step::End => (target, self.lowest),
             },
         };
-        self.note(Damage { start: at, stop: next, from: self.lowest, to });
+        self.note(Damage {
+            start: at,
+            stop: next,
+            from: self.lowest,
+            to,
+        });
         (self.before, self.lowest, self.walk.position) = (None, to, next);
         Ok(())
     }
@@ -232,7 +312,9 @@ impl Judge<'_> {
     /// Adjoining damage is one.
     fn note(&mut self, damage: Damage) {
         match self.found.last_mut() {
-            Some(last) if last.stop == damage.start => (last.stop, last.to) = (damage.stop, damage.to),
+            Some(last) if last.stop == damage.start => {
+                (last.stop, last.to) = (damage.stop, damage.to)
+            }
             Some(_) | None => self.found.push(damage),
         }
     }

@@ -1,8 +1,11 @@
-//! What a disk can do to a log that it had taken: bits flipped anywhere, files that are too short or gone. Torn tails: `torn.rs`.
+//! What a disk can do to a log that it had taken: bits flipped anywhere, files that are too short
+//! or gone. Torn tails: `torn.rs`.
 
 mod common;
 
-use common::{Model, batch, batch_of_epoch, check, damage::*, random::Dice, read_all, small_segments};
+use common::{
+    Model, batch, batch_of_epoch, check, damage::*, random::Dice, read_all, small_segments,
+};
 use gnomon_protocol::ids::Offset;
 use gnomon_storage::{Boot, Disk, Log, LogOptions, MemDisk, Opened};
 use std::{
@@ -14,10 +17,18 @@ use std::{
 fn a_bad_batch_beyond_flushed_takes_the_valid_ones_behind_it_after_a_power_loss_only() {
     let (disk, model) = written(small_segments(), 80, 40, 60);
     let at = model.batches[50].0;
-    let position: usize = model.batches[..50].iter().map(|(_, _, bytes)| bytes.len()).sum();
+    let position: usize = model.batches[..50]
+        .iter()
+        .map(|(_, _, bytes)| bytes.len())
+        .sum();
     // Which file holds it.
     let mut before = 0;
-    let bases: Vec<String> = disk.list(Path::new(DIR)).expect("listed").into_iter().filter(|name| name.ends_with(".log")).collect();
+    let bases: Vec<String> = disk
+        .list(Path::new(DIR))
+        .expect("listed")
+        .into_iter()
+        .filter(|name| name.ends_with(".log"))
+        .collect();
     for name in &bases {
         let path = Path::new(DIR).join(name);
         let len = disk.read(&path).expect("there").len();
@@ -29,18 +40,27 @@ fn a_bad_batch_beyond_flushed_takes_the_valid_ones_behind_it_after_a_power_loss_
     let same = open(&disk, Boot::Same);
     assert_eq!((same.recovered.cut, same.log.end()), (None, model.end));
     let (batches, damaged) = serves_only_what_was_written(&same.log, &model);
-    assert_eq!((batches.len(), damaged.as_slice()), (79, &[(at, model.batches[50].1)][..]));
+    assert_eq!(
+        (batches.len(), damaged.as_slice()),
+        (79, &[(at, model.batches[50].1)][..])
+    );
 
     let other = open(&disk, Boot::Other);
     let cut = other.recovered.cut.expect("cut");
-    assert_eq!((cut.at, cut.batches, other.log.end()), (at, 29, at), "{}", cut.why);
+    assert_eq!(
+        (cut.at, cut.batches, other.log.end()),
+        (at, 29, at),
+        "{}",
+        cut.why
+    );
     assert_eq!(other.recovered.damaged, []);
     let mut expected = model.clone();
     expected.truncate(at);
     check(&other.log, &expected);
 }
 
-/// Flips of single bits in whatever file, below what was flushed: never wrong bytes, never a cut, and only what is hit is lost.
+/// Flips of single bits in whatever file, below what was flushed: never wrong bytes, never a cut,
+/// and only what is hit is lost.
 #[test]
 fn flipped_bits_below_flushed() {
     let mut dice = Dice(4711);
@@ -52,22 +72,43 @@ fn flipped_bits_below_flushed() {
         let (path, bytes) = &files[dice.below(files.len() as u64) as usize];
         let bit = dice.below(bytes.len() as u64 * 8) as usize;
         change(&disk, path, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
-        let boot = if dice.below(2) == 0 { Boot::Same } else { Boot::Other };
+        let boot = if dice.below(2) == 0 {
+            Boot::Same
+        } else {
+            Boot::Other
+        };
         let what = format!("round {round}: bit {bit} of {}, {boot:?}", path.display());
         let opened = open(&disk, boot);
         let (batches, damaged) = serves_only_what_was_written(&opened.log, &model);
         let is_log = path.extension().is_some_and(|extension| extension == "log");
-        assert_eq!(opened.log.end(), model.end, "{what}: {:?}", opened.recovered);
+        assert_eq!(
+            opened.log.end(),
+            model.end,
+            "{what}: {:?}",
+            opened.recovered
+        );
         assert_eq!(opened.recovered.cut, None, "{what}");
         if is_log {
-            assert!(batches.len() >= 88, "{what}: only {} of 90 batches are left, damaged {damaged:?}", batches.len());
-            assert!(batches.len() == 90 || !damaged.is_empty(), "{what}: {} batches and no word of it", batches.len());
+            assert!(
+                batches.len() >= 88,
+                "{what}: only {} of 90 batches are left, damaged {damaged:?}",
+                batches.len()
+            );
+            assert!(
+                batches.len() == 90 || !damaged.is_empty(),
+                "{what}: {} batches and no word of it",
+                batches.len()
+            );
         } else {
             assert_eq!((batches.len(), damaged.len()), (90, 0), "{what}");
         }
         // What was found once is found again, and the log goes on behind it.
         let health = opened.log.reader().health();
-        assert_eq!(health.damage.is_empty(), damaged.is_empty(), "{what}: {health:?}");
+        assert_eq!(
+            health.damage.is_empty(),
+            damaged.is_empty(),
+            "{what}: {health:?}"
+        );
         let mut log = opened.log;
         go_on(&mut log, &model);
         drop(log);
@@ -75,7 +116,11 @@ fn flipped_bits_below_flushed() {
         assert_eq!(log.end(), model.end + 1, "{what}");
         for _ in 0..2 {
             let (again, damaged_again) = read_all(&log.reader(), 0, model.end, 1 << 20);
-            assert_eq!((again.len(), &damaged_again), (batches.len(), &damaged), "{what}");
+            assert_eq!(
+                (again.len(), &damaged_again),
+                (batches.len(), &damaged),
+                "{what}"
+            );
         }
     }
     println!("faults: flipped bits in a log's files: {rounds}");
@@ -83,7 +128,9 @@ fn flipped_bits_below_flushed() {
 
 /// One more batch, flushed, and a checkpoint; what was written by then.
 fn go_on(log: &mut Log, model: &Model) -> Model {
-    let epoch = model.batches.last().map_or(0, |(_, _, bytes)| i32::from_be_bytes(*bytes[12..].first_chunk().expect("a header")));
+    let epoch = model.batches.last().map_or(0, |(_, _, bytes)| {
+        i32::from_be_bytes(*bytes[12..].first_chunk().expect("a header"))
+    });
     let batch = batch_of_epoch(log.end(), 1, 40, 7, epoch);
     let mut model = model.clone();
     model.push(&batch);
@@ -95,7 +142,12 @@ fn go_on(log: &mut Log, model: &Model) -> Model {
 #[test]
 fn a_shortened_file_below_flushed_is_a_hole_with_an_error() {
     let (disk, model) = written(small_segments(), 90, 90, 60);
-    let names: Vec<String> = disk.list(Path::new(DIR)).expect("listed").into_iter().filter(|name| name.ends_with(".log")).collect();
+    let names: Vec<String> = disk
+        .list(Path::new(DIR))
+        .expect("listed")
+        .into_iter()
+        .filter(|name| name.ends_with(".log"))
+        .collect();
     for (which, name) in names.iter().enumerate() {
         let path = Path::new(DIR).join(name);
         let whole = disk.read(&path).expect("there");
@@ -108,7 +160,10 @@ fn a_shortened_file_below_flushed_is_a_hole_with_an_error() {
             assert_eq!((log.end(), &recovered.cut), (model.end, &None), "{name}");
             assert_eq!(recovered.damaged.len(), 1, "{name}");
             let (batches, damaged) = serves_only_what_was_written(&log, &model);
-            assert_eq!(damaged, [(recovered.damaged[0].start, recovered.damaged[0].end)]);
+            assert_eq!(
+                damaged,
+                [(recovered.damaged[0].start, recovered.damaged[0].end)]
+            );
             assert!(batches.len() >= 87, "{name}: {}", batches.len());
             if which + 1 < names.len() {
                 change(&disk, &path, |bytes| whole.clone_into(bytes));
@@ -120,7 +175,11 @@ fn a_shortened_file_below_flushed_is_a_hole_with_an_error() {
             assert_eq!(log.end(), model.end + 1);
             for _ in 0..2 {
                 let again = read_all(&log.reader(), 0, model.end, 1 << 20);
-                assert_eq!(again, (batches.clone(), damaged.clone()), "also when it is read a second time");
+                assert_eq!(
+                    again,
+                    (batches.clone(), damaged.clone()),
+                    "also when it is read a second time"
+                );
             }
             return;
         }
@@ -131,13 +190,26 @@ fn a_shortened_file_below_flushed_is_a_hole_with_an_error() {
 fn a_segment_that_is_gone_is_a_hole_with_an_error() {
     for boot in [Boot::Same, Boot::Other] {
         let (disk, model) = written(small_segments(), 90, 90, 60);
-        let names: Vec<String> = disk.list(Path::new(DIR)).expect("listed").into_iter().filter(|name| name.ends_with(".log")).collect();
-        disk.remove_file(&Path::new(DIR).join(&names[1])).expect("removed");
+        let names: Vec<String> = disk
+            .list(Path::new(DIR))
+            .expect("listed")
+            .into_iter()
+            .filter(|name| name.ends_with(".log"))
+            .collect();
+        disk.remove_file(&Path::new(DIR).join(&names[1]))
+            .expect("removed");
         let Opened { mut log, recovered } = open(&disk, boot);
         let base = |name: &str| name[..20].parse::<Offset>().expect("an offset");
         let lost = (base(&names[1]), base(&names[2]));
         assert_eq!((log.end(), recovered.cut), (model.end, None));
-        assert_eq!(recovered.damaged.iter().map(|range| (range.start, range.end)).collect::<Vec<_>>(), [lost]);
+        assert_eq!(
+            recovered
+                .damaged
+                .iter()
+                .map(|range| (range.start, range.end))
+                .collect::<Vec<_>>(),
+            [lost]
+        );
         let model = go_on(&mut log, &model);
         for log in [log, open(&disk, boot).log] {
             for _ in 0..2 {
@@ -147,15 +219,32 @@ fn a_segment_that_is_gone_is_a_hole_with_an_error() {
     }
 }
 
-/// A log that was removed in part, its checkpoint left over, and made again: what the old checkpoint says is not of this one.
+/// A log that was removed in part, its checkpoint left over, and made again: what the old
+/// checkpoint says is not of this one.
 #[test]
 fn a_log_made_anew_does_not_believe_the_checkpoint_of_the_one_before() {
     let (disk, _) = written(small_segments(), 90, 90, 60);
-    for name in disk.list(Path::new(DIR)).expect("listed").iter().filter(|name| name.ends_with(".log")) {
-        disk.remove_file(&Path::new(DIR).join(name)).expect("removed");
+    for name in disk
+        .list(Path::new(DIR))
+        .expect("listed")
+        .iter()
+        .filter(|name| name.ends_with(".log"))
+    {
+        disk.remove_file(&Path::new(DIR).join(name))
+            .expect("removed");
     }
-    let mut log = Log::create(Arc::new(disk.clone()), PathBuf::from(DIR), small_segments(), 5).expect("created");
-    let mut model = Model { start: 5, end: 5, ..Model::default() };
+    let mut log = Log::create(
+        Arc::new(disk.clone()),
+        PathBuf::from(DIR),
+        small_segments(),
+        5,
+    )
+    .expect("created");
+    let mut model = Model {
+        start: 5,
+        end: 5,
+        ..Model::default()
+    };
     model.push(&batch(5, 3, 40, 1));
     log.append(&[batch(5, 3, 40, 1)]).expect("appended");
     drop(log);
@@ -166,16 +255,28 @@ fn a_log_made_anew_does_not_believe_the_checkpoint_of_the_one_before() {
 
 #[test]
 fn a_record_that_holds_batches_is_not_taken_for_them() {
-    let options = LogOptions { segment_bytes: 1 << 20, ..small_segments() };
+    let options = LogOptions {
+        segment_bytes: 1 << 20,
+        ..small_segments()
+    };
     for boot in [Boot::Same, Boot::Other] {
         let disk = MemDisk::new();
-        let mut log = Log::create(Arc::new(disk.clone()), PathBuf::from(DIR), options.clone(), 0).expect("created");
+        let mut log = Log::create(
+            Arc::new(disk.clone()),
+            PathBuf::from(DIR),
+            options.clone(),
+            0,
+        )
+        .expect("created");
         log.append(&[batch(0, 1, 100, 1)]).expect("appended");
         // A value made of whole batches with offsets that would fit.
-        let inner: Vec<u8> = (0..4).flat_map(|i| batch(1 + i, 1, 20, i as u64).to_bytes()).collect();
+        let inner: Vec<u8> = (0..4)
+            .flat_map(|i| batch(1 + i, 1, 20, i as u64).to_bytes())
+            .collect();
         let mut builder = gnomon_protocol::batch::BatchBuilder::new(5);
         builder.push(5, None, Some(&inner), &[]);
-        let outer = gnomon_protocol::batch::BatchView::parse_only(builder.build().expect("built")).expect("valid");
+        let outer = gnomon_protocol::batch::BatchView::parse_only(builder.build().expect("built"))
+            .expect("valid");
         let outer = outer.place(1, gnomon_protocol::ids::BatchEpoch(0));
         let size = outer.total_bytes();
         log.append(&[outer]).expect("appended");
@@ -184,6 +285,9 @@ fn a_record_that_holds_batches_is_not_taken_for_them() {
         change(&disk, &path, |bytes| bytes.truncate(bytes.len() - 3));
         let opened = open(&disk, boot);
         assert_eq!(opened.log.end(), 1, "{boot:?}: {:?}", opened.recovered);
-        assert_eq!(opened.recovered.cut.map(|cut| cut.bytes), Some(size as u64 - 3));
+        assert_eq!(
+            opened.recovered.cut.map(|cut| cut.bytes),
+            Some(size as u64 - 3)
+        );
     }
 }

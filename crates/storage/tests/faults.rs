@@ -1,7 +1,8 @@
 //! The n-th call to the disk fails, for every n: once, from then on, or because the disk is full.
 //!
-//! What must hold: a call that fails leaves the log as it was or closed; a closed log opens again once the disk works, with everything that was
-//! durable and nothing that was not written; a power loss after that takes nothing that was called durable since. The script touches every place that
+//! What must hold: a call that fails leaves the log as it was or closed; a closed log opens again
+//! once the disk works, with everything that was durable and nothing that was not written; a power
+//! loss after that takes nothing that was called durable since. The script touches every place that
 //! writes.
 
 mod common;
@@ -11,7 +12,10 @@ use gnomon_protocol::{
     batch::PlacedBatch,
     ids::{BatchEpoch, Offset},
 };
-use gnomon_storage::{Boot, CheckpointExtra, Disk, Fault, Log, LogError, LogOptions, MemDisk, OpenMode, RetentionLimits};
+use gnomon_storage::{
+    Boot, CheckpointExtra, Disk, Fault, Log, LogError, LogOptions, MemDisk, OpenMode,
+    RetentionLimits,
+};
 use std::{
     io::IoSlice,
     path::{Path, PathBuf},
@@ -60,7 +64,17 @@ impl Run {
             How::Broken => disk.fail_calls(at..u64::MAX),
             How::Full => {}
         }
-        Run { how, at, disk, log: None, model: Model::default(), durable: 0, full_steps: 0, salt: 0, reopened: 0 }
+        Run {
+            how,
+            at,
+            disk,
+            log: None,
+            model: Model::default(),
+            durable: 0,
+            full_steps: 0,
+            salt: 0,
+            reopened: 0,
+        }
     }
 
     fn log(&mut self) -> &mut Log {
@@ -73,19 +87,29 @@ impl Run {
             self.full_steps += 1;
             // Room for some of what is to be written.
             let capacity = self.disk.used_bytes() + 400;
-            self.disk.set_capacity((self.full_steps < FULL_STEPS).then_some(capacity));
+            self.disk
+                .set_capacity((self.full_steps < FULL_STEPS).then_some(capacity));
         }
         let failed = step(self);
         let log = self.log.as_ref().expect("open");
         if let Err(failure) = &failed {
             let full = self.how == How::Full;
-            assert!(!full || failure.is_disk_full() || matches!(failure, LogError::Closed { .. }), "{name}: {failure}");
+            assert!(
+                !full || failure.is_disk_full() || matches!(failure, LogError::Closed { .. }),
+                "{name}: {failure}"
+            );
         }
         if failed.is_ok() && self.how != How::Broken {
-            assert!(log.closed().is_none(), "{name} succeeded and left the log closed");
+            assert!(
+                log.closed().is_none(),
+                "{name} succeeded and left the log closed"
+            );
         }
         if log.closed().is_some() {
-            assert!(matches!(self.log().append(&[]), Err(LogError::Closed { .. })), "{name}: takes writes though it is closed");
+            assert!(
+                matches!(self.log().append(&[]), Err(LogError::Closed { .. })),
+                "{name}: takes writes though it is closed"
+            );
             self.reopen(name);
         } else if failed.is_err() && self.how == How::Full {
             self.restart(name);
@@ -101,7 +125,11 @@ impl Run {
     fn settle(&mut self, name: &str) {
         let log = self.log.as_ref().expect("open");
         let (start, end) = (log.start(), log.end());
-        assert!(end >= self.durable, "{name}: {} was durable, the log ends at {end}", self.durable);
+        assert!(
+            end >= self.durable,
+            "{name}: {} was durable, the log ends at {end}",
+            self.durable
+        );
         if end > self.model.end {
             self.model.end = end;
         }
@@ -113,10 +141,17 @@ impl Run {
 
     fn reopen(&mut self, name: &str) {
         if self.how == How::Broken {
-            assert!(self.log().reopening().open().is_err(), "{name}: a broken disk cannot take the tail");
+            assert!(
+                self.log().reopening().open().is_err(),
+                "{name}: a broken disk cannot take the tail"
+            );
         }
         self.disk.heal();
-        let opened = self.log().reopening().open().unwrap_or_else(|error| panic!("{name}: not opened again: {error}"));
+        let opened = self
+            .log()
+            .reopening()
+            .open()
+            .unwrap_or_else(|error| panic!("{name}: not opened again: {error}"));
         assert_eq!(opened.recovered.damaged, [], "{name}");
         self.log = Some(opened.log);
         self.reopened += 1;
@@ -126,8 +161,18 @@ impl Run {
     fn restart(&mut self, name: &str) {
         let end = self.log().end();
         self.log = None;
-        let opened = Log::open(Arc::new(self.disk.clone()), dir(), small_segments(), Boot::Same).expect("opened");
-        assert_eq!((opened.recovered.cut, opened.log.end()), (None, end), "{name}");
+        let opened = Log::open(
+            Arc::new(self.disk.clone()),
+            dir(),
+            small_segments(),
+            Boot::Same,
+        )
+        .expect("opened");
+        assert_eq!(
+            (opened.recovered.cut, opened.log.end()),
+            (None, end),
+            "{name}"
+        );
         self.log = Some(opened.log);
     }
 
@@ -168,7 +213,10 @@ impl Run {
 
     fn checkpoint(&mut self) {
         self.step("checkpoint", |run| {
-            let extra = CheckpointExtra { epochs: vec![(BatchEpoch(1), run.model.start)], producer_snapshot_at: -1 };
+            let extra = CheckpointExtra {
+                epochs: vec![(BatchEpoch(1), run.model.start)],
+                producer_snapshot_at: -1,
+            };
             run.log().checkpoint(extra)
         });
     }
@@ -212,7 +260,10 @@ impl Run {
         });
         self.write(5, 0);
         self.step("retain", |run| {
-            let limits = RetentionLimits { bytes: Some(6_000), before_timestamp: None };
+            let limits = RetentionLimits {
+                bytes: Some(6_000),
+                before_timestamp: None,
+            };
             let not_above = run.log().flushed();
             run.log().retain(limits, not_above).map(drop)
         });
@@ -231,11 +282,20 @@ impl Run {
             self.settle("the end");
         }
         self.flush();
-        assert_eq!(self.durable, self.model.end, "all is durable after a flush that succeeded");
+        assert_eq!(
+            self.durable, self.model.end,
+            "all is durable after a flush that succeeded"
+        );
         self.write(6, 0);
         self.log = None;
         self.disk.power_loss(seed);
-        let opened = Log::open(Arc::new(self.disk.clone()), dir(), small_segments(), Boot::Other).expect("opened");
+        let opened = Log::open(
+            Arc::new(self.disk.clone()),
+            dir(),
+            small_segments(),
+            Boot::Other,
+        )
+        .expect("opened");
         assert_eq!(opened.recovered.damaged, []);
         self.log = Some(opened.log);
         self.settle("power loss");
@@ -262,7 +322,11 @@ fn run(how: How, at: u64, seed: u64) -> (u64, u32) {
 
 /// Power losses behind each failure; the full run takes more.
 fn seeds() -> u64 {
-    if std::env::var("GNOMON_FAULTS").is_ok_and(|runs| runs == "full") { 20 } else { 1 }
+    if std::env::var("GNOMON_FAULTS").is_ok_and(|runs| runs == "full") {
+        20
+    } else {
+        1
+    }
 }
 
 fn every_call(how: How) {
@@ -273,7 +337,10 @@ fn every_call(how: How) {
             reopened += run(how, at, seed).1;
         }
     }
-    println!("faults: {how:?} at each of {calls} calls, {} power losses behind each, {reopened} times opened again", seeds());
+    println!(
+        "faults: {how:?} at each of {calls} calls, {} power losses behind each, {reopened} times opened again",
+        seeds()
+    );
     assert!(how == How::Full || reopened > 10, "hardly anything failed");
 }
 
@@ -302,15 +369,19 @@ fn what_was_durable_is_not_cut_when_a_log_is_opened_again_though_no_checkpoint_s
     let disk = MemDisk::new();
     let mut log = Log::create(Arc::new(disk.clone()), dir(), small_segments(), 0).expect("created");
     for offset in 0..3 {
-        log.append(&[batch(offset, 1, 150, offset as u64)]).expect("appended");
+        log.append(&[batch(offset, 1, 150, offset as u64)])
+            .expect("appended");
     }
     let point = log.flush_point();
     point.sync().expect("synced");
     assert_eq!(log.flushed_to(&point), 3);
     log.append(&[batch(3, 1, 150, 3)]).expect("appended");
-    let file = disk.open(&dir().join(format!("{:020}.log", 0)), OpenMode::ReadWrite).expect("opened");
+    let file = disk
+        .open(&dir().join(format!("{:020}.log", 0)), OpenMode::ReadWrite)
+        .expect("opened");
     let len = file.len().expect("known");
-    file.write_all_at(&mut [IoSlice::new(b"rot")], len / 4 + 100).expect("written");
+    file.write_all_at(&mut [IoSlice::new(b"rot")], len / 4 + 100)
+        .expect("written");
     disk.fail_next(Fault::Sync);
     log.flush_point().sync().expect_err("fails");
     let opened = log.reopening().open().expect("opened");
@@ -323,7 +394,8 @@ fn what_was_durable_is_not_cut_when_a_log_is_opened_again_though_no_checkpoint_s
 fn a_hundred(disk: &MemDisk) -> Log {
     let mut log = Log::create(Arc::new(disk.clone()), dir(), small_segments(), 0).expect("created");
     for offset in 0..100 {
-        log.append(&[batch(offset, 1, 150, offset as u64)]).expect("appended");
+        log.append(&[batch(offset, 1, 150, offset as u64)])
+            .expect("appended");
     }
     let point = log.flush_point();
     point.sync().expect("synced");
@@ -337,17 +409,30 @@ fn retention_makes_room_on_a_full_disk() {
     let mut log = a_hundred(&disk);
     let used = disk.used_bytes();
     disk.set_capacity(Some(used));
-    assert!(log.append(&[batch(100, 1, 150, 0)]).expect_err("no room").is_disk_full());
-    let limits = RetentionLimits { bytes: Some(8_000), before_timestamp: None };
+    assert!(
+        log.append(&[batch(100, 1, 150, 0)])
+            .expect_err("no room")
+            .is_disk_full()
+    );
+    let limits = RetentionLimits {
+        bytes: Some(8_000),
+        before_timestamp: None,
+    };
     let start = log.retain(limits, 100).expect("retained").expect("moved");
-    assert!(disk.used_bytes() < used / 2, "{} of {used}", disk.used_bytes());
+    assert!(
+        disk.used_bytes() < used / 2,
+        "{} of {used}",
+        disk.used_bytes()
+    );
     log.append(&[batch(100, 1, 150, 0)]).expect("appended");
     drop(log);
-    let opened = Log::open(Arc::new(disk.clone()), dir(), small_segments(), Boot::Same).expect("opened");
+    let opened =
+        Log::open(Arc::new(disk.clone()), dir(), small_segments(), Boot::Same).expect("opened");
     assert_eq!((opened.log.start(), opened.log.end()), (start, 101));
 }
 
-/// The disk is full, so that no checkpoint says where the log starts now, and the power goes right behind the retention: what is left has no holes.
+/// The disk is full, so that no checkpoint says where the log starts now, and the power goes right
+/// behind the retention: what is left has no holes.
 #[test]
 fn retention_on_a_full_disk_leaves_no_holes_wherever_the_power_goes() {
     for seed in 0..200 {
@@ -357,21 +442,33 @@ fn retention_on_a_full_disk_leaves_no_holes_wherever_the_power_goes() {
         let mut log = a_hundred(&disk);
         log.checkpoint(CheckpointExtra::default()).expect("written");
         disk.set_full(true);
-        let limits = RetentionLimits { bytes: Some(2_000), before_timestamp: None };
+        let limits = RetentionLimits {
+            bytes: Some(2_000),
+            before_timestamp: None,
+        };
         let retained = log.retain(limits, 100);
         drop(log);
         disk.power_loss(seed);
-        let opened = Log::open(Arc::new(disk.clone()), dir(), small_segments(), Boot::Other).expect("opened");
+        let opened = Log::open(Arc::new(disk.clone()), dir(), small_segments(), Boot::Other)
+            .expect("opened");
         let (start, end) = (opened.log.start(), opened.log.end());
         let (batches, damaged) = read_all(&opened.log.reader(), start, end, 1 << 20);
-        assert_eq!((end, damaged, batches.len() as i64), (100, vec![], 100 - start), "seed {seed}, {retained:?}");
+        assert_eq!(
+            (end, damaged, batches.len() as i64),
+            (100, vec![], 100 - start),
+            "seed {seed}, {retained:?}"
+        );
     }
 }
 
 #[test]
 fn what_is_reserved_can_be_written_on_a_full_disk() {
     let disk = MemDisk::new();
-    let options = LogOptions { segment_bytes: 1 << 20, reserve_bytes: 2_000, ..small_segments() };
+    let options = LogOptions {
+        segment_bytes: 1 << 20,
+        reserve_bytes: 2_000,
+        ..small_segments()
+    };
     let mut log = Log::create(Arc::new(disk.clone()), dir(), options, 0).expect("created");
     log.append(&[batch(0, 1, 150, 0)]).expect("appended");
     disk.set_full(true);
@@ -380,12 +477,18 @@ fn what_is_reserved_can_be_written_on_a_full_disk() {
         written += 1;
     }
     assert!((5..20).contains(&written), "{written}");
-    assert!(log.append(&[batch(log.end(), 1, 150, 0)]).expect_err("used up").is_disk_full());
+    assert!(
+        log.append(&[batch(log.end(), 1, 150, 0)])
+            .expect_err("used up")
+            .is_disk_full()
+    );
     disk.set_full(false);
-    log.append(&[batch(log.end(), 1, 150, 0)]).expect("appended");
+    log.append(&[batch(log.end(), 1, 150, 0)])
+        .expect("appended");
 }
 
-/// A process that made a log and died before its names were durable: whoever comes next makes them so.
+/// A process that made a log and died before its names were durable: whoever comes next makes them
+/// so.
 #[test]
 fn the_names_of_a_log_whose_maker_died_become_durable() {
     let disk = || {
@@ -403,8 +506,14 @@ fn the_names_of_a_log_whose_maker_died_become_durable() {
         assert!(Log::create(Arc::new(disk.clone()), dir(), small_segments(), 0).is_err());
         disk.heal();
         let mut log = match Log::exists(&disk, &dir()).expect("looked") {
-            true => Log::open(Arc::new(disk.clone()), dir(), small_segments(), Boot::Same).expect("opened").log,
-            false => Log::create(Arc::new(disk.clone()), dir(), small_segments(), 0).expect("created"),
+            true => {
+                Log::open(Arc::new(disk.clone()), dir(), small_segments(), Boot::Same)
+                    .expect("opened")
+                    .log
+            }
+            false => {
+                Log::create(Arc::new(disk.clone()), dir(), small_segments(), 0).expect("created")
+            }
         };
         survives(&disk, &mut log, seed);
     }
@@ -415,7 +524,8 @@ fn the_names_of_a_log_whose_maker_died_become_durable() {
 fn the_name_of_a_segment_whose_maker_died_becomes_durable() {
     for seed in 0..40 {
         let disk = MemDisk::new();
-        let mut log = Log::create(Arc::new(disk.clone()), dir(), small_segments(), 0).expect("created");
+        let mut log =
+            Log::create(Arc::new(disk.clone()), dir(), small_segments(), 0).expect("created");
         while log.segments().len() == 1 {
             let point = log.flush_point();
             point.sync().expect("synced");
@@ -426,14 +536,21 @@ fn the_name_of_a_segment_whose_maker_died_becomes_durable() {
                 // The first segment's index, which is not fatal, and the batch.
                 disk.fail_next(Fault::Write);
                 disk.fail_next(Fault::Write);
-                log.append(&[next]).expect_err("fails in the second segment");
+                log.append(&[next])
+                    .expect_err("fails in the second segment");
             } else {
                 log.append(&[next]).expect("appended");
             }
         }
         drop(log);
-        let mut log = Log::open(Arc::new(disk.clone()), dir(), small_segments(), Boot::Same).expect("opened").log;
-        assert_eq!(log.segments().last().expect("two").bytes, 0, "made, and nothing written");
+        let mut log = Log::open(Arc::new(disk.clone()), dir(), small_segments(), Boot::Same)
+            .expect("opened")
+            .log;
+        assert_eq!(
+            log.segments().last().expect("two").bytes,
+            0,
+            "made, and nothing written"
+        );
         survives(&disk, &mut log, seed);
     }
 }
@@ -446,6 +563,11 @@ fn survives(disk: &MemDisk, log: &mut Log, seed: u64) {
     point.sync().expect("synced");
     assert_eq!(log.flushed_to(&point), end + 1);
     disk.power_loss(seed);
-    let opened = Log::open(Arc::new(disk.clone()), dir(), small_segments(), Boot::Other).expect("opened");
-    assert_eq!((opened.log.end(), opened.recovered.damaged), (end + 1, vec![]), "seed {seed}");
+    let opened =
+        Log::open(Arc::new(disk.clone()), dir(), small_segments(), Boot::Other).expect("opened");
+    assert_eq!(
+        (opened.log.end(), opened.recovered.damaged),
+        (end + 1, vec![]),
+        "seed {seed}"
+    );
 }

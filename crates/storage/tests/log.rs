@@ -1,12 +1,13 @@
-//! One log, step by step: appending, rolling, reading, taking back, closing. Everything on the simulated disk; once on a real one.
+//! One log, step by step: appending, rolling, reading, taking back, closing. Everything on the
+//! simulated disk; once on a real one.
 
 mod common;
 
 use common::{Model, batch, batch_at_time, check, read_all, small_segments};
 use gnomon_protocol::ids::BatchEpoch;
 use gnomon_storage::{
-    Boot, CheckpointExtra, Disk, Fault, FileRange, Log, LogError, LogOptions, MemDisk, OpenMode, ReadError, RealDisk, RetentionLimits,
-    read_checkpoint,
+    Boot, CheckpointExtra, Disk, Fault, FileRange, Log, LogError, LogOptions, MemDisk, OpenMode,
+    ReadError, RealDisk, RetentionLimits, read_checkpoint,
 };
 use std::{
     path::{Path, PathBuf},
@@ -14,11 +15,24 @@ use std::{
 };
 
 fn new_log(disk: &MemDisk, options: LogOptions, start: i64) -> Log {
-    Log::create(Arc::new(disk.clone()), PathBuf::from("/data/t-0"), options, start).expect("created")
+    Log::create(
+        Arc::new(disk.clone()),
+        PathBuf::from("/data/t-0"),
+        options,
+        start,
+    )
+    .expect("created")
 }
 
 fn reopen(disk: &MemDisk, boot: Boot) -> Log {
-    Log::open(Arc::new(disk.clone()), PathBuf::from("/data/t-0"), small_segments(), boot).expect("opened").log
+    Log::open(
+        Arc::new(disk.clone()),
+        PathBuf::from("/data/t-0"),
+        small_segments(),
+        boot,
+    )
+    .expect("opened")
+    .log
 }
 
 fn flush(log: &mut Log) {
@@ -39,10 +53,16 @@ fn fill(log: &mut Log, model: &mut Model, count: usize) {
 fn appends_roll_and_read_back() {
     let disk = MemDisk::new();
     let mut log = new_log(&disk, small_segments(), 7);
-    let mut model = Model { start: 7, end: 7, ..Model::default() };
+    let mut model = Model {
+        start: 7,
+        end: 7,
+        ..Model::default()
+    };
     check(&log, &model);
     fill(&mut log, &mut model, 60);
-    let many: Vec<_> = (0..40).map(|i| batch(log.end() + i * 2, 2, 150, i as u64)).collect();
+    let many: Vec<_> = (0..40)
+        .map(|i| batch(log.end() + i * 2, 2, 150, i as u64))
+        .collect();
     log.append(&many).expect("one append over several segments");
     many.iter().for_each(|batch| model.push(batch));
     assert!(log.segments().len() > 4, "{:?}", log.segments());
@@ -50,7 +70,14 @@ fn appends_roll_and_read_back() {
         assert_eq!(pair[0].end, pair[1].base, "segments adjoin");
     }
     check(&log, &model);
-    assert_eq!(log.size_bytes(), model.batches.iter().map(|(_, _, bytes)| bytes.len() as u64).sum::<u64>());
+    assert_eq!(
+        log.size_bytes(),
+        model
+            .batches
+            .iter()
+            .map(|(_, _, bytes)| bytes.len() as u64)
+            .sum::<u64>()
+    );
     drop(log);
     check(&reopen(&disk, Boot::Same), &model);
 }
@@ -63,14 +90,27 @@ fn whoever_must_not_wait_hears_that_it_would() {
     fill(&mut log, &mut model, 60);
     log.checkpoint(CheckpointExtra::default()).expect("written");
     let end = log.end();
-    let now = |log: &Log, from| log.reader().read_now(from, i64::MAX, 1_000, true).expect("no error");
-    let patient = |log: &Log, from| log.reader().read(from, i64::MAX, 1_000, true).expect("readable");
+    let now = |log: &Log, from| {
+        log.reader()
+            .read_now(from, i64::MAX, 1_000, true)
+            .expect("no error")
+    };
+    let patient = |log: &Log, from| {
+        log.reader()
+            .read(from, i64::MAX, 1_000, true)
+            .expect("readable")
+    };
     let len = patient(&log, 0).len;
     assert_eq!(now(&log, 0).expect("all is at hand").len, len);
     disk.set_cold(true);
     assert!(now(&log, 0).is_none(), "headers would come from the disk");
     assert!(patient(&log, 0).len > 0);
-    assert_eq!(now(&log, end).expect("nothing to read is known without a look").len, 0);
+    assert_eq!(
+        now(&log, end)
+            .expect("nothing to read is known without a look")
+            .len,
+        0
+    );
     disk.set_cold(false);
     drop(log);
 
@@ -96,7 +136,9 @@ fn on_a_real_disk_too() {
     check(&log, &model);
     log.release_reserved();
     drop(log);
-    let mut log = Log::open(disk.clone(), path.clone(), small_segments(), Boot::Same).expect("opened").log;
+    let mut log = Log::open(disk.clone(), path.clone(), small_segments(), Boot::Same)
+        .expect("opened")
+        .log;
     check(&log, &model);
     log.truncate_to(50).expect("truncated");
     model.truncate(50);
@@ -104,11 +146,18 @@ fn on_a_real_disk_too() {
     model.trim(20);
     fill(&mut log, &mut model, 30);
     check(&log, &model);
-    let mut resident = log.reader().read(20, i64::MAX, 1 << 20, true).expect("readable");
+    let mut resident = log
+        .reader()
+        .read(20, i64::MAX, 1 << 20, true)
+        .expect("readable");
     assert!(resident.is_resident());
     // Out of the page cache, where the file system lets it go, and back.
     resident.file.sync_data().expect("synced");
-    let descriptor = resident.file.descriptor().expect("open").expect("a real file");
+    let descriptor = resident
+        .file
+        .descriptor()
+        .expect("open")
+        .expect("a real file");
     rustix::fs::fadvise(descriptor, 0, None, rustix::fs::Advice::DontNeed).expect("advised");
     resident.read_ahead().expect("read");
     assert!(resident.is_resident());
@@ -126,7 +175,12 @@ fn the_lock_file_says_who_holds_it_and_whether_the_kernel_is_the_same() {
     let first = disk.lock(&path).expect("free");
     assert_eq!(first.boot(), Boot::Other);
     let error = disk.lock(&path).err().expect("held");
-    assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("process {}", std::process::id())),
+        "{error}"
+    );
     drop(first);
     assert_eq!(disk.lock(&path).expect("free again").boot(), Boot::Same);
 
@@ -137,7 +191,10 @@ fn the_lock_file_says_who_holds_it_and_whether_the_kernel_is_the_same() {
     assert!(disk.lock(Path::new("/lock")).is_err());
     disk.sync_dir(Path::new("/")).expect("synced");
     disk.power_loss(1);
-    assert_eq!(disk.lock(Path::new("/lock")).expect("nobody lives").boot(), Boot::Other);
+    assert_eq!(
+        disk.lock(Path::new("/lock")).expect("nobody lives").boot(),
+        Boot::Other
+    );
 }
 
 #[test]
@@ -151,7 +208,10 @@ fn offsets_may_jump_forward_and_never_back() {
         model.push(&batch);
     }
     check(&log, &model);
-    let range = log.reader().read(3, i64::MAX, 1, true).expect("the next one after the gap");
+    let range = log
+        .reader()
+        .read(3, i64::MAX, 1, true)
+        .expect("the next one after the gap");
     assert_eq!(range.base_offset, 10);
     flush(&mut log);
     drop(log);
@@ -190,7 +250,8 @@ fn an_end_moved_without_a_batch_survives() {
     check(&reopen(&disk, Boot::Same), &model);
 }
 
-/// Batches behind the moved end may be lost with the power; the move itself was durable before they came.
+/// Batches behind the moved end may be lost with the power; the move itself was durable before they
+/// came.
 #[test]
 fn an_end_moved_without_a_batch_survives_what_is_written_behind_it() {
     for (seed, then) in (0..40).flat_map(|seed| (0..5).map(move |then| (seed, then))) {
@@ -219,7 +280,11 @@ fn an_end_moved_without_a_batch_survives_what_is_written_behind_it() {
         disk.power_loss(seed);
         let log = reopen(&disk, Boot::Other);
         let least = if then == 2 { moved } else { 100 };
-        assert!(log.end() >= least, "seed {seed}, {then}: the end was moved to {least} and is {}", log.end());
+        assert!(
+            log.end() >= least,
+            "seed {seed}, {then}: the end was moved to {least} and is {}",
+            log.end()
+        );
         model.end = model.end.max(log.end());
         model.truncate(log.end());
         check(&log, &model);
@@ -231,23 +296,36 @@ fn truncation_at_every_offset() {
     for end in 0..60 {
         let disk = MemDisk::new();
         let mut log = new_log(&disk, small_segments(), 3);
-        let mut model = Model { start: 3, end: 3, ..Model::default() };
+        let mut model = Model {
+            start: 3,
+            end: 3,
+            ..Model::default()
+        };
         fill(&mut log, &mut model, 30);
         flush(&mut log);
-        log.checkpoint(CheckpointExtra { epochs: vec![(BatchEpoch(0), 3), (BatchEpoch(1), 40)], producer_snapshot_at: 45 })
-            .expect("written");
+        log.checkpoint(CheckpointExtra {
+            epochs: vec![(BatchEpoch(0), 3), (BatchEpoch(1), 40)],
+            producer_snapshot_at: 45,
+        })
+        .expect("written");
         let got = log.truncate_to(end).expect("truncated");
         model.truncate(end);
         assert_eq!(got, model.end);
         assert!(log.flushed() <= got);
-        assert_eq!(log.checkpoint_extra().epochs.len(), usize::from(got > 3) + usize::from(got > 40));
+        assert_eq!(
+            log.checkpoint_extra().epochs.len(),
+            usize::from(got > 3) + usize::from(got > 40)
+        );
         check(&log, &model);
         fill(&mut log, &mut model, 10);
         check(&log, &model);
         drop(log);
         disk.power_loss(end as u64);
         let log = reopen(&disk, Boot::Other);
-        assert!(log.end() >= got && log.start() == model.start, "what was flushed before {end} is still there");
+        assert!(
+            log.end() >= got && log.start() == model.start,
+            "what was flushed before {end} is still there"
+        );
     }
 }
 
@@ -265,7 +343,11 @@ fn the_start_moves_inside_a_batch_and_beyond_the_end() {
         check(&reopen(&disk, Boot::Same), &model);
     }
     assert!(held.bytes().is_ok(), "what a reader holds stays readable");
-    assert!(log.segments()[0].base > 60, "whole segments below the start are gone: {:?}", log.segments());
+    assert!(
+        log.segments()[0].base > 60,
+        "whole segments below the start are gone: {:?}",
+        log.segments()
+    );
     log.trim_to(10).expect("nothing to do");
     check(&log, &model);
     log.trim_to(1_000).expect("beyond the end");
@@ -284,17 +366,39 @@ fn retention_by_age_and_size() {
     let mut model = Model::default();
     fill(&mut log, &mut model, 80);
     let second = log.segments()[1];
-    let by_age = RetentionLimits { bytes: None, before_timestamp: Some(second.max_timestamp) };
-    assert_eq!(log.retain(by_age, log.end()).expect("retained"), Some(second.base));
+    let by_age = RetentionLimits {
+        bytes: None,
+        before_timestamp: Some(second.max_timestamp),
+    };
+    assert_eq!(
+        log.retain(by_age, log.end()).expect("retained"),
+        Some(second.base)
+    );
     model.trim(second.base);
     check(&log, &model);
     let bytes = log.size_bytes();
-    let by_size = RetentionLimits { bytes: Some(bytes - second.bytes), before_timestamp: None };
-    assert_eq!(log.retain(by_size, second.base).expect("retained"), None, "not above the bound");
-    assert_eq!(log.retain(by_size, log.end()).expect("retained"), Some(second.end));
+    let by_size = RetentionLimits {
+        bytes: Some(bytes - second.bytes),
+        before_timestamp: None,
+    };
+    assert_eq!(
+        log.retain(by_size, second.base).expect("retained"),
+        None,
+        "not above the bound"
+    );
+    assert_eq!(
+        log.retain(by_size, log.end()).expect("retained"),
+        Some(second.end)
+    );
     model.trim(second.end);
-    let all = RetentionLimits { bytes: None, before_timestamp: Some(i64::MAX) };
-    assert_eq!(log.retain(all, log.end()).expect("retained"), Some(log.end()));
+    let all = RetentionLimits {
+        bytes: None,
+        before_timestamp: Some(i64::MAX),
+    };
+    assert_eq!(
+        log.retain(all, log.end()).expect("retained"),
+        Some(log.end())
+    );
     model.trim(log.end());
     check(&log, &model);
     assert_eq!(log.size_bytes(), 0);
@@ -307,19 +411,37 @@ fn retention_by_age_and_size() {
 fn timestamps_lead_to_where_to_scan_from() {
     let disk = MemDisk::new();
     let mut log = new_log(&disk, small_segments(), 0);
-    let times: Vec<i64> = (0..200).map(|i| 1_000 + i * 10 - if i % 7 == 3 { 500 } else { 0 }).collect();
+    let times: Vec<i64> = (0..200)
+        .map(|i| 1_000 + i * 10 - if i % 7 == 3 { 500 } else { 0 })
+        .collect();
     for (offset, time) in times.iter().enumerate() {
-        log.append(&[batch_at_time(offset as i64, 1, 60, 0, *time)]).expect("appended");
+        log.append(&[batch_at_time(offset as i64, 1, 60, 0, *time)])
+            .expect("appended");
     }
     for log in [log, reopen(&disk, Boot::Same)] {
         let reader = log.reader();
         for wanted in (400..3_100).step_by(5) {
-            let from = reader.offset_for_timestamp_from_index(wanted).expect("found");
-            let truth = times.iter().position(|time| *time >= wanted).map_or(200, |at| at as i64);
+            let from = reader
+                .offset_for_timestamp_from_index(wanted)
+                .expect("found");
+            let truth = times
+                .iter()
+                .position(|time| *time >= wanted)
+                .map_or(200, |at| at as i64);
             assert!(from <= truth, "{wanted}: {from} is behind {truth}");
-            let scanned = reader.headers(from).map(|item| item.expect("undamaged").0).find(|header| header.max_timestamp >= wanted);
-            assert_eq!(scanned.map_or(200, |header| header.base_offset), truth, "{wanted}");
-            assert!(truth - from < 80 || truth == 200, "{wanted}: scans from {from} to {truth}");
+            let scanned = reader
+                .headers(from)
+                .map(|item| item.expect("undamaged").0)
+                .find(|header| header.max_timestamp >= wanted);
+            assert_eq!(
+                scanned.map_or(200, |header| header.base_offset),
+                truth,
+                "{wanted}"
+            );
+            assert!(
+                truth - from < 80 || truth == 200,
+                "{wanted}: scans from {from} to {truth}"
+            );
         }
     }
 }
@@ -331,17 +453,26 @@ fn a_write_error_closes_the_log_until_it_is_opened_again() {
     let mut model = Model::default();
     fill(&mut log, &mut model, 5);
     disk.fail_next(Fault::Write);
-    let error = log.append(&[batch(log.end(), 1, 100, 1)]).expect_err("fails");
+    let error = log
+        .append(&[batch(log.end(), 1, 100, 1)])
+        .expect_err("fails");
     assert!(matches!(error, LogError::Io { .. }) && !error.is_disk_full());
     check(&log, &model);
-    assert!(matches!(log.append(&[batch(log.end(), 1, 100, 1)]), Err(LogError::Closed { .. })));
+    assert!(matches!(
+        log.append(&[batch(log.end(), 1, 100, 1)]),
+        Err(LogError::Closed { .. })
+    ));
     assert!(matches!(log.truncate_to(0), Err(LogError::Closed { .. })));
     drop(log);
     let mut log = reopen(&disk, Boot::Same);
     check(&log, &model);
     fill(&mut log, &mut model, 5);
     disk.set_full(true);
-    assert!(log.append(&[batch(log.end(), 1, 100, 1)]).expect_err("fails").is_disk_full());
+    assert!(
+        log.append(&[batch(log.end(), 1, 100, 1)])
+            .expect_err("fails")
+            .is_disk_full()
+    );
     disk.set_full(false);
     drop(log);
     let mut log = reopen(&disk, Boot::Same);
@@ -350,7 +481,8 @@ fn a_write_error_closes_the_log_until_it_is_opened_again() {
 }
 
 #[test]
-fn after_a_failed_sync_nothing_is_called_durable_and_a_reopened_log_writes_again_what_the_kernel_dropped() {
+fn after_a_failed_sync_nothing_is_called_durable_and_a_reopened_log_writes_again_what_the_kernel_dropped()
+ {
     for seed in 0..50 {
         let disk = MemDisk::new();
         let mut log = new_log(&disk, small_segments(), 0);
@@ -362,8 +494,14 @@ fn after_a_failed_sync_nothing_is_called_durable_and_a_reopened_log_writes_again
         let (first, second) = (log.flush_point(), log.flush_point());
         disk.fail_next(Fault::Sync);
         assert!(matches!(first.sync(), Err(LogError::Io { .. })));
-        assert!(matches!(second.sync(), Err(LogError::Closed { .. })), "the kernel would say yes now");
-        assert!(matches!(log.append(&[batch(log.end(), 1, 100, 1)]), Err(LogError::Closed { .. })));
+        assert!(
+            matches!(second.sync(), Err(LogError::Closed { .. })),
+            "the kernel would say yes now"
+        );
+        assert!(matches!(
+            log.append(&[batch(log.end(), 1, 100, 1)]),
+            Err(LogError::Closed { .. })
+        ));
         assert!(log.closed().is_some());
         drop(log);
         let mut log = reopen(&disk, Boot::Same);
@@ -394,17 +532,32 @@ fn a_flush_point_from_before_a_truncation_counts_for_nothing() {
 #[test]
 fn checkpoints_are_due_after_bytes_and_seals_and_never_go_back() {
     let disk = MemDisk::new();
-    let mut log = new_log(&disk, LogOptions { segment_bytes: 1 << 20, ..small_segments() }, 0);
+    let mut log = new_log(
+        &disk,
+        LogOptions {
+            segment_bytes: 1 << 20,
+            ..small_segments()
+        },
+        0,
+    );
     let mut model = Model::default();
     assert!(!log.checkpoint_due());
     fill(&mut log, &mut model, 20);
     assert!(log.checkpoint_due());
-    let older = log.prepare_checkpoint(CheckpointExtra { producer_snapshot_at: 1, ..CheckpointExtra::default() });
+    let older = log.prepare_checkpoint(CheckpointExtra {
+        producer_snapshot_at: 1,
+        ..CheckpointExtra::default()
+    });
     assert!(!log.checkpoint_due());
-    let extra = CheckpointExtra { epochs: vec![(BatchEpoch(4), 0)], producer_snapshot_at: 2 };
+    let extra = CheckpointExtra {
+        epochs: vec![(BatchEpoch(4), 0)],
+        producer_snapshot_at: 2,
+    };
     log.checkpoint(extra.clone()).expect("written");
     older.write().expect("does nothing");
-    let found = read_checkpoint(&disk, Path::new("/data/t-0")).expect("readable").expect("there");
+    let found = read_checkpoint(&disk, Path::new("/data/t-0"))
+        .expect("readable")
+        .expect("there");
     assert_eq!((found.start, found.flushed, found.extra), (0, 0, extra));
 }
 
@@ -419,7 +572,12 @@ fn missing_and_wrong_indexes_are_rebuilt() {
         log.checkpoint(CheckpointExtra::default()).expect("written");
         drop(log);
         let dir = Path::new("/data/t-0");
-        for name in disk.list(dir).expect("listed").iter().filter(|name| name.ends_with("index")) {
+        for name in disk
+            .list(dir)
+            .expect("listed")
+            .iter()
+            .filter(|name| name.ends_with("index"))
+        {
             let path = dir.join(name);
             let file = disk.open(&path, OpenMode::ReadWrite).expect("opened");
             let len = file.len().expect("known");
@@ -432,7 +590,8 @@ fn missing_and_wrong_indexes_are_rebuilt() {
                     let mut bytes = disk.read(&path).expect("read");
                     if let Some(byte) = bytes.get_mut(damage) {
                         *byte ^= 0x40;
-                        file.write_all_at(&mut [std::io::IoSlice::new(&bytes)], 0).expect("written");
+                        file.write_all_at(&mut [std::io::IoSlice::new(&bytes)], 0)
+                            .expect("written");
                     }
                 }
             }
@@ -462,7 +621,8 @@ fn readers_see_whole_batches_while_the_writer_writes_and_rolls() {
             }
         });
         for offset in 0..3_000 {
-            log.append(&[batch(offset, 1, 80, offset as u64)]).expect("appended");
+            log.append(&[batch(offset, 1, 80, offset as u64)])
+                .expect("appended");
         }
         reading.join().expect("no batch was torn");
     });
@@ -471,5 +631,8 @@ fn readers_see_whole_batches_while_the_writer_writes_and_rolls() {
 #[test]
 fn damage_names_are_errors_with_numbers() {
     let error = ReadError::Damaged { from: 3, to: 9 };
-    assert_eq!(error.to_string(), "offsets 3 to 9 (exclusive) are damaged on disk");
+    assert_eq!(
+        error.to_string(),
+        "offsets 3 to 9 (exclusive) are damaged on disk"
+    );
 }

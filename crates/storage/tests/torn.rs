@@ -1,7 +1,8 @@
 //! A tail torn at every byte, with everything that may stand where the rest of it was to come.
 //!
-//! What must hold, whether the process died or the power was lost: the log ends with the last batch whose bytes are all there, nothing of what
-//! stands behind it is ever served, what is cut is counted to the byte, and the log goes on from there. `GNOMON_FAULTS=full` takes more layouts.
+//! What must hold, whether the process died or the power was lost: the log ends with the last batch
+//! whose bytes are all there, nothing of what stands behind it is ever served, what is cut is
+//! counted to the byte, and the log goes on from there. `GNOMON_FAULTS=full` takes more layouts.
 
 mod common;
 
@@ -22,7 +23,14 @@ enum Fill {
     Header,
 }
 
-const FILLS: [Fill; 6] = [Fill::Nothing, Fill::Zeros, Fill::Ones, Fill::Random, Fill::OldData, Fill::Header];
+const FILLS: [Fill; 6] = [
+    Fill::Nothing,
+    Fill::Zeros,
+    Fill::Ones,
+    Fill::Random,
+    Fill::OldData,
+    Fill::Header,
+];
 
 /// Which log is torn.
 struct Layout {
@@ -34,14 +42,45 @@ struct Layout {
     segment_bytes: u64,
 }
 
-const SMALL: Layout = Layout { batches: 12, flushed: 9, torn: 3, value_bytes: 40, segment_bytes: 1 << 20 };
+const SMALL: Layout = Layout {
+    batches: 12,
+    flushed: 9,
+    torn: 3,
+    value_bytes: 40,
+    segment_bytes: 1 << 20,
+};
 
-/// Larger than what is read at once; nothing flushed; several segments; a tail that begins a segment.
+/// Larger than what is read at once; nothing flushed; several segments; a tail that begins a
+/// segment.
 const MORE: [Layout; 4] = [
-    Layout { batches: 4, flushed: 2, torn: 2, value_bytes: 3_000, segment_bytes: 1 << 20 },
-    Layout { batches: 5, flushed: 0, torn: 3, value_bytes: 40, segment_bytes: 1 << 20 },
-    Layout { batches: 40, flushed: 30, torn: 3, value_bytes: 80, segment_bytes: 4_000 },
-    Layout { batches: 23, flushed: 22, torn: 1, value_bytes: 150, segment_bytes: 4_000 },
+    Layout {
+        batches: 4,
+        flushed: 2,
+        torn: 2,
+        value_bytes: 3_000,
+        segment_bytes: 1 << 20,
+    },
+    Layout {
+        batches: 5,
+        flushed: 0,
+        torn: 3,
+        value_bytes: 40,
+        segment_bytes: 1 << 20,
+    },
+    Layout {
+        batches: 40,
+        flushed: 30,
+        torn: 3,
+        value_bytes: 80,
+        segment_bytes: 4_000,
+    },
+    Layout {
+        batches: 23,
+        flushed: 22,
+        torn: 1,
+        value_bytes: 150,
+        segment_bytes: 4_000,
+    },
 ];
 
 fn fill(how: Fill, bytes: usize, before: &[u8], model: &Model, at: usize) -> Vec<u8> {
@@ -68,7 +107,10 @@ fn intact(found: &[u8], model: &Model) -> Model {
     let mut whole = Model::default();
     let mut at = 0;
     for (base, next, bytes) in &model.batches {
-        if found.get(at..at + bytes.len()).is_none_or(|there| there != &bytes[..]) {
+        if found
+            .get(at..at + bytes.len())
+            .is_none_or(|there| there != &bytes[..])
+        {
             break;
         }
         at += bytes.len();
@@ -78,18 +120,32 @@ fn intact(found: &[u8], model: &Model) -> Model {
     whole
 }
 
-/// Tears the log at every byte of its last batches, with every fill; how many logs were opened. With `every`, each fill in both lengths, else in
-/// one of them.
+/// Tears the log at every byte of its last batches, with every fill; how many logs were opened.
+/// With `every`, each fill in both lengths, else in one of them.
 fn tear(layout: &Layout, every: bool) -> usize {
-    let options = LogOptions { segment_bytes: layout.segment_bytes, ..small_segments() };
+    let options = LogOptions {
+        segment_bytes: layout.segment_bytes,
+        ..small_segments()
+    };
     let (disk, model) = written(options, layout.batches, layout.flushed, layout.value_bytes);
-    let logs: Vec<(PathBuf, Vec<u8>)> =
-        files(&disk).into_iter().filter(|(path, _)| path.extension().is_some_and(|extension| extension == "log")).collect();
+    let logs: Vec<(PathBuf, Vec<u8>)> = files(&disk)
+        .into_iter()
+        .filter(|(path, _)| path.extension().is_some_and(|extension| extension == "log"))
+        .collect();
     let pristine = files(&disk);
     let (last, whole) = logs.last().expect("a segment");
-    let sealed: usize = logs[..logs.len() - 1].iter().map(|(_, bytes)| bytes.len()).sum();
-    let tail: usize = model.batches[layout.batches - layout.torn..].iter().map(|(_, _, bytes)| bytes.len()).sum();
-    let mut before: Vec<u8> = logs[..logs.len() - 1].iter().flat_map(|(_, bytes)| bytes.clone()).collect();
+    let sealed: usize = logs[..logs.len() - 1]
+        .iter()
+        .map(|(_, bytes)| bytes.len())
+        .sum();
+    let tail: usize = model.batches[layout.batches - layout.torn..]
+        .iter()
+        .map(|(_, _, bytes)| bytes.len())
+        .sum();
+    let mut before: Vec<u8> = logs[..logs.len() - 1]
+        .iter()
+        .flat_map(|(_, bytes)| bytes.clone())
+        .collect();
     let mut opened = 0;
     for len in whole.len().saturating_sub(tail)..=whole.len() {
         before.truncate(sealed);
@@ -107,7 +163,13 @@ fn tear(layout: &Layout, every: bool) -> usize {
                 for boot in [Boot::Same, Boot::Other] {
                     restore(&disk, &pristine);
                     put(&disk, last, &found[sealed..]);
-                    cut_behind(&disk, boot, &expected, found.len(), &format!("{how:?} at {len} and {more} more, {boot:?}"));
+                    cut_behind(
+                        &disk,
+                        boot,
+                        &expected,
+                        found.len(),
+                        &format!("{how:?} at {len} and {more} more, {boot:?}"),
+                    );
                     opened += 1;
                 }
             }
@@ -120,9 +182,17 @@ fn tear(layout: &Layout, every: bool) -> usize {
 fn cut_behind(disk: &MemDisk, boot: Boot, expected: &Model, found_bytes: usize, what: &str) {
     let opened = open(disk, boot);
     let mut log = opened.log;
-    let kept: usize = expected.batches.iter().map(|(_, _, bytes)| bytes.len()).sum();
+    let kept: usize = expected
+        .batches
+        .iter()
+        .map(|(_, _, bytes)| bytes.len())
+        .sum();
     assert_eq!(opened.recovered.damaged, [], "{what}");
-    assert_eq!(opened.recovered.cut.map_or(0, |cut| cut.bytes as usize), found_bytes - kept, "{what}");
+    assert_eq!(
+        opened.recovered.cut.map_or(0, |cut| cut.bytes as usize),
+        found_bytes - kept,
+        "{what}"
+    );
     let mut expected = expected.clone();
     let next = batch(log.end(), 1, 30, 99);
     log.append(std::slice::from_ref(&next)).expect("appended");

@@ -1,4 +1,5 @@
-//! What `cargo xtask simulate` runs: simulations by seed, for so many simulated hours, or one seed again.
+//! What `cargo xtask simulate` runs: simulations by seed, for so many simulated hours, or one seed
+//! again.
 //!
 //! `GNOMON_LOG=info` shows what the sites log beside the story of a single seed.
 
@@ -10,7 +11,8 @@ use std::{
 };
 use tracing_subscriber::EnvFilter;
 
-const USAGE: &str = "usage: simulate [--hours N] [--from SEED] [--seed SEED [--aloud]] [--rounds N] [--threads N]";
+const USAGE: &str =
+    "usage: simulate [--hours N] [--from SEED] [--seed SEED [--aloud]] [--rounds N] [--threads N]";
 
 /// What is asked for.
 #[derive(Default)]
@@ -34,7 +36,13 @@ fn read(args: impl Iterator<Item = String>) -> Result<Asked, String> {
         let value = args.next().ok_or_else(|| format!("{arg} needs a value"))?;
         let wrong = |_| format!("{arg} {value}: not a number that it takes");
         match arg.as_str() {
-            "--hours" => asked.hours = Some(value.parse().map_err(|_| format!("{arg} {value}: not a number of hours"))?),
+            "--hours" => {
+                asked.hours = Some(
+                    value
+                        .parse()
+                        .map_err(|_| format!("{arg} {value}: not a number of hours"))?,
+                )
+            }
             "--from" => asked.from = Some(value.parse().map_err(wrong)?),
             "--seed" => asked.seed = Some(value.parse().map_err(wrong)?),
             "--rounds" => asked.rounds = Some(value.parse().map_err(wrong)?),
@@ -53,7 +61,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let plan = Plan { rounds: asked.rounds.unwrap_or(Plan::default().rounds), aloud: asked.aloud };
+    let plan = Plan {
+        rounds: asked.rounds.unwrap_or(Plan::default().rounds),
+        aloud: asked.aloud,
+    };
     match asked.seed {
         Some(seed) => one(seed, &plan),
         None => many(&asked, &plan),
@@ -62,39 +73,67 @@ fn main() -> ExitCode {
 
 fn one(seed: u64, plan: &Plan) -> ExitCode {
     if let Ok(filter) = EnvFilter::try_from_env("GNOMON_LOG") {
-        tracing_subscriber::fmt().with_env_filter(filter).without_time().with_ansi(false).init();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .without_time()
+            .with_ansi(false)
+            .init();
     }
     let outcome = simulate(seed, plan);
     if outcome.broken.is_some() && !plan.aloud {
         outcome.last.iter().for_each(|line| println!("{line}"));
     }
     println!("{outcome}");
-    if outcome.broken.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if outcome.broken.is_some() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 fn many(asked: &Asked, plan: &Plan) -> ExitCode {
     let hours = asked.hours.unwrap_or(1.0);
     // New seeds each time, unless some are asked for.
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
     let from = asked.from.unwrap_or(now);
-    let threads = asked.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    let threads = asked
+        .threads
+        .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     println!("{hours} simulated hours from seed {from} on, on {threads} threads");
     let (began, mut total, mut broken) = (Instant::now(), Duration::ZERO, None);
-    let simulated = simulate_many(from, Duration::from_secs_f64(hours * 3_600.0), threads, plan, |outcome: &Outcome| {
-        total += outcome.simulated;
-        println!("{outcome}; {:.2} of {hours} hours in {:.0} s", total.as_secs_f64() / 3_600.0, began.elapsed().as_secs_f64());
-        if outcome.broken.is_some() {
-            broken = Some(outcome.clone());
-        }
-    });
+    let simulated = simulate_many(
+        from,
+        Duration::from_secs_f64(hours * 3_600.0),
+        threads,
+        plan,
+        |outcome: &Outcome| {
+            total += outcome.simulated;
+            println!(
+                "{outcome}; {:.2} of {hours} hours in {:.0} s",
+                total.as_secs_f64() / 3_600.0,
+                began.elapsed().as_secs_f64()
+            );
+            if outcome.broken.is_some() {
+                broken = Some(outcome.clone());
+            }
+        },
+    );
     match broken {
         Some(outcome) => {
             outcome.last.iter().for_each(|line| println!("{line}"));
-            println!("{outcome}\nreplay: cargo xtask simulate --seed {} --rounds {}", outcome.seed, plan.rounds);
+            println!(
+                "{outcome}\nreplay: cargo xtask simulate --seed {} --rounds {}",
+                outcome.seed, plan.rounds
+            );
             ExitCode::FAILURE
         }
         None => {
-            println!("nothing broken in {:.2} simulated hours", simulated.as_secs_f64() / 3_600.0);
+            println!(
+                "nothing broken in {:.2} simulated hours",
+                simulated.as_secs_f64() / 3_600.0
+            );
             ExitCode::SUCCESS
         }
     }

@@ -1,7 +1,8 @@
 //! What clients were told, and the checker that holds a log against it.
 //!
-//! Invariants checked (see the design's list): L1 an acknowledged record is readable at its offset, once, in order; L2 an offset is never used again for
-//! other bytes under the same leader epoch. Values must be unique in a history, so that a record is known by its value.
+//! Invariants checked (see the design's list): L1 an acknowledged record is readable at its offset,
+//! once, in order; L2 an offset is never used again for other bytes under the same leader epoch.
+//! Values must be unique in a history, so that a record is known by its value.
 
 use gnomon_protocol::ids::Offset;
 use std::collections::BTreeMap;
@@ -81,19 +82,39 @@ impl History {
 
     /// Holds a log, given as (offset, epoch in the batch's header, value), against the history.
     pub fn check(&self, log: &[(Offset, i32, String)]) -> Vec<Violation> {
-        let at: BTreeMap<Offset, (i32, &str)> = log.iter().map(|(offset, epoch, value)| (*offset, (*epoch, value.as_str()))).collect();
+        let at: BTreeMap<Offset, (i32, &str)> = log
+            .iter()
+            .map(|(offset, epoch, value)| (*offset, (*epoch, value.as_str())))
+            .collect();
         let mut places: BTreeMap<&str, Vec<Offset>> = BTreeMap::new();
         for (offset, _, value) in log {
             places.entry(value).or_default().push(*offset);
         }
         let twice = places.into_iter().filter(|(_, offsets)| offsets.len() > 1);
-        let mut violations: Vec<Violation> = twice.map(|(value, offsets)| Violation::Twice { value: value.to_owned(), offsets }).collect();
+        let mut violations: Vec<Violation> = twice
+            .map(|(value, offsets)| Violation::Twice {
+                value: value.to_owned(),
+                offsets,
+            })
+            .collect();
 
-        let promised = self.acked.iter().filter(|acked| acked.durable).map(|acked| (acked.offset, acked.value.as_str()));
-        for (offset, value) in promised.chain(self.seen.iter().map(|(offset, value)| (*offset, value.as_str()))) {
+        let promised = self
+            .acked
+            .iter()
+            .filter(|acked| acked.durable)
+            .map(|acked| (acked.offset, acked.value.as_str()));
+        for (offset, value) in promised.chain(
+            self.seen
+                .iter()
+                .map(|(offset, value)| (*offset, value.as_str())),
+        ) {
             let found = at.get(&offset).map(|(_, value)| *value);
             if found != Some(value) {
-                violations.push(Violation::Lost { offset, value: value.to_owned(), found: found.map(str::to_owned) });
+                violations.push(Violation::Lost {
+                    offset,
+                    value: value.to_owned(),
+                    found: found.map(str::to_owned),
+                });
             }
         }
         for acked in &self.acked {
@@ -102,7 +123,12 @@ impl History {
                 && *value != acked.value
             {
                 let (before, now) = (acked.value.clone(), (*value).to_owned());
-                violations.push(Violation::Reused { offset: acked.offset, epoch: *epoch, before, now });
+                violations.push(Violation::Reused {
+                    offset: acked.offset,
+                    epoch: *epoch,
+                    before,
+                    now,
+                });
             }
         }
         violations
@@ -114,11 +140,20 @@ mod tests {
     use super::*;
 
     fn log(values: &[&str]) -> Vec<(Offset, i32, String)> {
-        values.iter().zip(0..).map(|(value, offset)| (offset, 7, (*value).to_owned())).collect()
+        values
+            .iter()
+            .zip(0..)
+            .map(|(value, offset)| (offset, 7, (*value).to_owned()))
+            .collect()
     }
 
     fn acked(offset: Offset, value: &str, durable: bool) -> Acked {
-        Acked { offset, epoch: 7, value: value.to_owned(), durable }
+        Acked {
+            offset,
+            epoch: 7,
+            value: value.to_owned(),
+            durable,
+        }
     }
 
     #[test]
@@ -128,9 +163,29 @@ mod tests {
         history.acked(acked(1, "b", false));
         history.saw(0, "a");
         assert_eq!(history.check(&log(&["a", "b"])), []);
-        assert_eq!(history.check(&log(&["a"])), [], "acks=1 may be lost to power loss");
-        assert!(matches!(history.check(&log(&[]))[..], [Violation::Lost { offset: 0, .. }, Violation::Lost { offset: 0, .. }]));
-        assert!(matches!(history.check(&log(&["a", "b", "b"]))[..], [Violation::Twice { .. }]));
-        assert!(matches!(history.check(&log(&["a", "c"]))[..], [Violation::Reused { offset: 1, epoch: 7, .. }]));
+        assert_eq!(
+            history.check(&log(&["a"])),
+            [],
+            "acks=1 may be lost to power loss"
+        );
+        assert!(matches!(
+            history.check(&log(&[]))[..],
+            [
+                Violation::Lost { offset: 0, .. },
+                Violation::Lost { offset: 0, .. }
+            ]
+        ));
+        assert!(matches!(
+            history.check(&log(&["a", "b", "b"]))[..],
+            [Violation::Twice { .. }]
+        ));
+        assert!(matches!(
+            history.check(&log(&["a", "c"]))[..],
+            [Violation::Reused {
+                offset: 1,
+                epoch: 7,
+                ..
+            }]
+        ));
     }
 }

@@ -30,7 +30,8 @@ pub struct Site {
 }
 
 impl Site {
-    /// Starts a site on a simulated disk, in its directory `/data`; a disk that was used before brings its data along.
+    /// Starts a site on a simulated disk, in its directory `/data`; a disk that was used before
+    /// brings its data along.
     pub fn start(disk: &MemDisk) -> Result<Site, StartError> {
         Site::start_with(disk, RawConfig::default())
     }
@@ -45,11 +46,22 @@ impl Site {
             ..settings
         };
         let config = raw.check().expect("settings of a test are valid");
-        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let broker = runtime.block_on(Broker::start(config, World::real(shared)))?;
         let (kafka, admin) = (broker.info().kafka.clone(), broker.info().admin);
-        Ok(Site { broker: Some(broker), runtime: Some(runtime), kafka, admin, disk: disk.clone(), failure: Mutex::default() })
+        Ok(Site {
+            broker: Some(broker),
+            runtime: Some(runtime),
+            kafka,
+            admin,
+            disk: disk.clone(),
+            failure: Mutex::default(),
+        })
     }
 
     /// Where Kafka clients connect.
@@ -71,7 +83,8 @@ impl Site {
     pub fn failure(&self) -> Option<String> {
         let mut failure = self.failure.lock().expect("nobody panics with it");
         if failure.is_none()
-            && let Poll::Ready(why) = pin!(self.broker.as_ref()?.failed()).poll(&mut Context::from_waker(Waker::noop()))
+            && let Poll::Ready(why) =
+                pin!(self.broker.as_ref()?.failed()).poll(&mut Context::from_waker(Waker::noop()))
         {
             *failure = Some(why);
         }

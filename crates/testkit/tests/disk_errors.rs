@@ -1,7 +1,8 @@
-//! A whole site whose disk fails, is full, or hangs: what clients are told meanwhile, and what is there when it works again.
+//! A whole site whose disk fails, is full, or hangs: what clients are told meanwhile, and what is
+//! there when it works again.
 //!
-//! Clients try again whatever they are told to try again, as real ones do. In the long run each call to the disk fails in turn
-//! (`GNOMON_FAULTS=full`; else a sample of them).
+//! Clients try again whatever they are told to try again, as real ones do. In the long run each
+//! call to the disk fails in turn (`GNOMON_FAULTS=full`; else a sample of them).
 
 mod common;
 
@@ -50,7 +51,10 @@ fn passes(error: &ClientError) -> bool {
 }
 
 /// Tries until it is done; what is no passing trouble is a failure of the test.
-async fn until_done<T, F: Future<Output = Result<T, ClientError>>>(what: &str, mut attempt: impl FnMut() -> F) -> T {
+async fn until_done<T, F: Future<Output = Result<T, ClientError>>>(
+    what: &str,
+    mut attempt: impl FnMut() -> F,
+) -> T {
     for _ in 0..2_000 {
         match attempt().await {
             Ok(done) => return done,
@@ -62,28 +66,69 @@ async fn until_done<T, F: Future<Output = Result<T, ClientError>>>(what: &str, m
 }
 
 async fn produce(client: &Client, topic: &str, value: &str) -> Result<Offset, ClientError> {
-    let produced = client.produce(&(topic.to_owned(), 0), batch(&[value.to_owned()], None), Acks::All).await;
+    let produced = client
+        .produce(
+            &(topic.to_owned(), 0),
+            batch(&[value.to_owned()], None),
+            Acks::All,
+        )
+        .await;
     produced.map(|produced| produced.base_offset)
 }
 
 async fn commit(client: &Client, offset: Offset) -> Result<(), ClientError> {
-    let commit = CommittedOffset { offset, leader_epoch: LeaderEpoch::NONE, metadata: None };
+    let commit = CommittedOffset {
+        offset,
+        leader_epoch: LeaderEpoch::NONE,
+        metadata: None,
+    };
     let offsets: GroupOffsets = BTreeMap::from([((TOPIC.to_owned(), 0), commit)]);
-    match client.commit_offsets(GROUP, &offsets).await?.into_values().next().flatten() {
-        Some(code) => Err(ClientError::Refused { api: "OffsetCommit", subject: GROUP.into(), code, message: String::new() }),
+    match client
+        .commit_offsets(GROUP, &offsets)
+        .await?
+        .into_values()
+        .next()
+        .flatten()
+    {
+        Some(code) => Err(ClientError::Refused {
+            api: "OffsetCommit",
+            subject: GROUP.into(),
+            code,
+            message: String::new(),
+        }),
         None => Ok(()),
     }
 }
 
 async fn committed(client: &Client) -> Option<Offset> {
-    let fetched = client.fetch_group_offsets(&[GROUP.to_owned()]).await.expect("an answer");
-    fetched[GROUP].as_ref().expect("offsets").get(&(TOPIC.to_owned(), 0)).map(|commit| commit.offset)
+    let fetched = client
+        .fetch_group_offsets(&[GROUP.to_owned()])
+        .await
+        .expect("an answer");
+    fetched[GROUP]
+        .as_ref()
+        .expect("offsets")
+        .get(&(TOPIC.to_owned(), 0))
+        .map(|commit| commit.offset)
 }
 
 async fn create(client: &Client, name: &str) -> Result<(), ClientError> {
-    match client.create_topics(&[new_topic(name, 1)], false).await?.pop().expect("an outcome").error {
-        Some((code, message)) if ErrorCode::from_code(code) != Some(ErrorCode::TopicAlreadyExists) => {
-            Err(ClientError::Refused { api: "CreateTopics", subject: name.into(), code, message })
+    match client
+        .create_topics(&[new_topic(name, 1)], false)
+        .await?
+        .pop()
+        .expect("an outcome")
+        .error
+    {
+        Some((code, message))
+            if ErrorCode::from_code(code) != Some(ErrorCode::TopicAlreadyExists) =>
+        {
+            Err(ClientError::Refused {
+                api: "CreateTopics",
+                subject: name.into(),
+                code,
+                message,
+            })
         }
         Some(_) | None => Ok(()),
     }
@@ -98,7 +143,10 @@ async fn use_up_reserves(client: &Client, offset: Offset) -> u32 {
     let mut changes = 0;
     while create(client, "short-lived").await.is_ok() {
         changes += 1;
-        let deleted = client.delete_topics(&["short-lived".to_owned()]).await.expect("an answer");
+        let deleted = client
+            .delete_topics(&["short-lived".to_owned()])
+            .await
+            .expect("an answer");
         if deleted[0].error.is_some() {
             break;
         }
@@ -124,31 +172,62 @@ fn a_full_disk_refuses_writes_everything_else_goes_on_and_it_heals() {
         let before = epoch(&client, TOPIC).await;
         for round in 0..2 {
             disk.set_full(true);
-            let refused = produce(&client, TOPIC, "refused").await.expect_err("no room");
+            let refused = produce(&client, TOPIC, "refused")
+                .await
+                .expect_err("no room");
             assert_eq!(code(&refused), Some(ErrorCode::KafkaStorageError));
             assert!(refused.to_string().contains("writing failed"), "{refused}");
-            assert!(use_up_reserves(&client, 1 + round as Offset).await > 25, "commits and deletions go on for long");
+            assert!(
+                use_up_reserves(&client, 1 + round as Offset).await > 25,
+                "commits and deletions go on for long"
+            );
             let refused = commit(&client, 2).await.expect_err("no room");
             assert_eq!(code(&refused), Some(ErrorCode::NotCoordinator));
             let refused = create(&client, "new").await.expect_err("no room");
             assert_eq!(code(&refused), Some(ErrorCode::KafkaStorageError));
-            assert!(refused.to_string().contains("nothing can be recorded now"), "{refused}");
+            assert!(
+                refused.to_string().contains("nothing can be recorded now"),
+                "{refused}"
+            );
 
             let written = 1 + round;
             assert_eq!(read(&client, TOPIC).await.len(), written, "reads go on");
-            assert_eq!(committed(&client).await, Some(1 + round as Offset), "group reads go on");
-            assert!(client.list_groups().await.expect("an answer").contains_key(GROUP));
+            assert_eq!(
+                committed(&client).await,
+                Some(1 + round as Offset),
+                "group reads go on"
+            );
+            assert!(
+                client
+                    .list_groups()
+                    .await
+                    .expect("an answer")
+                    .contains_key(GROUP)
+            );
             let metadata = client.metadata(Topics::All, false).await.expect("metadata");
             assert!(!metadata.topics.contains_key("new"));
             assert!(metadata.topics.contains_key(TOPIC));
 
             disk.set_full(false);
-            assert_eq!(produce(&client, TOPIC, &format!("after {round}")).await.expect("written"), written as Offset);
-            commit(&client, 2 + round as Offset).await.expect("committed");
+            assert_eq!(
+                produce(&client, TOPIC, &format!("after {round}"))
+                    .await
+                    .expect("written"),
+                written as Offset
+            );
+            commit(&client, 2 + round as Offset)
+                .await
+                .expect("committed");
             // What is recorded now takes up the reserve again.
-            create(&client, &format!("made-{round}")).await.expect("made");
+            create(&client, &format!("made-{round}"))
+                .await
+                .expect("made");
         }
-        assert_eq!(epoch(&client, TOPIC).await, before, "nothing was taken back");
+        assert_eq!(
+            epoch(&client, TOPIC).await,
+            before,
+            "nothing was taken back"
+        );
     });
     assert_eq!(site.failure(), None);
     site.stop();
@@ -168,17 +247,29 @@ fn a_failed_sync_closes_one_partition_until_it_is_opened_again() {
             }
             let before = epoch(&client, TOPIC).await;
             disk.fail_next(Fault::Sync);
-            let lost = produce(&client, TOPIC, "in doubt").await.expect_err("not on the disk");
+            let lost = produce(&client, TOPIC, "in doubt")
+                .await
+                .expect_err("not on the disk");
             assert_eq!(code(&lost), Some(ErrorCode::KafkaStorageError));
             let read_at_once = read(&client, TOPIC).await;
             let seen = values(&read_at_once);
-            // It may have been opened again already, under a raised epoch, with what the disk turned out to have.
+            // It may have been opened again already, under a raised epoch, with what the disk
+            // turned out to have.
             let again = epoch(&client, TOPIC).await > before && !forgetful;
-            assert!(seen == ["before"] || again && seen == ["before", "in doubt"], "seen by nobody: {read_at_once:?}");
-            produce(&client, OTHER, "at once").await.expect("another partition is not touched");
+            assert!(
+                seen == ["before"] || again && seen == ["before", "in doubt"],
+                "seen by nobody: {read_at_once:?}"
+            );
+            produce(&client, OTHER, "at once")
+                .await
+                .expect("another partition is not touched");
             let at = until_done("produce", || produce(&client, TOPIC, "after")).await;
             assert_eq!(at, if forgetful { 1 } else { 2 });
-            let expected: &[&str] = if forgetful { &["before", "after"] } else { &["before", "in doubt", "after"] };
+            let expected: &[&str] = if forgetful {
+                &["before", "after"]
+            } else {
+                &["before", "in doubt", "after"]
+            };
             assert_eq!(values(&read(&client, TOPIC).await), expected);
             (before, epoch(&client, TOPIC).await)
         });
@@ -187,11 +278,15 @@ fn a_failed_sync_closes_one_partition_until_it_is_opened_again() {
         site.lose_power(5);
         let site = Site::start(&disk).expect("a site");
         let found = runtime().block_on(async { read(&site.client(), TOPIC).await });
-        assert_eq!(found.last().map(|(_, _, value)| value.as_str()), Some("after"));
+        assert_eq!(
+            found.last().map(|(_, _, value)| value.as_str()),
+            Some("after")
+        );
     }
 }
 
-/// Nothing is written for the sake of a closed partition, to the metadata log above all, before its disk takes something again.
+/// Nothing is written for the sake of a closed partition, to the metadata log above all, before its
+/// disk takes something again.
 #[test]
 fn a_disk_that_takes_nothing_costs_no_more_than_what_was_written_to_it() {
     let disk = MemDisk::new();
@@ -202,7 +297,9 @@ fn a_disk_that_takes_nothing_costs_no_more_than_what_was_written_to_it() {
         produce(&client, TOPIC, "before").await.expect("written");
         disk.fail_calls(disk.calls()..u64::MAX);
         for _ in 0..2 {
-            let refused = produce(&client, TOPIC, "refused").await.expect_err("broken");
+            let refused = produce(&client, TOPIC, "refused")
+                .await
+                .expect_err("broken");
             assert_eq!(code(&refused), Some(ErrorCode::KafkaStorageError));
             // Long enough for attempts to open it again.
             let calls = disk.calls();
@@ -257,7 +354,10 @@ fn a_lost_metadata_log_ends_the_process_with_a_sentence_and_a_start_recovers() {
         }
     });
     let why = site.failure().expect("a sentence");
-    assert!(why.contains("__cluster_metadata was lost") && why.contains("Start the site again"), "{why}");
+    assert!(
+        why.contains("__cluster_metadata was lost") && why.contains("Start the site again"),
+        "{why}"
+    );
     site.kill();
     let site = Site::start(&disk).expect("a site");
     let client = site.client();
@@ -273,7 +373,11 @@ fn a_sync_that_hangs_holds_up_its_own_partition_only() {
     let disk = MemDisk::new();
     let site = Site::start(&disk).expect("a site");
     let client = site.client();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         for topic in [TOPIC, OTHER] {
             make_topic(&client, topic).await;
@@ -281,13 +385,18 @@ fn a_sync_that_hangs_holds_up_its_own_partition_only() {
         }
         let metadata = client.metadata(Topics::All, false).await.expect("metadata");
         let id = metadata.topics[TOPIC].id.expect("an id");
-        disk.hold_syncs(Some(PathBuf::from(format!("/data/partitions/{}-0", id.simple()))));
+        disk.hold_syncs(Some(PathBuf::from(format!(
+            "/data/partitions/{}-0",
+            id.simple()
+        ))));
         let held = tokio::spawn({
             let client = site.client();
             async move { produce(&client, TOPIC, "held").await }
         });
         for round in 0..20 {
-            produce(&client, OTHER, &format!("{round}")).await.expect("written");
+            produce(&client, OTHER, &format!("{round}"))
+                .await
+                .expect("written");
             commit(&client, round).await.expect("committed");
             assert_eq!(values(&read(&client, TOPIC).await), ["before"]);
         }
@@ -349,13 +458,29 @@ async fn round(site: &Site, client: &Client, told: &mut Told) -> bool {
     let to = (TOPIC.to_owned(), 0);
     let epoch = epoch(client, TOPIC).await;
     let value = format!("value {round}");
-    let bytes = batch(std::slice::from_ref(&value), told.producer.map(|id| (id, told.rounds)));
+    let bytes = batch(
+        std::slice::from_ref(&value),
+        told.producer.map(|id| (id, told.rounds)),
+    );
     let offset = until!(client.produce(&to, bytes.clone(), Acks::All)).base_offset;
-    told.history.acked(Acked { offset, epoch, value, durable: true });
+    told.history.acked(Acked {
+        offset,
+        epoch,
+        value,
+        durable: true,
+    });
     told.tries += 1;
     let value = format!("leader only {}", told.tries);
-    if let Ok(produced) = client.produce(&to, batch(std::slice::from_ref(&value), None), Acks::Leader).await {
-        told.history.acked(Acked { offset: produced.base_offset, epoch, value, durable: false });
+    if let Ok(produced) = client
+        .produce(&to, batch(std::slice::from_ref(&value), None), Acks::Leader)
+        .await
+    {
+        told.history.acked(Acked {
+            offset: produced.base_offset,
+            epoch,
+            value,
+            durable: false,
+        });
     }
     for (offset, _, value) in read(client, TOPIC).await {
         told.history.saw(offset, &value);
@@ -418,7 +543,11 @@ const AT_ONCE: usize = 6;
 #[test]
 fn whichever_call_fails_nothing_acknowledged_is_lost() {
     let calls = whole_life(u64::MAX, false);
-    let stride = if std::env::var("GNOMON_FAULTS").is_ok_and(|runs| runs == "full") { 1 } else { 5 };
+    let stride = if std::env::var("GNOMON_FAULTS").is_ok_and(|runs| runs == "full") {
+        1
+    } else {
+        5
+    };
     let next = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
@@ -430,7 +559,10 @@ fn whichever_call_fails_nothing_acknowledged_is_lost() {
                     }
                     for forgetful in [false, true] {
                         let outcome = std::panic::catch_unwind(|| whole_life(at, forgetful));
-                        assert!(outcome.is_ok(), "call {at}, forgetful {forgetful}: see above");
+                        assert!(
+                            outcome.is_ok(),
+                            "call {at}, forgetful {forgetful}: see above"
+                        );
                     }
                 }
             });

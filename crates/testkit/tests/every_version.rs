@@ -1,6 +1,8 @@
-//! Every API in every version that we advertise is answered: a valid request, whatever it asks for, never ends its connection.
+//! Every API in every version that we advertise is answered: a valid request, whatever it asks for,
+//! never ends its connection.
 //!
-//! A response that cannot be encoded in the version asked for would show here, for the broker closes the connection rather than answer wrongly.
+//! A response that cannot be encoded in the version asked for would show here, for the broker
+//! closes the connection rather than answer wrongly.
 
 use bytes::{Buf, BufMut, BytesMut};
 use gnomon_protocol::{api::APIS, sample};
@@ -43,8 +45,22 @@ fn ask(site: &Site, frame: &[u8], correlation_id: i32) -> io::Result<Outcome> {
             assert_eq!(head.get_i32(), correlation_id);
             Ok(Outcome::Answered)
         }
-        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(Outcome::Parked),
-        Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => Ok(Outcome::Closed),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+            ) =>
+        {
+            Ok(Outcome::Parked)
+        }
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+            ) =>
+        {
+            Ok(Outcome::Closed)
+        }
         Err(error) => Err(error),
     }
 }
@@ -58,9 +74,12 @@ fn every_api_answers_in_every_version() {
         let mut answered = 0;
         for version in api.min.max(api.decode_min)..=api.max {
             for seed in 0..SAMPLES {
-                let mut random = StdRng::seed_from_u64(seed << 16 | (api.key as u64) << 8 | version as u64);
+                let mut random =
+                    StdRng::seed_from_u64(seed << 16 | (api.key as u64) << 8 | version as u64);
                 let correlation_id = random.random();
-                let Some(frame) = sample::request(api.key, version, correlation_id, &mut |below| random.random_range(0..below)) else {
+                let Some(frame) = sample::request(api.key, version, correlation_id, &mut |below| {
+                    random.random_range(0..below)
+                }) else {
                     continue;
                 };
                 match ask(&site, &frame, correlation_id).expect("a connection") {
@@ -68,7 +87,9 @@ fn every_api_answers_in_every_version() {
                     Outcome::Parked => {}
                     // acks=0 has no response, and a failed one ends the connection.
                     Outcome::Closed if api.key == PRODUCE => {}
-                    Outcome::Closed => closed.push(format!("{} version {version} seed {seed}", api.name)),
+                    Outcome::Closed => {
+                        closed.push(format!("{} version {version} seed {seed}", api.name))
+                    }
                 }
             }
         }

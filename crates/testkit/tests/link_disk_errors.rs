@@ -1,4 +1,5 @@
-//! A shadow whose disk fails or is full: the link tries again without a fault, and ends up with the source's bytes.
+//! A shadow whose disk fails or is full: the link tries again without a fault, and ends up with the
+//! source's bytes.
 
 mod common;
 
@@ -34,19 +35,29 @@ fn pair(a: &MemDisk, b: &MemDisk) -> (Site, Site, tempfile::NamedTempFile) {
         source.kafka()
     )
     .expect("written");
-    let shadow = Site::start_with(b, settings("b", 2, vec![file.path().to_owned()])).expect("site b");
+    let shadow =
+        Site::start_with(b, settings("b", 2, vec![file.path().to_owned()])).expect("site b");
     (source, shadow, file)
 }
 
 async fn write(client: &Client, count: usize, tag: &str) {
     for index in 0..count {
-        let values: Vec<String> = (0..10).map(|n| format!("{tag} {index}-{n} {}", "x".repeat(200))).collect();
-        client.produce(&(TOPIC.to_owned(), 0), batch(&values, None), Acks::All).await.expect("written at the source");
+        let values: Vec<String> = (0..10)
+            .map(|n| format!("{tag} {index}-{n} {}", "x".repeat(200)))
+            .collect();
+        client
+            .produce(&(TOPIC.to_owned(), 0), batch(&values, None), Acks::All)
+            .await
+            .expect("written at the source");
     }
 }
 
 async fn is_there(client: &Client) -> Result<bool, ClientError> {
-    Ok(client.metadata(Topics::All, false).await?.topics.contains_key(TOPIC))
+    Ok(client
+        .metadata(Topics::All, false)
+        .await?
+        .topics
+        .contains_key(TOPIC))
 }
 
 /// Until the shadow holds what the source does, in the same places and epochs.
@@ -58,13 +69,19 @@ async fn level(source: &Client, shadow: &Client, admin: SocketAddr) {
         }
         sleep(Duration::from_millis(10)).await;
     }
-    panic!("never level: {} of {} records; {}", read(shadow, TOPIC).await.len(), expected.len(), status(admin).await);
+    panic!(
+        "never level: {} of {} records; {}",
+        read(shadow, TOPIC).await.len(),
+        expected.len(),
+        status(admin).await
+    );
 }
 
 /// What the site's admin address says of its links.
 async fn status(admin: SocketAddr) -> String {
     let mut socket = TcpStream::connect(admin).await.expect("connected");
-    let request = format!("GET /v1/links/from-a HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("GET /v1/links/from-a HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).await.expect("sent");
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.expect("answered");
@@ -91,7 +108,10 @@ fn a_full_disk_holds_a_copy_up_and_is_no_fault() {
             write(&at_a, 20, &format!("full {round}")).await;
             sleep(Duration::from_millis(500)).await;
             let (all, here) = (read(&at_a, TOPIC).await, read(&at_b, TOPIC).await);
-            assert!(here.len() < all.len() && all.starts_with(&here), "what fitted, and reads go on");
+            assert!(
+                here.len() < all.len() && all.starts_with(&here),
+                "what fitted, and reads go on"
+            );
             no_fault(shadow.admin()).await;
             b.set_capacity(None);
             level(&at_a, &at_b, shadow.admin()).await;
@@ -114,7 +134,11 @@ fn a_failed_sync_under_a_shadow_is_copied_over() {
             level(&at_a, &at_b, shadow.admin()).await;
             for round in 0..3 {
                 let before = epoch(&at_b, TOPIC).await;
-                b.fail_next(if round == 1 { Fault::Write } else { Fault::Sync });
+                b.fail_next(if round == 1 {
+                    Fault::Write
+                } else {
+                    Fault::Sync
+                });
                 write(&at_a, 10, &format!("round {round}")).await;
                 level(&at_a, &at_b, shadow.admin()).await;
                 no_fault(shadow.admin()).await;

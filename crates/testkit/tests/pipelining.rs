@@ -1,6 +1,8 @@
-//! Requests of one connection are answered in their order, however they are cut into packets and whatever waits for the disk meanwhile.
+//! Requests of one connection are answered in their order, however they are cut into packets and
+//! whatever waits for the disk meanwhile.
 //!
-//! Behind a produce that nobody answers (acks=0) the connection has nothing to send and must still go on with what it has read.
+//! Behind a produce that nobody answers (acks=0) the connection has nothing to send and must still
+//! go on with what it has read.
 
 use bytes::{Buf, Bytes};
 use gnomon_protocol::{
@@ -32,26 +34,58 @@ fn topic() -> TopicName {
 }
 
 fn framed(key: i16, version: i16, correlation_id: i32, request: RequestKind) -> Bytes {
-    let header = RequestHeader { api_key: key, api_version: version, correlation_id, client_id: None };
+    let header = RequestHeader {
+        api_key: key,
+        api_version: version,
+        correlation_id,
+        client_id: None,
+    };
     encode_request(&header, &request).expect("encoded").freeze()
 }
 
 fn produce(correlation_id: i32, acks: i16, bytes: usize) -> Bytes {
-    let batch = BatchBuilder::new(0).record(0, None, Some(&vec![b'x'; bytes]), &[]).build().expect("a batch");
-    let partition = PartitionProduceData::default().with_index(0).with_records(Some(batch));
-    let topic = TopicProduceData::default().with_name(topic()).with_partition_data(vec![partition]);
-    let request = ProduceRequest::default().with_acks(acks).with_timeout_ms(10_000).with_topic_data(vec![topic]);
-    framed(keys::PRODUCE, 9, correlation_id, RequestKind::Produce(request))
+    let batch = BatchBuilder::new(0)
+        .record(0, None, Some(&vec![b'x'; bytes]), &[])
+        .build()
+        .expect("a batch");
+    let partition = PartitionProduceData::default()
+        .with_index(0)
+        .with_records(Some(batch));
+    let topic = TopicProduceData::default()
+        .with_name(topic())
+        .with_partition_data(vec![partition]);
+    let request = ProduceRequest::default()
+        .with_acks(acks)
+        .with_timeout_ms(10_000)
+        .with_topic_data(vec![topic]);
+    framed(
+        keys::PRODUCE,
+        9,
+        correlation_id,
+        RequestKind::Produce(request),
+    )
 }
 
 fn metadata(correlation_id: i32) -> Bytes {
     let topics = vec![MetadataRequestTopic::default().with_name(Some(topic()))];
-    let request = MetadataRequest::default().with_topics(Some(topics)).with_allow_auto_topic_creation(true);
-    framed(keys::METADATA, 9, correlation_id, RequestKind::Metadata(request))
+    let request = MetadataRequest::default()
+        .with_topics(Some(topics))
+        .with_allow_auto_topic_creation(true);
+    framed(
+        keys::METADATA,
+        9,
+        correlation_id,
+        RequestKind::Metadata(request),
+    )
 }
 
 fn api_versions(correlation_id: i32) -> Bytes {
-    framed(keys::API_VERSIONS, 0, correlation_id, RequestKind::ApiVersions(ApiVersionsRequest::default()))
+    framed(
+        keys::API_VERSIONS,
+        0,
+        correlation_id,
+        RequestKind::ApiVersions(ApiVersionsRequest::default()),
+    )
 }
 
 fn answer(stream: &mut TcpStream) -> i32 {
@@ -107,8 +141,11 @@ fn answers_keep_the_order_of_requests_however_they_are_cut() {
 
         let (bytes, expected) = requests(if cut < 100 { 1 } else { 4 });
         let mut sender = stream.try_clone().expect("the other half");
-        let sending =
-            std::thread::spawn(move || bytes.chunks(cut.min(bytes.len())).for_each(|chunk| sender.write_all(chunk).expect("sent")));
+        let sending = std::thread::spawn(move || {
+            bytes
+                .chunks(cut.min(bytes.len()))
+                .for_each(|chunk| sender.write_all(chunk).expect("sent"))
+        });
         let answers: Vec<i32> = expected.iter().map(|_| answer(&mut stream)).collect();
         assert_eq!(answers, expected, "cut into {cut}");
         sending.join().expect("all sent");

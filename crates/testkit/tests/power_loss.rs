@@ -1,8 +1,10 @@
-//! Power loss over a whole broker on a simulated disk: metadata, records, commits and producer state.
+//! Power loss over a whole broker on a simulated disk: metadata, records, commits and producer
+//! state.
 //!
-//! In each round clients write with acks=all and acks=1, read, commit, make topics and idempotent producers; then the power goes at a random moment, and
-//! the site comes back on what is left. Nothing acknowledged with acks=all is lost, nothing that a consumer saw, no commit, no topic; and no offset is
-//! used again under the same epoch.
+//! In each round clients write with acks=all and acks=1, read, commit, make topics and idempotent
+//! producers; then the power goes at a random moment, and the site comes back on what is left.
+//! Nothing acknowledged with acks=all is lost, nothing that a consumer saw, no commit, no topic;
+//! and no offset is used again under the same epoch.
 
 mod common;
 mod lives;
@@ -21,7 +23,11 @@ fn lives_of(seed: u64) -> Vec<String> {
     for life in 0..5 {
         let site = match Site::start(&disk) {
             Ok(site) => site,
-            Err(error) => return vec![format!("seed {seed}, life {life}: the site does not start: {error}")],
+            Err(error) => {
+                return vec![format!(
+                    "seed {seed}, life {life}: the site does not start: {error}"
+                )];
+            }
         };
         let client = site.client();
         let wrong = runtime.block_on(async {
@@ -35,7 +41,10 @@ fn lives_of(seed: u64) -> Vec<String> {
             wrong
         });
         if !wrong.is_empty() {
-            return wrong.into_iter().map(|wrong| format!("seed {seed}, life {life}: {wrong}")).collect();
+            return wrong
+                .into_iter()
+                .map(|wrong| format!("seed {seed}, life {life}: {wrong}"))
+                .collect();
         }
         site.lose_power(random.random());
     }
@@ -44,7 +53,9 @@ fn lives_of(seed: u64) -> Vec<String> {
 
 /// Seeds of the ordinary run, and of the whole one; `GNOMON_POWER_LOSS_SEEDS` asks for others.
 fn seeds() -> u64 {
-    let asked = std::env::var("GNOMON_POWER_LOSS_SEEDS").ok().and_then(|text| text.parse().ok());
+    let asked = std::env::var("GNOMON_POWER_LOSS_SEEDS")
+        .ok()
+        .and_then(|text| text.parse().ok());
     let full = std::env::var("GNOMON_FAULTS").is_ok_and(|how| how == "full");
     asked.unwrap_or(if full { 1_000 } else { 25 })
 }

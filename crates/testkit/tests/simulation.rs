@@ -21,7 +21,11 @@ fn an_hour_of_trouble_breaks_nothing() {
         }
     });
     if let Some(outcome) = broken {
-        panic!("{}\n{outcome}\nreplay: cargo xtask simulate --seed {}", outcome.last.join("\n"), outcome.seed);
+        panic!(
+            "{}\n{outcome}\nreplay: cargo xtask simulate --seed {}",
+            outcome.last.join("\n"),
+            outcome.seed
+        );
     }
     assert!(simulated >= HOUR, "only {simulated:?} were simulated");
 }
@@ -29,10 +33,17 @@ fn an_hour_of_trouble_breaks_nothing() {
 /// One seed decides everything: two runs tell everybody the same, line by line.
 #[test]
 fn a_seed_replays() {
-    let plan = Plan { rounds: 2, ..Plan::default() };
+    let plan = Plan {
+        rounds: 2,
+        ..Plan::default()
+    };
     for seed in [3, 7] {
         let (one, two) = (simulate(seed, &plan), simulate(seed, &plan));
-        assert_eq!((one.sum, one.lines, one.simulated), (two.sum, two.lines, two.simulated), "seed {seed}");
+        assert_eq!(
+            (one.sum, one.lines, one.simulated),
+            (two.sum, two.lines, two.simulated),
+            "seed {seed}"
+        );
         assert!(one.lines > 1_000, "seed {seed}: only {} lines", one.lines);
     }
     assert_ne!(simulate(3, &plan).sum, simulate(7, &plan).sum);

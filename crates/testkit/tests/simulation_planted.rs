@@ -1,6 +1,8 @@
-//! Planted faults: the broker is broken in one place, and simulations of few seeds must see it, by the invariant that is meant for it.
+//! Planted faults: the broker is broken in one place, and simulations of few seeds must see it, by
+//! the invariant that is meant for it.
 //!
-//! Fail points are the process's: these tests take turns, and no other test of this kind lives in this process.
+//! Fail points are the process's: these tests take turns, and no other test of this kind lives in
+//! this process.
 
 use gnomon_testkit::sim::{Outcome, Plan, simulate_many};
 use std::time::Duration;
@@ -15,9 +17,17 @@ const THREADS: usize = 2;
 fn planted(fault: &str, invariants: &[&str]) {
     let scenario = fail::FailScenario::setup();
     fail::cfg(fault, "return").expect("a failpoint");
-    let plan = Plan { rounds: 2, ..Plan::default() };
+    let plan = Plan {
+        rounds: 2,
+        ..Plan::default()
+    };
     let (mut next, mut simulated, mut broken) = (1, Duration::ZERO, Vec::<Outcome>::new());
-    let meant = |outcome: &Outcome| outcome.broken.as_ref().is_some_and(|violation| invariants.contains(&violation.invariant));
+    let meant = |outcome: &Outcome| {
+        outcome
+            .broken
+            .as_ref()
+            .is_some_and(|violation| invariants.contains(&violation.invariant))
+    };
     while simulated < WITHIN && !broken.iter().any(meant) {
         simulated += simulate_many(next, WITHIN - simulated, THREADS, &plan, |outcome| {
             next = next.max(outcome.seed + 1);
@@ -27,8 +37,14 @@ fn planted(fault: &str, invariants: &[&str]) {
         });
     }
     scenario.teardown();
-    broken.iter().for_each(|outcome| println!("{fault}: {outcome}"));
-    assert!(broken.iter().any(meant), "{fault} was not seen by {invariants:?} within {simulated:?}, but by {} others", broken.len());
+    broken
+        .iter()
+        .for_each(|outcome| println!("{fault}: {outcome}"));
+    assert!(
+        broken.iter().any(meant),
+        "{fault} was not seen by {invariants:?} within {simulated:?}, but by {} others",
+        broken.len()
+    );
 }
 
 #[test]

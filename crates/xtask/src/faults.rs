@@ -1,7 +1,8 @@
-//! `cargo xtask faults`: every fault that the tests know, in full. The same tests run a bounded part of their cases in `cargo test`; here
-//! `GNOMON_FAULTS=full` asks for all of them.
+//! `cargo xtask faults`: every fault that the tests know, in full. The same tests run a bounded
+//! part of their cases in `cargo test`; here `GNOMON_FAULTS=full` asks for all of them.
 //!
-//! A test says what it did, and how often, by a line `faults: WHAT`. Single rows: `cargo xtask faults NAME...`.
+//! A test says what it did, and how often, by a line `faults: WHAT`. Single rows: `cargo xtask
+//! faults NAME...`.
 
 use crate::tests_of::{Outcome, Test, build};
 use std::time::{Duration, Instant};
@@ -14,8 +15,22 @@ struct Fault {
     deadline: Duration,
 }
 
-const fn fault(name: &'static str, package: &'static str, program: &'static str, filter: &'static str, minutes: u64) -> Fault {
-    Fault { name, test: Test { package, program, filter }, deadline: Duration::from_secs(60 * minutes) }
+const fn fault(
+    name: &'static str,
+    package: &'static str,
+    program: &'static str,
+    filter: &'static str,
+    minutes: u64,
+) -> Fault {
+    Fault {
+        name,
+        test: Test {
+            package,
+            program,
+            filter,
+        },
+        deadline: Duration::from_secs(60 * minutes),
+    }
 }
 
 /// Every fault; the quick ones first.
@@ -34,24 +49,55 @@ const FAULTS: &[Fault] = &[
     fault("disk-partition", "gnomon-partition", "faults", "", 60),
     fault("disk-site", "gnomon-testkit", "disk_errors", "", 180),
     fault("disk-process", "proto-tests", "story_disk", "", 180),
-    fault("file-handles", "proto-tests", "starved", "starved_of_file_handles", 30),
-    fault("pauses", "proto-tests", "starved", "starved_of_time_by_pauses", 180),
+    fault(
+        "file-handles",
+        "proto-tests",
+        "starved",
+        "starved_of_file_handles",
+        30,
+    ),
+    fault(
+        "pauses",
+        "proto-tests",
+        "starved",
+        "starved_of_time_by_pauses",
+        180,
+    ),
     fault("kill-9", "proto-tests", "story_kill", "", 120),
-    fault("hostile-frames", "proto-tests", "hostile", "hostile_frames_do_not_end_it", 240),
+    fault(
+        "hostile-frames",
+        "proto-tests",
+        "hostile",
+        "hostile_frames_do_not_end_it",
+        240,
+    ),
 ];
 
 /// Whether every chosen fault was survived.
 pub fn run(chosen: &[String]) -> Result<bool, String> {
-    if let Some(unknown) = chosen.iter().find(|name| !FAULTS.iter().any(|fault| fault.name == name.as_str())) {
+    if let Some(unknown) = chosen
+        .iter()
+        .find(|name| !FAULTS.iter().any(|fault| fault.name == name.as_str()))
+    {
         return Err(format!(
             "no fault is called {unknown}; there are {}",
-            FAULTS.iter().map(|fault| fault.name).collect::<Vec<_>>().join(", ")
+            FAULTS
+                .iter()
+                .map(|fault| fault.name)
+                .collect::<Vec<_>>()
+                .join(", ")
         ));
     }
-    let faults: Vec<&Fault> = FAULTS.iter().filter(|fault| chosen.is_empty() || chosen.iter().any(|name| name == fault.name)).collect();
+    let faults: Vec<&Fault> = FAULTS
+        .iter()
+        .filter(|fault| chosen.is_empty() || chosen.iter().any(|name| name == fault.name))
+        .collect();
     let tests: Vec<Test> = faults.iter().map(|fault| fault.test).collect();
     let programs = build(&tests, None)?;
-    println!("{:16} {:>8}  {:10} what was done", "fault", "seconds", "result");
+    println!(
+        "{:16} {:>8}  {:10} what was done",
+        "fault", "seconds", "result"
+    );
     let mut all_survived = true;
     for fault in faults {
         let began = Instant::now();
@@ -62,7 +108,12 @@ pub fn run(chosen: &[String]) -> Result<bool, String> {
             Outcome::Hung => (false, "HANGS", String::new()),
             Outcome::NotFound => (false, "NOT FOUND", String::new()),
         };
-        println!("{:16} {:>8}  {result:10} {}", fault.name, began.elapsed().as_secs(), done(&printed));
+        println!(
+            "{:16} {:>8}  {result:10} {}",
+            fault.name,
+            began.elapsed().as_secs(),
+            done(&printed)
+        );
         if !survived {
             eprintln!("{printed}");
         }
@@ -74,6 +125,8 @@ pub fn run(chosen: &[String]) -> Result<bool, String> {
 /// What the tests say that they did.
 fn done(printed: &str) -> String {
     // With --nocapture the harness's own words may stand in front.
-    let lines = printed.lines().filter_map(|line| line.split_once("faults: ").map(|(_, what)| what.trim()));
+    let lines = printed
+        .lines()
+        .filter_map(|line| line.split_once("faults: ").map(|(_, what)| what.trim()));
     lines.collect::<Vec<_>>().join("; ")
 }

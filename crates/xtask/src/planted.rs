@@ -1,7 +1,9 @@
-//! `cargo xtask planted`: checks the checkers. Each planted bug is switched on by its name (`FAILPOINTS`), and its test, which does not know of it, must
-//! fail; without it the same test must pass. A bug that survives is a hole in the tests.
+//! `cargo xtask planted`: checks the checkers. Each planted bug is switched on by its name
+//! (`FAILPOINTS`), and its test, which does not know of it, must fail; without it the same test
+//! must pass. A bug that survives is a hole in the tests.
 //!
-//! The bugs are fail points in the code, a readable line each, and not there in a build without the feature `failpoints`.
+//! The bugs are fail points in the code, a readable line each, and not there in a build without the
+//! feature `failpoints`.
 
 use crate::tests_of::{Outcome, Test, build};
 use std::time::{Duration, Instant};
@@ -18,23 +20,44 @@ struct Planted {
 }
 
 const fn storage(program: &'static str, filter: &'static str) -> Test {
-    Test { package: "gnomon-storage", program, filter }
+    Test {
+        package: "gnomon-storage",
+        program,
+        filter,
+    }
 }
 
 const fn partition(program: &'static str, filter: &'static str) -> Test {
-    Test { package: "gnomon-partition", program, filter }
+    Test {
+        package: "gnomon-partition",
+        program,
+        filter,
+    }
 }
 
 const fn broker(filter: &'static str) -> Test {
-    Test { package: "gnomon-broker", program: "lib", filter }
+    Test {
+        package: "gnomon-broker",
+        program: "lib",
+        filter,
+    }
 }
 
 const fn site(program: &'static str, filter: &'static str) -> Test {
-    Test { package: "gnomon-testkit", program, filter }
+    Test {
+        package: "gnomon-testkit",
+        program,
+        filter,
+    }
 }
 
 const fn bug(name: &'static str, story: &'static str, test: Test) -> Planted {
-    Planted { name, action: "return", story, test }
+    Planted {
+        name,
+        action: "return",
+        story,
+        test,
+    }
 }
 
 /// Every planted bug.
@@ -82,51 +105,83 @@ const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Whether every chosen bug was caught.
 pub fn run(chosen: &[String]) -> Result<bool, String> {
-    if let Some(unknown) = chosen.iter().find(|name| !BUGS.iter().any(|bug| bug.name == name.as_str())) {
+    if let Some(unknown) = chosen
+        .iter()
+        .find(|name| !BUGS.iter().any(|bug| bug.name == name.as_str()))
+    {
         let mut names: Vec<&str> = BUGS.iter().map(|bug| bug.name).collect();
         names.dedup();
-        return Err(format!("no bug is called {unknown}; there are {}", names.join(", ")));
+        return Err(format!(
+            "no bug is called {unknown}; there are {}",
+            names.join(", ")
+        ));
     }
-    let bugs: Vec<&Planted> = BUGS.iter().filter(|bug| chosen.is_empty() || chosen.iter().any(|name| name == bug.name)).collect();
+    let bugs: Vec<&Planted> = BUGS
+        .iter()
+        .filter(|bug| chosen.is_empty() || chosen.iter().any(|name| name == bug.name))
+        .collect();
     let tests: Vec<Test> = bugs.iter().map(|bug| bug.test).collect();
     let programs = build(&tests, Some("failpoints"))?;
     let began = Instant::now();
     let mut sound: Vec<(Test, bool)> = Vec::new();
     let mut survived = 0;
     for bug in &bugs {
-        let known = sound.iter().find(|(test, _)| *test == bug.test).map(|(_, sound)| *sound);
+        let known = sound
+            .iter()
+            .find(|(test, _)| *test == bug.test)
+            .map(|(_, sound)| *sound);
         let is_sound = match known {
             Some(is_sound) => is_sound,
             None => {
-                let is_sound = matches!(programs.run(&bug.test, &[], DEADLINE)?, Outcome::Passed(_));
+                let is_sound =
+                    matches!(programs.run(&bug.test, &[], DEADLINE)?, Outcome::Passed(_));
                 sound.push((bug.test, is_sound));
                 is_sound
             }
         };
         let points = format!("{}={}", bug.name, bug.action);
-        let (caught, by) = match programs.run(&bug.test, &[("FAILPOINTS", points.as_str())], DEADLINE)? {
-            _ if !is_sound => (false, "its test fails or is not found without it".to_owned()),
-            Outcome::Failed(printed) => (true, format!("caught by {}", failed(&printed))),
-            Outcome::Hung => (true, format!("caught by {}, which hangs", bug.test.filter)),
-            Outcome::Passed(_) => (false, "SURVIVES".to_owned()),
-            Outcome::NotFound => (false, "its test is not found".to_owned()),
-        };
+        let (caught, by) =
+            match programs.run(&bug.test, &[("FAILPOINTS", points.as_str())], DEADLINE)? {
+                _ if !is_sound => (
+                    false,
+                    "its test fails or is not found without it".to_owned(),
+                ),
+                Outcome::Failed(printed) => (true, format!("caught by {}", failed(&printed))),
+                Outcome::Hung => (true, format!("caught by {}, which hangs", bug.test.filter)),
+                Outcome::Passed(_) => (false, "SURVIVES".to_owned()),
+                Outcome::NotFound => (false, "its test is not found".to_owned()),
+            };
         survived += usize::from(!caught);
-        println!("{:28} {:54} {}::{} {by}", bug.name, bug.story, bug.test.package, bug.test.program);
+        println!(
+            "{:28} {:54} {}::{} {by}",
+            bug.name, bug.story, bug.test.package, bug.test.program
+        );
     }
-    println!("{} planted, {} caught, {survived} not; {} s", bugs.len(), bugs.len() - survived, began.elapsed().as_secs());
+    println!(
+        "{} planted, {} caught, {survived} not; {} s",
+        bugs.len(),
+        bugs.len() - survived,
+        began.elapsed().as_secs()
+    );
     Ok(survived == 0)
 }
 
 /// The names of the tests that failed.
 fn failed(printed: &str) -> String {
-    let names =
-        printed.lines().filter_map(|line| line.strip_prefix("test ")?.split_once(" ... ").filter(|(_, how)| how.ends_with("FAILED")));
+    let names = printed.lines().filter_map(|line| {
+        line.strip_prefix("test ")?
+            .split_once(" ... ")
+            .filter(|(_, how)| how.ends_with("FAILED"))
+    });
     let named: Vec<&str> = names.map(|(name, _)| name).collect();
     if !named.is_empty() {
         return named.join(", ");
     }
     // With its output in between, a failing test's name stands in the list at the end.
     let list = printed.rsplit("failures:\n").next().unwrap_or_default();
-    list.lines().map(str::trim).take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(", ")
+    list.lines()
+        .map(str::trim)
+        .take_while(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(", ")
 }

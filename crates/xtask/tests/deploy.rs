@@ -1,17 +1,26 @@
-//! The files in `deploy/` are what their readers expect: they parse, and they name flags that `gnomon serve` has.
+//! The files in `deploy/` are what their readers expect: they parse, and they name flags that
+//! `gnomon serve` has.
 
 use serde_json::Value;
 use std::{fs, path::PathBuf};
 
 fn read(path: &str) -> String {
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../deploy").join(path);
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../deploy")
+        .join(path);
     fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
 /// Flags of `gnomon serve`, from the one place that defines them.
 fn serve_flags() -> Vec<String> {
-    let args = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../gnomon/src/args.rs")).expect("args.rs");
-    let serve = args.split("pub struct Serve {").nth(1).and_then(|rest| rest.split("\n}").next()).expect("the flags of serve");
+    let args =
+        fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../gnomon/src/args.rs"))
+            .expect("args.rs");
+    let serve = args
+        .split("pub struct Serve {")
+        .nth(1)
+        .and_then(|rest| rest.split("\n}").next())
+        .expect("the flags of serve");
     serve
         .lines()
         .filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next())
@@ -24,17 +33,34 @@ fn the_systemd_unit_has_its_sections() {
     let unit = read("systemd/gnomon.service");
     let mut section = String::new();
     let mut settings = Vec::new();
-    for line in unit.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        match line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+    for line in unit
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
+        match line
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
             Some(name) => section = name.to_owned(),
             None => {
-                let (key, value) = line.split_once('=').unwrap_or_else(|| panic!("{line:?} is no setting"));
+                let (key, value) = line
+                    .split_once('=')
+                    .unwrap_or_else(|| panic!("{line:?} is no setting"));
                 settings.push((section.clone(), key.to_owned(), value.to_owned()));
             }
         }
     }
-    let get = |section: &str, key: &str| settings.iter().find(|(s, k, _)| s == section && k == key).map(|(.., value)| value.as_str());
-    assert!(get("Service", "ExecStart").is_some_and(|command| command.starts_with("/usr/bin/gnomon serve --config ")));
+    let get = |section: &str, key: &str| {
+        settings
+            .iter()
+            .find(|(s, k, _)| s == section && k == key)
+            .map(|(.., value)| value.as_str())
+    };
+    assert!(
+        get("Service", "ExecStart")
+            .is_some_and(|command| command.starts_with("/usr/bin/gnomon serve --config "))
+    );
     assert_eq!(get("Service", "KillSignal"), Some("SIGTERM"));
     assert!(get("Unit", "Description").is_some() && get("Install", "WantedBy").is_some());
 }
@@ -45,26 +71,49 @@ fn the_compose_pair_links_both_ways_with_flags_that_exist() {
     let flags = serve_flags();
     let mut tags = Vec::new();
     for (name, other) in [("site-a", "b"), ("site-b", "a")] {
-        let command: Vec<&str> =
-            compose["services"][name]["command"].as_array().expect("a command").iter().map(|word| word.as_str().expect("text")).collect();
+        let command: Vec<&str> = compose["services"][name]["command"]
+            .as_array()
+            .expect("a command")
+            .iter()
+            .map(|word| word.as_str().expect("text"))
+            .collect();
         assert_eq!(command[0], "serve");
         for word in &command[1..] {
             let flag = word.split('=').next().expect("a flag").to_owned();
             assert!(flags.contains(&flag), "{name}: gnomon serve has no {flag}");
         }
-        assert!(command.contains(&format!("--link=/links/from-{other}.yaml").as_str()), "{command:?}");
-        tags.extend(command.iter().filter(|word| word.starts_with("--producer-tag")).map(|word| (*word).to_owned()));
+        assert!(
+            command.contains(&format!("--link=/links/from-{other}.yaml").as_str()),
+            "{command:?}"
+        );
+        tags.extend(
+            command
+                .iter()
+                .filter(|word| word.starts_with("--producer-tag"))
+                .map(|word| (*word).to_owned()),
+        );
     }
-    assert!(tags.len() == 2 && tags[0] != tags[1], "each site has a tag of its own: {tags:?}");
+    assert!(
+        tags.len() == 2 && tags[0] != tags[1],
+        "each site has a tag of its own: {tags:?}"
+    );
 }
 
 #[test]
 fn the_link_files_of_the_compose_pair_shadow_the_other_site() {
     for (site, other) in [("a", "b"), ("b", "a")] {
-        let link: Value = serde_saphyr::from_str(&read(&format!("compose/links/{site}/from-{other}.yaml"))).expect("YAML");
+        let link: Value =
+            serde_saphyr::from_str(&read(&format!("compose/links/{site}/from-{other}.yaml")))
+                .expect("YAML");
         assert_eq!(link["name"], format!("from-{other}"));
-        assert_eq!(link["client_options"]["bootstrap_servers"][0], format!("site-{other}:9092"));
+        assert_eq!(
+            link["client_options"]["bootstrap_servers"][0],
+            format!("site-{other}:9092")
+        );
         let filter = &link["topic_metadata_sync_options"]["auto_create_shadow_topic_filters"][0];
-        assert_eq!((filter["pattern_type"].as_str(), filter["name"].as_str()), (Some("PREFIX"), Some(format!("{other}_").as_str())));
+        assert_eq!(
+            (filter["pattern_type"].as_str(), filter["name"].as_str()),
+            (Some("PREFIX"), Some(format!("{other}_").as_str()))
+        );
     }
 }

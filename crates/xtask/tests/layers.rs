@@ -1,6 +1,8 @@
-//! The layering law: which crate may import which. Think hard before changing the table, because it is the architecture.
+//! The layering law: which crate may import which. Think hard before changing the table, because it
+//! is the architecture.
 //!
-//! It holds for normal dependencies; dev-dependencies may also name `gnomon-testkit` and another crate's `fakes`.
+//! It holds for normal dependencies; dev-dependencies may also name `gnomon-testkit` and another
+//! crate's `fakes`.
 
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,12 +45,24 @@ const MAY_IMPORT_BROKER: &[&str] = &["gnomon", "gnomon-testkit"];
 const OVER_THE_WIRE_ONLY: &[(&str, &[&str])] = &[("gnomon-bench", &[]), ("proto-tests", &[])];
 
 fn workspace() -> BTreeMap<String, Package> {
-    let metadata = MetadataCommand::new().no_deps().exec().expect("cargo metadata");
-    metadata.packages.into_iter().map(|package| (package.name.to_string(), package)).collect()
+    let metadata = MetadataCommand::new()
+        .no_deps()
+        .exec()
+        .expect("cargo metadata");
+    metadata
+        .packages
+        .into_iter()
+        .map(|package| (package.name.to_string(), package))
+        .collect()
 }
 
 fn normal_dependencies(package: &Package) -> BTreeSet<&str> {
-    package.dependencies.iter().filter(|d| d.kind == DependencyKind::Normal).map(|d| d.name.as_str()).collect()
+    package
+        .dependencies
+        .iter()
+        .filter(|d| d.kind == DependencyKind::Normal)
+        .map(|d| d.name.as_str())
+        .collect()
 }
 
 fn layer_of(name: &str) -> Option<usize> {
@@ -58,7 +72,11 @@ fn layer_of(name: &str) -> Option<usize> {
 #[test]
 fn every_crate_has_a_layer() {
     for name in workspace().keys().filter(|name| *name != "xtask") {
-        assert!(layer_of(name).is_some(), "{name} stands in no layer: add it to LAYERS in {}", file!());
+        assert!(
+            layer_of(name).is_some(),
+            "{name} stands in no layer: add it to LAYERS in {}",
+            file!()
+        );
     }
 }
 
@@ -66,10 +84,17 @@ fn every_crate_has_a_layer() {
 fn imports_point_down_only() {
     let workspace = workspace();
     for (name, package) in &workspace {
-        let Some(layer) = layer_of(name) else { continue };
+        let Some(layer) = layer_of(name) else {
+            continue;
+        };
         for dependency in normal_dependencies(package) {
-            let Some(below) = layer_of(dependency) else { continue };
-            assert!(below < layer, "{name} imports {dependency}, which stands beside or above it");
+            let Some(below) = layer_of(dependency) else {
+                continue;
+            };
+            assert!(
+                below < layer,
+                "{name} imports {dependency}, which stands beside or above it"
+            );
         }
     }
 }
@@ -78,7 +103,10 @@ fn imports_point_down_only() {
 fn nobody_imports_the_broker_but_its_owners() {
     for (name, package) in &workspace() {
         let imports = normal_dependencies(package).contains("gnomon-broker");
-        assert!(!imports || MAY_IMPORT_BROKER.contains(&name.as_str()), "{name} imports gnomon-broker");
+        assert!(
+            !imports || MAY_IMPORT_BROKER.contains(&name.as_str()),
+            "{name} imports gnomon-broker"
+        );
     }
 }
 
@@ -102,7 +130,10 @@ fn pure_crates_use_pure_libraries() {
             continue;
         }
         for dependency in normal_dependencies(package) {
-            assert!(layer_of(dependency).is_some() || PURE_LIBRARIES.contains(&dependency), "{name} is pure and imports {dependency}");
+            assert!(
+                layer_of(dependency).is_some() || PURE_LIBRARIES.contains(&dependency),
+                "{name} is pure and imports {dependency}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! How our source files look: each opens by saying what it is for, and the pure crates stay away from clocks, files and unordered maps.
+//! How our source files look: each opens by saying what it is for, and the pure crates stay away
+//! from clocks, files and unordered maps.
 
 use std::{
     fs,
@@ -6,19 +7,35 @@ use std::{
 };
 
 /// What a crate below the line may not name (see the architecture's layering law).
-const IMPURE: &[&str] = &["std::fs", "std::net", "SystemTime", "Instant::now", "tokio::", "HashMap", "HashSet", "thread_rng", "rand::"];
+const IMPURE: &[&str] = &[
+    "std::fs",
+    "std::net",
+    "SystemTime",
+    "Instant::now",
+    "tokio::",
+    "HashMap",
+    "HashSet",
+    "thread_rng",
+    "rand::",
+];
 
 const PURE_CRATES: &[&str] = &["protocol", "machine", "links", "catalog", "groups"];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("workspace root")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .expect("workspace root")
 }
 
 fn rust_files(below: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(below).expect("readable folder") {
         let path = entry.expect("readable entry").path();
         if path.is_dir() {
-            if path.file_name().is_none_or(|name| name != "target" && name != "node_modules") {
+            if path
+                .file_name()
+                .is_none_or(|name| name != "target" && name != "node_modules")
+            {
                 rust_files(&path, found);
             }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -33,10 +50,18 @@ fn every_file_opens_with_its_purpose() {
     for folder in ["crates", "proto-tests", "bench"] {
         rust_files(&root().join(folder), &mut files);
     }
-    assert!(files.len() > 10, "the walk found only {} files", files.len());
+    assert!(
+        files.len() > 10,
+        "the walk found only {} files",
+        files.len()
+    );
     for file in files {
         let text = fs::read_to_string(&file).expect("readable file");
-        assert!(text.starts_with("//!"), "{} does not open with `//!` and its purpose", file.display());
+        assert!(
+            text.starts_with("//!"),
+            "{} does not open with `//!` and its purpose",
+            file.display()
+        );
     }
 }
 
@@ -50,7 +75,12 @@ fn pure_crates_name_nothing_impure() {
             for (number, line) in text.lines().enumerate() {
                 let code = line.split("//").next().unwrap_or_default();
                 for word in IMPURE {
-                    assert!(!code.contains(word), "{}:{}: {word} in a pure crate", file.display(), number + 1);
+                    assert!(
+                        !code.contains(word),
+                        "{}:{}: {word} in a pure crate",
+                        file.display(),
+                        number + 1
+                    );
                 }
             }
         }

@@ -1,4 +1,5 @@
-//! A valid frame for every API key and version that Gnomon answers (Kafka 4.1's), and ways to spoil it.
+//! A valid frame for every API key and version that Gnomon answers (Kafka 4.1's), and ways to spoil
+//! it.
 
 use crate::wire::{batch, frame, seal, text, topic_name};
 use bytes::{Bytes, BytesMut};
@@ -10,9 +11,15 @@ use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
-use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics};
-use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
+use kafka_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use kafka_protocol::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+};
+use kafka_protocol::messages::offset_for_leader_epoch_request::{
+    OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::*;
@@ -45,7 +52,9 @@ pub const APIS: &[(ApiKey, RangeInclusive<i16>)] = &[
 
 /// Every (key, version).
 pub fn versions() -> Vec<(ApiKey, i16)> {
-    APIS.iter().flat_map(|(key, versions)| versions.clone().map(|version| (*key, version))).collect()
+    APIS.iter()
+        .flat_map(|(key, versions)| versions.clone().map(|version| (*key, version)))
+        .collect()
 }
 
 /// A request that a broker answers at once and that changes little. `id` is the topic's.
@@ -54,15 +63,33 @@ pub fn request(key: ApiKey, version: i16, topic: &str, id: [u8; 16]) -> RequestK
     let id = Uuid::from_bytes(id);
     match key {
         ApiKey::Produce => {
-            let partition = PartitionProduceData::default().with_index(0).with_records(Some(batch((-1, -1, -1)).freeze()));
+            let partition = PartitionProduceData::default()
+                .with_index(0)
+                .with_records(Some(batch((-1, -1, -1)).freeze()));
             let data = TopicProduceData::default().with_partition_data(vec![partition]);
-            let data = if version >= 13 { data.with_topic_id(id) } else { data.with_name(name()) };
-            RequestKind::Produce(ProduceRequest::default().with_acks(-1).with_timeout_ms(1_000).with_topic_data(vec![data]))
+            let data = if version >= 13 {
+                data.with_topic_id(id)
+            } else {
+                data.with_name(name())
+            };
+            RequestKind::Produce(
+                ProduceRequest::default()
+                    .with_acks(-1)
+                    .with_timeout_ms(1_000)
+                    .with_topic_data(vec![data]),
+            )
         }
         ApiKey::Fetch => {
-            let partition = FetchPartition::default().with_partition(0).with_fetch_offset(0).with_partition_max_bytes(1_000);
+            let partition = FetchPartition::default()
+                .with_partition(0)
+                .with_fetch_offset(0)
+                .with_partition_max_bytes(1_000);
             let asked = FetchTopic::default().with_partitions(vec![partition]);
-            let asked = if version >= 13 { asked.with_topic_id(id) } else { asked.with_topic(name()) };
+            let asked = if version >= 13 {
+                asked.with_topic_id(id)
+            } else {
+                asked.with_topic(name())
+            };
             RequestKind::Fetch(
                 FetchRequest::default()
                     .with_max_wait_ms(0)
@@ -73,17 +100,34 @@ pub fn request(key: ApiKey, version: i16, topic: &str, id: [u8; 16]) -> RequestK
             )
         }
         ApiKey::ListOffsets => {
-            let partition = ListOffsetsPartition::default().with_partition_index(0).with_current_leader_epoch(-1).with_timestamp(-1);
-            let asked = ListOffsetsTopic::default().with_name(name()).with_partitions(vec![partition]);
-            RequestKind::ListOffsets(ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![asked]))
+            let partition = ListOffsetsPartition::default()
+                .with_partition_index(0)
+                .with_current_leader_epoch(-1)
+                .with_timestamp(-1);
+            let asked = ListOffsetsTopic::default()
+                .with_name(name())
+                .with_partitions(vec![partition]);
+            RequestKind::ListOffsets(
+                ListOffsetsRequest::default()
+                    .with_replica_id(BrokerId(-1))
+                    .with_topics(vec![asked]),
+            )
         }
         ApiKey::Metadata => {
             let asked = MetadataRequestTopic::default().with_name(Some(name()));
-            RequestKind::Metadata(MetadataRequest::default().with_topics(Some(vec![asked])).with_allow_auto_topic_creation(version < 4))
+            RequestKind::Metadata(
+                MetadataRequest::default()
+                    .with_topics(Some(vec![asked]))
+                    .with_allow_auto_topic_creation(version < 4),
+            )
         }
         ApiKey::OffsetCommit => {
-            let partition = OffsetCommitRequestPartition::default().with_committed_offset(0).with_committed_metadata(Some(text("m")));
-            let asked = OffsetCommitRequestTopic::default().with_name(name()).with_partitions(vec![partition]);
+            let partition = OffsetCommitRequestPartition::default()
+                .with_committed_offset(0)
+                .with_committed_metadata(Some(text("m")));
+            let asked = OffsetCommitRequestTopic::default()
+                .with_name(name())
+                .with_partitions(vec![partition]);
             RequestKind::OffsetCommit(
                 OffsetCommitRequest::default()
                     .with_group_id(GroupId(text("g")))
@@ -92,22 +136,36 @@ pub fn request(key: ApiKey, version: i16, topic: &str, id: [u8; 16]) -> RequestK
             )
         }
         ApiKey::OffsetFetch if version >= 8 => {
-            let asked = OffsetFetchRequestTopics::default().with_name(name()).with_partition_indexes(vec![0]);
-            let group = OffsetFetchRequestGroup::default().with_group_id(GroupId(text("g"))).with_topics(Some(vec![asked]));
+            let asked = OffsetFetchRequestTopics::default()
+                .with_name(name())
+                .with_partition_indexes(vec![0]);
+            let group = OffsetFetchRequestGroup::default()
+                .with_group_id(GroupId(text("g")))
+                .with_topics(Some(vec![asked]));
             RequestKind::OffsetFetch(OffsetFetchRequest::default().with_groups(vec![group]))
         }
         ApiKey::OffsetFetch => {
-            let asked = OffsetFetchRequestTopic::default().with_name(name()).with_partition_indexes(vec![0]);
-            RequestKind::OffsetFetch(OffsetFetchRequest::default().with_group_id(GroupId(text("g"))).with_topics(Some(vec![asked])))
+            let asked = OffsetFetchRequestTopic::default()
+                .with_name(name())
+                .with_partition_indexes(vec![0]);
+            RequestKind::OffsetFetch(
+                OffsetFetchRequest::default()
+                    .with_group_id(GroupId(text("g")))
+                    .with_topics(Some(vec![asked])),
+            )
         }
-        ApiKey::FindCoordinator if version >= 4 => {
-            RequestKind::FindCoordinator(FindCoordinatorRequest::default().with_coordinator_keys(vec![text("g"), text("h")]))
+        ApiKey::FindCoordinator if version >= 4 => RequestKind::FindCoordinator(
+            FindCoordinatorRequest::default().with_coordinator_keys(vec![text("g"), text("h")]),
+        ),
+        ApiKey::FindCoordinator => {
+            RequestKind::FindCoordinator(FindCoordinatorRequest::default().with_key(text("g")))
         }
-        ApiKey::FindCoordinator => RequestKind::FindCoordinator(FindCoordinatorRequest::default().with_key(text("g"))),
         ApiKey::JoinGroup => {
-            // A member id that nobody has is refused at once, where an empty one would wait for others.
-            let protocol =
-                JoinGroupRequestProtocol::default().with_name(text("range")).with_metadata(Bytes::from_static(b"\0\0\0\0\0\0\0\0\0\0"));
+            // A member id that nobody has is refused at once, where an empty one would wait for
+            // others.
+            let protocol = JoinGroupRequestProtocol::default()
+                .with_name(text("range"))
+                .with_metadata(Bytes::from_static(b"\0\0\0\0\0\0\0\0\0\0"));
             RequestKind::JoinGroup(
                 JoinGroupRequest::default()
                     .with_group_id(GroupId(text("g")))
@@ -118,63 +176,113 @@ pub fn request(key: ApiKey, version: i16, topic: &str, id: [u8; 16]) -> RequestK
                     .with_protocols(vec![protocol]),
             )
         }
-        ApiKey::Heartbeat => {
-            RequestKind::Heartbeat(HeartbeatRequest::default().with_group_id(GroupId(text("g"))).with_member_id(text("nobody")))
-        }
+        ApiKey::Heartbeat => RequestKind::Heartbeat(
+            HeartbeatRequest::default()
+                .with_group_id(GroupId(text("g")))
+                .with_member_id(text("nobody")),
+        ),
         ApiKey::LeaveGroup => {
             let request = LeaveGroupRequest::default().with_group_id(GroupId(text("g")));
             let member = MemberIdentity::default().with_member_id(text("nobody"));
-            RequestKind::LeaveGroup(if version >= 3 { request.with_members(vec![member]) } else { request.with_member_id(text("nobody")) })
+            RequestKind::LeaveGroup(if version >= 3 {
+                request.with_members(vec![member])
+            } else {
+                request.with_member_id(text("nobody"))
+            })
         }
         ApiKey::SyncGroup => {
-            let assignment =
-                SyncGroupRequestAssignment::default().with_member_id(text("nobody")).with_assignment(Bytes::from_static(b"\0\0\0\0"));
+            let assignment = SyncGroupRequestAssignment::default()
+                .with_member_id(text("nobody"))
+                .with_assignment(Bytes::from_static(b"\0\0\0\0"));
             let request = SyncGroupRequest::default()
                 .with_group_id(GroupId(text("g")))
                 .with_member_id(text("nobody"))
                 .with_assignments(vec![assignment]);
-            let named =
-                |request: SyncGroupRequest| request.with_protocol_type(Some(text("consumer"))).with_protocol_name(Some(text("range")));
-            RequestKind::SyncGroup(if version >= 5 { named(request) } else { request })
+            let named = |request: SyncGroupRequest| {
+                request
+                    .with_protocol_type(Some(text("consumer")))
+                    .with_protocol_name(Some(text("range")))
+            };
+            RequestKind::SyncGroup(if version >= 5 {
+                named(request)
+            } else {
+                request
+            })
         }
-        ApiKey::DescribeGroups => RequestKind::DescribeGroups(DescribeGroupsRequest::default().with_groups(vec![GroupId(text("g"))])),
+        ApiKey::DescribeGroups => RequestKind::DescribeGroups(
+            DescribeGroupsRequest::default().with_groups(vec![GroupId(text("g"))]),
+        ),
         ApiKey::ListGroups => RequestKind::ListGroups(ListGroupsRequest::default()),
         ApiKey::ApiVersions => {
             let request = ApiVersionsRequest::default();
-            let named =
-                |request: ApiVersionsRequest| request.with_client_software_name(text("wire")).with_client_software_version(text("1"));
-            RequestKind::ApiVersions(if version >= 3 { named(request) } else { request })
+            let named = |request: ApiVersionsRequest| {
+                request
+                    .with_client_software_name(text("wire"))
+                    .with_client_software_version(text("1"))
+            };
+            RequestKind::ApiVersions(if version >= 3 {
+                named(request)
+            } else {
+                request
+            })
         }
         ApiKey::CreateTopics => {
-            let config = CreatableTopicConfig::default().with_name(text("retention.ms")).with_value(Some(text("1000")));
+            let config = CreatableTopicConfig::default()
+                .with_name(text("retention.ms"))
+                .with_value(Some(text("1000")));
             let made = CreatableTopic::default()
                 .with_name(topic_name("hostile-made"))
                 .with_num_partitions(1)
                 .with_replication_factor(1)
                 .with_configs(vec![config]);
             RequestKind::CreateTopics(
-                CreateTopicsRequest::default().with_topics(vec![made]).with_timeout_ms(1_000).with_validate_only(true),
+                CreateTopicsRequest::default()
+                    .with_topics(vec![made])
+                    .with_timeout_ms(1_000)
+                    .with_validate_only(true),
             )
         }
         ApiKey::DeleteTopics if version >= 6 => {
             let gone = DeleteTopicState::default().with_name(Some(topic_name("hostile-gone")));
-            RequestKind::DeleteTopics(DeleteTopicsRequest::default().with_topics(vec![gone]).with_timeout_ms(1_000))
+            RequestKind::DeleteTopics(
+                DeleteTopicsRequest::default()
+                    .with_topics(vec![gone])
+                    .with_timeout_ms(1_000),
+            )
         }
         ApiKey::DeleteTopics => RequestKind::DeleteTopics(
-            DeleteTopicsRequest::default().with_topic_names(vec![topic_name("hostile-gone")]).with_timeout_ms(1_000),
+            DeleteTopicsRequest::default()
+                .with_topic_names(vec![topic_name("hostile-gone")])
+                .with_timeout_ms(1_000),
         ),
         ApiKey::InitProducerId => RequestKind::InitProducerId(
-            InitProducerIdRequest::default().with_transaction_timeout_ms(1_000).with_producer_id(ProducerId(-1)).with_producer_epoch(-1),
+            InitProducerIdRequest::default()
+                .with_transaction_timeout_ms(1_000)
+                .with_producer_id(ProducerId(-1))
+                .with_producer_epoch(-1),
         ),
         ApiKey::OffsetForLeaderEpoch => {
-            let partition = OffsetForLeaderPartition::default().with_partition(0).with_current_leader_epoch(-1).with_leader_epoch(0);
-            let asked = OffsetForLeaderTopic::default().with_topic(name()).with_partitions(vec![partition]);
-            RequestKind::OffsetForLeaderEpoch(OffsetForLeaderEpochRequest::default().with_replica_id(BrokerId(-2)).with_topics(vec![asked]))
+            let partition = OffsetForLeaderPartition::default()
+                .with_partition(0)
+                .with_current_leader_epoch(-1)
+                .with_leader_epoch(0);
+            let asked = OffsetForLeaderTopic::default()
+                .with_topic(name())
+                .with_partitions(vec![partition]);
+            RequestKind::OffsetForLeaderEpoch(
+                OffsetForLeaderEpochRequest::default()
+                    .with_replica_id(BrokerId(-2))
+                    .with_topics(vec![asked]),
+            )
         }
         ApiKey::DescribeConfigs => {
-            let asked =
-                DescribeConfigsResource::default().with_resource_type(2).with_resource_name(text(topic)).with_configuration_keys(None);
-            RequestKind::DescribeConfigs(DescribeConfigsRequest::default().with_resources(vec![asked]))
+            let asked = DescribeConfigsResource::default()
+                .with_resource_type(2)
+                .with_resource_name(text(topic))
+                .with_configuration_keys(None);
+            RequestKind::DescribeConfigs(
+                DescribeConfigsRequest::default().with_resources(vec![asked]),
+            )
         }
         ApiKey::DescribeCluster => RequestKind::DescribeCluster(DescribeClusterRequest::default()),
         other => panic!("{other:?} is not in the table"),
@@ -197,14 +305,27 @@ impl Random {
     }
 }
 
-const EXTREMES: [i32; 8] = [-1, i32::MAX, i32::MIN, 0, 0x00FF_FFFF, 0x7FFF_0000, -2, 1 << 20];
+const EXTREMES: [i32; 8] = [
+    -1,
+    i32::MAX,
+    i32::MIN,
+    0,
+    0x00FF_FFFF,
+    0x7FFF_0000,
+    -2,
+    1 << 20,
+];
 
 /// Spoils a frame; its length in front stays right, and so (nearly always) do key and version.
 pub fn mutate(valid: &[u8], random: &mut Random) -> Vec<u8> {
     let mut frame = valid.to_vec();
     for _ in 0..=random.below(3) {
         // 4 bytes of length, 8 of key, version and correlation id.
-        let from = if random.below(20) == 0 { 4 } else { 12.min(frame.len() - 1) };
+        let from = if random.below(20) == 0 {
+            4
+        } else {
+            12.min(frame.len() - 1)
+        };
         let at = from + random.below(frame.len() - from);
         match random.below(8) {
             0 | 1 => frame[at] ^= 1 << random.below(8),
@@ -270,7 +391,8 @@ pub fn nonsense(random: &mut Random) -> Vec<u8> {
             if frame.len() > 8 && random.below(2) == 0 {
                 let (key, versions) = &APIS[random.below(APIS.len())];
                 frame[4..6].copy_from_slice(&(*key as i16).to_be_bytes());
-                frame[6..8].copy_from_slice(&(*versions.start() + random.below(4) as i16).to_be_bytes());
+                frame[6..8]
+                    .copy_from_slice(&(*versions.start() + random.below(4) as i16).to_be_bytes());
             }
         }
     }

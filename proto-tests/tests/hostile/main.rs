@@ -1,8 +1,10 @@
-//! Frames that no client sends: the process lives, its memory stays, and it goes on serving those who behave.
+//! Frames that no client sends: the process lives, its memory stays, and it goes on serving those
+//! who behave.
 //!
-//! The frames are sent through many short connections at once; each is followed by an honest question on the same connection, so
-//! that what was read and answered is told from what ended the connection. A failing run prints its seed; `HOSTILE_SEED` repeats it,
-//! `HOSTILE_FRAMES` asks for more.
+//! The frames are sent through many short connections at once; each is followed by an honest
+//! question on the same connection, so that what was read and answered is told from what ended the
+//! connection. A failing run prints its seed; `HOSTILE_SEED` repeats it, `HOSTILE_FRAMES` asks for
+//! more.
 
 mod frames;
 #[path = "../wire/mod.rs"]
@@ -22,7 +24,8 @@ use wire::Wire;
 
 /// Frames of one run in CI.
 const FRAMES: u64 = 200_000;
-/// Of each key and version, of those that change state by being served: what they leave behind is not growth by hostility.
+/// Of each key and version, of those that change state by being served: what they leave behind is
+/// not growth by hostility.
 const MUTATED_MIN: u64 = 120;
 /// What hostility may cost.
 const GROWTH_KIB: u64 = 16 << 10;
@@ -40,39 +43,63 @@ fn topic_on(address: &str) -> [u8; 16] {
         Err(failure) => assert_eq!(failure.code, 36, "create: {failure}"),
     }
     produce_one(address, TOPIC);
-    wire::metadata(address, TOPIC).expect("the topic is there").0
+    wire::metadata(address, TOPIC)
+        .expect("the topic is there")
+        .0
 }
 
 fn produce_one(address: &str, topic: &str) {
-    let mut producer: Box<dyn Producer> = librdkafka::client().producer(&Producing::new(address)).expect("a producer");
+    let mut producer: Box<dyn Producer> = librdkafka::client()
+        .producer(&Producing::new(address))
+        .expect("a producer");
     producer.send_all(&[Record::to(topic, 0, "honest")]);
 }
 
-/// The start of every mutation is right: each frame of the table is answered, by the version it asked in, to the last byte.
+/// The start of every mutation is right: each frame of the table is answered, by the version it
+/// asked in, to the last byte.
 #[test]
 fn hostile_frames_are_valid_before_they_are_spoilt() {
     let address = broker::bootstrap();
     let id = topic_on(&address);
     let mut wrong = Vec::new();
     for (key, version) in versions() {
-        if let Err(error) = Wire::connect(&address).call(key, version, &request(key, version, TOPIC, id)) {
+        if let Err(error) =
+            Wire::connect(&address).call(key, version, &request(key, version, TOPIC, id))
+        {
             wrong.push(error);
         }
     }
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), versions().len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        versions().len(),
+        wrong.join("\n")
+    );
 }
 
-/// Exactly the table: no version more or less than Kafka 4.1 answers, Produce and JoinGroup from 0 for old librdkafka.
+/// Exactly the table: no version more or less than Kafka 4.1 answers, Produce and JoinGroup from 0
+/// for old librdkafka.
 #[test]
 fn hostile_versions_are_advertised() {
     let address = broker::bootstrap();
     let ask = RequestKind::ApiVersions(ApiVersionsRequest::default());
-    let Ok(ResponseKind::ApiVersions(answer)) = Wire::connect(&address).call(ApiKey::ApiVersions, 0, &ask) else {
+    let Ok(ResponseKind::ApiVersions(answer)) =
+        Wire::connect(&address).call(ApiKey::ApiVersions, 0, &ask)
+    else {
         panic!("no api versions")
     };
     for (key, versions) in APIS {
-        let found = answer.api_keys.iter().find(|api| api.api_key == *key as i16).unwrap_or_else(|| panic!("{key:?} is not advertised"));
-        let first = if *key == ApiKey::Produce { 0 } else { *versions.start() };
+        let found = answer
+            .api_keys
+            .iter()
+            .find(|api| api.api_key == *key as i16)
+            .unwrap_or_else(|| panic!("{key:?} is not advertised"));
+        let first = if *key == ApiKey::Produce {
+            0
+        } else {
+            *versions.start()
+        };
         assert_eq!(found.min_version, first, "{key:?}");
         if broker::is_kafka() {
             assert!(found.max_version >= *versions.end(), "{key:?}");
@@ -82,17 +109,27 @@ fn hostile_versions_are_advertised() {
     }
 }
 
-/// A version from the future is answered in version 0 with error 35 and the table, so that the client can come down.
+/// A version from the future is answered in version 0 with error 35 and the table, so that the
+/// client can come down.
 #[test]
 fn hostile_api_versions_from_the_future() {
     let address = broker::bootstrap();
     let mut wire = Wire::connect(&address);
-    wire.0.write_all(&raw(ApiKey::ApiVersions, 99, &[1, 1, 0])).expect("write");
+    wire.0
+        .write_all(&raw(ApiKey::ApiVersions, 99, &[1, 1, 0]))
+        .expect("write");
     let body = wire::read_frame(&mut wire.0).expect("an answer");
     let (correlation, answer) = wire::decode(ApiKey::ApiVersions, 0, body).expect("version 0");
-    let ResponseKind::ApiVersions(answer) = answer else { panic!("not api versions") };
+    let ResponseKind::ApiVersions(answer) = answer else {
+        panic!("not api versions")
+    };
     assert_eq!((correlation, answer.error_code), (7, 35));
-    assert!(answer.api_keys.iter().any(|api| api.api_key == ApiKey::ApiVersions as i16));
+    assert!(
+        answer
+            .api_keys
+            .iter()
+            .any(|api| api.api_key == ApiKey::ApiVersions as i16)
+    );
 }
 
 /// Requests sent without waiting are answered in their order.
@@ -102,14 +139,26 @@ fn hostile_pipelining_keeps_the_order() {
     let mut wire = Wire::connect(&address);
     let mut burst = Vec::new();
     for correlation in 0..500 {
-        let (key, version) = if correlation % 3 == 0 { (ApiKey::Metadata, 1) } else { (ApiKey::ApiVersions, 0) };
-        burst.extend_from_slice(&wire::frame(key, version, correlation, &request(key, version, "nothing-here", [0; 16])));
+        let (key, version) = if correlation % 3 == 0 {
+            (ApiKey::Metadata, 1)
+        } else {
+            (ApiKey::ApiVersions, 0)
+        };
+        burst.extend_from_slice(&wire::frame(
+            key,
+            version,
+            correlation,
+            &request(key, version, "nothing-here", [0; 16]),
+        ));
     }
     let mut writer = wire.0.try_clone().expect("a socket");
     let written = std::thread::spawn(move || writer.write_all(&burst));
     for correlation in 0..500 {
         let body = wire::read_frame(&mut wire.0).expect("an answer");
-        assert_eq!(i32::from_be_bytes(body[..4].try_into().expect("four bytes")), correlation);
+        assert_eq!(
+            i32::from_be_bytes(body[..4].try_into().expect("four bytes")),
+            correlation
+        );
     }
     written.join().expect("the writer").expect("written");
 }
@@ -124,7 +173,12 @@ struct Met {
 }
 
 /// One hostile frame with an honest question behind it. `None`: the connection is no longer good.
-fn send(mut socket: TcpStream, frame: &[u8], met: &Met, slow: &mut VecDeque<(Instant, TcpStream)>) -> Option<TcpStream> {
+fn send(
+    mut socket: TcpStream,
+    frame: &[u8],
+    met: &Met,
+    slow: &mut VecDeque<(Instant, TcpStream)>,
+) -> Option<TcpStream> {
     met.sent.fetch_add(1, Ordering::Relaxed);
     let marker = 0x600D_F00D_u32.to_be_bytes();
     let mut both = frame.to_vec();
@@ -143,12 +197,20 @@ fn send(mut socket: TcpStream, frame: &[u8], met: &Met, slow: &mut VecDeque<(Ins
                 return Some(socket);
             }
             Ok(_) => {}
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                // It waits for more bytes, or for time to pass. It keeps its connection for a while, as a slow sender would.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                ) =>
+            {
+                // It waits for more bytes, or for time to pass. It keeps its connection for a
+                // while, as a slow sender would.
                 met.silent.fetch_add(1, Ordering::Relaxed);
                 let _ = socket.shutdown(Shutdown::Write);
                 slow.push_back((Instant::now(), socket));
-                while slow.front().is_some_and(|(since, _)| slow.len() > 64 || since.elapsed() > Duration::from_secs(1)) {
+                while slow.front().is_some_and(|(since, _)| {
+                    slow.len() > 64 || since.elapsed() > Duration::from_secs(1)
+                }) {
                     slow.pop_front();
                 }
                 return None;
@@ -167,10 +229,13 @@ fn connect(address: &str) -> TcpStream {
         match TcpStream::connect(address) {
             Ok(socket) => {
                 socket.set_nodelay(true).expect("an option");
-                socket.set_read_timeout(Some(Duration::from_millis(20))).expect("an option");
+                socket
+                    .set_read_timeout(Some(Duration::from_millis(20)))
+                    .expect("an option");
                 return socket;
             }
-            // Ports of closed connections come back by and by; a process that has ended refuses for ever.
+            // Ports of closed connections come back by and by; a process that has ended refuses for
+            // ever.
             Err(error) => {
                 tries += 1;
                 assert!(tries < 200, "connect {address}: {error}");
@@ -180,8 +245,14 @@ fn connect(address: &str) -> TcpStream {
     }
 }
 
-/// The `nth` frame of a thread: first every key and version in turn, `MUTATED_MIN` times over all threads, then whatever the seed says.
-fn hostile_frame(nth: u64, id: [u8; 16], valid: &[(ApiKey, i16, Vec<u8>)], random: &mut Random) -> Vec<u8> {
+/// The `nth` frame of a thread: first every key and version in turn, `MUTATED_MIN` times over all
+/// threads, then whatever the seed says.
+fn hostile_frame(
+    nth: u64,
+    id: [u8; 16],
+    valid: &[(ApiKey, i16, Vec<u8>)],
+    random: &mut Random,
+) -> Vec<u8> {
     let in_turn = MUTATED_MIN.div_ceil(THREADS) * valid.len() as u64;
     if nth < in_turn {
         return mutate(&valid[nth as usize % valid.len()].2, random);
@@ -200,7 +271,13 @@ fn hostile_frame(nth: u64, id: [u8; 16], valid: &[(ApiKey, i16, Vec<u8>)], rando
                             | ApiKey::ApiVersions
                             | ApiKey::DescribeGroups
                             | ApiKey::DescribeCluster
-                    ) || matches!(key, ApiKey::OffsetForLeaderEpoch | ApiKey::Heartbeat | ApiKey::ListGroups | ApiKey::FindCoordinator)
+                    ) || matches!(
+                        key,
+                        ApiKey::OffsetForLeaderEpoch
+                            | ApiKey::Heartbeat
+                            | ApiKey::ListGroups
+                            | ApiKey::FindCoordinator
+                    )
                 })
                 .collect();
             mutate(&reading[random.below(reading.len())].2, random)
@@ -217,10 +294,21 @@ fn hostile_frame(nth: u64, id: [u8; 16], valid: &[(ApiKey, i16, Vec<u8>)], rando
 
 #[test]
 fn hostile_frames_do_not_end_it() {
-    let seed = std::env::var("HOSTILE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| u64::from(std::process::id()));
-    let usual = if std::env::var("GNOMON_FAULTS").is_ok_and(|how| how == "full") { FRAMES_FULL } else { FRAMES };
-    let count: u64 = std::env::var("HOSTILE_FRAMES").ok().and_then(|count| count.parse().ok()).unwrap_or(usual);
-    let patience = PATIENCE * u32::try_from(count.div_ceil(FRAMES)).expect("a number of frames that can be sent");
+    let seed = std::env::var("HOSTILE_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(|| u64::from(std::process::id()));
+    let usual = if std::env::var("GNOMON_FAULTS").is_ok_and(|how| how == "full") {
+        FRAMES_FULL
+    } else {
+        FRAMES
+    };
+    let count: u64 = std::env::var("HOSTILE_FRAMES")
+        .ok()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(usual);
+    let patience = PATIENCE
+        * u32::try_from(count.div_ceil(FRAMES)).expect("a number of frames that can be sent");
     eprintln!("HOSTILE_SEED={seed} HOSTILE_FRAMES={count}");
     let root = tempfile::tempdir().expect("a temporary folder");
     let mut site = Site::new(root.path(), "hostile", 5);
@@ -233,7 +321,13 @@ fn hostile_frames_do_not_end_it() {
     let id = topic_on(&site.kafka);
     let valid: Vec<(ApiKey, i16, Vec<u8>)> = versions()
         .into_iter()
-        .map(|(key, version)| (key, version, wire::frame(key, version, 7, &request(key, version, TOPIC, id)).to_vec()))
+        .map(|(key, version)| {
+            (
+                key,
+                version,
+                wire::frame(key, version, 7, &request(key, version, TOPIC, id)).to_vec(),
+            )
+        })
         .collect();
 
     let address = site.kafka.clone();
@@ -250,7 +344,10 @@ fn hostile_frames_do_not_end_it() {
                         let frame = hostile_frame(nth, id, valid, &mut random);
                         let open = socket.take().unwrap_or_else(|| connect(address));
                         socket = send(open, &frame, met, &mut slow);
-                        assert!(start.elapsed() < patience, "{nth} of {each} frames in {patience:?}");
+                        assert!(
+                            start.elapsed() < patience,
+                            "{nth} of {each} frames in {patience:?}"
+                        );
                     }
                 });
             }
@@ -260,7 +357,11 @@ fn hostile_frames_do_not_end_it() {
     if broker::is_kafka() {
         let met = run(THREADS, count / 100, seed);
         let (sent, answered) = (met.sent.into_inner(), met.answered.into_inner());
-        eprintln!("{sent} frames: {answered} answered, {} closed, {} silent", met.closed.into_inner(), met.silent.into_inner());
+        eprintln!(
+            "{sent} frames: {answered} answered, {} closed, {} silent",
+            met.closed.into_inner(),
+            met.silent.into_inner()
+        );
         assert!(answered > sent / 20 && load::end_of(&site.kafka, TOPIC, 0) >= 1);
         return;
     }
@@ -277,11 +378,19 @@ fn hostile_frames_do_not_end_it() {
         met.silent.into_inner()
     );
     assert!(sent >= count);
-    assert!(answered > sent / 20, "the frames were not even read: {answered} of {sent}");
-    assert!(after <= before + GROWTH_KIB, "{before} KiB before, {after} KiB after");
+    assert!(
+        answered > sent / 20,
+        "the frames were not even read: {answered} of {sent}"
+    );
+    assert!(
+        after <= before + GROWTH_KIB,
+        "{before} KiB before, {after} KiB after"
+    );
 
     // It still serves: a new topic, and what was there.
-    librdkafka::client().create_topic(&site.kafka, "after", 1, &Default::default()).expect("a topic");
+    librdkafka::client()
+        .create_topic(&site.kafka, "after", 1, &Default::default())
+        .expect("a topic");
     produce_one(&site.kafka, "after");
     assert_eq!(load::read_topic(&site.kafka, "after", 1).len(), 1);
     assert!(load::end_of(&site.kafka, TOPIC, 0) >= 1);
@@ -303,7 +412,8 @@ fn settled_kib(site: &mut Site, before: u64) -> u64 {
     }
 }
 
-/// Five bytes that promise two thousand million topics; and the same in every place where a count stands first.
+/// Five bytes that promise two thousand million topics; and the same in every place where a count
+/// stands first.
 #[test]
 fn hostile_counts_do_not_end_it() {
     if broker::is_kafka() {
@@ -328,11 +438,16 @@ fn hostile_counts_do_not_end_it() {
         assert!(site.alive(), "{key:?} has ended it");
     }
     Wire::connect(&site.kafka)
-        .call(ApiKey::ApiVersions, 0, &RequestKind::ApiVersions(ApiVersionsRequest::default()))
+        .call(
+            ApiKey::ApiVersions,
+            0,
+            &RequestKind::ApiVersions(ApiVersionsRequest::default()),
+        )
         .expect("it still answers");
 }
 
-/// A length is a promise, not memory: hundreds of connections that announce 99 MiB each and send nothing cost nothing.
+/// A length is a promise, not memory: hundreds of connections that announce 99 MiB each and send
+/// nothing cost nothing.
 #[test]
 fn hostile_lengths_reserve_nothing() {
     if broker::is_kafka() {
@@ -351,15 +466,24 @@ fn hostile_lengths_reserve_nothing() {
     }
     std::thread::sleep(Duration::from_millis(500));
     let after = settled_kib(&mut site, before);
-    assert!(after <= before + GROWTH_KIB, "{before} KiB before, {after} KiB after");
-    // Over the limit, negative, and too short for a header: the connection ends at once, without an answer.
+    assert!(
+        after <= before + GROWTH_KIB,
+        "{before} KiB before, {after} KiB after"
+    );
+    // Over the limit, negative, and too short for a header: the connection ends at once, without an
+    // answer.
     for length in [i32::MAX, -1, i32::MIN, 0, 3] {
         let mut socket = connect(&site.kafka);
-        socket.set_read_timeout(Some(Duration::from_secs(10))).expect("an option");
+        socket
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .expect("an option");
         socket.write_all(&length.to_be_bytes()).expect("write");
         let ended = socket.read(&mut [0; 16]);
         assert!(
-            matches!(ended, Ok(0)) || ended.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset),
+            matches!(ended, Ok(0))
+                || ended
+                    .as_ref()
+                    .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset),
             "length {length}: {ended:?}"
         );
     }

@@ -1,6 +1,7 @@
 //! The admin address: routes, and how refusals look.
 //!
-//! A refusal is `{"code": "...", "message": "..."}` with the codes of the Connect protocol, as `rpk` expects them.
+//! A refusal is `{"code": "...", "message": "..."}` with the codes of the Connect protocol, as
+//! `rpk` expects them.
 
 use super::{links, metrics};
 use crate::{
@@ -33,27 +34,47 @@ pub struct Refused {
 impl Refused {
     /// There is no such thing.
     pub fn not_found(message: impl ToString) -> Refused {
-        Refused { status: StatusCode::NOT_FOUND, code: "not_found", message: message.to_string() }
+        Refused {
+            status: StatusCode::NOT_FOUND,
+            code: "not_found",
+            message: message.to_string(),
+        }
     }
 
     /// It is there already.
     pub fn already_exists(message: impl ToString) -> Refused {
-        Refused { status: StatusCode::CONFLICT, code: "already_exists", message: message.to_string() }
+        Refused {
+            status: StatusCode::CONFLICT,
+            code: "already_exists",
+            message: message.to_string(),
+        }
     }
 
     /// What was sent is wrong.
     pub fn invalid_argument(message: impl ToString) -> Refused {
-        Refused { status: StatusCode::BAD_REQUEST, code: "invalid_argument", message: message.to_string() }
+        Refused {
+            status: StatusCode::BAD_REQUEST,
+            code: "invalid_argument",
+            message: message.to_string(),
+        }
     }
 
     /// Not in this state.
     pub fn failed_precondition(message: impl ToString) -> Refused {
-        Refused { status: StatusCode::BAD_REQUEST, code: "failed_precondition", message: message.to_string() }
+        Refused {
+            status: StatusCode::BAD_REQUEST,
+            code: "failed_precondition",
+            message: message.to_string(),
+        }
     }
 
     /// Not now.
     pub fn unavailable(message: impl ToString) -> Refused {
-        Refused { status: StatusCode::SERVICE_UNAVAILABLE, code: "unavailable", message: message.to_string() }
+        Refused {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: "unavailable",
+            message: message.to_string(),
+        }
     }
 }
 
@@ -82,7 +103,10 @@ pub async fn serve(socket: Box<dyn Accept>, site: Arc<Site>, mut stopping: watch
         .route("/v1/site", get(describe))
         .route("/v1/links", get(links::list).post(links::create))
         .route("/v1/links/{name}", get(links::status))
-        .route("/v1/links/{name}/failover-report", post(links::failover_report))
+        .route(
+            "/v1/links/{name}/failover-report",
+            post(links::failover_report),
+        )
         .route("/v1/links/{name}/failover", post(links::failover))
         .layer(DefaultBodyLimit::max(ADMIN_BODY_BYTES_MAX))
         .with_state(site);
@@ -106,9 +130,14 @@ impl axum::serve::Listener for Incoming {
     async fn accept(&mut self) -> (Self::Io, SocketAddr) {
         loop {
             match self.0.accept().await {
-                Ok(Accepted { reader, writer, peer }) => return (tokio::io::join(reader, writer), peer),
+                Ok(Accepted {
+                    reader,
+                    writer,
+                    peer,
+                }) => return (tokio::io::join(reader, writer), peer),
                 Err(failure) => {
-                    // Out of file handles, most likely: wait for some to be given back rather than spin.
+                    // Out of file handles, most likely: wait for some to be given back rather than
+                    // spin.
                     warn!("cannot accept a connection on the admin address: {failure}");
                     sleep(Duration::from_millis(50)).await;
                 }

@@ -6,7 +6,9 @@ use axum::{
     Json,
     extract::{Path, State},
 };
-use gnomon_catalog::{CreateLinkError, Event, FailOver, FailOverError, LinkId, LinkSource, Reply, Which};
+use gnomon_catalog::{
+    CreateLinkError, Event, FailOver, FailOverError, LinkId, LinkSource, Reply, Which,
+};
 use gnomon_links::{LinkStatus, TopicState, loss::Loss};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -14,33 +16,56 @@ use std::sync::Arc;
 /// Every link.
 pub async fn list(State(site): State<Arc<Site>>) -> Json<Vec<LinkStatus>> {
     let image = site.catalog.image();
-    Json(image.links.values().filter_map(|link| shadow::status(&site, link)).collect())
+    Json(
+        image
+            .links
+            .values()
+            .filter_map(|link| shadow::status(&site, link))
+            .collect(),
+    )
 }
 
 /// One link.
-pub async fn status(State(site): State<Arc<Site>>, Path(name): Path<String>) -> Result<Json<LinkStatus>, Refused> {
+pub async fn status(
+    State(site): State<Arc<Site>>,
+    Path(name): Path<String>,
+) -> Result<Json<LinkStatus>, Refused> {
     find(&site, &name).map(Json)
 }
 
 fn find(site: &Site, name: &str) -> Result<LinkStatus, Refused> {
     let image = site.catalog.image();
-    let link = image
-        .link_by_name(name)
-        .ok_or_else(|| Refused::not_found(format!("there is no link '{name}' on site '{}'", site.config.site_name)))?;
+    let link = image.link_by_name(name).ok_or_else(|| {
+        Refused::not_found(format!(
+            "there is no link '{name}' on site '{}'",
+            site.config.site_name
+        ))
+    })?;
     shadow::status(site, link).ok_or_else(|| Refused::unavailable("links are not running yet"))
 }
 
 /// Makes a link from the text of a link file; its source must answer.
-pub async fn create(State(site): State<Arc<Site>>, text: String) -> Result<Json<LinkStatus>, Refused> {
+pub async fn create(
+    State(site): State<Arc<Site>>,
+    text: String,
+) -> Result<Json<LinkStatus>, Refused> {
     let config = shadow::parse(&text).map_err(Refused::invalid_argument)?;
     let name = config.name.to_string();
-    shadow::try_source(&site, &config).await.map_err(Refused::failed_precondition)?;
-    let event = Event::CreateLink { id: LinkId(site.fresh_id()), config: Box::new(config), source: LinkSource::Command };
+    shadow::try_source(&site, &config)
+        .await
+        .map_err(Refused::failed_precondition)?;
+    let event = Event::CreateLink {
+        id: LinkId(site.fresh_id()),
+        config: Box::new(config),
+        source: LinkSource::Command,
+    };
     match site.catalog.submit(event).await {
         Ok(Reply::CreateLink(Ok(_))) => find(&site, &name).map(Json),
         Ok(Reply::CreateLink(Err(error))) => Err(match error {
             CreateLinkError::Exists { .. } => Refused::already_exists(error),
-            CreateLinkError::Overlap(_) | CreateLinkError::Deleted { .. } => Refused::failed_precondition(error),
+            CreateLinkError::Overlap(_) | CreateLinkError::Deleted { .. } => {
+                Refused::failed_precondition(error)
+            }
             CreateLinkError::NotRegistered(_) => Refused::unavailable(error),
         }),
         Ok(_) | Err(_) => Err(unrecorded()),
@@ -63,7 +88,9 @@ impl Asked {
     fn check(&self) -> Result<(), Refused> {
         match (self.all, self.topics.is_empty()) {
             (true, true) | (false, false) => Ok(()),
-            _ => Err(Refused::invalid_argument("say which topics to fail over: either \"topics\": [...] or \"all\": true")),
+            _ => Err(Refused::invalid_argument(
+                "say which topics to fail over: either \"topics\": [...] or \"all\": true",
+            )),
         }
     }
 }
@@ -76,11 +103,17 @@ pub async fn failover_report(
 ) -> Result<Json<Loss>, Refused> {
     asked.check()?;
     let image = site.catalog.image();
-    let link = image
-        .link_by_name(&name)
-        .ok_or_else(|| Refused::not_found(format!("there is no link '{name}' on site '{}'", site.config.site_name)))?;
+    let link = image.link_by_name(&name).ok_or_else(|| {
+        Refused::not_found(format!(
+            "there is no link '{name}' on site '{}'",
+            site.config.site_name
+        ))
+    })?;
     let topics = (!asked.all).then_some(&asked.topics[..]);
-    shadow::loss(&site, link, topics).await.map(Json).ok_or_else(|| Refused::unavailable("links are not running yet"))
+    shadow::loss(&site, link, topics)
+        .await
+        .map(Json)
+        .ok_or_else(|| Refused::unavailable("links are not running yet"))
 }
 
 /// What a failover did.
@@ -108,28 +141,52 @@ struct PartitionCut {
 }
 
 /// Makes shadow topics writable here; answered when they are, or stuck with a reason.
-pub async fn failover(State(site): State<Arc<Site>>, Path(name): Path<String>, Json(asked): Json<Asked>) -> Result<Json<Outcome>, Refused> {
+pub async fn failover(
+    State(site): State<Arc<Site>>,
+    Path(name): Path<String>,
+    Json(asked): Json<Asked>,
+) -> Result<Json<Outcome>, Refused> {
     asked.check()?;
-    let which = if asked.all { Which::All } else { Which::Topics(asked.topics) };
-    match site.catalog.submit(Event::FailOver(FailOver { link: name, which })).await {
+    let which = if asked.all {
+        Which::All
+    } else {
+        Which::Topics(asked.topics)
+    };
+    match site
+        .catalog
+        .submit(Event::FailOver(FailOver { link: name, which }))
+        .await
+    {
         Ok(Reply::FailOver(Ok(done))) => {
             let topic = |topic: gnomon_catalog::FailedOverTopic| TopicOutcome {
-                state: if topic.stuck.is_some() { TopicState::FailingOver } else { TopicState::FailedOver },
+                state: if topic.stuck.is_some() {
+                    TopicState::FailingOver
+                } else {
+                    TopicState::FailedOver
+                },
                 topic: topic.name,
                 reason: topic.stuck,
                 cuts: topic
                     .cuts
                     .iter()
                     .zip(0..)
-                    .map(|(cut, partition)| PartitionCut { partition, end: cut.end, epoch: cut.epoch.0 })
+                    .map(|(cut, partition)| PartitionCut {
+                        partition,
+                        end: cut.end,
+                        epoch: cut.epoch.0,
+                    })
                     .collect(),
             };
-            Ok(Json(Outcome { link: done.link, whole: done.whole, topics: done.topics.into_iter().map(topic).collect() }))
+            Ok(Json(Outcome {
+                link: done.link,
+                whole: done.whole,
+                topics: done.topics.into_iter().map(topic).collect(),
+            }))
         }
         Ok(Reply::FailOver(Err(error))) => Err(match error {
-            FailOverError::UnknownLink { .. } | FailOverError::UnknownTopic { .. } | FailOverError::NoneMatches { .. } => {
-                Refused::not_found(error)
-            }
+            FailOverError::UnknownLink { .. }
+            | FailOverError::UnknownTopic { .. }
+            | FailOverError::NoneMatches { .. } => Refused::not_found(error),
             FailOverError::NotOfLink { .. } => Refused::failed_precondition(error),
         }),
         Ok(_) | Err(_) => Err(unrecorded()),

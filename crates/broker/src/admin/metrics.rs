@@ -1,4 +1,5 @@
-//! `/metrics` in Prometheus' text format, read at each scrape from what the site knows; nothing is counted twice.
+//! `/metrics` in Prometheus' text format, read at each scrape from what the site knows; nothing is
+//! counted twice.
 //!
 //! The shadow-link names are Redpanda's under our prefix.
 
@@ -21,7 +22,10 @@ const TEXT_FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=
 /// One scrape.
 pub async fn scrape(State(site): State<Arc<Site>>) -> impl IntoResponse {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Snapshot { links: links(&site), site }));
+    registry.register_collector(Box::new(Snapshot {
+        links: links(&site),
+        site,
+    }));
     let mut text = String::new();
     // Writing to a string does not fail; a collector's error would show as a text that ends early.
     let _ = encode(&mut text, &registry);
@@ -29,7 +33,12 @@ pub async fn scrape(State(site): State<Arc<Site>>) -> impl IntoResponse {
 }
 
 fn links(site: &Site) -> Vec<LinkStatus> {
-    site.catalog.image().links.values().filter_map(|link| shadow::status(site, link)).collect()
+    site.catalog
+        .image()
+        .links
+        .values()
+        .filter_map(|link| shadow::status(site, link))
+        .collect()
 }
 
 struct Snapshot {
@@ -39,7 +48,9 @@ struct Snapshot {
 
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Snapshot").field("links", &self.links).finish_non_exhaustive()
+        f.debug_struct("Snapshot")
+            .field("links", &self.links)
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,13 +92,33 @@ impl Collector for Snapshot {
 impl Snapshot {
     fn encode_site(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let image = self.site.catalog.image();
-        let partitions: usize = image.topics.values().map(|topic| topic.partitions.len()).sum();
+        let partitions: usize = image
+            .topics
+            .values()
+            .map(|topic| topic.partitions.len())
+            .sum();
         let gauges = [
-            ("gnomon_topics", "Topics of this site, shadows and internal ones included", image.topics.len()),
+            (
+                "gnomon_topics",
+                "Topics of this site, shadows and internal ones included",
+                image.topics.len(),
+            ),
             ("gnomon_partitions", "Partitions of all topics", partitions),
-            ("gnomon_partitions_open", "Partitions in use since the start", self.site.partitions.all_open().len()),
-            ("gnomon_partitions_closed", "Partitions that take no writes after a disk error", self.site.partitions.closed_count()),
-            ("gnomon_fetch_sessions", "Incremental fetch sessions kept", self.site.fetch_sessions.count()),
+            (
+                "gnomon_partitions_open",
+                "Partitions in use since the start",
+                self.site.partitions.all_open().len(),
+            ),
+            (
+                "gnomon_partitions_closed",
+                "Partitions that take no writes after a disk error",
+                self.site.partitions.closed_count(),
+            ),
+            (
+                "gnomon_fetch_sessions",
+                "Incremental fetch sessions kept",
+                self.site.fetch_sessions.count(),
+            ),
         ];
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value as i64);
@@ -105,23 +136,47 @@ impl Snapshot {
                 "Ranges of a partition's log that are damaged on disk and answered with CORRUPT_MESSAGE",
                 |health| health.damage.len() as u64,
             ),
-            ("gnomon_log_damaged_offsets", "Offsets in damaged ranges", |health| {
-                health.damage.iter().map(|damage| damage.to.abs_diff(damage.from)).sum()
-            }),
-            ("gnomon_log_recovery_cut_bytes", "Bytes of writes that were not completed, cut off when the log was opened", |health| {
-                health.cut.as_ref().map_or(0, |cut| cut.bytes)
-            }),
-            ("gnomon_log_recovery_cut_batches", "Whole batches among what was cut off when the log was opened", |health| {
-                health.cut.as_ref().map_or(0, |cut| cut.batches)
-            }),
-            ("gnomon_log_indexes_rebuilt", "Segments whose index files were missing or wrong, and were rebuilt", |health| {
-                health.indexes_rebuilt as u64
-            }),
+            (
+                "gnomon_log_damaged_offsets",
+                "Offsets in damaged ranges",
+                |health| {
+                    health
+                        .damage
+                        .iter()
+                        .map(|damage| damage.to.abs_diff(damage.from))
+                        .sum()
+                },
+            ),
+            (
+                "gnomon_log_recovery_cut_bytes",
+                "Bytes of writes that were not completed, cut off when the log was opened",
+                |health| health.cut.as_ref().map_or(0, |cut| cut.bytes),
+            ),
+            (
+                "gnomon_log_recovery_cut_batches",
+                "Whole batches among what was cut off when the log was opened",
+                |health| health.cut.as_ref().map_or(0, |cut| cut.batches),
+            ),
+            (
+                "gnomon_log_indexes_rebuilt",
+                "Segments whose index files were missing or wrong, and were rebuilt",
+                |health| health.indexes_rebuilt as u64,
+            ),
         ];
         let image = self.site.catalog.image();
-        let named = |id: PartitionId| image.topic(id.topic_id).map(|topic| LogLabel { topic: topic.name.clone(), partition: id.index });
-        let found: Vec<(LogLabel, Health)> =
-            self.site.partitions.all_open().into_iter().filter_map(|(id, handle)| Some((named(id)?, handle.health()))).collect();
+        let named = |id: PartitionId| {
+            image.topic(id.topic_id).map(|topic| LogLabel {
+                topic: topic.name.clone(),
+                partition: id.index,
+            })
+        };
+        let found: Vec<(LogLabel, Health)> = self
+            .site
+            .partitions
+            .all_open()
+            .into_iter()
+            .filter_map(|(id, handle)| Some((named(id)?, handle.health())))
+            .collect();
         for (name, help, read) in facts {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for (label, health) in found.iter().filter(|(_, health)| read(health) > 0) {
@@ -143,7 +198,12 @@ impl Snapshot {
             ConstGauge::new(lag.records).encode(family.encode_family(label)?)
         })?;
         let help = "Seconds since the shadow was last level with the source";
-        let mut family = encoder.encode_descriptor("gnomon_shadow_link_lag_seconds", help, None, MetricType::Gauge)?;
+        let mut family = encoder.encode_descriptor(
+            "gnomon_shadow_link_lag_seconds",
+            help,
+            None,
+            MetricType::Gauge,
+        )?;
         self.each_partition(|label, status| {
             let Some(lag) = status.lag else { return Ok(()) };
             ConstGauge::new(lag.seconds).encode(family.encode_family(label)?)
@@ -153,15 +213,37 @@ impl Snapshot {
     fn encode_counters(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         type Read = fn(&gnomon_links::status::Counters) -> u64;
         let counters: [(&str, &str, Read); 5] = [
-            ("gnomon_shadow_link_total_bytes_fetched", "Bytes of whole batches that came from the source", |c| c.bytes_fetched),
-            ("gnomon_shadow_link_total_records_fetched", "Records that came from the source", |c| c.records_fetched),
-            ("gnomon_shadow_link_total_bytes_written", "Bytes appended to shadows", |c| c.bytes_written),
-            ("gnomon_shadow_link_total_records_written", "Records appended to shadows", |c| c.records_written),
-            ("gnomon_shadow_link_client_errors", "Requests to the source that failed, and answers with an error", |c| c.client_errors),
+            (
+                "gnomon_shadow_link_total_bytes_fetched",
+                "Bytes of whole batches that came from the source",
+                |c| c.bytes_fetched,
+            ),
+            (
+                "gnomon_shadow_link_total_records_fetched",
+                "Records that came from the source",
+                |c| c.records_fetched,
+            ),
+            (
+                "gnomon_shadow_link_total_bytes_written",
+                "Bytes appended to shadows",
+                |c| c.bytes_written,
+            ),
+            (
+                "gnomon_shadow_link_total_records_written",
+                "Records appended to shadows",
+                |c| c.records_written,
+            ),
+            (
+                "gnomon_shadow_link_client_errors",
+                "Requests to the source that failed, and answers with an error",
+                |c| c.client_errors,
+            ),
         ];
         for (name, help, read) in counters {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Unknown)?;
-            self.each_partition(|label, status| ConstGauge::new(read(&status.counters) as i64).encode(family.encode_family(label)?))?;
+            self.each_partition(|label, status| {
+                ConstGauge::new(read(&status.counters) as i64).encode(family.encode_family(label)?)
+            })?;
         }
         Ok(())
     }
@@ -169,18 +251,32 @@ impl Snapshot {
     fn encode_gaps(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         type Read = fn(&GapEvent) -> i64;
         let gauges: [(&str, &str, Read); 2] = [
-            ("gnomon_shadow_link_gaps", "Gaps on record: ranges of the source's offsets that were lost to the shadow", |_| 1),
-            ("gnomon_shadow_link_gap_offsets", "Offsets in them", |gap| gap.to.saturating_sub(gap.from)),
+            (
+                "gnomon_shadow_link_gaps",
+                "Gaps on record: ranges of the source's offsets that were lost to the shadow",
+                |_| 1,
+            ),
+            ("gnomon_shadow_link_gap_offsets", "Offsets in them", |gap| {
+                gap.to.saturating_sub(gap.from)
+            }),
         ];
         for (name, help, read) in gauges {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for link in &self.links {
                 for topic in &link.topics {
                     for status in &topic.partitions {
-                        let label =
-                            PartitionLabel { shadow_link_name: link.name.clone(), topic: topic.name.clone(), partition: status.partition };
+                        let label = PartitionLabel {
+                            shadow_link_name: link.name.clone(),
+                            topic: topic.name.clone(),
+                            partition: status.partition,
+                        };
                         // Every partition, so that one without is 0 and not absent.
-                        let sum: i64 = topic.gaps.iter().filter(|gap| gap.partition == status.partition).map(read).sum();
+                        let sum: i64 = topic
+                            .gaps
+                            .iter()
+                            .filter(|gap| gap.partition == status.partition)
+                            .map(read)
+                            .sum();
                         ConstGauge::new(sum).encode(family.encode_family(&label)?)?;
                     }
                 }
@@ -199,16 +295,30 @@ impl Snapshot {
         for link in &self.links {
             // Every state, so that one that no topic is in is 0 and not absent.
             for state in TopicState::ALL {
-                let label = StateLabel { shadow_link_name: link.name.clone(), state: state.name().to_owned() };
-                let count = link.topics.iter().filter(|topic| topic.state == state).count();
+                let label = StateLabel {
+                    shadow_link_name: link.name.clone(),
+                    state: state.name().to_owned(),
+                };
+                let count = link
+                    .topics
+                    .iter()
+                    .filter(|topic| topic.state == state)
+                    .count();
                 ConstGauge::new(count as i64).encode(family.encode_family(&label)?)?;
             }
         }
-        let mut family =
-            encoder.encode_descriptor("gnomon_shadow_link_faulted", "1 when a link as a whole must not copy", None, MetricType::Gauge)?;
+        let mut family = encoder.encode_descriptor(
+            "gnomon_shadow_link_faulted",
+            "1 when a link as a whole must not copy",
+            None,
+            MetricType::Gauge,
+        )?;
         for link in &self.links {
-            let label = LinkLabel { shadow_link_name: link.name.clone() };
-            ConstGauge::new(i64::from(link.fault.is_some())).encode(family.encode_family(&label)?)?;
+            let label = LinkLabel {
+                shadow_link_name: link.name.clone(),
+            };
+            ConstGauge::new(i64::from(link.fault.is_some()))
+                .encode(family.encode_family(&label)?)?;
         }
         Ok(())
     }
@@ -220,8 +330,11 @@ impl Snapshot {
         for link in &self.links {
             for topic in link.topics.iter().filter(|topic| topic.state.is_shadow()) {
                 for status in &topic.partitions {
-                    let label =
-                        PartitionLabel { shadow_link_name: link.name.clone(), topic: topic.name.clone(), partition: status.partition };
+                    let label = PartitionLabel {
+                        shadow_link_name: link.name.clone(),
+                        topic: topic.name.clone(),
+                        partition: status.partition,
+                    };
                     visit(&label, status)?;
                 }
             }

@@ -1,8 +1,10 @@
 //! CreateTopics, key 19, versions 2-7.
 //!
 //! Behaviour
-//! - Each topic is answered for itself; those that can be made are made, and are durable when answered.
-//! - A name that a link claims or another site owns is POLICY_VIOLATION, with a message that says whose it is and what to do.
+//! - Each topic is answered for itself; those that can be made are made, and are durable when
+//!   answered.
+//! - A name that a link claims or another site owns is POLICY_VIOLATION, with a message that says
+//!   whose it is and what to do.
 //! - -1 partitions and replication factor are the defaults (KIP-464).
 //!
 //! Version notes
@@ -10,7 +12,9 @@
 
 use super::{describe_configs::in_force, text, topic_name};
 use crate::{context::Context, site::Site};
-use gnomon_catalog::{CreateTopicError, CreateTopics, CreatedTopic, Event, NewTopic, Origin, Reply};
+use gnomon_catalog::{
+    CreateTopicError, CreateTopics, CreatedTopic, Event, NewTopic, Origin, Reply,
+};
 use gnomon_protocol::{
     error_code::ErrorCode,
     messages::{
@@ -21,10 +25,26 @@ use gnomon_protocol::{
 };
 
 /// Makes topics.
-pub async fn handle(site: &Site, _context: &Context, request: CreateTopicsRequest) -> CreateTopicsResponse {
-    let names: Vec<_> = request.topics.iter().map(|topic| topic.name.clone()).collect();
-    let topics = request.topics.into_iter().map(|topic| new_topic(site, topic)).collect();
-    let event = CreateTopics { topics, origin: origin(), validate_only: request.validate_only };
+pub async fn handle(
+    site: &Site,
+    _context: &Context,
+    request: CreateTopicsRequest,
+) -> CreateTopicsResponse {
+    let names: Vec<_> = request
+        .topics
+        .iter()
+        .map(|topic| topic.name.clone())
+        .collect();
+    let topics = request
+        .topics
+        .into_iter()
+        .map(|topic| new_topic(site, topic))
+        .collect();
+    let event = CreateTopics {
+        topics,
+        origin: origin(),
+        validate_only: request.validate_only,
+    };
     let results = match site.catalog.submit(Event::CreateTopics(event)).await {
         Ok(Reply::CreateTopics(outcomes)) => outcomes
             .into_iter()
@@ -35,8 +55,12 @@ pub async fn handle(site: &Site, _context: &Context, request: CreateTopicsReques
             .collect(),
         unanswered => {
             let (code, why) = super::unrecorded(unanswered.err());
-            let refused =
-                |name| CreatableTopicResult::default().with_name(name).with_error_code(code.code()).with_error_message(why.clone());
+            let refused = |name| {
+                CreatableTopicResult::default()
+                    .with_name(name)
+                    .with_error_code(code.code())
+                    .with_error_message(why.clone())
+            };
             names.into_iter().map(refused).collect()
         }
     };
@@ -50,25 +74,45 @@ fn origin() -> Origin {
 }
 
 fn new_topic(site: &Site, topic: CreatableTopic) -> NewTopic {
-    let partitions =
-        if topic.num_partitions == -1 && topic.assignments.is_empty() { site.config.default_partitions } else { topic.num_partitions };
+    let partitions = if topic.num_partitions == -1 && topic.assignments.is_empty() {
+        site.config.default_partitions
+    } else {
+        topic.num_partitions
+    };
     NewTopic {
         name: topic.name.0.to_string(),
         id: site.fresh_id(),
         partitions,
         replication_factor: topic.replication_factor,
-        configs: topic.configs.into_iter().map(|config| (config.name.to_string(), config.value.map(|value| value.to_string()))).collect(),
+        configs: topic
+            .configs
+            .into_iter()
+            .map(|config| {
+                (
+                    config.name.to_string(),
+                    config.value.map(|value| value.to_string()),
+                )
+            })
+            .collect(),
         assignments: topic
             .assignments
             .into_iter()
-            .map(|assignment| (assignment.partition_index, assignment.broker_ids.into_iter().map(|id| id.0).collect()))
+            .map(|assignment| {
+                (
+                    assignment.partition_index,
+                    assignment.broker_ids.into_iter().map(|id| id.0).collect(),
+                )
+            })
             .collect(),
     }
 }
 
 fn made(site: &Site, name: &str, created: CreatedTopic) -> CreatableTopicResult {
     let configs = in_force(&created.configs, site.partitions.defaults()).map(|config| {
-        CreatableTopicConfigs::default().with_name(text(config.name)).with_value(Some(text(config.value))).with_config_source(config.source)
+        CreatableTopicConfigs::default()
+            .with_name(text(config.name))
+            .with_value(Some(text(config.value)))
+            .with_config_source(config.source)
     });
     CreatableTopicResult::default()
         .with_name(topic_name(name))
@@ -80,12 +124,14 @@ fn made(site: &Site, name: &str, created: CreatedTopic) -> CreatableTopicResult 
 
 fn refused(name: &str, error: &CreateTopicError) -> CreatableTopicResult {
     let code = match error {
-        CreateTopicError::Name { .. } | CreateTopicError::Collision { .. } | CreateTopicError::Internal { .. } => {
-            ErrorCode::InvalidTopicException
-        }
+        CreateTopicError::Name { .. }
+        | CreateTopicError::Collision { .. }
+        | CreateTopicError::Internal { .. } => ErrorCode::InvalidTopicException,
         CreateTopicError::Exists { .. } => ErrorCode::TopicAlreadyExists,
         CreateTopicError::Duplicate { .. } => ErrorCode::InvalidRequest,
-        CreateTopicError::NotOurs(_) | CreateTopicError::TooManyAtOnce { .. } => ErrorCode::PolicyViolation,
+        CreateTopicError::NotOurs(_) | CreateTopicError::TooManyAtOnce { .. } => {
+            ErrorCode::PolicyViolation
+        }
         CreateTopicError::NotRegistered(_) => ErrorCode::NotController,
         CreateTopicError::Partitions { .. } => ErrorCode::InvalidPartitions,
         CreateTopicError::ReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,

@@ -13,14 +13,22 @@ use gnomon_catalog::{DeleteTopicError, Event, Reply};
 use gnomon_protocol::{
     error_code::ErrorCode,
     ids::{TopicId, Uuid},
-    messages::{DeleteTopicsRequest, DeleteTopicsResponse, delete_topics_response::DeletableTopicResult},
+    messages::{
+        DeleteTopicsRequest, DeleteTopicsResponse, delete_topics_response::DeletableTopicResult,
+    },
 };
 use std::collections::BTreeMap;
 
 /// Deletes topics.
 pub async fn handle(site: &Site, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
-    let by_name = request.topic_names.into_iter().map(|name| (Some(name.0.to_string()), Uuid::nil()));
-    let by_either = request.topics.into_iter().map(|topic| (topic.name.map(|name| name.0.to_string()), topic.topic_id));
+    let by_name = request
+        .topic_names
+        .into_iter()
+        .map(|name| (Some(name.0.to_string()), Uuid::nil()));
+    let by_either = request
+        .topics
+        .into_iter()
+        .map(|topic| (topic.name.map(|name| name.0.to_string()), topic.topic_id));
     let asked: Vec<(Option<String>, Uuid)> = by_name.chain(by_either).collect();
     let image = site.catalog.image();
     let ids: Vec<Option<TopicId>> = asked
@@ -31,32 +39,46 @@ pub async fn handle(site: &Site, request: DeleteTopicsRequest) -> DeleteTopicsRe
         })
         .collect();
     let known = ids.iter().flatten().copied().collect();
-    let outcomes: BTreeMap<TopicId, Result<String, DeleteTopicError>> = match site.catalog.submit(Event::DeleteTopics { ids: known }).await
+    let outcomes: BTreeMap<TopicId, Result<String, DeleteTopicError>> = match site
+        .catalog
+        .submit(Event::DeleteTopics { ids: known })
+        .await
     {
         Ok(Reply::DeleteTopics(outcomes)) => outcomes.into_iter().collect(),
         unanswered => {
             let (code, why) = super::unrecorded(unanswered.err());
-            let failed = |(name, id): (Option<String>, Uuid)| result(name, id).with_error_code(code.code()).with_error_message(why.clone());
-            return DeleteTopicsResponse::default().with_responses(asked.into_iter().map(failed).collect());
+            let failed = |(name, id): (Option<String>, Uuid)| {
+                result(name, id)
+                    .with_error_code(code.code())
+                    .with_error_message(why.clone())
+            };
+            return DeleteTopicsResponse::default()
+                .with_responses(asked.into_iter().map(failed).collect());
         }
     };
     let responses = asked.into_iter().zip(ids).map(|((name, asked_id), id)| {
         let Some(outcome) = id.and_then(|id| outcomes.get(&id)) else {
-            let code = if name.is_some() { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::UnknownTopicId };
+            let code = if name.is_some() {
+                ErrorCode::UnknownTopicOrPartition
+            } else {
+                ErrorCode::UnknownTopicId
+            };
             return result(name, asked_id).with_error_code(code.code());
         };
         match outcome {
             Ok(deleted) => result(Some(deleted.clone()), id.unwrap_or_default()),
-            Err(error) => {
-                result(name, id.unwrap_or_default()).with_error_code(code(error).code()).with_error_message(Some(text(error.to_string())))
-            }
+            Err(error) => result(name, id.unwrap_or_default())
+                .with_error_code(code(error).code())
+                .with_error_message(Some(text(error.to_string()))),
         }
     });
     DeleteTopicsResponse::default().with_responses(responses.collect())
 }
 
 fn result(name: Option<String>, id: Uuid) -> DeletableTopicResult {
-    DeletableTopicResult::default().with_name(name.map(|name| topic_name(&name))).with_topic_id(id)
+    DeletableTopicResult::default()
+        .with_name(name.map(|name| topic_name(&name)))
+        .with_topic_id(id)
 }
 
 fn code(error: &DeleteTopicError) -> ErrorCode {

@@ -8,14 +8,21 @@ use super::text;
 use crate::{context::Context, site::Site};
 use gnomon_protocol::{
     error_code::ErrorCode,
-    messages::{BrokerId, DescribeClusterRequest, DescribeClusterResponse, describe_cluster_response::DescribeClusterBroker},
+    messages::{
+        BrokerId, DescribeClusterRequest, DescribeClusterResponse,
+        describe_cluster_response::DescribeClusterBroker,
+    },
 };
 
 /// The only endpoint type served: brokers.
 const ENDPOINT_BROKERS: i8 = 1;
 
 /// Answers the cluster's id and brokers.
-pub fn handle(site: &Site, context: &Context, request: &DescribeClusterRequest) -> DescribeClusterResponse {
+pub fn handle(
+    site: &Site,
+    context: &Context,
+    request: &DescribeClusterRequest,
+) -> DescribeClusterResponse {
     if context.version >= 1 && request.endpoint_type != ENDPOINT_BROKERS {
         return DescribeClusterResponse::default()
             .with_error_code(ErrorCode::UnsupportedEndpointType.code())

@@ -1,9 +1,11 @@
 //! DescribeConfigs, key 32, versions 1-4.
 //!
 //! Behaviour
-//! - A topic: every setting there is, with where its value comes from, its type and its doc; and `gnomon.shadow.*`, read-only, of a topic that is
-//!   or was a shadow. Those and the broker's `gnomon.*` are reported as defaults, so that tools which copy settings pass over them.
-//! - A broker: `gnomon.site` and `gnomon.links`, by which sites learn of each other, and what the site was told at its start.
+//! - A topic: every setting there is, with where its value comes from, its type and its doc; and
+//!   `gnomon.shadow.*`, read-only, of a topic that is or was a shadow. Those and the broker's
+//!   `gnomon.*` are reported as defaults, so that tools which copy settings pass over them.
+//! - A broker: `gnomon.site` and `gnomon.links`, by which sites learn of each other, and what the
+//!   site was told at its start.
 //! - Other resources have no settings here: INVALID_REQUEST.
 //!
 //! Version notes
@@ -18,7 +20,9 @@ use gnomon_protocol::{
     messages::{
         DescribeConfigsRequest, DescribeConfigsResponse,
         describe_configs_request::DescribeConfigsResource,
-        describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym},
+        describe_configs_response::{
+            DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
+        },
     },
     wire::StrBytes,
 };
@@ -46,31 +50,54 @@ pub struct InForce<'a> {
 }
 
 /// Every topic setting, as these overrides and the site's defaults make it.
-pub fn in_force<'a>(overrides: &'a BTreeMap<String, String>, defaults: &'a SiteDefaults) -> impl Iterator<Item = InForce<'a>> {
+pub fn in_force<'a>(
+    overrides: &'a BTreeMap<String, String>,
+    defaults: &'a SiteDefaults,
+) -> impl Iterator<Item = InForce<'a>> {
     CONFIG_KEYS.iter().map(move |key| {
         let (value, source) = match (overrides.get(key.name), defaults.get(key.name)) {
             (Some(value), _) => (value.as_str(), SOURCE_TOPIC),
             (None, Some(value)) => (value, SOURCE_STATIC_BROKER),
             (None, None) => (key.default, SOURCE_DEFAULT),
         };
-        InForce { key, name: key.name, value, source }
+        InForce {
+            key,
+            name: key.name,
+            value,
+            source,
+        }
     })
 }
 
 /// Answers settings.
 pub fn handle(site: &Site, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
-    let resources = distinct(request.resources, |resource| (resource.resource_type, resource.resource_name.clone()));
+    let resources = distinct(request.resources, |resource| {
+        (resource.resource_type, resource.resource_name.clone())
+    });
     let results = resources.into_iter().map(|resource| {
         let described = match resource.resource_type {
-            RESOURCE_TOPIC => topic(site, &resource, request.include_synonyms, request.include_documentation),
+            RESOURCE_TOPIC => topic(
+                site,
+                &resource,
+                request.include_synonyms,
+                request.include_documentation,
+            ),
             RESOURCE_BROKER => broker(site, &resource),
-            other => Err((ErrorCode::InvalidRequest, format!("resources of type {other} have no settings here"))),
+            other => Err((
+                ErrorCode::InvalidRequest,
+                format!("resources of type {other} have no settings here"),
+            )),
         };
-        let result =
-            DescribeConfigsResult::default().with_resource_type(resource.resource_type).with_resource_name(resource.resource_name.clone());
+        let result = DescribeConfigsResult::default()
+            .with_resource_type(resource.resource_type)
+            .with_resource_name(resource.resource_name.clone());
         match described {
-            Ok(configs) => result.with_configs(only(configs, resource.configuration_keys.as_deref())),
-            Err((code, why)) => result.with_error_code(code.code()).with_error_message(Some(text(why))),
+            Ok(configs) => {
+                result.with_configs(only(configs, resource.configuration_keys.as_deref()))
+            }
+            Err((code, why)) => result
+                .with_error_code(code.code())
+                .with_error_message(Some(text(why))),
         }
     });
     DescribeConfigsResponse::default().with_results(results.collect())
@@ -78,17 +105,30 @@ pub fn handle(site: &Site, request: DescribeConfigsRequest) -> DescribeConfigsRe
 
 type Described = Result<Vec<DescribeConfigsResourceResult>, (ErrorCode, String)>;
 
-fn only(configs: Vec<DescribeConfigsResourceResult>, keys: Option<&[StrBytes]>) -> Vec<DescribeConfigsResourceResult> {
+fn only(
+    configs: Vec<DescribeConfigsResourceResult>,
+    keys: Option<&[StrBytes]>,
+) -> Vec<DescribeConfigsResourceResult> {
     match keys {
         None | Some([]) => configs,
-        Some(keys) => configs.into_iter().filter(|config| keys.contains(&config.name)).collect(),
+        Some(keys) => configs
+            .into_iter()
+            .filter(|config| keys.contains(&config.name))
+            .collect(),
     }
 }
 
 fn topic(site: &Site, resource: &DescribeConfigsResource, synonyms: bool, docs: bool) -> Described {
     let image = site.catalog.image();
-    let unknown = || (ErrorCode::UnknownTopicOrPartition, format!("there is no topic '{}'", &*resource.resource_name));
-    let topic: &Topic = image.topic_by_name(&resource.resource_name).ok_or_else(unknown)?;
+    let unknown = || {
+        (
+            ErrorCode::UnknownTopicOrPartition,
+            format!("there is no topic '{}'", &*resource.resource_name),
+        )
+    };
+    let topic: &Topic = image
+        .topic_by_name(&resource.resource_name)
+        .ok_or_else(unknown)?;
     let mut configs: Vec<_> = in_force(&topic.configs, site.partitions.defaults())
         .map(|config| {
             let result = DescribeConfigsResourceResult::default()
@@ -97,17 +137,28 @@ fn topic(site: &Site, resource: &DescribeConfigsResource, synonyms: bool, docs: 
                 .with_config_source(config.source)
                 .with_config_type(config.key.kind.code())
                 .with_documentation(docs.then(|| text(config.key.doc)));
-            if synonyms { result.with_synonyms(chain(&config, site.partitions.defaults())) } else { result }
+            if synonyms {
+                result.with_synonyms(chain(&config, site.partitions.defaults()))
+            } else {
+                result
+            }
         })
         .collect();
-    configs.extend(shadow_configs(topic).into_iter().map(|(name, value)| read_only(name, value, SOURCE_DEFAULT)));
+    configs.extend(
+        shadow_configs(topic)
+            .into_iter()
+            .map(|(name, value)| read_only(name, value, SOURCE_DEFAULT)),
+    );
     Ok(configs)
 }
 
 /// Where a value would come from if what stands before it were taken away.
 fn chain(config: &InForce<'_>, defaults: &SiteDefaults) -> Vec<DescribeConfigsSynonym> {
     let synonym = |value: &str, source| {
-        DescribeConfigsSynonym::default().with_name(text(config.name)).with_value(Some(text(value))).with_source(source)
+        DescribeConfigsSynonym::default()
+            .with_name(text(config.name))
+            .with_value(Some(text(value)))
+            .with_source(source)
     };
     let mut chain = Vec::new();
     if config.source == SOURCE_TOPIC {
@@ -123,17 +174,29 @@ fn chain(config: &InForce<'_>, defaults: &SiteDefaults) -> Vec<DescribeConfigsSy
 fn broker(site: &Site, resource: &DescribeConfigsResource) -> Described {
     let name: &str = &resource.resource_name;
     if !name.is_empty() && name != site.config.broker_id.to_string() {
-        return Err((ErrorCode::InvalidRequest, format!("this is broker {}, not {name}", site.config.broker_id)));
+        return Err((
+            ErrorCode::InvalidRequest,
+            format!("this is broker {}, not {name}", site.config.broker_id),
+        ));
     }
     let image = site.catalog.image();
     let config = &site.config;
     let mut configs: Vec<_> = [
-        ("auto.create.topics.enable", config.auto_create_topics.to_string()),
+        (
+            "auto.create.topics.enable",
+            config.auto_create_topics.to_string(),
+        ),
         ("broker.id", config.broker_id.to_string()),
         ("default.replication.factor", "1".to_owned()),
-        ("group.initial.rebalance.delay.ms", config.group_initial_rebalance_delay_ms.to_string()),
+        (
+            "group.initial.rebalance.delay.ms",
+            config.group_initial_rebalance_delay_ms.to_string(),
+        ),
         ("num.partitions", config.default_partitions.to_string()),
-        ("socket.request.max.bytes", config.request_bytes_max.to_string()),
+        (
+            "socket.request.max.bytes",
+            config.request_bytes_max.to_string(),
+        ),
         ("write.caching", config.write_caching.to_string()),
     ]
     .into_iter()
@@ -141,7 +204,11 @@ fn broker(site: &Site, resource: &DescribeConfigsResource) -> Described {
     .collect();
     if let Some(peer_site) = image.as_peer_site() {
         configs.push(read_only(peer::SITE, peer_site.to_config(), SOURCE_DEFAULT));
-        configs.push(read_only(peer::LINKS, peer::links_to_config(&image.as_peer_links()), SOURCE_DEFAULT));
+        configs.push(read_only(
+            peer::LINKS,
+            peer::links_to_config(&image.as_peer_links()),
+            SOURCE_DEFAULT,
+        ));
     }
     Ok(configs)
 }

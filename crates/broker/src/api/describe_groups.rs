@@ -2,7 +2,8 @@
 //!
 //! Behaviour
 //! - Members, their metadata and their assignments.
-//! - A group that does not exist is "Dead" without an error up to version 5, GROUP_ID_NOT_FOUND from version 6 (KIP-1043).
+//! - A group that does not exist is "Dead" without an error up to version 5, GROUP_ID_NOT_FOUND
+//!   from version 6 (KIP-1043).
 
 use super::{distinct, text};
 use crate::{context::Context, error_code::Refusal, site::Site};
@@ -21,14 +22,34 @@ const NOT_FOUND_SINCE: i16 = 6;
 const DEAD: &str = "Dead";
 
 /// Describes groups, each on its own coordinator.
-pub async fn handle(site: &Site, context: &Context, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
+pub async fn handle(
+    site: &Site,
+    context: &Context,
+    request: DescribeGroupsRequest,
+) -> DescribeGroupsResponse {
     let mut groups = Vec::new();
     for id in distinct(request.groups, Clone::clone) {
         let name = Name::from(&*id.0);
-        let reply = site.groups.submit(&name, Event::Describe(Describe { groups: vec![name.clone()] })).await;
+        let reply = site
+            .groups
+            .submit(
+                &name,
+                Event::Describe(Describe {
+                    groups: vec![name.clone()],
+                }),
+            )
+            .await;
         match reply.and_then(Reply::into_described) {
-            Ok(described) => groups.extend(described.into_iter().map(|described| group(context, described))),
-            Err(error) => groups.push(DescribedGroup::default().with_group_id(id).with_error_code(error.code().code())),
+            Ok(described) => groups.extend(
+                described
+                    .into_iter()
+                    .map(|described| group(context, described)),
+            ),
+            Err(error) => groups.push(
+                DescribedGroup::default()
+                    .with_group_id(id)
+                    .with_error_code(error.code().code()),
+            ),
         }
     }
     DescribeGroupsResponse::default().with_groups(groups)

@@ -2,7 +2,8 @@
 //!
 //! Behaviour
 //! - A group's coordinator is the broker that leads its partition of `__consumer_offsets`.
-//! - Transactions have no coordinator yet: TRANSACTIONAL_ID_AUTHORIZATION_FAILED, which no client retries, with a message that says so.
+//! - Transactions have no coordinator yet: TRANSACTIONAL_ID_AUTHORIZATION_FAILED, which no client
+//!   retries, with a message that says so.
 //! - Share groups: INVALID_REQUEST.
 //!
 //! Version notes
@@ -12,7 +13,10 @@ use super::text;
 use crate::{context::Context, site::Site};
 use gnomon_protocol::{
     error_code::ErrorCode,
-    messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse, find_coordinator_response::Coordinator},
+    messages::{
+        BrokerId, FindCoordinatorRequest, FindCoordinatorResponse,
+        find_coordinator_response::Coordinator,
+    },
     wire::StrBytes,
 };
 
@@ -23,9 +27,17 @@ const KEY_TYPE_GROUP: i8 = 0;
 const KEY_TYPE_TRANSACTION: i8 = 1;
 
 /// Answers who coordinates each key.
-pub fn handle(site: &Site, context: &Context, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
+pub fn handle(
+    site: &Site,
+    context: &Context,
+    request: FindCoordinatorRequest,
+) -> FindCoordinatorResponse {
     if context.version >= BATCHED_SINCE {
-        let coordinators = request.coordinator_keys.into_iter().map(|key| coordinator(site, context, request.key_type, key)).collect();
+        let coordinators = request
+            .coordinator_keys
+            .into_iter()
+            .map(|key| coordinator(site, context, request.key_type, key))
+            .collect();
         return FindCoordinatorResponse::default().with_coordinators(coordinators);
     }
     let found = coordinator(site, context, request.key_type, request.key);
@@ -47,15 +59,25 @@ fn coordinator(site: &Site, context: &Context, key_type: i8, key: StrBytes) -> C
             .with_error_message(Some(text(why)))
     };
     match key_type {
-        KEY_TYPE_GROUP if key.is_empty() => refused(key, ErrorCode::InvalidGroupId, "a group id must not be empty"),
+        KEY_TYPE_GROUP if key.is_empty() => refused(
+            key,
+            ErrorCode::InvalidGroupId,
+            "a group id must not be empty",
+        ),
         KEY_TYPE_GROUP => Coordinator::default()
             .with_key(key)
             .with_node_id(BrokerId(site.config.broker_id))
             .with_host(text(&context.advertise.host))
             .with_port(i32::from(context.advertise.port)),
-        KEY_TYPE_TRANSACTION => {
-            refused(key, ErrorCode::TransactionalIdAuthorizationFailed, "transactions are not supported by this version of Gnomon")
-        }
-        _ => refused(key, ErrorCode::InvalidRequest, "only groups have coordinators here"),
+        KEY_TYPE_TRANSACTION => refused(
+            key,
+            ErrorCode::TransactionalIdAuthorizationFailed,
+            "transactions are not supported by this version of Gnomon",
+        ),
+        _ => refused(
+            key,
+            ErrorCode::InvalidRequest,
+            "only groups have coordinators here",
+        ),
     }
 }

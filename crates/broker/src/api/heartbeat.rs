@@ -16,7 +16,12 @@ pub async fn handle(site: &Site, request: HeartbeatRequest) -> HeartbeatResponse
         instance_id: request.group_instance_id.as_deref().map(Name::from),
         generation: request.generation_id,
     };
-    match site.groups.submit(&group, Event::Heartbeat(heartbeat)).await.and_then(Reply::into_alive) {
+    match site
+        .groups
+        .submit(&group, Event::Heartbeat(heartbeat))
+        .await
+        .and_then(Reply::into_alive)
+    {
         Ok(()) => HeartbeatResponse::default(),
         Err(error) => HeartbeatResponse::default().with_error_code(error.code().code()),
     }

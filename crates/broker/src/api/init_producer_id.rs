@@ -1,9 +1,12 @@
 //! InitProducerId, key 22, versions 0-5.
 //!
 //! Behaviour
-//! - Without a transactional id: a new producer id, epoch 0. Ids carry the site's tag, so those of two sites never meet.
-//! - With one: TRANSACTIONAL_ID_AUTHORIZATION_FAILED at once, as FindCoordinator says; no client retries it.
-//! - A producer that brings its id (KIP-360) gets a new one: without transactions there is nothing to fence.
+//! - Without a transactional id: a new producer id, epoch 0. Ids carry the site's tag, so those of
+//!   two sites never meet.
+//! - With one: TRANSACTIONAL_ID_AUTHORIZATION_FAILED at once, as FindCoordinator says; no client
+//!   retries it.
+//! - A producer that brings its id (KIP-360) gets a new one: without transactions there is nothing
+//!   to fence.
 
 use crate::{error_code::Refusal, site::Site};
 use gnomon_protocol::{
@@ -14,13 +17,18 @@ use gnomon_protocol::{
 /// Answers a producer id that nobody had.
 pub async fn handle(site: &Site, request: InitProducerIdRequest) -> InitProducerIdResponse {
     let refused = |error: ErrorCode| {
-        InitProducerIdResponse::default().with_error_code(error.code()).with_producer_id(ProducerId(-1)).with_producer_epoch(-1)
+        InitProducerIdResponse::default()
+            .with_error_code(error.code())
+            .with_producer_id(ProducerId(-1))
+            .with_producer_epoch(-1)
     };
     match request.transactional_id {
         Some(id) if id.is_empty() => refused(ErrorCode::InvalidRequest),
         Some(_) => refused(ErrorCode::TransactionalIdAuthorizationFailed),
         None => match site.producer_ids.next(&site.catalog).await {
-            Ok(id) => InitProducerIdResponse::default().with_producer_id(ProducerId(id)).with_producer_epoch(0),
+            Ok(id) => InitProducerIdResponse::default()
+                .with_producer_id(ProducerId(id))
+                .with_producer_epoch(0),
             Err(no_reply) => refused(no_reply.code()),
         },
     }

@@ -1,11 +1,14 @@
 //! JoinGroup, key 11, versions 0-9.
 //!
 //! Behaviour
-//! - Hands the request to the group's machine and waits until the join phase is over. All rules are `groups/src/classic/join.rs`'s.
+//! - Hands the request to the group's machine and waits until the join phase is over. All rules are
+//!   `groups/src/classic/join.rs`'s.
 //!
 //! Version notes
-//! - Version 0 has no rebalance timeout: the session timeout counts. From version 4 a new member must come twice (KIP-394).
-//! - Version 5 has instance ids (KIP-345); version 7 names the protocol type; version 9 may skip the assignment (KIP-814).
+//! - Version 0 has no rebalance timeout: the session timeout counts. From version 4 a new member
+//!   must come twice (KIP-394).
+//! - Version 5 has instance ids (KIP-345); version 7 names the protocol type; version 9 may skip
+//!   the assignment (KIP-814).
 
 use super::{kept, text};
 use crate::{context::Context, error_code::Refusal, site::Site};
@@ -21,7 +24,11 @@ const PROTOCOL_TYPE_SINCE: i16 = 7;
 const SKIP_ASSIGNMENT_SINCE: i16 = 9;
 
 /// Joins a member to its group.
-pub async fn handle(site: &Site, context: &Context, request: JoinGroupRequest) -> JoinGroupResponse {
+pub async fn handle(
+    site: &Site,
+    context: &Context,
+    request: JoinGroupRequest,
+) -> JoinGroupResponse {
     let member_id = request.member_id.clone();
     let group = Name::from(&*request.group_id.0);
     let client_id = context.client_id.as_deref().unwrap_or_default();
@@ -43,12 +50,20 @@ pub async fn handle(site: &Site, context: &Context, request: JoinGroupRequest) -
         protocols: request
             .protocols
             .iter()
-            .map(|protocol| Protocol { name: Name::from(&*protocol.name), metadata: kept(&protocol.metadata) })
+            .map(|protocol| Protocol {
+                name: Name::from(&*protocol.name),
+                metadata: kept(&protocol.metadata),
+            })
             .collect(),
         require_known_member_id: context.version >= KNOWN_MEMBER_ID_SINCE,
         supports_skip_assignment: context.version >= SKIP_ASSIGNMENT_SINCE,
     };
-    match site.groups.submit(&group, Event::Join(join)).await.and_then(Reply::into_joined) {
+    match site
+        .groups
+        .submit(&group, Event::Join(join))
+        .await
+        .and_then(Reply::into_joined)
+    {
         Ok(joined) => accepted(context, joined),
         Err(error) => refused(context, member_id, &error),
     }

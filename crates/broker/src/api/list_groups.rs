@@ -1,12 +1,15 @@
 //! ListGroups, key 16, versions 0-5.
 //!
 //! Behaviour
-//! - Every group of this broker, filtered by state (KIP-518) and type (KIP-848). All groups here are of the classic type.
+//! - Every group of this broker, filtered by state (KIP-518) and type (KIP-848). All groups here
+//!   are of the classic type.
 
 use super::text;
 use crate::{error_code::Refusal, site::Site};
 use gnomon_groups::{Event, GroupState, List, Listed, Reply};
-use gnomon_protocol::messages::{GroupId, ListGroupsRequest, ListGroupsResponse, list_groups_response::ListedGroup};
+use gnomon_protocol::messages::{
+    GroupId, ListGroupsRequest, ListGroupsResponse, list_groups_response::ListedGroup,
+};
 
 /// The only type of group that exists here.
 const TYPE_CLASSIC: &str = "classic";
@@ -14,17 +17,32 @@ const TYPE_CLASSIC: &str = "classic";
 /// Lists groups.
 pub async fn handle(site: &Site, request: ListGroupsRequest) -> ListGroupsResponse {
     let types = &request.types_filter;
-    if !types.is_empty() && !types.iter().any(|name| name.eq_ignore_ascii_case(TYPE_CLASSIC)) {
+    if !types.is_empty()
+        && !types
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(TYPE_CLASSIC))
+    {
         return ListGroupsResponse::default();
     }
-    let states = (!request.states_filter.is_empty())
-        .then(|| request.states_filter.iter().filter_map(|name| GroupState::from_name(name)).collect::<Vec<_>>());
+    let states = (!request.states_filter.is_empty()).then(|| {
+        request
+            .states_filter
+            .iter()
+            .filter_map(|name| GroupState::from_name(name))
+            .collect::<Vec<_>>()
+    });
     let mut groups = Vec::new();
     for coordinator in site.groups.all() {
-        let asked = coordinator.submit(Event::List(List { states: states.clone() })).await;
+        let asked = coordinator
+            .submit(Event::List(List {
+                states: states.clone(),
+            }))
+            .await;
         match asked.and_then(Reply::into_listed) {
             Ok(listed) => groups.extend(listed.into_iter().map(group)),
-            Err(error) => return ListGroupsResponse::default().with_error_code(error.code().code()),
+            Err(error) => {
+                return ListGroupsResponse::default().with_error_code(error.code().code());
+            }
         }
     }
     ListGroupsResponse::default().with_groups(groups)

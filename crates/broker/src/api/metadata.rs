@@ -2,22 +2,29 @@
 //!
 //! Behaviour
 //! - Version 0: no topics means all; later: null means all, none means none.
-//! - A topic that is missing is created when the client allows it (versions 0-3 always do) and the broker does, and is in the same answer.
-//! - A name that a link claims is never created here: UNKNOWN_TOPIC_OR_PARTITION, and the link looks for it at its source at once.
+//! - A topic that is missing is created when the client allows it (versions 0-3 always do) and the
+//!   broker does, and is in the same answer.
+//! - A name that a link claims is never created here: UNKNOWN_TOPIC_OR_PARTITION, and the link
+//!   looks for it at its source at once.
 //! - Brokers are answered with the address of the listener that was used (KIP-103).
 //!
 //! Version notes
-//! - Leader epochs from version 7 (KIP-320), topic ids from version 10 (KIP-516), topics asked for by id from version 12.
+//! - Leader epochs from version 7 (KIP-320), topic ids from version 10 (KIP-516), topics asked for
+//!   by id from version 12.
 
 use super::{distinct, text, topic_name};
 use crate::{config::limits::PARTITIONS_PER_TOPIC_MAX, context::Context, site::Site};
-use gnomon_catalog::{CreateTopicError, CreateTopics, Event, Image, NewTopic, Origin, Reply, Topic};
+use gnomon_catalog::{
+    CreateTopicError, CreateTopics, Event, Image, NewTopic, Origin, Reply, Topic,
+};
 use gnomon_protocol::{
     error_code::ErrorCode,
     ids::Uuid,
     messages::{
         BrokerId, MetadataRequest, MetadataResponse,
-        metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
+        metadata_response::{
+            MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+        },
     },
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,16 +41,31 @@ pub async fn handle(site: &Site, context: &Context, request: MetadataRequest) ->
         None => true,
         Some(topics) => topics.is_empty() && context.version < NONE_MEANS_NONE_SINCE,
     };
-    let may_create = site.config.auto_create_topics && (context.version < CREATION_FLAG_SINCE || request.allow_auto_topic_creation);
+    let may_create = site.config.auto_create_topics
+        && (context.version < CREATION_FLAG_SINCE || request.allow_auto_topic_creation);
     let topics = if everything {
-        site.catalog.image().topics.values().map(|topic| known(topic)).collect()
+        site.catalog
+            .image()
+            .topics
+            .values()
+            .map(|topic| known(topic))
+            .collect()
     } else {
         let asked = request.topics.unwrap_or_default().into_iter();
-        let asked: Vec<(Option<String>, Uuid)> =
-            distinct(asked.map(|topic| (topic.name.map(|name| name.0.to_string()), topic.topic_id)), Clone::clone);
-        let refused = if may_create { create_missing(site, &asked).await } else { BTreeMap::new() };
+        let asked: Vec<(Option<String>, Uuid)> = distinct(
+            asked.map(|topic| (topic.name.map(|name| name.0.to_string()), topic.topic_id)),
+            Clone::clone,
+        );
+        let refused = if may_create {
+            create_missing(site, &asked).await
+        } else {
+            BTreeMap::new()
+        };
         let image = site.catalog.image();
-        asked.into_iter().map(|(name, id)| answer(site, &image, name, id, &refused)).collect()
+        asked
+            .into_iter()
+            .map(|(name, id)| answer(site, &image, name, id, &refused))
+            .collect()
     };
     let broker_id = BrokerId(site.config.broker_id);
     let broker = MetadataResponseBroker::default()
@@ -57,35 +79,58 @@ pub async fn handle(site: &Site, context: &Context, request: MetadataRequest) ->
         .with_topics(topics)
 }
 
-/// Creates what is asked for by name and is not there; what could not be created is answered with why.
-async fn create_missing(site: &Site, asked: &[(Option<String>, Uuid)]) -> BTreeMap<String, ErrorCode> {
+/// Creates what is asked for by name and is not there; what could not be created is answered with
+/// why.
+async fn create_missing(
+    site: &Site,
+    asked: &[(Option<String>, Uuid)],
+) -> BTreeMap<String, ErrorCode> {
     let image = site.catalog.image();
-    let missing: BTreeSet<&String> =
-        asked.iter().filter_map(|(name, _)| name.as_ref()).filter(|name| !image.names.contains_key(*name)).collect();
+    let missing: BTreeSet<&String> = asked
+        .iter()
+        .filter_map(|(name, _)| name.as_ref())
+        .filter(|name| !image.names.contains_key(*name))
+        .collect();
     if missing.is_empty() {
         return BTreeMap::new();
     }
-    let topic =
-        |name: &&String| NewTopic { partitions: site.config.default_partitions, ..NewTopic::named((*name).clone(), site.fresh_id()) };
-    let event = CreateTopics { topics: missing.iter().map(topic).collect(), origin: Origin::AutoCreate, validate_only: false };
+    let topic = |name: &&String| NewTopic {
+        partitions: site.config.default_partitions,
+        ..NewTopic::named((*name).clone(), site.fresh_id())
+    };
+    let event = CreateTopics {
+        topics: missing.iter().map(topic).collect(),
+        origin: Origin::AutoCreate,
+        validate_only: false,
+    };
     match site.catalog.submit(Event::CreateTopics(event)).await {
         Ok(Reply::CreateTopics(outcomes)) => {
-            let refused = outcomes.into_iter().filter_map(|outcome| Some((outcome.name, outcome.result.err()?)));
-            refused.filter_map(|(name, error)| Some((name, refusal(&error)?))).collect()
+            let refused = outcomes
+                .into_iter()
+                .filter_map(|outcome| Some((outcome.name, outcome.result.err()?)));
+            refused
+                .filter_map(|(name, error)| Some((name, refusal(&error)?)))
+                .collect()
         }
-        _ => missing.into_iter().map(|name| (name.clone(), ErrorCode::LeaderNotAvailable)).collect(),
+        _ => missing
+            .into_iter()
+            .map(|name| (name.clone(), ErrorCode::LeaderNotAvailable))
+            .collect(),
     }
 }
 
-/// What a client that only looked is told of a refused creation; `None` where the topic is there after all.
+/// What a client that only looked is told of a refused creation; `None` where the topic is there
+/// after all.
 fn refusal(error: &CreateTopicError) -> Option<ErrorCode> {
     match error {
-        CreateTopicError::Name { .. } | CreateTopicError::Collision { .. } => Some(ErrorCode::InvalidTopicException),
+        CreateTopicError::Name { .. } | CreateTopicError::Collision { .. } => {
+            Some(ErrorCode::InvalidTopicException)
+        }
         CreateTopicError::Exists { .. } | CreateTopicError::Duplicate { .. } => None,
         CreateTopicError::NotRegistered(_) => Some(ErrorCode::LeaderNotAvailable),
-        CreateTopicError::NotOurs(_) | CreateTopicError::Internal { .. } | CreateTopicError::TooManyAtOnce { .. } => {
-            Some(ErrorCode::UnknownTopicOrPartition)
-        }
+        CreateTopicError::NotOurs(_)
+        | CreateTopicError::Internal { .. }
+        | CreateTopicError::TooManyAtOnce { .. } => Some(ErrorCode::UnknownTopicOrPartition),
         CreateTopicError::Partitions { .. } => Some(ErrorCode::InvalidPartitions),
         CreateTopicError::ReplicationFactor { .. } => Some(ErrorCode::InvalidReplicationFactor),
         CreateTopicError::Assignment { .. } => Some(ErrorCode::InvalidReplicaAssignment),
@@ -93,16 +138,28 @@ fn refusal(error: &CreateTopicError) -> Option<ErrorCode> {
     }
 }
 
-fn answer(site: &Site, image: &Image, name: Option<String>, id: Uuid, refused: &BTreeMap<String, ErrorCode>) -> MetadataResponseTopic {
+fn answer(
+    site: &Site,
+    image: &Image,
+    name: Option<String>,
+    id: Uuid,
+    refused: &BTreeMap<String, ErrorCode>,
+) -> MetadataResponseTopic {
     let unknown = |code: ErrorCode| MetadataResponseTopic::default().with_error_code(code.code());
     let Some(name) = name else {
-        return image.topic(id).map_or_else(|| unknown(ErrorCode::UnknownTopicId).with_topic_id(id), |topic| known(topic));
+        return image.topic(id).map_or_else(
+            || unknown(ErrorCode::UnknownTopicId).with_topic_id(id),
+            |topic| known(topic),
+        );
     };
     if let Some(topic) = image.topic_by_name(&name) {
         return known(topic);
     }
     site.wake_discovery(&name);
-    let code = refused.get(&name).copied().unwrap_or(ErrorCode::UnknownTopicOrPartition);
+    let code = refused
+        .get(&name)
+        .copied()
+        .unwrap_or(ErrorCode::UnknownTopicOrPartition);
     unknown(code).with_name(Some(topic_name(&name)))
 }
 

@@ -1,4 +1,5 @@
-//! One file for each API key: facts first, then the logic. Only here messages become calls, and results messages.
+//! One file for each API key: facts first, then the logic. Only here messages become calls, and
+//! results messages.
 
 pub mod api_versions;
 pub mod create_topics;
@@ -26,11 +27,15 @@ use bytes::Bytes;
 use gnomon_protocol::{error_code::ErrorCode, messages::TopicName, wire::StrBytes};
 use std::{collections::HashSet, hash::Hash};
 
-/// Each once, in order, told apart by `key`. Where a few bytes of a request stand for a large part of the answer, a name that comes a million
-/// times must not be answered a million times; no client repeats one.
+/// Each once, in order, told apart by `key`. Where a few bytes of a request stand for a large part
+/// of the answer, a name that comes a million times must not be answered a million times; no client
+/// repeats one.
 fn distinct<T, K: Eq + Hash>(asked: impl IntoIterator<Item = T>, key: impl Fn(&T) -> K) -> Vec<T> {
     let mut seen = HashSet::new();
-    asked.into_iter().filter(|one| seen.insert(key(one))).collect()
+    asked
+        .into_iter()
+        .filter(|one| seen.insert(key(one)))
+        .collect()
 }
 
 /// Text of ours as the protocol's strings are.
@@ -38,15 +43,19 @@ fn text(text: impl Into<String>) -> StrBytes {
     StrBytes::from_string(text.into())
 }
 
-/// What a client is told whose change the metadata machine did not answer: that there is no machine, or why nothing can be recorded.
+/// What a client is told whose change the metadata machine did not answer: that there is no
+/// machine, or why nothing can be recorded.
 fn unrecorded(no_reply: Option<NoReply>) -> (ErrorCode, Option<StrBytes>) {
     match no_reply {
-        Some(refused @ NoReply::Refused { .. }) => (refused.code(), Some(text(refused.to_string()))),
+        Some(refused @ NoReply::Refused { .. }) => {
+            (refused.code(), Some(text(refused.to_string())))
+        }
         Some(NoReply::Gone) | None => (ErrorCode::NotController, None),
     }
 }
 
-/// Text of a request, as a copy: for what outlives the request. A slice would hold the whole frame in memory.
+/// Text of a request, as a copy: for what outlives the request. A slice would hold the whole frame
+/// in memory.
 fn kept_text(text: &StrBytes) -> StrBytes {
     StrBytes::from_string(text.to_string())
 }

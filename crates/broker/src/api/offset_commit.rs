@@ -2,8 +2,10 @@
 //!
 //! Behaviour
 //! - Answered when the commit would survive the loss of power.
-//! - A topic or partition that does not exist is UNKNOWN_TOPIC_OR_PARTITION for itself; the others are committed.
-//! - Commits on shadows, and on own topics that a peer shadows, mark the group as local there: a link no longer moves its offsets.
+//! - A topic or partition that does not exist is UNKNOWN_TOPIC_OR_PARTITION for itself; the others
+//!   are committed.
+//! - Commits on shadows, and on own topics that a peer shadows, mark the group as local there: a
+//!   link no longer moves its offsets.
 
 use crate::{error_code::Refusal, site::Site};
 use gnomon_catalog::{Image, Topic};
@@ -30,32 +32,61 @@ pub async fn handle(site: &Site, request: OffsetCommitRequest) -> OffsetCommitRe
         instance_id: request.group_instance_id.as_deref().map(Name::from),
         generation: request.generation_id_or_member_epoch,
         retention_ms: (request.retention_time_ms >= 0).then_some(request.retention_time_ms),
-        offsets: request.topics.iter().flat_map(|topic| known_offsets(&image, topic)).collect(),
+        offsets: request
+            .topics
+            .iter()
+            .flat_map(|topic| known_offsets(&image, topic))
+            .collect(),
     };
-    let committed = site.groups.submit(&group, Event::Commit(commit)).await.and_then(Reply::into_committed);
+    let committed = site
+        .groups
+        .submit(&group, Event::Commit(commit))
+        .await
+        .and_then(Reply::into_committed);
     let outcome: Result<HashMap<(Name, i32), i16>, GroupError> = committed.map(|partitions| {
-        let code = |result: Result<(), GroupError>| result.map_or_else(|error| error.code().code(), |()| 0);
-        partitions.into_iter().map(|partition| ((partition.topic, partition.partition), code(partition.result))).collect()
+        let code = |result: Result<(), GroupError>| {
+            result.map_or_else(|error| error.code().code(), |()| 0)
+        };
+        partitions
+            .into_iter()
+            .map(|partition| {
+                (
+                    (partition.topic, partition.partition),
+                    code(partition.result),
+                )
+            })
+            .collect()
     });
     let topics = request.topics.into_iter().map(|topic| {
         let name = Name::from(&*topic.name.0);
         let partitions = topic.partitions.iter().map(|partition| {
             let index = partition.partition_index;
             let code = match &outcome {
-                _ if known(&image, &name, index).is_none() => ErrorCode::UnknownTopicOrPartition.code(),
-                Ok(codes) => codes.get(&(name.clone(), index)).copied().unwrap_or(ErrorCode::UnknownTopicOrPartition.code()),
+                _ if known(&image, &name, index).is_none() => {
+                    ErrorCode::UnknownTopicOrPartition.code()
+                }
+                Ok(codes) => codes
+                    .get(&(name.clone(), index))
+                    .copied()
+                    .unwrap_or(ErrorCode::UnknownTopicOrPartition.code()),
                 Err(error) => error.code().code(),
             };
-            OffsetCommitResponsePartition::default().with_partition_index(index).with_error_code(code)
+            OffsetCommitResponsePartition::default()
+                .with_partition_index(index)
+                .with_error_code(code)
         });
-        OffsetCommitResponseTopic::default().with_partitions(partitions.collect()).with_name(topic.name)
+        OffsetCommitResponseTopic::default()
+            .with_partitions(partitions.collect())
+            .with_name(topic.name)
     });
     OffsetCommitResponse::default().with_topics(topics.collect())
 }
 
 /// The topic, if it has this partition.
 fn known<'a>(image: &'a Image, topic: &str, partition: i32) -> Option<&'a Arc<Topic>> {
-    image.topic_by_name(topic).filter(|topic| topic.partition(partition).is_some())
+    image
+        .topic_by_name(topic)
+        .filter(|topic| topic.partition(partition).is_some())
 }
 
 fn known_offsets(image: &Image, topic: &OffsetCommitRequestTopic) -> Vec<CommitOffset> {
@@ -68,20 +99,32 @@ fn known_offsets(image: &Image, topic: &OffsetCommitRequestTopic) -> Vec<CommitO
             partition: partition.partition_index,
             offset: partition.committed_offset,
             leader_epoch: partition.committed_leader_epoch,
-            metadata: partition.committed_metadata.as_deref().unwrap_or_default().into(),
+            metadata: partition
+                .committed_metadata
+                .as_deref()
+                .unwrap_or_default()
+                .into(),
             paired,
         })
     };
     topic.partitions.iter().filter_map(offset).collect()
 }
 
-/// Whether two sites have this topic: a shadow here, or our own and shadowed by a peer. A group's commit on it marks the group as local.
+/// Whether two sites have this topic: a shadow here, or our own and shadowed by a peer. A group's
+/// commit on it marks the group as local.
 fn is_paired(image: &Image, name: &str) -> bool {
-    let Some(topic) = image.topic_by_name(name) else { return false };
+    let Some(topic) = image.topic_by_name(name) else {
+        return false;
+    };
     let shadows_it = |link: &PeerLink| {
         link.source_cluster_id.as_deref() == Some(image.cluster_id())
             && link.state != LinkState::FailedOver
             && selects(&link.topic_filters, name)
     };
-    topic.is_shadow() || image.links.values().filter_map(|link| link.source_site.as_ref()).any(|peer| peer.links.iter().any(shadows_it))
+    topic.is_shadow()
+        || image
+            .links
+            .values()
+            .filter_map(|link| link.source_site.as_ref())
+            .any(|peer| peer.links.iter().any(shadows_it))
 }

@@ -7,7 +7,8 @@
 //!
 //! Version notes
 //! - Version 8 asks for many groups at once (KIP-709); errors then stand with their group.
-//! - `require_stable` (version 7) changes nothing: without transactional commits every offset is stable.
+//! - `require_stable` (version 7) changes nothing: without transactional commits every offset is
+//!   stable.
 
 use super::{distinct, text, topic_name};
 use crate::{context::Context, error_code::Refusal, site::Site};
@@ -15,8 +16,8 @@ use gnomon_groups::{Event, Fetch, FetchedPartition, FetchedTopic, GroupError, Na
 use gnomon_protocol::messages::{
     GroupId, OffsetFetchRequest, OffsetFetchResponse,
     offset_fetch_response::{
-        OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
-        OffsetFetchResponseTopics,
+        OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
+        OffsetFetchResponseTopic, OffsetFetchResponseTopics,
     },
 };
 
@@ -24,21 +25,39 @@ const MANY_SINCE: i16 = 8;
 const ERROR_SINCE: i16 = 2;
 
 /// Answers groups' committed positions.
-pub async fn handle(site: &Site, context: &Context, request: OffsetFetchRequest) -> OffsetFetchResponse {
+pub async fn handle(
+    site: &Site,
+    context: &Context,
+    request: OffsetFetchRequest,
+) -> OffsetFetchResponse {
     if context.version >= MANY_SINCE {
         let mut groups = Vec::new();
         for group in distinct(request.groups, |group| group.group_id.clone()) {
-            let topics =
-                group.topics.map(|topics| each_once(topics.into_iter().map(|topic| (Name::from(&*topic.name.0), topic.partition_indexes))));
+            let topics = group.topics.map(|topics| {
+                each_once(
+                    topics
+                        .into_iter()
+                        .map(|topic| (Name::from(&*topic.name.0), topic.partition_indexes)),
+                )
+            });
             groups.push(of_group(site, group.group_id, topics).await);
         }
         return OffsetFetchResponse::default().with_groups(groups);
     }
-    let asked: Option<Vec<(Name, Vec<i32>)>> =
-        request.topics.map(|topics| each_once(topics.into_iter().map(|topic| (Name::from(&*topic.name.0), topic.partition_indexes))));
+    let asked: Option<Vec<(Name, Vec<i32>)>> = request.topics.map(|topics| {
+        each_once(
+            topics
+                .into_iter()
+                .map(|topic| (Name::from(&*topic.name.0), topic.partition_indexes)),
+        )
+    });
     match fetch(site, &request.group_id, asked.clone()).await {
-        Ok(topics) => OffsetFetchResponse::default().with_topics(topics.into_iter().map(old_topic).collect()),
-        Err(error) if context.version >= ERROR_SINCE => OffsetFetchResponse::default().with_error_code(error.code().code()),
+        Ok(topics) => {
+            OffsetFetchResponse::default().with_topics(topics.into_iter().map(old_topic).collect())
+        }
+        Err(error) if context.version >= ERROR_SINCE => {
+            OffsetFetchResponse::default().with_error_code(error.code().code())
+        }
         Err(error) => {
             let failed = |(name, partitions): (Name, Vec<i32>)| {
                 let partition = |index| {
@@ -52,41 +71,74 @@ pub async fn handle(site: &Site, context: &Context, request: OffsetFetchRequest)
                     .with_name(topic_name(&name))
                     .with_partitions(partitions.into_iter().map(partition).collect())
             };
-            OffsetFetchResponse::default().with_topics(asked.unwrap_or_default().into_iter().map(failed).collect())
+            OffsetFetchResponse::default()
+                .with_topics(asked.unwrap_or_default().into_iter().map(failed).collect())
         }
     }
 }
 
 /// No partition twice: each brings its metadata along.
 fn each_once(topics: impl Iterator<Item = (Name, Vec<i32>)>) -> Vec<(Name, Vec<i32>)> {
-    distinct(topics, |(name, _)| name.clone()).into_iter().map(|(name, indexes)| (name, distinct(indexes, |index| *index))).collect()
+    distinct(topics, |(name, _)| name.clone())
+        .into_iter()
+        .map(|(name, indexes)| (name, distinct(indexes, |index| *index)))
+        .collect()
 }
 
-async fn of_group(site: &Site, group: GroupId, topics: Option<Vec<(Name, Vec<i32>)>>) -> OffsetFetchResponseGroup {
+async fn of_group(
+    site: &Site,
+    group: GroupId,
+    topics: Option<Vec<(Name, Vec<i32>)>>,
+) -> OffsetFetchResponseGroup {
     let response = OffsetFetchResponseGroup::default();
     match fetch(site, &group, topics).await {
-        Ok(topics) => response.with_group_id(group).with_topics(topics.into_iter().map(topic).collect()),
-        Err(error) => response.with_group_id(group).with_error_code(error.code().code()),
+        Ok(topics) => response
+            .with_group_id(group)
+            .with_topics(topics.into_iter().map(topic).collect()),
+        Err(error) => response
+            .with_group_id(group)
+            .with_error_code(error.code().code()),
     }
 }
 
-async fn fetch(site: &Site, group: &GroupId, topics: Option<Vec<(Name, Vec<i32>)>>) -> Result<Vec<FetchedTopic>, GroupError> {
+async fn fetch(
+    site: &Site,
+    group: &GroupId,
+    topics: Option<Vec<(Name, Vec<i32>)>>,
+) -> Result<Vec<FetchedTopic>, GroupError> {
     let group = Name::from(&*group.0);
     let all = topics.is_none();
     let which = topics.map_or(Which::All, Which::Partitions);
-    let reply = site.groups.submit(&group, Event::Fetch(Fetch { group: group.clone(), which })).await?;
+    let reply = site
+        .groups
+        .submit(
+            &group,
+            Event::Fetch(Fetch {
+                group: group.clone(),
+                which,
+            }),
+        )
+        .await?;
     let mut topics = reply.into_fetched()?.topics;
     // A planted bug.
-    fail::fail_point!("show_offsets_of_deleted_topics", |_| Ok(std::mem::take(&mut topics)));
-    // Looked at after the machine has answered: what it knows of was committed on topics that this image has, or that are gone.
+    fail::fail_point!("show_offsets_of_deleted_topics", |_| Ok(std::mem::take(
+        &mut topics
+    )));
+    // Looked at after the machine has answered: what it knows of was committed on topics that this
+    // image has, or that are gone.
     let image = site.catalog.image();
     for topic in &mut topics {
         let id = image.names.get(&*topic.topic).copied();
         for partition in &mut topic.partitions {
-            partition.committed = partition.committed.take().filter(|committed| committed.is_on(id));
+            partition.committed = partition
+                .committed
+                .take()
+                .filter(|committed| committed.is_on(id));
         }
         if all {
-            topic.partitions.retain(|partition| partition.committed.is_some());
+            topic
+                .partitions
+                .retain(|partition| partition.committed.is_some());
         }
     }
     if all {
@@ -98,7 +150,12 @@ async fn fetch(site: &Site, group: &GroupId, topics: Option<Vec<(Name, Vec<i32>)
 /// Offset, leader epoch and metadata as the protocol has them.
 fn position(partition: FetchedPartition) -> (i32, i64, i32, String) {
     match partition.committed {
-        Some(committed) => (partition.partition, committed.offset, committed.leader_epoch, committed.metadata.to_string()),
+        Some(committed) => (
+            partition.partition,
+            committed.offset,
+            committed.leader_epoch,
+            committed.metadata.to_string(),
+        ),
         None => (partition.partition, -1, -1, String::new()),
     }
 }

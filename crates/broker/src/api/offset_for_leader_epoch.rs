@@ -2,10 +2,12 @@
 //!
 //! Behaviour
 //! - The end of the largest epoch at or below the one asked for; -1 and -1 when there is none.
-//! - On a shadow the end of the newest copied epoch, and of newer ones, is its source's to tell: it is asked, and the request waits for its word a
-//!   moment. Without it an epoch newer than what was copied is OFFSET_NOT_AVAILABLE (it may exist at the source, the client asks again), and the newest
-//!   copied one ends at the greatest offset there is: the request names no position, and a shorter end would throw a consumer back that is ahead. After
-//!   a failover both are answered with the cut.
+//! - On a shadow the end of the newest copied epoch, and of newer ones, is its source's to tell: it
+//!   is asked, and the request waits for its word a moment. Without it an epoch newer than what was
+//!   copied is OFFSET_NOT_AVAILABLE (it may exist at the source, the client asks again), and the
+//!   newest copied one ends at the greatest offset there is: the request names no position, and a
+//!   shorter end would throw a consumer back that is ahead. After a failover both are answered with
+//!   the cut.
 
 use crate::{
     asks::Asking,
@@ -35,11 +37,19 @@ struct Asked<'a> {
 }
 
 /// Answers where epochs end.
-pub async fn handle(site: &Site, context: &Context, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
+pub async fn handle(
+    site: &Site,
+    context: &Context,
+    request: OffsetForLeaderEpochRequest,
+) -> OffsetForLeaderEpochResponse {
     let until = Instant::now() + SOURCE_WORD_WAIT_MAX;
     let ask_source = |id| site.ask_source(id);
     let asking = Asking::new(&ask_source, &context.asks.epochs);
-    let mut asked = Asked { site, asking, open: false };
+    let mut asked = Asked {
+        site,
+        asking,
+        open: false,
+    };
     let waiter = Waiter::new();
     let mut watched = false;
     loop {
@@ -48,7 +58,8 @@ pub async fn handle(site: &Site, context: &Context, request: OffsetForLeaderEpoc
             return response;
         }
         if !watched {
-            // What comes between the look above and the registration must not be missed: look once more after it.
+            // What comes between the look above and the registration must not be missed: look once
+            // more after it.
             watch(site, &request, &waiter);
             watched = true;
         } else if timeout_at(until, waiter.changed()).await.is_err() {
@@ -59,8 +70,13 @@ pub async fn handle(site: &Site, context: &Context, request: OffsetForLeaderEpoc
 
 fn watch(site: &Site, request: &OffsetForLeaderEpochRequest, waiter: &Waiter) {
     for topic in &request.topics {
-        let Ok(topic_id) = site.partitions.id(&topic.topic.0) else { continue };
-        let ids = topic.partitions.iter().map(|partition| PartitionId { topic_id, index: partition.partition });
+        let Ok(topic_id) = site.partitions.id(&topic.topic.0) else {
+            continue;
+        };
+        let ids = topic.partitions.iter().map(|partition| PartitionId {
+            topic_id,
+            index: partition.partition,
+        });
         for handle in ids.filter_map(|id| site.partitions.if_open(id)) {
             handle.watch(waiter);
         }
@@ -68,7 +84,10 @@ fn watch(site: &Site, request: &OffsetForLeaderEpochRequest, waiter: &Waiter) {
 }
 
 impl Asked<'_> {
-    async fn answer(&mut self, request: &OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
+    async fn answer(
+        &mut self,
+        request: &OffsetForLeaderEpochRequest,
+    ) -> OffsetForLeaderEpochResponse {
         self.open = false;
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in &request.topics {
@@ -77,18 +96,35 @@ impl Asked<'_> {
                 let response = EpochEndOffset::default().with_partition(partition.partition);
                 partitions.push(match self.find(&topic.topic.0, partition).await {
                     Ok((epoch, end)) => response.with_leader_epoch(epoch.0).with_end_offset(end),
-                    Err(code) => response.with_error_code(code.code()).with_leader_epoch(-1).with_end_offset(-1),
+                    Err(code) => response
+                        .with_error_code(code.code())
+                        .with_leader_epoch(-1)
+                        .with_end_offset(-1),
                 });
             }
-            topics.push(OffsetForLeaderTopicResult::default().with_partitions(partitions).with_topic(topic.topic.clone()));
+            topics.push(
+                OffsetForLeaderTopicResult::default()
+                    .with_partitions(partitions)
+                    .with_topic(topic.topic.clone()),
+            );
         }
         OffsetForLeaderEpochResponse::default().with_topics(topics)
     }
 
-    async fn find(&mut self, topic: &str, asked: &OffsetForLeaderPartition) -> Result<(BatchEpoch, Offset), ErrorCode> {
-        let handle = self.site.partitions.open_by_name(topic, asked.partition).await;
+    async fn find(
+        &mut self,
+        topic: &str,
+        asked: &OffsetForLeaderPartition,
+    ) -> Result<(BatchEpoch, Offset), ErrorCode> {
+        let handle = self
+            .site
+            .partitions
+            .open_by_name(topic, asked.partition)
+            .await;
         let handle = handle.map_err(|error| error_code::unavailable(&error))?;
-        handle.check_current_epoch(LeaderEpoch(asked.current_leader_epoch)).map_err(|error| error.code())?;
+        handle
+            .check_current_epoch(LeaderEpoch(asked.current_leader_epoch))
+            .map_err(|error| error.code())?;
         let epoch = BatchEpoch(asked.leader_epoch);
         let (end, answers) = self.asking.judge(&handle, epoch);
         self.open |= answers;

@@ -1,16 +1,22 @@
 //! Produce, key 0, versions 0-13.
 //!
 //! Behaviour
-//! - One batch a partition, appended in the order of arrival; only the waiting for acks=all overlaps with later requests. Later ones of the connection
-//!   wait while a partition is opened for its first write.
-//! - acks=1 is answered at append, acks=all when the high watermark has passed the batch, within `timeout_ms`.
-//! - acks=0 has no response; an error closes the connection, so that the client looks for the leader again.
-//! - A write to a shadow topic is POLICY_VIOLATION, with a message that names link, source and what to do.
+//! - One batch a partition, appended in the order of arrival; only the waiting for acks=all
+//!   overlaps with later requests. Later ones of the connection wait while a partition is opened
+//!   for its first write.
+//! - acks=1 is answered at append, acks=all when the high watermark has passed the batch, within
+//!   `timeout_ms`.
+//! - acks=0 has no response; an error closes the connection, so that the client looks for the
+//!   leader again.
+//! - A write to a shadow topic is POLICY_VIOLATION, with a message that names link, source and what
+//!   to do.
 //! - A transactional id is refused: there is no coordinator yet.
 //!
 //! Version notes
-//! - Versions 0-2 are advertised because older clients look for them (KAFKA-18659), and answered with UNSUPPORTED_VERSION.
-//! - zstd from version 7 (KIP-110); error messages from version 8 (KIP-467); current leader from version 10 (KIP-951); topic ids from version 13 (KIP-516).
+//! - Versions 0-2 are advertised because older clients look for them (KAFKA-18659), and answered
+//!   with UNSUPPORTED_VERSION.
+//! - zstd from version 7 (KIP-110); error messages from version 8 (KIP-467); current leader from
+//!   version 10 (KIP-951); topic ids from version 13 (KIP-516).
 
 use super::{kept_text, text};
 use crate::{
@@ -31,7 +37,10 @@ use gnomon_protocol::{
     ids::{LeaderEpoch, Offset, Uuid},
     messages::{
         BrokerId, ProduceResponse, ResponseKind, TopicName,
-        produce_response::{BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse},
+        produce_response::{
+            BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
+            TopicProduceResponse,
+        },
     },
     produce::{ProducePartition, ProduceRequest, ProduceTopic, decode_produce, encode_unsupported},
     request::encode_response,
@@ -66,16 +75,31 @@ pub fn begin(site: &Arc<Site>, context: Context, header: &RequestHeader, body: B
     };
     if header.api_version < UNDERSTOOD_SINCE {
         return match request.acks {
-            ACKS_NONE => close(format!("Produce version {} is not supported", header.api_version)),
-            _ => Answer::Now(Outgoing::Bytes(encode_unsupported(header.api_version, header.correlation_id, &request).freeze())),
+            ACKS_NONE => close(format!(
+                "Produce version {} is not supported",
+                header.api_version
+            )),
+            _ => Answer::Now(Outgoing::Bytes(
+                encode_unsupported(header.api_version, header.correlation_id, &request).freeze(),
+            )),
         };
     }
-    let unopened = if refusal(&request).is_some() { Vec::new() } else { unopened(site, &request) };
+    let unopened = if refusal(&request).is_some() {
+        Vec::new()
+    } else {
+        unopened(site, &request)
+    };
     if unopened.is_empty() {
         return write(site, context, header, request, &[]);
     }
-    let header = RequestHeader { client_id: None, ..*header };
-    let context = Context { client_id: None, ..context };
+    let header = RequestHeader {
+        client_id: None,
+        ..*header
+    };
+    let context = Context {
+        client_id: None,
+        ..context
+    };
     let site = site.clone();
     Answer::Exclusive(Box::pin(async move {
         let mut failures = Vec::new();
@@ -95,9 +119,19 @@ pub fn begin(site: &Arc<Site>, context: Context, header: &RequestHeader, body: B
 fn unopened(site: &Site, request: &ProduceRequest) -> Vec<PartitionId> {
     let mut unopened = Vec::new();
     for topic in &request.topics {
-        let named = || topic.name.as_ref().and_then(|name| site.partitions.id(name).ok());
-        let Some(topic_id) = topic.topic_id.or_else(named) else { continue };
-        let ids = topic.partitions.iter().map(|partition| PartitionId { topic_id, index: partition.index });
+        let named = || {
+            topic
+                .name
+                .as_ref()
+                .and_then(|name| site.partitions.id(name).ok())
+        };
+        let Some(topic_id) = topic.topic_id.or_else(named) else {
+            continue;
+        };
+        let ids = topic.partitions.iter().map(|partition| PartitionId {
+            topic_id,
+            index: partition.index,
+        });
         unopened.extend(ids.filter(|id| site.partitions.if_open(*id).is_none()));
     }
     unopened
@@ -119,16 +153,38 @@ fn write(
             Some(code) => close(format!("a produce with acks=0 failed: {}", code.name())),
             None => Answer::Now(Outgoing::Nothing),
         },
-        ACKS_ALL if topics.iter().any(|topic| topic.partitions.iter().any(|partition| partition.awaits.is_some())) => {
-            // Nothing that waits may be a slice of the frame: all its records would stay in memory until they are durable.
-            let header = RequestHeader { client_id: None, ..*header };
-            let context = Context { client_id: None, ..context };
+        ACKS_ALL
+            if topics.iter().any(|topic| {
+                topic
+                    .partitions
+                    .iter()
+                    .any(|partition| partition.awaits.is_some())
+            }) =>
+        {
+            // Nothing that waits may be a slice of the frame: all its records would stay in memory
+            // until they are durable.
+            let header = RequestHeader {
+                client_id: None,
+                ..*header
+            };
+            let context = Context {
+                client_id: None,
+                ..context
+            };
             let site = site.clone();
             Answer::Waiting(Box::pin(async move {
                 let response = wait_all(&site, &context, topics, Instant::now() + wait).await;
-                match encode_response(header.api_key, header.api_version, header.correlation_id, &ResponseKind::Produce(response)) {
+                match encode_response(
+                    header.api_key,
+                    header.api_version,
+                    header.correlation_id,
+                    &ResponseKind::Produce(response),
+                ) {
                     Ok(frame) => Outgoing::Bytes(frame.freeze()),
-                    Err(error) => Outgoing::Close(format!("no response for Produce version {}: {error}", header.api_version)),
+                    Err(error) => Outgoing::Close(format!(
+                        "no response for Produce version {}: {error}",
+                        header.api_version
+                    )),
                 }
             }))
         }
@@ -149,22 +205,41 @@ struct TopicAppended {
 /// Why nothing of a request is written.
 fn refusal(request: &ProduceRequest) -> Option<(ErrorCode, &'static str)> {
     if !matches!(request.acks, ACKS_NONE | ACKS_LEADER | ACKS_ALL) {
-        Some((ErrorCode::InvalidRequiredAcks, "acks must be 0, 1 or -1 (all)"))
+        Some((
+            ErrorCode::InvalidRequiredAcks,
+            "acks must be 0, 1 or -1 (all)",
+        ))
     } else if request.transactional_id.is_some() {
-        Some((ErrorCode::TransactionalIdAuthorizationFailed, NO_TRANSACTIONS))
+        Some((
+            ErrorCode::TransactionalIdAuthorizationFailed,
+            NO_TRANSACTIONS,
+        ))
     } else {
         None
     }
 }
 
-fn append_all(site: &Site, context: &Context, request: ProduceRequest, failures: &[(PartitionId, Unavailable)]) -> Vec<TopicAppended> {
+fn append_all(
+    site: &Site,
+    context: &Context,
+    request: ProduceRequest,
+    failures: &[(PartitionId, Unavailable)],
+) -> Vec<TopicAppended> {
     let refused = refusal(&request);
     let now_ms = site.clock.now().wall.0;
-    let origin = Origin::Client { zstd_allowed: context.version >= ZSTD_SINCE };
+    let origin = Origin::Client {
+        zstd_allowed: context.version >= ZSTD_SINCE,
+    };
     let topic = |topic: ProduceTopic| {
         let partitions = topic.partitions.into_iter().map(|partition| match refused {
             Some((code, why)) => failed(partition.index, code, Some(why.to_owned())),
-            None => match find(site, topic.name.as_ref(), topic.topic_id, partition.index, failures) {
+            None => match find(
+                site,
+                topic.name.as_ref(),
+                topic.topic_id,
+                partition.index,
+                failures,
+            ) {
                 Ok(handle) => append(site, &handle, partition, origin, now_ms),
                 Err(code) => failed(partition.index, code, None),
             },
@@ -188,28 +263,64 @@ fn find(
     let code = |unavailable: &Unavailable| error_code::unavailable(unavailable);
     let topic_id = match (name, id) {
         (_, Some(id)) => id,
-        (Some(name), None) => site.partitions.id(name).map_err(|unavailable| code(&unavailable))?,
+        (Some(name), None) => site
+            .partitions
+            .id(name)
+            .map_err(|unavailable| code(&unavailable))?,
         (None, None) => return Err(ErrorCode::InvalidRequest),
     };
-    if let Some((_, unavailable)) = failures.iter().find(|(failed, _)| *failed == PartitionId { topic_id, index }) {
+    if let Some((_, unavailable)) = failures
+        .iter()
+        .find(|(failed, _)| *failed == PartitionId { topic_id, index })
+    {
         return Err(code(unavailable));
     }
     // Open, unless it was made anew meanwhile under its name.
-    site.partitions.by_id(topic_id, index).map_err(|unavailable| code(&unavailable))
+    site.partitions
+        .by_id(topic_id, index)
+        .map_err(|unavailable| code(&unavailable))
 }
 
-fn append(site: &Site, handle: &Handle, partition: ProducePartition, origin: Origin, now_ms: i64) -> Appended {
+fn append(
+    site: &Site,
+    handle: &Handle,
+    partition: ProducePartition,
+    origin: Origin,
+    now_ms: i64,
+) -> Appended {
     let index = partition.index;
     let mut records = partition.records.unwrap_or_default();
     let batch = match BatchView::parse_first(&mut records) {
         Ok(Some(batch)) if records.is_empty() => batch,
-        Ok(Some(_)) => return failed(index, ErrorCode::InvalidRecord, Some("more than one batch for a partition".into())),
-        Ok(None) if records.is_empty() => return failed(index, ErrorCode::InvalidRecord, Some("no batch for a partition".into())),
-        Ok(None) => return failed(index, ErrorCode::CorruptMessage, Some("no whole batch for a partition".into())),
+        Ok(Some(_)) => {
+            return failed(
+                index,
+                ErrorCode::InvalidRecord,
+                Some("more than one batch for a partition".into()),
+            );
+        }
+        Ok(None) if records.is_empty() => {
+            return failed(
+                index,
+                ErrorCode::InvalidRecord,
+                Some("no batch for a partition".into()),
+            );
+        }
+        Ok(None) => {
+            return failed(
+                index,
+                ErrorCode::CorruptMessage,
+                Some("no whole batch for a partition".into()),
+            );
+        }
         Err(error) => return failed(index, error_code::batch(&error), Some(error.to_string())),
     };
     if batch.header().is_transactional() {
-        return failed(index, ErrorCode::InvalidTxnState, Some(NO_TRANSACTIONS.to_owned()));
+        return failed(
+            index,
+            ErrorCode::InvalidTxnState,
+            Some(NO_TRANSACTIONS.to_owned()),
+        );
     }
     match handle.append(batch, origin, now_ms) {
         Ok(appended) => Appended {
@@ -224,14 +335,21 @@ fn append(site: &Site, handle: &Handle, partition: ProducePartition, origin: Ori
             let code = error.code();
             let mut appended = failed(index, code, Some(error.to_string()));
             if let AppendError::InvalidRecord { indices, .. } = &error {
-                // Clients blame these records, and not the others of the batch (KIP-467). The message is the same for all.
-                appended.response.record_errors =
-                    indices.iter().map(|at| BatchIndexAndErrorMessage::default().with_batch_index(*at)).collect();
+                // Clients blame these records, and not the others of the batch (KIP-467). The
+                // message is the same for all.
+                appended.response.record_errors = indices
+                    .iter()
+                    .map(|at| BatchIndexAndErrorMessage::default().with_batch_index(*at))
+                    .collect();
             }
-            if matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch) {
+            if matches!(
+                code,
+                ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch
+            ) {
                 let LeaderEpoch(epoch) = handle.leader_epoch();
-                appended.response.current_leader =
-                    LeaderIdAndEpoch::default().with_leader_id(BrokerId(site.config.broker_id)).with_leader_epoch(epoch);
+                appended.response.current_leader = LeaderIdAndEpoch::default()
+                    .with_leader_id(BrokerId(site.config.broker_id))
+                    .with_leader_epoch(epoch);
             }
             appended
         }
@@ -246,17 +364,37 @@ fn failed(index: i32, code: ErrorCode, message: Option<String>) -> Appended {
         .with_log_append_time_ms(-1)
         .with_log_start_offset(-1)
         .with_error_message(message.map(StrBytes::from_string));
-    Appended { response, awaits: None }
+    Appended {
+        response,
+        awaits: None,
+    }
 }
 
 fn first_error(topics: &[TopicAppended]) -> Option<ErrorCode> {
-    let codes = topics.iter().flat_map(|topic| topic.partitions.iter().map(|partition| partition.response.error_code));
-    codes.filter_map(ErrorCode::from_code).find(|code| !code.is_none())
+    let codes = topics.iter().flat_map(|topic| {
+        topic
+            .partitions
+            .iter()
+            .map(|partition| partition.response.error_code)
+    });
+    codes
+        .filter_map(ErrorCode::from_code)
+        .find(|code| !code.is_none())
 }
 
-async fn wait_all(site: &Site, context: &Context, mut topics: Vec<TopicAppended>, deadline: Instant) -> ProduceResponse {
-    for partition in topics.iter_mut().flat_map(|topic| topic.partitions.iter_mut()) {
-        let Some((handle, end)) = partition.awaits.take() else { continue };
+async fn wait_all(
+    site: &Site,
+    context: &Context,
+    mut topics: Vec<TopicAppended>,
+    deadline: Instant,
+) -> ProduceResponse {
+    for partition in topics
+        .iter_mut()
+        .flat_map(|topic| topic.partitions.iter_mut())
+    {
+        let Some((handle, end)) = partition.awaits.take() else {
+            continue;
+        };
         let code = match timeout_at(deadline, handle.durable(end)).await {
             Ok(Ok(())) => continue,
             Ok(Err(lost)) => lost.code(),
@@ -269,7 +407,12 @@ async fn wait_all(site: &Site, context: &Context, mut topics: Vec<TopicAppended>
 
 fn assemble(site: &Site, context: &Context, topics: Vec<TopicAppended>) -> ProduceResponse {
     let unknown = LeaderIdAndEpoch::default();
-    let names_leader = topics.iter().any(|topic| topic.partitions.iter().any(|partition| partition.response.current_leader != unknown));
+    let names_leader = topics.iter().any(|topic| {
+        topic
+            .partitions
+            .iter()
+            .any(|partition| partition.response.current_leader != unknown)
+    });
     let endpoint = NodeEndpoint::default()
         .with_node_id(BrokerId(site.config.broker_id))
         .with_host(text(&context.advertise.host))
@@ -278,13 +421,21 @@ fn assemble(site: &Site, context: &Context, topics: Vec<TopicAppended>) -> Produ
         TopicProduceResponse::default()
             .with_name(TopicName(topic.name))
             .with_topic_id(topic.id)
-            .with_partition_responses(topic.partitions.into_iter().map(|partition| partition.response).collect())
+            .with_partition_responses(
+                topic
+                    .partitions
+                    .into_iter()
+                    .map(|partition| partition.response)
+                    .collect(),
+            )
     };
-    ProduceResponse::default().with_responses(topics.into_iter().map(topic).collect()).with_node_endpoints(if names_leader {
-        vec![endpoint]
-    } else {
-        Vec::new()
-    })
+    ProduceResponse::default()
+        .with_responses(topics.into_iter().map(topic).collect())
+        .with_node_endpoints(if names_leader {
+            vec![endpoint]
+        } else {
+            Vec::new()
+        })
 }
 
 #[cfg(test)]
@@ -296,7 +447,10 @@ mod tests {
     use gnomon_protocol::{
         api::keys,
         batch::BatchBuilder,
-        messages::{self, RequestKind, produce_request::PartitionProduceData, produce_request::TopicProduceData},
+        messages::{
+            self, RequestKind, produce_request::PartitionProduceData,
+            produce_request::TopicProduceData,
+        },
         request::encode_request,
     };
     use gnomon_storage::MemDisk;
@@ -306,11 +460,23 @@ mod tests {
 
     /// A frame without its size, as it comes off a connection.
     fn frame(records: Bytes) -> Bytes {
-        let partition = PartitionProduceData::default().with_index(0).with_records(Some(records));
-        let topic = TopicProduceData::default().with_name(TopicName(StrBytes::from_static_str("t"))).with_partition_data(vec![partition]);
-        let request = messages::ProduceRequest::default().with_acks(ACKS_ALL).with_timeout_ms(1_000).with_topic_data(vec![topic]);
+        let partition = PartitionProduceData::default()
+            .with_index(0)
+            .with_records(Some(records));
+        let topic = TopicProduceData::default()
+            .with_name(TopicName(StrBytes::from_static_str("t")))
+            .with_partition_data(vec![partition]);
+        let request = messages::ProduceRequest::default()
+            .with_acks(ACKS_ALL)
+            .with_timeout_ms(1_000)
+            .with_topic_data(vec![topic]);
         let client_id = Some(StrBytes::from_static_str("writer"));
-        let header = RequestHeader { api_key: keys::PRODUCE, api_version: VERSION, correlation_id: 1, client_id };
+        let header = RequestHeader {
+            api_key: keys::PRODUCE,
+            api_version: VERSION,
+            correlation_id: 1,
+            client_id,
+        };
         let encoded = encode_request(&header, &RequestKind::Produce(request)).expect("encoded");
         encoded.freeze().slice(4..)
     }
@@ -323,28 +489,62 @@ mod tests {
             admin: Some("127.0.0.1:0".into()),
             ..RawConfig::default()
         };
-        // Inline: the flusher is a task of this thread, so that nothing is flushed before the first await.
-        let world = World { blocking: Blocking::Inline { flush: Duration::ZERO }, ..World::real(Arc::new(MemDisk::new())) };
-        let broker = Broker::start(raw.check().expect("valid"), world).await.expect("started");
+        // Inline: the flusher is a task of this thread, so that nothing is flushed before the first
+        // await.
+        let world = World {
+            blocking: Blocking::Inline {
+                flush: Duration::ZERO,
+            },
+            ..World::real(Arc::new(MemDisk::new()))
+        };
+        let broker = Broker::start(raw.check().expect("valid"), world)
+            .await
+            .expect("started");
         let site = broker.site();
-        let topics = vec![NewTopic { partitions: 1, ..NewTopic::named("t", site.fresh_id()) }];
-        let create = CreateTopics { topics, origin: gnomon_catalog::Origin::AutoCreate, validate_only: false };
-        site.catalog.submit(Event::CreateTopics(create)).await.expect("made");
+        let topics = vec![NewTopic {
+            partitions: 1,
+            ..NewTopic::named("t", site.fresh_id())
+        }];
+        let create = CreateTopics {
+            topics,
+            origin: gnomon_catalog::Origin::AutoCreate,
+            validate_only: false,
+        };
+        site.catalog
+            .submit(Event::CreateTopics(create))
+            .await
+            .expect("made");
 
-        let batch = BatchBuilder::new(0).record(0, None, Some(&[7; 4096]), &[]).build().expect("a batch");
+        let batch = BatchBuilder::new(0)
+            .record(0, None, Some(&[7; 4096]), &[])
+            .build()
+            .expect("a batch");
         let frame = frame(batch);
-        let advertise = crate::Endpoint { host: "127.0.0.1".into(), port: 9092 };
-        let connection = Connection { peer: ([127, 0, 0, 1], 1).into(), advertise, asks: Arc::default() };
-        let Answer::Exclusive(mut first) = dispatch(site, &connection, frame.clone()) else { panic!("the partition is to be opened") };
+        let advertise = crate::Endpoint {
+            host: "127.0.0.1".into(),
+            port: 9092,
+        };
+        let connection = Connection {
+            peer: ([127, 0, 0, 1], 1).into(),
+            advertise,
+            asks: Arc::default(),
+        };
+        let Answer::Exclusive(mut first) = dispatch(site, &connection, frame.clone()) else {
+            panic!("the partition is to be opened")
+        };
         let until_appended = poll_fn(|cx| match first.as_mut().poll(cx) {
             Poll::Ready(_) => panic!("answered before it is durable"),
             Poll::Pending if frame.is_unique() => Poll::Ready(()),
             Poll::Pending => Poll::Pending,
         });
-        tokio::time::timeout(Duration::from_secs(20), until_appended).await.expect("somebody still holds the frame");
+        tokio::time::timeout(Duration::from_secs(20), until_appended)
+            .await
+            .expect("somebody still holds the frame");
         assert!(matches!(first.await, Outgoing::Bytes(_)));
 
-        let Answer::Waiting(later) = dispatch(site, &connection, frame.clone()) else { panic!("acks=all waits for the disk") };
+        let Answer::Waiting(later) = dispatch(site, &connection, frame.clone()) else {
+            panic!("acks=all waits for the disk")
+        };
         assert!(frame.is_unique(), "somebody else still holds the frame");
         assert!(matches!(later.await, Outgoing::Bytes(_)));
         broker.stop().await;

@@ -1,7 +1,8 @@
 //! SyncGroup, key 14, versions 0-5.
 //!
 //! Behaviour
-//! - The leader brings the assignments, the others wait for theirs. Nothing assigned is zero bytes, never null.
+//! - The leader brings the assignments, the others wait for theirs. Nothing assigned is zero bytes,
+//!   never null.
 //!
 //! Version notes
 //! - Version 3 has instance ids; version 5 checks and echoes protocol type and name (KIP-559).
@@ -14,7 +15,11 @@ use gnomon_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 const PROTOCOL_SINCE: i16 = 5;
 
 /// Gives a member its assignment.
-pub async fn handle(site: &Site, context: &Context, request: SyncGroupRequest) -> SyncGroupResponse {
+pub async fn handle(
+    site: &Site,
+    context: &Context,
+    request: SyncGroupRequest,
+) -> SyncGroupResponse {
     let group = Name::from(&*request.group_id.0);
     let sync = Sync {
         group: group.clone(),
@@ -23,9 +28,18 @@ pub async fn handle(site: &Site, context: &Context, request: SyncGroupRequest) -
         generation: request.generation_id,
         protocol_type: request.protocol_type.as_deref().map(Name::from),
         protocol: request.protocol_name.as_deref().map(Name::from),
-        assignments: request.assignments.iter().map(|given| (Name::from(&*given.member_id), kept(&given.assignment))).collect(),
+        assignments: request
+            .assignments
+            .iter()
+            .map(|given| (Name::from(&*given.member_id), kept(&given.assignment)))
+            .collect(),
     };
-    match site.groups.submit(&group, Event::Sync(sync)).await.and_then(Reply::into_synced) {
+    match site
+        .groups
+        .submit(&group, Event::Sync(sync))
+        .await
+        .and_then(Reply::into_synced)
+    {
         Ok(synced) if context.version >= PROTOCOL_SINCE => SyncGroupResponse::default()
             .with_protocol_type(synced.protocol_type.map(|name| text(&*name)))
             .with_protocol_name(synced.protocol.map(|name| text(&*name)))

@@ -1,8 +1,10 @@
-//! Every queue, table and size of the broker has its maximum here, so that no client decides how much memory we use.
+//! Every queue, table and size of the broker has its maximum here, so that no client decides how
+//! much memory we use.
 
 use std::time::Duration;
 
-/// Connections at once over all listeners, fewer where few files may be open; the next one is closed.
+/// Connections at once over all listeners, fewer where few files may be open; the next one is
+/// closed.
 pub const CONNECTIONS_MAX: usize = 10_000;
 
 /// Requests of one connection that wait for durability while later ones are read.
@@ -17,10 +19,12 @@ pub const RECEIVE_BYTES_MIN: usize = 8 << 10;
 /// A receive buffer grows at most by this much ahead of what has arrived, or by doubling.
 pub const RECEIVE_AHEAD_BYTES_MAX: usize = 512 << 10;
 
-/// As much is received at once while nothing is known of the request: one that is as large as most clients make them.
+/// As much is received at once while nothing is known of the request: one that is as large as most
+/// clients make them.
 pub const RECEIVE_FIRST_BYTES_MAX: usize = 1 << 20;
 
-/// The largest receive buffer that a thread keeps for its next connection: two such requests and some more.
+/// The largest receive buffer that a thread keeps for its next connection: two such requests and
+/// some more.
 pub const RECEIVE_SPARE_BYTES_MAX: usize = 3 << 20;
 
 /// Largest request by default (`socket.request.max.bytes`).
@@ -32,7 +36,8 @@ pub const FETCH_BYTES_MAX: usize = 55 << 20;
 /// Longest a fetch or a produce may wait, whatever the client asks.
 pub const WAIT_MAX: Duration = Duration::from_secs(300);
 
-/// How long a question may wait for a shadow's source to be asked; long polls wait as long as they do anyway.
+/// How long a question may wait for a shadow's source to be asked; long polls wait as long as they
+/// do anyway.
 pub const SOURCE_WORD_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// Partitions of which one connection remembers what it asked of their sources.
@@ -41,10 +46,12 @@ pub const ASKS_PER_CONNECTION_MAX: usize = 4_096;
 /// Fetch sessions kept (`max.incremental.fetch.session.cache.slots`).
 pub const FETCH_SESSIONS_MAX: usize = 1_000;
 
-/// Partitions that all sessions remember together; a client that would go beyond goes on without a session, with longer requests.
+/// Partitions that all sessions remember together; a client that would go beyond goes on without a
+/// session, with longer requests.
 pub const FETCH_SESSION_PARTITIONS_MAX: usize = 1 << 20;
 
-/// A session unused for this long may make room for a new one (`min.incremental.fetch.session.eviction.ms`).
+/// A session unused for this long may make room for a new one
+/// (`min.incremental.fetch.session.eviction.ms`).
 pub const FETCH_SESSION_IDLE: Duration = Duration::from_secs(120);
 
 /// Partitions of one topic.

@@ -1,4 +1,5 @@
-//! What a site is told at its start: read from a file and flags ([`raw`]), checked into [`Config`], bounded by [`limits`].
+//! What a site is told at its start: read from a file and flags ([`raw`]), checked into [`Config`],
+//! bounded by [`limits`].
 
 pub mod limits;
 pub mod raw;
@@ -26,13 +27,16 @@ pub struct Config {
     pub producer_tag: u16,
     /// This broker's id.
     pub broker_id: i32,
-    /// Whether a client's metadata request for a missing topic creates it (`auto.create.topics.enable`).
+    /// Whether a client's metadata request for a missing topic creates it
+    /// (`auto.create.topics.enable`).
     pub auto_create_topics: bool,
     /// Partitions of a topic whose creator does not say (`num.partitions`).
     pub default_partitions: i32,
-    /// Whether records are shown and acknowledged before they are fsynced, for topics that do not say.
+    /// Whether records are shown and acknowledged before they are fsynced, for topics that do not
+    /// say.
     pub write_caching: bool,
-    /// How long the first rebalance of an empty group waits for more members (`group.initial.rebalance.delay.ms`).
+    /// How long the first rebalance of an empty group waits for more members
+    /// (`group.initial.rebalance.delay.ms`).
     pub group_initial_rebalance_delay_ms: u64,
     /// The largest request taken (`socket.request.max.bytes`).
     pub request_bytes_max: usize,
@@ -43,7 +47,8 @@ pub struct Config {
 pub struct Listener {
     /// Bound here.
     pub bind: SocketAddr,
-    /// What clients are told to connect to, when they came in by this listener; without a port the bound one.
+    /// What clients are told to connect to, when they came in by this listener; without a port the
+    /// bound one.
     pub advertise: Option<Endpoint>,
 }
 
@@ -58,6 +63,10 @@ pub struct Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
     }
 }

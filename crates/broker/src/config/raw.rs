@@ -1,4 +1,5 @@
-//! The configuration as written: `gnomon.toml`, then flags over it. Unknown keys and bad values are named.
+//! The configuration as written: `gnomon.toml`, then flags over it. Unknown keys and bad values are
+//! named.
 //!
 //! Every default stands here.
 
@@ -91,9 +92,14 @@ pub enum ConfigError {
 impl RawConfig {
     /// Reads `gnomon.toml`; its relative paths are made to start at its folder.
     pub fn read(path: &Path) -> Result<RawConfig, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let mut raw: RawConfig =
-            toml::from_str(&text).map_err(|error| ConfigError::Parse { path: path.to_owned(), why: error.to_string() })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let mut raw: RawConfig = toml::from_str(&text).map_err(|error| ConfigError::Parse {
+            path: path.to_owned(),
+            why: error.to_string(),
+        })?;
         let folder = path.parent().unwrap_or(Path::new("."));
         raw.data = Some(match raw.data {
             Some(data) if data != Path::new(".") => folder.join(data),
@@ -111,14 +117,24 @@ impl RawConfig {
             advertise: self.advertise.or(below.advertise),
             admin: self.admin.or(below.admin),
             site_name: self.site_name.or(below.site_name),
-            owns: if self.owns.is_empty() { below.owns } else { self.owns },
-            link: if self.link.is_empty() { below.link } else { self.link },
+            owns: if self.owns.is_empty() {
+                below.owns
+            } else {
+                self.owns
+            },
+            link: if self.link.is_empty() {
+                below.link
+            } else {
+                self.link
+            },
             producer_tag: self.producer_tag.or(below.producer_tag),
             broker_id: self.broker_id.or(below.broker_id),
             auto_create_topics: self.auto_create_topics.or(below.auto_create_topics),
             default_partitions: self.default_partitions.or(below.default_partitions),
             write_caching: self.write_caching.or(below.write_caching),
-            group_initial_rebalance_delay_ms: self.group_initial_rebalance_delay_ms.or(below.group_initial_rebalance_delay_ms),
+            group_initial_rebalance_delay_ms: self
+                .group_initial_rebalance_delay_ms
+                .or(below.group_initial_rebalance_delay_ms),
             request_bytes_max: self.request_bytes_max.or(below.request_bytes_max),
         }
     }
@@ -126,8 +142,17 @@ impl RawConfig {
     /// Checks every value and fills in the defaults.
     pub fn check(self) -> Result<Config, ConfigError> {
         let site_name = self.site_name.unwrap_or_else(|| "gnomon".into());
-        if site_name.is_empty() || site_name.len() > 64 || !site_name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
-            return Err(bad("site-name", site_name, "must be 1 to 64 characters of A-Z a-z 0-9 . _ -"));
+        if site_name.is_empty()
+            || site_name.len() > 64
+            || !site_name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        {
+            return Err(bad(
+                "site-name",
+                site_name,
+                "must be 1 to 64 characters of A-Z a-z 0-9 . _ -",
+            ));
         }
         if let Some(prefix) = self.owns.iter().find(|prefix| prefix.is_empty()) {
             return Err(bad("owns", prefix, "an empty prefix would own every topic"));
@@ -137,7 +162,11 @@ impl RawConfig {
             data: self.data.unwrap_or_else(|| "gnomon-data".into()),
             listeners: vec![Listener {
                 bind: address("listen", self.listen.as_deref().unwrap_or("127.0.0.1:9092"))?,
-                advertise: self.advertise.as_deref().map(|text| endpoint("advertise", text)).transpose()?,
+                advertise: self
+                    .advertise
+                    .as_deref()
+                    .map(|text| endpoint("advertise", text))
+                    .transpose()?,
             }],
             admin: address("admin", self.admin.as_deref().unwrap_or("127.0.0.1:9644"))?,
             site_name,
@@ -146,7 +175,11 @@ impl RawConfig {
             producer_tag,
             broker_id: in_range("broker-id", self.broker_id.unwrap_or(1), 0..=i32::MAX)?,
             auto_create_topics: self.auto_create_topics.unwrap_or(true),
-            default_partitions: in_range("default-partitions", self.default_partitions.unwrap_or(1), 1..=limits::PARTITIONS_PER_TOPIC_MAX)?,
+            default_partitions: in_range(
+                "default-partitions",
+                self.default_partitions.unwrap_or(1),
+                1..=limits::PARTITIONS_PER_TOPIC_MAX,
+            )?,
             write_caching: self.write_caching.unwrap_or(false),
             group_initial_rebalance_delay_ms: in_range(
                 "group-initial-rebalance-delay-ms",
@@ -163,29 +196,56 @@ impl RawConfig {
 }
 
 fn bad(key: &'static str, value: impl ToString, why: impl ToString) -> ConfigError {
-    ConfigError::Value { key, value: value.to_string(), why: why.to_string() }
+    ConfigError::Value {
+        key,
+        value: value.to_string(),
+        why: why.to_string(),
+    }
 }
 
-fn in_range<T: PartialOrd + ToString + Copy>(key: &'static str, value: T, range: std::ops::RangeInclusive<T>) -> Result<T, ConfigError> {
+fn in_range<T: PartialOrd + ToString + Copy>(
+    key: &'static str,
+    value: T,
+    range: std::ops::RangeInclusive<T>,
+) -> Result<T, ConfigError> {
     if range.contains(&value) {
         return Ok(value);
     }
-    Err(bad(key, value.to_string(), format!("must be from {} to {}", range.start().to_string(), range.end().to_string())))
+    Err(bad(
+        key,
+        value.to_string(),
+        format!(
+            "must be from {} to {}",
+            range.start().to_string(),
+            range.end().to_string()
+        ),
+    ))
 }
 
 fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
-    let mut found = text.to_socket_addrs().map_err(|error| bad(key, text, format!("must be HOST:PORT ({error})")))?;
+    let mut found = text
+        .to_socket_addrs()
+        .map_err(|error| bad(key, text, format!("must be HOST:PORT ({error})")))?;
     found.next().ok_or_else(|| bad(key, text, "has no address"))
 }
 
 fn endpoint(key: &'static str, text: &str) -> Result<Endpoint, ConfigError> {
-    let wrong = || bad(key, text, "must be HOST:PORT, with a host that clients can reach");
+    let wrong = || {
+        bad(
+            key,
+            text,
+            "must be HOST:PORT, with a host that clients can reach",
+        )
+    };
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     if host.is_empty() || host == "0.0.0.0" || host == "::" {
         return Err(wrong());
     }
-    Ok(Endpoint { host: host.to_owned(), port: port.parse().map_err(|_| wrong())? })
+    Ok(Endpoint {
+        host: host.to_owned(),
+        port: port.parse().map_err(|_| wrong())?,
+    })
 }
 
 #[cfg(test)]
@@ -195,29 +255,52 @@ mod tests {
     #[test]
     fn defaults_are_valid() {
         let config = RawConfig::default().check().expect("defaults");
-        assert_eq!((config.broker_id, config.producer_tag, config.write_caching), (1, 1, false));
+        assert_eq!(
+            (config.broker_id, config.producer_tag, config.write_caching),
+            (1, 1, false)
+        );
     }
 
     #[test]
     fn a_bad_value_is_named_with_its_key() {
-        let error = RawConfig { producer_tag: Some(5000), ..RawConfig::default() }.check().expect_err("out of range").to_string();
+        let error = RawConfig {
+            producer_tag: Some(5000),
+            ..RawConfig::default()
+        }
+        .check()
+        .expect_err("out of range")
+        .to_string();
         assert_eq!(error, "producer-tag = 5000: must be from 1 to 4095");
-        let error =
-            RawConfig { advertise: Some("0.0.0.0:9092".into()), ..RawConfig::default() }.check().expect_err("unreachable").to_string();
+        let error = RawConfig {
+            advertise: Some("0.0.0.0:9092".into()),
+            ..RawConfig::default()
+        }
+        .check()
+        .expect_err("unreachable")
+        .to_string();
         assert!(error.starts_with("advertise = 0.0.0.0:9092"), "{error}");
     }
 
     #[test]
     fn flags_win_over_the_file() {
-        let file = RawConfig { site_name: Some("a".into()), owns: vec!["a_".into()], ..RawConfig::default() };
-        let flags = RawConfig { site_name: Some("b".into()), ..RawConfig::default() };
+        let file = RawConfig {
+            site_name: Some("a".into()),
+            owns: vec!["a_".into()],
+            ..RawConfig::default()
+        };
+        let flags = RawConfig {
+            site_name: Some("b".into()),
+            ..RawConfig::default()
+        };
         let both = flags.over(file);
         assert_eq!((both.site_name.as_deref(), both.owns.len()), (Some("b"), 1));
     }
 
     #[test]
     fn an_unknown_key_is_an_error() {
-        let error = toml::from_str::<RawConfig>("listne = \"x\"").expect_err("unknown key").to_string();
+        let error = toml::from_str::<RawConfig>("listne = \"x\"")
+            .expect_err("unknown key")
+            .to_string();
         assert!(error.contains("listne"), "{error}");
     }
 }

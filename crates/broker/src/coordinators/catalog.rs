@@ -23,7 +23,10 @@ pub const METADATA_TOPIC: &str = "__cluster_metadata";
 pub const METADATA_TOPIC_ID: Uuid = Uuid::from_u128(1);
 
 /// The metadata log's only partition.
-pub const METADATA_PARTITION: PartitionId = PartitionId { topic_id: METADATA_TOPIC_ID, index: 0 };
+pub const METADATA_PARTITION: PartitionId = PartitionId {
+    topic_id: METADATA_TOPIC_ID,
+    index: 0,
+};
 
 /// The running catalog.
 #[derive(Clone)]
@@ -75,7 +78,8 @@ impl Host<Catalog> for CatalogHost {
     }
 
     fn act(&self, action: Action) {
-        // The receiver is gone only when the broker stops; `led` issues the action again at the next start.
+        // The receiver is gone only when the broker stops; `led` issues the action again at the
+        // next start.
         let _ = self.actions.send(action);
     }
 
@@ -111,7 +115,8 @@ pub enum CatalogError {
     /// The data directory cannot be looked through.
     #[error("cannot look for partitions: {0}")]
     Look(#[source] io::Error),
-    /// There are data, and nothing that says whose they are: as files of deleted topics they would be removed.
+    /// There are data, and nothing that says whose they are: as files of deleted topics they would
+    /// be removed.
     #[error(
         "{METADATA_TOPIC} is empty or missing, but there are files of {partitions} partitions beside it. Bring its folder back, or give an empty data          directory; this one would be taken for a new site's, and the files for those of deleted topics"
     )]
@@ -122,8 +127,17 @@ pub enum CatalogError {
 }
 
 /// Rebuilds the catalog and starts it.
-pub fn start(around: Surroundings, settings: Settings, clock: Clock) -> Result<(CatalogHandle, JoinHandle<()>), CatalogError> {
-    let Surroundings { partitions, published, actions, failed } = around;
+pub fn start(
+    around: Surroundings,
+    settings: Settings,
+    clock: Clock,
+) -> Result<(CatalogHandle, JoinHandle<()>), CatalogError> {
+    let Surroundings {
+        partitions,
+        published,
+        actions,
+        failed,
+    } = around;
     let log = LogSettings {
         log: internal_log(),
         message_bytes_max: i32::MAX,
@@ -137,7 +151,13 @@ pub fn start(around: Surroundings, settings: Settings, clock: Clock) -> Result<(
     };
     let handle = partitions.open(METADATA_PARTITION, role(0), log)?;
     let fail = failed.clone();
-    let host = CatalogHost { partitions: partitions.clone(), published, actions, failed, settings };
+    let host = CatalogHost {
+        partitions: partitions.clone(),
+        published,
+        actions,
+        failed,
+        settings,
+    };
     // Its own epoch is recorded in itself: a lost one ends the process.
     let journal = PartitionJournal::new(METADATA_TOPIC.into(), handle.clone(), None);
     let machine = Replicated::<Catalog, _, _>::rebuild(journal, host, clock)?;
@@ -150,7 +170,10 @@ pub fn start(around: Surroundings, settings: Settings, clock: Clock) -> Result<(
     // Offsets that power loss took back are not used again under the same epoch.
     handle.set_role(role(machine.durable().incarnation + 1));
     let (submit, run) = machine.start();
-    Ok((CatalogHandle { submit, partitions }, essential::spawn("the metadata machine", &fail, run)))
+    Ok((
+        CatalogHandle { submit, partitions },
+        essential::spawn("the metadata machine", &fail, run),
+    ))
 }
 
 #[cfg(test)]
@@ -166,17 +189,37 @@ mod tests {
 
     fn partitions(disk: &MemDisk) -> Arc<Partitions> {
         let flusher = Flusher::start(Blocking::Pool { threads: 1 }).expect("a flusher");
-        let env =
-            Env { disk: Arc::new(disk.clone()), flusher, boot: Boot::Same, troubles: Default::default(), growing: Default::default() };
-        Arc::new(Partitions::new(env, PathBuf::from("/data"), 0, SiteDefaults::default()))
+        let env = Env {
+            disk: Arc::new(disk.clone()),
+            flusher,
+            boot: Boot::Same,
+            troubles: Default::default(),
+            growing: Default::default(),
+        };
+        Arc::new(Partitions::new(
+            env,
+            PathBuf::from("/data"),
+            0,
+            SiteDefaults::default(),
+        ))
     }
 
     /// One life of the catalog; gives its incarnation.
     async fn live(disk: &MemDisk) -> u64 {
         let (actions, _to_do) = mpsc::unbounded_channel();
         let (failed, _failures) = mpsc::unbounded_channel();
-        let around = Surroundings { partitions: partitions(disk), published: Arc::default(), actions, failed };
-        let (catalog, task) = start(around, Settings::default(), Clock::start(crate::WallClock::System)).expect("it starts");
+        let around = Surroundings {
+            partitions: partitions(disk),
+            published: Arc::default(),
+            actions,
+            failed,
+        };
+        let (catalog, task) = start(
+            around,
+            Settings::default(),
+            Clock::start(crate::WallClock::System),
+        )
+        .expect("it starts");
         let register = Register {
             fresh_cluster_id: Uuid::from_u128(1),
             name: "a".into(),
@@ -185,7 +228,10 @@ mod tests {
             owns: Vec::new(),
             endpoints: Vec::new(),
         };
-        catalog.submit(Event::Register(register)).await.expect("registered");
+        catalog
+            .submit(Event::Register(register))
+            .await
+            .expect("registered");
         catalog.submit(Event::Incarnate).await.expect("incarnated");
         let incarnation = catalog.image().incarnation;
         drop(catalog);
@@ -193,17 +239,27 @@ mod tests {
         incarnation
     }
 
-    /// A crash between the first and the last batch of a snapshot leaves its first marker. The next start says that it counts for nothing, and it says
-    /// so under its own epoch.
+    /// A crash between the first and the last batch of a snapshot leaves its first marker. The next
+    /// start says that it counts for nothing, and it says so under its own epoch.
     #[tokio::test]
     async fn a_snapshot_that_was_cut_short_does_not_stop_the_start() {
         let disk = MemDisk::new();
         let before = [live(&disk).await, live(&disk).await];
         assert_eq!(before, [1, 2]);
-        let role = Role { replica: Replica::Leader(LeaderEpoch(2)), writers: Writers::Site };
-        let handle = partitions(&disk).open(METADATA_PARTITION, role, LogSettings::named(METADATA_TOPIC)).expect("opened");
-        let begin = EncodedRecord { key: Some(Bytes::from_static(b"GM\x01")), value: Some(Bytes::new()) };
-        PartitionJournal::new(METADATA_TOPIC.into(), handle.clone(), None).append(&[begin], 0).expect("appended");
+        let role = Role {
+            replica: Replica::Leader(LeaderEpoch(2)),
+            writers: Writers::Site,
+        };
+        let handle = partitions(&disk)
+            .open(METADATA_PARTITION, role, LogSettings::named(METADATA_TOPIC))
+            .expect("opened");
+        let begin = EncodedRecord {
+            key: Some(Bytes::from_static(b"GM\x01")),
+            value: Some(Bytes::new()),
+        };
+        PartitionJournal::new(METADATA_TOPIC.into(), handle.clone(), None)
+            .append(&[begin], 0)
+            .expect("appended");
         handle.flush().await.expect("durable");
         drop(handle);
         assert_eq!([live(&disk).await, live(&disk).await], [3, 4]);

@@ -1,7 +1,7 @@
 //! The group machines, one on each partition of `__consumer_offsets`.
 //!
-//! A machine whose log a disk error closed is rebuilt once that is open again, and one that panicked a moment later; until then its groups have no coordinator
-//! here.
+//! A machine whose log a disk error closed is rebuilt once that is open again, and one that
+//! panicked a moment later; until then its groups have no coordinator here.
 
 use crate::{
     clock::Clock,
@@ -11,7 +11,10 @@ use crate::{
     reopen::Reopener,
     replicated::{Host, RebuildError, Replicated, Submit},
 };
-use gnomon_groups::{Action, DeletedTopic, Durable, Event, GroupConfig, GroupError, Groups, Reply, Soft, TopicsDeleted};
+use gnomon_groups::{
+    Action, DeletedTopic, Durable, Event, GroupConfig, GroupError, Groups, Reply, Soft,
+    TopicsDeleted,
+};
 use gnomon_protocol::ids::TopicId;
 use parking_lot::RwLock;
 use std::{pin::Pin, sync::Arc};
@@ -51,7 +54,10 @@ impl Coordinator {
             Present::Yes(submit) => submit.clone(),
             Present::NotNow | Present::NoMore => return Err(GroupError::NotCoordinator),
         };
-        submit.submit(event).await.map_err(|_| GroupError::NotCoordinator)
+        submit
+            .submit(event)
+            .await
+            .map_err(|_| GroupError::NotCoordinator)
     }
 
     /// Gives this machine news, in as many parts as it wants them.
@@ -110,7 +116,10 @@ impl Host<Groups> for GroupsHost {
     }
 
     fn lost(&self, error: JournalError) {
-        error!(partition = self.partition, "the groups of this partition have no coordinator until the site is started again: {error}");
+        error!(
+            partition = self.partition,
+            "the groups of this partition have no coordinator until the site is started again: {error}"
+        );
     }
 }
 
@@ -139,9 +148,15 @@ impl Rebuilding {
 
     fn rebuild(&self) -> Result<Rebuilt, GroupsError> {
         let partition = self.partition;
-        let handle = self.partitions.by_id(self.topic_id, partition).map_err(|source| GroupsError::Open { partition, source })?;
+        let handle = self
+            .partitions
+            .by_id(self.topic_id, partition)
+            .map_err(|source| GroupsError::Open { partition, source })?;
         let journal = PartitionJournal::new(self.name(), handle, Some(self.reopener.clone()));
-        let host = GroupsHost { partition, config: self.config.clone() };
+        let host = GroupsHost {
+            partition,
+            config: self.config.clone(),
+        };
         let machine = Replicated::<Groups, _, _>::rebuild(journal, host, self.clock);
         let machine = machine.map_err(|source| GroupsError::Rebuild { partition, source })?;
         let image = self.partitions.image();
@@ -149,10 +164,23 @@ impl Rebuilding {
             Some(id) => image.topic(id).is_none(),
             None => !image.names.contains_key(name),
         };
-        let topics = machine.durable().committed_on().into_iter().filter(|(name, id)| is_gone(name, *id));
-        let gone = topics.map(|(name, id)| DeletedTopic { name: name.clone(), id }).collect();
+        let topics = machine
+            .durable()
+            .committed_on()
+            .into_iter()
+            .filter(|(name, id)| is_gone(name, *id));
+        let gone = topics
+            .map(|(name, id)| DeletedTopic {
+                name: name.clone(),
+                id,
+            })
+            .collect();
         let (submit, run) = machine.start();
-        Ok(Rebuilt { submit, run: Box::pin(run), gone })
+        Ok(Rebuilt {
+            submit,
+            run: Box::pin(run),
+            gone,
+        })
     }
 
     /// Serves until the site stops; after a panic with another machine.
@@ -205,10 +233,20 @@ impl GroupCoordinators {
         let mut coordinators = Vec::new();
         let mut tasks = Vec::new();
         for partition in 0..OFFSETS_PARTITIONS {
-            let (partitions, config, reopener) = (partitions.clone(), config.clone(), reopener.clone());
-            let rebuilding = Rebuilding { partitions, topic_id, partition, config, clock, reopener };
+            let (partitions, config, reopener) =
+                (partitions.clone(), config.clone(), reopener.clone());
+            let rebuilding = Rebuilding {
+                partitions,
+                topic_id,
+                partition,
+                config,
+                clock,
+                reopener,
+            };
             let first = rebuilding.rebuild()?;
-            let coordinator = Arc::new(Coordinator { machine: RwLock::new(Present::Yes(first.submit.clone())) });
+            let coordinator = Arc::new(Coordinator {
+                machine: RwLock::new(Present::Yes(first.submit.clone())),
+            });
             tasks.push(tokio::spawn(rebuilding.keep(first, coordinator.clone())));
             coordinators.push(coordinator);
         }
@@ -235,7 +273,9 @@ impl GroupCoordinators {
 
 /// Kafka's rule: Java's hash of the name, without its sign.
 fn partition_of(group: &str) -> usize {
-    let hash = group.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+    let hash = group.encode_utf16().fold(0_i32, |hash, unit| {
+        hash.wrapping_mul(31).wrapping_add(i32::from(unit))
+    });
     (hash & i32::MAX) as usize % OFFSETS_PARTITIONS as usize
 }
 

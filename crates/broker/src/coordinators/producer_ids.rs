@@ -1,4 +1,5 @@
-//! Hands out producer ids from blocks that the catalog has recorded: an id is never given twice, whatever crashes.
+//! Hands out producer ids from blocks that the catalog has recorded: an id is never given twice,
+//! whatever crashes.
 
 use super::catalog::CatalogHandle;
 use crate::replicated::NoReply;
@@ -23,7 +24,10 @@ impl ProducerIds {
         if let Some(id) = left.next() {
             return Ok(id);
         }
-        let Reply::AllocateProducerIds(Ok(block)) = catalog.submit(Event::AllocateProducerIds { count: BLOCK }).await? else {
+        let Reply::AllocateProducerIds(Ok(block)) = catalog
+            .submit(Event::AllocateProducerIds { count: BLOCK })
+            .await?
+        else {
             return Err(NoReply::Gone);
         };
         *left = block.start..block.start + ProducerId::from(block.count);

@@ -1,7 +1,9 @@
-//! Looks whether the logs of a data directory are what was written, without its lock, also while a site is using it.
+//! Looks whether the logs of a data directory are what was written, without its lock, also while a
+//! site is using it.
 //!
-//! A log that is being written is seen at several moments; so what is found counts only if it is found again. Not here: what is wrong with a log
-//! (`gnomon_storage::check`), and how it is printed.
+//! A log that is being written is seen at several moments; so what is found counts only if it is
+//! found again. Not here: what is wrong with a log (`gnomon_storage::check`), and how it is
+//! printed.
 
 use super::{InspectError, read_image};
 use crate::{
@@ -44,7 +46,8 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// Of `partitions` (TOPIC-PARTITION, or folders' names), or of everything in the data directory.
+    /// Of `partitions` (TOPIC-PARTITION, or folders' names), or of everything in the data
+    /// directory.
     pub fn of(data: &Path, partitions: &[String]) -> Result<Checks, InspectError> {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new());
         let failed = |path: &Path| {
@@ -60,23 +63,43 @@ impl Checks {
         };
         let mut all: Vec<(String, PathBuf)> = listed
             .into_iter()
-            .filter_map(|folder| Some((name(&image, partition_of(&folder)?).unwrap_or_else(|| folder.clone()), folders.join(folder))))
+            .filter_map(|folder| {
+                Some((
+                    name(&image, partition_of(&folder)?).unwrap_or_else(|| folder.clone()),
+                    folders.join(folder),
+                ))
+            })
             .collect();
         all.sort();
         if !partitions.is_empty() {
-            all = partitions.iter().map(|wanted| find(data, &image, &all, wanted)).collect::<Result<_, _>>()?;
+            all = partitions
+                .iter()
+                .map(|wanted| find(data, &image, &all, wanted))
+                .collect::<Result<_, _>>()?;
         }
-        Ok(Checks { disk, data: data.to_owned(), boot, nameless, rest: all.into_iter() })
+        Ok(Checks {
+            disk,
+            data: data.to_owned(),
+            boot,
+            nameless,
+            rest: all.into_iter(),
+        })
     }
 
     fn check(&self, folder: &Path) -> Result<Checked, LogError> {
         // A partition that was never written has no folder.
-        if !self.disk.exists(folder).map_err(|source| LogError::Io { what: "look at", path: folder.to_owned(), source })? {
+        if !self.disk.exists(folder).map_err(|source| LogError::Io {
+            what: "look at",
+            path: folder.to_owned(),
+            source,
+        })? {
             return Ok(Checked::default());
         }
         let mut checked = gnomon_storage::check(&self.disk, folder, self.boot)?;
         if let Some(checkpoint) = read_checkpoint(&*self.disk, folder)? {
-            checked.wrong.extend(check_snapshot(&*self.disk, folder, &checkpoint)?);
+            checked
+                .wrong
+                .extend(check_snapshot(&*self.disk, folder, &checkpoint)?);
         }
         Ok(checked)
     }
@@ -89,7 +112,10 @@ impl Checks {
             }
             look = self.check(folder);
         }
-        look.map_err(|error| InspectError::Log { folder: folder.to_owned(), why: error.to_string() })
+        look.map_err(|error| InspectError::Log {
+            folder: folder.to_owned(),
+            why: error.to_string(),
+        })
     }
 }
 
@@ -99,32 +125,63 @@ impl Iterator for Checks {
     fn next(&mut self) -> Option<Self::Item> {
         let (name, folder) = self.rest.next()?;
         let checked = self.check_again(&folder);
-        Some(checked.map(|checked| CheckedPartition { name, folder, checked }))
+        Some(checked.map(|checked| CheckedPartition {
+            name,
+            folder,
+            checked,
+        }))
     }
 }
 
 impl std::fmt::Debug for Checks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Checks").field("data", &self.data).field("boot", &self.boot).finish_non_exhaustive()
+        f.debug_struct("Checks")
+            .field("data", &self.data)
+            .field("boot", &self.boot)
+            .finish_non_exhaustive()
     }
 }
 
 fn name(image: &Image, id: PartitionId) -> Option<String> {
     match id {
         METADATA_PARTITION => Some(format!("{METADATA_TOPIC}-0")),
-        PartitionId { topic_id, index } => image.topic(topic_id).map(|topic| format!("{}-{index}", topic.name)),
+        PartitionId { topic_id, index } => image
+            .topic(topic_id)
+            .map(|topic| format!("{}-{index}", topic.name)),
     }
 }
 
 /// A partition by its name, or its folder's.
-fn find(data: &Path, image: &Image, all: &[(String, PathBuf)], wanted: &str) -> Result<(String, PathBuf), InspectError> {
-    let is_it = |(name, folder): &&(String, PathBuf)| name == wanted || folder.file_name().is_some_and(|folder| folder == wanted);
+fn find(
+    data: &Path,
+    image: &Image,
+    all: &[(String, PathBuf)],
+    wanted: &str,
+) -> Result<(String, PathBuf), InspectError> {
+    let is_it = |(name, folder): &&(String, PathBuf)| {
+        name == wanted || folder.file_name().is_some_and(|folder| folder == wanted)
+    };
     if let Some(found) = all.iter().find(is_it) {
         return Ok(found.clone());
     }
-    let unknown = || InspectError::Unknown { name: wanted.to_owned(), path: data.to_owned() };
+    let unknown = || InspectError::Unknown {
+        name: wanted.to_owned(),
+        path: data.to_owned(),
+    };
     let (topic, index) = wanted.rsplit_once('-').ok_or_else(unknown)?;
-    let (topic, index) = (image.topic_by_name(topic).ok_or_else(unknown)?, index.parse().map_err(|_| unknown())?);
+    let (topic, index) = (
+        image.topic_by_name(topic).ok_or_else(unknown)?,
+        index.parse().map_err(|_| unknown())?,
+    );
     topic.partition(index).ok_or_else(unknown)?;
-    Ok((wanted.to_owned(), partition_folder(data, PartitionId { topic_id: topic.id, index })))
+    Ok((
+        wanted.to_owned(),
+        partition_folder(
+            data,
+            PartitionId {
+                topic_id: topic.id,
+                index,
+            },
+        ),
+    ))
 }

@@ -1,4 +1,5 @@
-//! Looks into a data directory without its lock, also while a site is using it: reads what is whole, changes nothing.
+//! Looks into a data directory without its lock, also while a site is using it: reads what is
+//! whole, changes nothing.
 
 mod check;
 
@@ -84,7 +85,12 @@ pub struct Span {
 }
 
 /// Hands every whole batch of a partition, below `to` if that is given, to `visit`, in order.
-pub fn whole_batches(data: &Path, partition: &str, to: Option<Offset>, mut visit: impl FnMut(&[u8])) -> Result<Span, InspectError> {
+pub fn whole_batches(
+    data: &Path,
+    partition: &str,
+    to: Option<Offset>,
+    mut visit: impl FnMut(&[u8]),
+) -> Result<Span, InspectError> {
     let id = find(data, partition)?;
     let mut span: Option<Span> = None;
     each_batch(&partition_folder(data, id), &mut |batch| {
@@ -92,7 +98,10 @@ pub fn whole_batches(data: &Path, partition: &str, to: Option<Offset>, mut visit
         if to.is_some_and(|to| header.next_offset() > to) {
             return false;
         }
-        let so_far = span.get_or_insert(Span { start: header.base_offset, ..Span::default() });
+        let so_far = span.get_or_insert(Span {
+            start: header.base_offset,
+            ..Span::default()
+        });
         so_far.end = header.next_offset();
         so_far.batches += 1;
         so_far.bytes += batch.bytes().len() as u64;
@@ -103,14 +112,22 @@ pub fn whole_batches(data: &Path, partition: &str, to: Option<Offset>, mut visit
 }
 
 fn find(data: &Path, partition: &str) -> Result<PartitionId, InspectError> {
-    let wrong = || InspectError::Name { given: partition.to_owned() };
+    let wrong = || InspectError::Name {
+        given: partition.to_owned(),
+    };
     let (name, index) = partition.rsplit_once('-').ok_or_else(wrong)?;
     let index: i32 = index.parse().map_err(|_| wrong())?;
-    let unknown = || InspectError::Unknown { name: partition.to_owned(), path: data.to_owned() };
+    let unknown = || InspectError::Unknown {
+        name: partition.to_owned(),
+        path: data.to_owned(),
+    };
     let image = read_image(data)?;
     let topic = image.topic_by_name(name).ok_or_else(unknown)?;
     topic.partition(index).ok_or_else(unknown)?;
-    Ok(PartitionId { topic_id: topic.id, index })
+    Ok(PartitionId {
+        topic_id: topic.id,
+        index,
+    })
 }
 
 /// The site's metadata as it lies on the disk.
@@ -121,10 +138,16 @@ pub fn read_image(data: &Path) -> Result<Image, InspectError> {
         stored.push(batch);
         true
     })?;
-    let log = StoredLog { folder, batches: stored };
+    let log = StoredLog {
+        folder,
+        batches: stored,
+    };
     match read_durable::<Catalog>(&log) {
         Ok((image, _)) => Ok(image),
-        Err(error) => Err(InspectError::Metadata { path: log.folder, why: error.to_string() }),
+        Err(error) => Err(InspectError::Metadata {
+            path: log.folder,
+            why: error.to_string(),
+        }),
     }
 }
 
@@ -143,11 +166,14 @@ impl ReadLog for StoredLog {
     }
 }
 
-/// Hands every whole batch of a log to `visit`, in order, until one is not whole or `visit` has seen enough. A segment that retention takes
-/// away meanwhile is passed over.
+/// Hands every whole batch of a log to `visit`, in order, until one is not whole or `visit` has
+/// seen enough. A segment that retention takes away meanwhile is passed over.
 fn each_batch(folder: &Path, visit: &mut dyn FnMut(BatchView) -> bool) -> Result<(), InspectError> {
     for path in segments(folder)? {
-        let failed = |source| InspectError::Io { path: path.clone(), source };
+        let failed = |source| InspectError::Io {
+            path: path.clone(),
+            source,
+        };
         let mut file = match File::open(&path) {
             Ok(file) => BufReader::with_capacity(READ_BYTES, file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -164,7 +190,10 @@ fn each_batch(folder: &Path, visit: &mut dyn FnMut(BatchView) -> bool) -> Result
 
 /// A log's segments in the order of their offsets; a partition that was never written has none.
 fn segments(folder: &Path) -> Result<Vec<PathBuf>, InspectError> {
-    let failed = |source| InspectError::Io { path: folder.to_owned(), source };
+    let failed = |source| InspectError::Io {
+        path: folder.to_owned(),
+        source,
+    };
     let mut found = Vec::new();
     match fs::read_dir(folder) {
         Ok(entries) => {
@@ -190,11 +219,15 @@ fn next_batch(file: &mut impl Read) -> io::Result<Option<BatchView>> {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(error) => return Err(error),
     }
-    let Ok(header) = BatchHeader::parse(&bytes) else { return Ok(None) };
+    let Ok(header) = BatchHeader::parse(&bytes) else {
+        return Ok(None);
+    };
     let rest = header.total_bytes() - HEADER_BYTES;
     let read = file.take(rest as u64).read_to_end(&mut bytes)?;
     if read < rest {
         return Ok(None);
     }
-    Ok(BatchView::parse_first(&mut Bytes::from(bytes)).ok().flatten())
+    Ok(BatchView::parse_first(&mut Bytes::from(bytes))
+        .ok()
+        .flatten())
 }

@@ -41,7 +41,8 @@ pub type Later = Pin<Box<dyn Future<Output = Outgoing> + Send>>;
 pub enum Answer {
     /// At once.
     Now(Outgoing),
-    /// Its effects stand already in order; what is left is waiting. Later requests of the connection may be begun meanwhile.
+    /// Its effects stand already in order; what is left is waiting. Later requests of the
+    /// connection may be begun meanwhile.
     Waiting(Later),
     /// Later requests of the connection wait until this one is answered.
     Exclusive(Later),

@@ -1,8 +1,9 @@
 //! One connection: frames in, responses out in the order of their requests.
 //!
-//! A request is begun only when every earlier one has taken its effect; only waiting for durability may overlap. Responses that are due together
-//! leave together. What has arrived whole takes its effect also when the peer closes behind it, as with acks=0. The loop here receives and sends; what
-//! a request means is `dispatch`'s.
+//! A request is begun only when every earlier one has taken its effect; only waiting for durability
+//! may overlap. Responses that are due together leave together. What has arrived whole takes its
+//! effect also when the peer closes behind it, as with acks=0. The loop here receives and sends;
+//! what a request means is `dispatch`'s.
 
 use super::{
     answer::{Answer, Later, Outgoing},
@@ -107,7 +108,12 @@ fn take(outbox: &mut Outbox, outgoing: Outgoing) -> Result<(), Ended> {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve(read: Reader, mut write: Writer, site: Arc<Site>, connection: Arc<Connection>) -> Ended {
+pub async fn serve(
+    read: Reader,
+    mut write: Writer,
+    site: Arc<Site>,
+    connection: Arc<Connection>,
+) -> Ended {
     let mut receiver = Receiver::new(read, site.config.request_bytes_max);
     let mut pending = Pending::default();
     let mut outbox = Outbox::default();
@@ -116,7 +122,9 @@ pub async fn serve(read: Reader, mut write: Writer, site: Arc<Site>, connection:
     // Nothing more comes; what is here is finished first.
     let mut closed: Option<Ended> = None;
     let ended = loop {
-        let begun = begin(&mut receiver, &mut pending, &mut outbox, |frame| dispatch(&site, &connection, frame));
+        let begun = begin(&mut receiver, &mut pending, &mut outbox, |frame| {
+            dispatch(&site, &connection, frame)
+        });
         let due = poll_fn(|cx| Poll::Ready(pending.poll_due(&mut outbox, cx))).await;
         let answered = due.is_some() || !outbox.is_empty();
         if let Err(ended) = begun.and(due.unwrap_or(Ok(()))) {
@@ -161,7 +169,12 @@ pub async fn serve(read: Reader, mut write: Writer, site: Arc<Site>, connection:
 }
 
 /// Begins the requests that have arrived whole, as far as order allows.
-fn begin(receiver: &mut Receiver, pending: &mut Pending, outbox: &mut Outbox, dispatch: impl Fn(Bytes) -> Answer) -> Result<(), Ended> {
+fn begin(
+    receiver: &mut Receiver,
+    pending: &mut Pending,
+    outbox: &mut Outbox,
+    dispatch: impl Fn(Bytes) -> Answer,
+) -> Result<(), Ended> {
     while pending.takes_more() && !outbox.is_enough() {
         let Some(frame) = receiver.next()? else { break };
         match dispatch(frame) {

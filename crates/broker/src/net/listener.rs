@@ -1,4 +1,5 @@
-//! Binds an address, accepts connections and serves each in a task of its own until the broker stops.
+//! Binds an address, accepts connections and serves each in a task of its own until the broker
+//! stops.
 
 use super::{
     connection,
@@ -34,16 +35,31 @@ pub struct BindError {
 }
 
 /// Binds any address of ours, so that every listener fails alike.
-pub async fn bind(network: &dyn Network, address: SocketAddr) -> Result<Box<dyn Accept>, BindError> {
-    network.bind(address).await.map_err(|source| BindError { address, source })
+pub async fn bind(
+    network: &dyn Network,
+    address: SocketAddr,
+) -> Result<Box<dyn Accept>, BindError> {
+    network
+        .bind(address)
+        .await
+        .map_err(|source| BindError { address, source })
 }
 
 impl Listener {
     /// Binds the address; a port of 0 becomes a free one, and is advertised.
-    pub async fn bind(network: &dyn Network, config: &ListenerConfig) -> Result<Listener, BindError> {
+    pub async fn bind(
+        network: &dyn Network,
+        config: &ListenerConfig,
+    ) -> Result<Listener, BindError> {
         let socket = bind(network, config.bind).await?;
-        let bound = socket.local_addr().map_err(|source| BindError { address: config.bind, source })?;
-        let mut advertise = config.advertise.clone().unwrap_or_else(|| Endpoint { host: bound.ip().to_string(), port: 0 });
+        let bound = socket.local_addr().map_err(|source| BindError {
+            address: config.bind,
+            source,
+        })?;
+        let mut advertise = config.advertise.clone().unwrap_or_else(|| Endpoint {
+            host: bound.ip().to_string(),
+            port: 0,
+        });
         if advertise.port == 0 {
             advertise.port = bound.port();
         }
@@ -55,8 +71,14 @@ impl Listener {
         &self.advertise
     }
 
-    /// Accepts until `stopping` says so; then connections end. Each takes one of `places`, which all listeners share.
-    pub async fn accept(mut self, site: Arc<Site>, places: Arc<Semaphore>, mut stopping: watch::Receiver<bool>) {
+    /// Accepts until `stopping` says so; then connections end. Each takes one of `places`, which
+    /// all listeners share.
+    pub async fn accept(
+        mut self,
+        site: Arc<Site>,
+        places: Arc<Semaphore>,
+        mut stopping: watch::Receiver<bool>,
+    ) {
         let mut connections = JoinSet::new();
         let mut starved = false;
         loop {
@@ -82,7 +104,8 @@ impl Listener {
                         });
                     }
                     Err(error) => {
-                        // Out of file handles, most likely: wait for some to be given back rather than spin, and say it once.
+                        // Out of file handles, most likely: wait for some to be given back rather
+                        // than spin, and say it once.
                         if !std::mem::replace(&mut starved, true) {
                             warn!("cannot accept connections: {error}; those that are open are served, new ones wait");
                         }

@@ -1,7 +1,9 @@
-//! The seam to the network: where addresses are bound, and what a connection's two ends are. TCP, or a simulated network in one process.
+//! The seam to the network: where addresses are bound, and what a connection's two ends are. TCP,
+//! or a simulated network in one process.
 //!
-//! The same connection code runs over both. What only TCP can do (sendfile) asks for [`Writer::tcp`]. Outgoing connections are
-//! `gnomon_client::Net`'s, which every network here is too. Not here: frames, limits, accepting in a loop.
+//! The same connection code runs over both. What only TCP can do (sendfile) asks for
+//! [`Writer::tcp`]. Outgoing connections are `gnomon_client::Net`'s, which every network here is
+//! too. Not here: frames, limits, accepting in a loop.
 
 use gnomon_client::{BoxFuture, Net, Stream, Tcp};
 use std::{
@@ -46,14 +48,22 @@ impl Accepted {
     /// A connection that is not TCP's.
     pub fn other(stream: Box<dyn Stream>, peer: SocketAddr) -> Accepted {
         let (reader, writer) = tokio::io::split(stream);
-        Accepted { reader: Reader::Other(reader), writer: Writer::Other(writer), peer }
+        Accepted {
+            reader: Reader::Other(reader),
+            writer: Writer::Other(writer),
+            peer,
+        }
     }
 }
 
 impl From<(TcpStream, SocketAddr)> for Accepted {
     fn from((stream, peer): (TcpStream, SocketAddr)) -> Accepted {
         let (reader, writer) = stream.into_split();
-        Accepted { reader: Reader::Tcp(reader), writer: Writer::Tcp(writer), peer }
+        Accepted {
+            reader: Reader::Tcp(reader),
+            writer: Writer::Tcp(writer),
+            peer,
+        }
     }
 }
 
@@ -105,7 +115,11 @@ impl Accept for TcpListener {
 }
 
 impl AsyncRead for Reader {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Reader::Tcp(half) => Pin::new(half).poll_read(cx, buf),
             Reader::Other(half) => Pin::new(half).poll_read(cx, buf),
@@ -114,14 +128,22 @@ impl AsyncRead for Reader {
 }
 
 impl AsyncWrite for Writer {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Writer::Tcp(half) => Pin::new(half).poll_write(cx, bytes),
             Writer::Other(half) => Pin::new(half).poll_write(cx, bytes),
         }
     }
 
-    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Writer::Tcp(half) => Pin::new(half).poll_write_vectored(cx, slices),
             Writer::Other(half) => Pin::new(half).poll_write_vectored(cx, slices),

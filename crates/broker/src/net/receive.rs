@@ -1,10 +1,14 @@
 //! Splits a stream into frames.
 //!
-//! Invariants: memory for a frame never runs far ahead of what has arrived, whoever waits with a small request holds no large buffer, and a connection on
-//! which nothing is under way holds none: the thread keeps one, still warm, for whichever of its connections reads next. What a frame means is `dispatch`'s.
+//! Invariants: memory for a frame never runs far ahead of what has arrived, whoever waits with a
+//! small request holds no large buffer, and a connection on which nothing is under way holds none:
+//! the thread keeps one, still warm, for whichever of its connections reads next. What a frame
+//! means is `dispatch`'s.
 
 use super::network::Reader;
-use crate::config::limits::{RECEIVE_AHEAD_BYTES_MAX, RECEIVE_BYTES_MIN, RECEIVE_FIRST_BYTES_MAX, RECEIVE_SPARE_BYTES_MAX};
+use crate::config::limits::{
+    RECEIVE_AHEAD_BYTES_MAX, RECEIVE_BYTES_MIN, RECEIVE_FIRST_BYTES_MAX, RECEIVE_SPARE_BYTES_MAX,
+};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use gnomon_protocol::frame::{FrameError, frame_length};
 use std::{cell::Cell, io};
@@ -42,7 +46,11 @@ pub enum ReceiveError {
 impl Receiver {
     /// Frames larger than `frame_bytes_max` are refused before anything is allocated for them.
     pub fn new(stream: Reader, frame_bytes_max: usize) -> Receiver {
-        Receiver { stream, buffer: BytesMut::new(), frame_bytes_max }
+        Receiver {
+            stream,
+            buffer: BytesMut::new(),
+            frame_bytes_max,
+        }
     }
 
     /// The next frame, without its size, if it has arrived whole.
@@ -74,8 +82,10 @@ impl Receiver {
                     if self.buffer.is_empty() {
                         take_spare(&mut self.buffer);
                     }
-                    self.buffer.reserve(room(&self.buffer, self.frame_bytes_max)?);
-                    // A large frame is taken to its end and no further: the begin of the next one would have to be moved.
+                    self.buffer
+                        .reserve(room(&self.buffer, self.frame_bytes_max)?);
+                    // A large frame is taken to its end and no further: the begin of the next one
+                    // would have to be moved.
                     let most = if self.buffer.is_empty() {
                         RECEIVE_FIRST_BYTES_MAX
                     } else {
@@ -84,7 +94,8 @@ impl Receiver {
                     socket.try_read_buf(&mut (&mut self.buffer).limit(most))
                 }
                 other => {
-                    self.buffer.reserve(room(&self.buffer, self.frame_bytes_max)?);
+                    self.buffer
+                        .reserve(room(&self.buffer, self.frame_bytes_max)?);
                     other.read_buf(&mut self.buffer).await
                 }
             };
@@ -110,7 +121,8 @@ impl Receiver {
         }
     }
 
-    /// A small part of a frame does not keep the large buffer that it was read with. What a buffer becomes by doubling is never too large.
+    /// A small part of a frame does not keep the large buffer that it was read with. What a buffer
+    /// becomes by doubling is never too large.
     fn fit(&mut self) -> Result<(), FrameError> {
         if self.buffer.capacity() > 2 * (self.buffer.len() + RECEIVE_AHEAD_BYTES_MAX) {
             let room = room(&self.buffer, self.frame_bytes_max)?;
@@ -128,11 +140,14 @@ impl Receiver {
     }
 }
 
-/// Bytes of the frame at the buffer's start, its size included, that have not arrived; at least 1 while the size itself is not whole.
+/// Bytes of the frame at the buffer's start, its size included, that have not arrived; at least 1
+/// while the size itself is not whole.
 fn missing(buffer: &BytesMut, frame_bytes_max: usize) -> Result<usize, FrameError> {
     match buffer.first_chunk::<SIZE_BYTES>() {
         None => Ok(SIZE_BYTES - buffer.len()),
-        Some(size) => Ok((SIZE_BYTES + frame_length(*size, frame_bytes_max)?).saturating_sub(buffer.len())),
+        Some(size) => {
+            Ok((SIZE_BYTES + frame_length(*size, frame_bytes_max)?).saturating_sub(buffer.len()))
+        }
     }
 }
 
@@ -167,7 +182,9 @@ mod tests {
 
     async fn pair() -> (TcpStream, Receiver) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
-        let client = TcpStream::connect(listener.local_addr().expect("its address")).await.expect("connected");
+        let client = TcpStream::connect(listener.local_addr().expect("its address"))
+            .await
+            .expect("connected");
         let accepted: Accepted = listener.accept().await.expect("accepted").into();
         (client, Receiver::new(accepted.reader, 8 << 20))
     }
@@ -187,10 +204,14 @@ mod tests {
         }
     }
 
-    /// Large and small frames on two connections of one thread, whose buffer goes back and forth between them while somebody still holds what lay in it.
+    /// Large and small frames on two connections of one thread, whose buffer goes back and forth
+    /// between them while somebody still holds what lay in it.
     #[tokio::test]
     async fn what_is_held_of_a_buffer_stays_as_it_was() {
-        let lengths = [30, 1_000_000, 70_000, 24, 1_048_576, 1_048_575, 3_000_000, 9_000, 524_288, 25, 1_000_000, 1_000_000, 26];
+        let lengths = [
+            30, 1_000_000, 70_000, 24, 1_048_576, 1_048_575, 3_000_000, 9_000, 524_288, 25,
+            1_000_000, 1_000_000, 26,
+        ];
         let mut connections = [pair().await, pair().await];
         let mut held = Vec::new();
         for (turn, length) in lengths.into_iter().cycle().take(60).enumerate() {
@@ -208,7 +229,11 @@ mod tests {
             if turn % 5 == 0 {
                 held.drain(..held.len() / 2);
             }
-            assert!(held.iter().all(|(frame, length, byte)| frame.len() == *length && frame.iter().all(|b| b == byte)));
+            assert!(
+                held.iter()
+                    .all(|(frame, length, byte)| frame.len() == *length
+                        && frame.iter().all(|b| b == byte))
+            );
         }
     }
 
@@ -218,22 +243,39 @@ mod tests {
         pair
     }
 
-    /// The begin of a frame does not keep the large buffer that lay ready, be it alone or behind a whole frame.
+    /// The begin of a frame does not keep the large buffer that lay ready, be it alone or behind a
+    /// whole frame.
     #[tokio::test]
     async fn a_part_of_a_frame_holds_little() {
         for front in [0, 30] {
             let (mut client, mut receiver) = warmed().await;
-            let mut sent = if front > 0 { frame(front, 1) } else { Vec::new() };
+            let mut sent = if front > 0 {
+                frame(front, 1)
+            } else {
+                Vec::new()
+            };
             sent.extend_from_slice(&frame(1_000_000, 2)[..100]);
             client.write_all(&sent).await.expect("sent");
             receiver.fill().await.expect("more");
             if front > 0 {
-                assert_eq!(receiver.next().expect("a frame").expect("whole").len(), front);
+                assert_eq!(
+                    receiver.next().expect("a frame").expect("whole").len(),
+                    front
+                );
             }
             assert!(receiver.next().expect("a frame").is_none());
-            tokio::time::timeout(Duration::from_millis(20), receiver.fill()).await.expect_err("nothing comes");
-            assert!(receiver.buffer.capacity() <= 2 * (100 + RECEIVE_AHEAD_BYTES_MAX), "{}", receiver.buffer.capacity());
-            assert!(SPARE.take().capacity() >= RECEIVE_SPARE_BYTES_MAX - 100, "it lies ready for another");
+            tokio::time::timeout(Duration::from_millis(20), receiver.fill())
+                .await
+                .expect_err("nothing comes");
+            assert!(
+                receiver.buffer.capacity() <= 2 * (100 + RECEIVE_AHEAD_BYTES_MAX),
+                "{}",
+                receiver.buffer.capacity()
+            );
+            assert!(
+                SPARE.take().capacity() >= RECEIVE_SPARE_BYTES_MAX - 100,
+                "it lies ready for another"
+            );
         }
     }
 
@@ -241,11 +283,19 @@ mod tests {
     #[tokio::test]
     async fn a_small_frame_holds_itself_alone() {
         let (mut client, mut receiver) = warmed().await;
-        client.write_all(&frame(RECEIVE_BYTES_MIN, 1)).await.expect("sent");
+        client
+            .write_all(&frame(RECEIVE_BYTES_MIN, 1))
+            .await
+            .expect("sent");
         let held = next(&mut receiver).await;
-        tokio::time::timeout(Duration::from_millis(20), receiver.fill()).await.expect_err("nothing comes");
+        tokio::time::timeout(Duration::from_millis(20), receiver.fill())
+            .await
+            .expect_err("nothing comes");
         let mut spare = SPARE.take();
-        assert!(spare.try_reclaim(RECEIVE_SPARE_BYTES_MAX), "nobody holds a part of it");
+        assert!(
+            spare.try_reclaim(RECEIVE_SPARE_BYTES_MAX),
+            "nobody holds a part of it"
+        );
         assert_eq!(held.len(), RECEIVE_BYTES_MIN);
     }
 
@@ -257,8 +307,14 @@ mod tests {
         let (mut moved, mut at) = (0, std::ptr::null());
         for piece in large.chunks(16 << 10) {
             client.write_all(piece).await.expect("sent");
-            while !receiver.is_ready() && tokio::time::timeout(Duration::from_millis(1), receiver.fill()).await.is_ok() {}
-            moved += u32::from(std::mem::replace(&mut at, receiver.buffer.as_ptr()) != receiver.buffer.as_ptr());
+            while !receiver.is_ready()
+                && tokio::time::timeout(Duration::from_millis(1), receiver.fill())
+                    .await
+                    .is_ok()
+            {}
+            moved += u32::from(
+                std::mem::replace(&mut at, receiver.buffer.as_ptr()) != receiver.buffer.as_ptr(),
+            );
         }
         assert_eq!(next(&mut receiver).await.len(), 8 << 20);
         assert!(moved < 12, "moved {moved} times");

@@ -1,7 +1,10 @@
-//! Writes responses, many small ones in one go. Ranges of log files go from the page cache to the socket without a copy in user space.
+//! Writes responses, many small ones in one go. Ranges of log files go from the page cache to the
+//! socket without a copy in user space.
 //!
-//! Invariants: what was pushed leaves in that order, and all of it; a client that takes nothing of its response for as long as an idle connection may
-//! last is given up, for it would hold its place, and log files that were deleted, for ever. Not here: which response is due (`connection.rs`).
+//! Invariants: what was pushed leaves in that order, and all of it; a client that takes nothing of
+//! its response for as long as an idle connection may last is given up, for it would hold its
+//! place, and log files that were deleted, for ever. Not here: which response is due
+//! (`connection.rs`).
 
 use super::{
     answer::{Outgoing, Records},
@@ -19,7 +22,8 @@ use tokio::{
     time::timeout,
 };
 
-/// What is smaller than this is copied together with its neighbours: one system call for all of them.
+/// What is smaller than this is copied together with its neighbours: one system call for all of
+/// them.
 const SMALL_BYTES: usize = 4 << 10;
 
 /// With this much at hand nothing more is waited for.
@@ -114,22 +118,31 @@ async fn send_bytes(stream: &mut Writer, mut rest: &[u8], more: bool) -> io::Res
 
 async fn send_with_more(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
-    socket.async_io(Interest::WRITABLE, || Ok(rustix::net::send(socket, bytes, flags)?)).await
+    socket
+        .async_io(Interest::WRITABLE, || {
+            Ok(rustix::net::send(socket, bytes, flags)?)
+        })
+        .await
 }
 
 /// Waits for the client to take some, not for ever.
 async fn taken(some: impl Future<Output = io::Result<usize>>) -> io::Result<usize> {
     match timeout(CONNECTION_IDLE_MAX, some).await {
         Ok(taken) => taken,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of its response")),
+        Err(_) => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the client takes nothing of its response",
+        )),
     }
 }
 
-/// The range was whole when it was read; a file that is shorter now was cut meanwhile, and the connection has to end: the length of the
-/// frame has gone out already.
+/// The range was whole when it was read; a file that is shorter now was cut meanwhile, and the
+/// connection has to end: the length of the frame has gone out already.
 async fn send_range(stream: &mut Writer, range: &FileRange) -> io::Result<()> {
     match (range.file.descriptor()?, stream.tcp()) {
-        (Some(file), Some(socket)) => send_file(socket, &file, range.position, range.len as u64).await,
+        (Some(file), Some(socket)) => {
+            send_file(socket, &file, range.position, range.len as u64).await
+        }
         (None, _) | (_, None) => send_bytes(stream, &range.bytes()?, false).await,
     }
 }
@@ -139,11 +152,17 @@ async fn send_file(socket: &TcpStream, file: &File, mut position: u64, len: u64)
     while position < end {
         let sent = socket.async_io(Interest::WRITABLE, || {
             let mut from = position;
-            let count = rustix::fs::sendfile(socket, file, Some(&mut from), (end - position) as usize)?;
+            let count =
+                rustix::fs::sendfile(socket, file, Some(&mut from), (end - position) as usize)?;
             Ok(count)
         });
         match taken(sent).await? {
-            0 => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a log file was cut while it was being sent")),
+            0 => {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "a log file was cut while it was being sent",
+                ));
+            }
             count => position += count as u64,
         }
     }
@@ -161,15 +180,22 @@ mod tests {
         outbox.send(stream).await
     }
 
-    /// The clock stands still but for what is waited for: a client that never reads is given up, one that does gets all.
+    /// The clock stands still but for what is waited for: a client that never reads is given up,
+    /// one that does gets all.
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_given_up() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
-        let client = TcpStream::connect(listener.local_addr().expect("its address")).await.expect("connected");
+        let client = TcpStream::connect(listener.local_addr().expect("its address"))
+            .await
+            .expect("connected");
         let mut served: Accepted = listener.accept().await.expect("accepted").into();
-        send(&mut served.writer, Bytes::from_static(b"small")).await.expect("room in the socket");
+        send(&mut served.writer, Bytes::from_static(b"small"))
+            .await
+            .expect("room in the socket");
         let endless = Bytes::from(vec![0; 64 << 20]);
-        let failed = send(&mut served.writer, endless).await.expect_err("nobody takes it");
+        let failed = send(&mut served.writer, endless)
+            .await
+            .expect_err("nobody takes it");
         assert_eq!(failed.kind(), io::ErrorKind::TimedOut);
         drop(client);
     }

@@ -1,4 +1,5 @@
-//! The driver over a partition whose disk fails: refused appends, lost logs, snapshots that do not fit.
+//! The driver over a partition whose disk fails: refused appends, lost logs, snapshots that do not
+//! fit.
 
 use super::{
     tests::{Put, Readers, Shelf, large, open, settings},
@@ -23,7 +24,12 @@ struct Reopens {
 impl Reopens {
     fn new(disk: &MemDisk) -> Reopens {
         let handle = open(disk, Boot::Same);
-        Reopens { disk: disk.clone(), journal: PartitionJournal::new("__shelf".into(), handle.clone(), None), handle, epoch: 1 }
+        Reopens {
+            disk: disk.clone(),
+            journal: PartitionJournal::new("__shelf".into(), handle.clone(), None),
+            handle,
+            epoch: 1,
+        }
     }
 }
 
@@ -47,8 +53,14 @@ impl Journal for Reopens {
     async fn reopen(&mut self) -> Result<(), JournalError> {
         self.disk.heal();
         self.epoch += 1;
-        let role = Role { writers: Writers::Site, ..Role::leader(self.epoch) };
-        let successor = self.handle.reopen(role, settings()).expect("the disk works");
+        let role = Role {
+            writers: Writers::Site,
+            ..Role::leader(self.epoch)
+        };
+        let successor = self
+            .handle
+            .reopen(role, settings())
+            .expect("the disk works");
         self.handle.succeeded_by(&successor);
         self.journal = PartitionJournal::new("__shelf".into(), successor.clone(), None);
         self.handle = successor;
@@ -75,8 +87,12 @@ fn disk() -> MemDisk {
 
 fn start(disk: &MemDisk) -> (Submit<Shelf>, Readers) {
     let readers = Readers::default();
-    let machine =
-        Replicated::<Shelf, _, _>::rebuild(Reopens::new(disk), readers.clone(), Clock::start(WallClock::System)).expect("rebuilt");
+    let machine = Replicated::<Shelf, _, _>::rebuild(
+        Reopens::new(disk),
+        readers.clone(),
+        Clock::start(WallClock::System),
+    )
+    .expect("rebuilt");
     let (submit, run) = machine.start();
     tokio::spawn(run);
     (submit, readers)
@@ -88,7 +104,13 @@ fn put(key: &str, value: u8) -> Option<Put> {
 
 /// What a start would find.
 fn found(disk: &MemDisk, boot: Boot) -> BTreeMap<String, Bytes> {
-    read_durable::<Shelf>(&PartitionJournal::new("__shelf".into(), open(disk, boot), None)).expect("readable").0
+    read_durable::<Shelf>(&PartitionJournal::new(
+        "__shelf".into(),
+        open(disk, boot),
+        None,
+    ))
+    .expect("readable")
+    .0
 }
 
 #[tokio::test]
@@ -98,16 +120,26 @@ async fn a_full_disk_refuses_changes_and_answers_questions() {
     assert_eq!(submit.submit(put("a", 1)).await, Ok(1));
     disk.set_full(true);
     for _ in 0..3 {
-        assert!(matches!(submit.submit(put("b", 2)).await, Err(NoReply::Refused { .. })));
+        assert!(matches!(
+            submit.submit(put("b", 2)).await,
+            Err(NoReply::Refused { .. })
+        ));
         assert_eq!(submit.submit(None).await, Ok(1), "nothing changed");
     }
     disk.set_full(false);
     assert_eq!(submit.submit(put("b", 3)).await, Ok(2));
-    assert_eq!(*readers.0.lock().expect("not poisoned"), [0, 1, 2], "what was refused was never shown");
+    assert_eq!(
+        *readers.0.lock().expect("not poisoned"),
+        [0, 1, 2],
+        "what was refused was never shown"
+    );
     drop(submit);
     disk.power_loss(1);
     assert_eq!(
-        found(&disk, Boot::Other).into_iter().map(|(key, value)| (key, value[0])).collect::<Vec<_>>(),
+        found(&disk, Boot::Other)
+            .into_iter()
+            .map(|(key, value)| (key, value[0]))
+            .collect::<Vec<_>>(),
         [("a".to_owned(), 1), ("b".to_owned(), 3)]
     );
 }
@@ -120,7 +152,11 @@ async fn a_lost_log_is_opened_anew_and_its_machine_rebuilt() {
         let (submit, _) = start(&disk);
         assert_eq!(submit.submit(put("a", 1)).await, Ok(1));
         disk.fail_next(Fault::Sync);
-        assert_eq!(submit.submit(put("b", 2)).await, Err(NoReply::Gone), "nobody knows");
+        assert_eq!(
+            submit.submit(put("b", 2)).await,
+            Err(NoReply::Gone),
+            "nobody knows"
+        );
         let count = loop {
             match submit.submit(None).await {
                 Ok(count) => break count,
@@ -128,7 +164,11 @@ async fn a_lost_log_is_opened_anew_and_its_machine_rebuilt() {
                 Err(refused) => panic!("{refused}"),
             }
         };
-        assert_eq!(count, if forgetful { 1 } else { 2 }, "what the log has after it was opened anew");
+        assert_eq!(
+            count,
+            if forgetful { 1 } else { 2 },
+            "what the log has after it was opened anew"
+        );
         assert_eq!(submit.submit(put("c", 3)).await, Ok(count + 1));
         drop(submit);
         disk.power_loss(7);
@@ -141,23 +181,39 @@ async fn a_snapshot_that_the_disk_has_no_room_for_is_given_up_and_made_later() {
     let disk = disk();
     let (submit, _) = start(&disk);
     for round in 0..39 {
-        submit.submit(Some(large(round % 20, round))).await.expect("an answer");
+        submit
+            .submit(Some(large(round % 20, round)))
+            .await
+            .expect("an answer");
     }
     // Room for the next change, and for half of the snapshot that it makes due.
     disk.set_capacity(Some(disk.used_bytes() + (5 << 18)));
     for round in 39..43 {
-        submit.submit(Some(large(round % 20, round))).await.expect("what fits is written");
+        submit
+            .submit(Some(large(round % 20, round)))
+            .await
+            .expect("what fits is written");
     }
     assert_eq!(submit.submit(None).await, Ok(20));
     disk.set_capacity(None);
     for round in 43..100 {
-        submit.submit(Some(large(round % 20, round))).await.expect("an answer");
+        submit
+            .submit(Some(large(round % 20, round)))
+            .await
+            .expect("an answer");
     }
     drop(submit);
-    let values: Vec<u8> = found(&disk, Boot::Same).values().map(|value| value[0]).collect();
+    let values: Vec<u8> = found(&disk, Boot::Same)
+        .values()
+        .map(|value| value[0])
+        .collect();
     assert_eq!(values.len(), 20);
     assert!(values.iter().all(|value| *value >= 80), "{values:?}");
-    assert!(disk.used_bytes() < 9 << 20, "the log was trimmed: {} bytes", disk.used_bytes());
+    assert!(
+        disk.used_bytes() < 9 << 20,
+        "the log was trimmed: {} bytes",
+        disk.used_bytes()
+    );
 }
 
 #[tokio::test]
@@ -193,7 +249,10 @@ async fn life(at: u64, seed: u64) -> u64 {
     let published = readers.0.lock().expect("not poisoned").clone();
     assert!(published.is_sorted(), "call {at}: {published:?}");
     disk.power_loss(seed);
-    let found: BTreeMap<String, u8> = found(&disk, Boot::Other).into_iter().map(|(key, value)| (key, value[0])).collect();
+    let found: BTreeMap<String, u8> = found(&disk, Boot::Other)
+        .into_iter()
+        .map(|(key, value)| (key, value[0]))
+        .collect();
     assert_eq!(found, answered, "call {at}, seed {seed}");
     calls
 }

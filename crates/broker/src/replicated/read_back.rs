@@ -1,14 +1,18 @@
 //! A machine's state read back from its journal, and the markers around snapshots there.
 //!
-//! Invariant: replay resets the state at the first marker of a snapshot whose last one follows, and passes over a snapshot that was given up.
+//! Invariant: replay resets the state at the first marker of a snapshot whose last one follows, and
+//! passes over a snapshot that was given up.
 
 use super::RebuildError;
 use crate::journal::ReadLog;
 use bytes::Bytes;
 use gnomon_machine::{DurableRecord, EncodedRecord, Machine};
 
-/// Rebuilds a machine's state from its journal, changing nothing; also says whether a snapshot was begun there and never finished.
-pub fn read_durable<M: Machine>(journal: &impl ReadLog) -> Result<(M::Durable, bool), RebuildError> {
+/// Rebuilds a machine's state from its journal, changing nothing; also says whether a snapshot was
+/// begun there and never finished.
+pub fn read_durable<M: Machine>(
+    journal: &impl ReadLog,
+) -> Result<(M::Durable, bool), RebuildError> {
     let mut whole = Vec::new();
     let mut open = None;
     journal.read_all(&mut |position, key, _| {
@@ -43,8 +47,8 @@ pub fn read_durable<M: Machine>(journal: &impl ReadLog) -> Result<(M::Durable, b
     }
 }
 
-/// Stands before, behind or in place of the end of a snapshot. The key's first number is one that no Kafka record format uses, so that
-/// Kafka's own tools pass over it.
+/// Stands before, behind or in place of the end of a snapshot. The key's first number is one that
+/// no Kafka record format uses, so that Kafka's own tools pass over it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Marker {
     Begin,
@@ -66,14 +70,21 @@ impl Marker {
 
     pub(super) fn encode(self) -> EncodedRecord {
         let key = [MARKER_KEY_VERSION[0], MARKER_KEY_VERSION[1], self.number()];
-        EncodedRecord { key: Some(Bytes::copy_from_slice(&key)), value: Some(Bytes::new()) }
+        EncodedRecord {
+            key: Some(Bytes::copy_from_slice(&key)),
+            value: Some(Bytes::new()),
+        }
     }
 
     pub(super) fn decode(key: Option<&[u8]>) -> Option<Marker> {
-        let [first, second, number] = key? else { return None };
+        let [first, second, number] = key? else {
+            return None;
+        };
         if [*first, *second] != MARKER_KEY_VERSION {
             return None;
         }
-        [Marker::Begin, Marker::End, Marker::Abandoned].into_iter().find(|marker| marker.number() == *number)
+        [Marker::Begin, Marker::End, Marker::Abandoned]
+            .into_iter()
+            .find(|marker| marker.number() == *number)
     }
 }

@@ -1,4 +1,5 @@
-//! Batches of topics that move in step, the commands that wait for them, and what each step of the machine makes of both.
+//! Batches of topics that move in step, the commands that wait for them, and what each step of the
+//! machine makes of both.
 
 use super::{Reached, cut, done, ended};
 use crate::{
@@ -55,14 +56,31 @@ impl Failovers {
     }
 
     pub(crate) fn resign(&mut self) -> Vec<(ReplyToken, Reply)> {
-        std::mem::take(self).waiting.into_keys().map(|token| (token, Reply::NotLeader)).collect()
+        std::mem::take(self)
+            .waiting
+            .into_keys()
+            .map(|token| (token, Reply::NotLeader))
+            .collect()
     }
 
-    pub(super) fn begin(&mut self, link: LinkId, recorded: Recorded, topics: BTreeSet<TopicId>) -> u64 {
+    pub(super) fn begin(
+        &mut self,
+        link: LinkId,
+        recorded: Recorded,
+        topics: BTreeSet<TopicId>,
+    ) -> u64 {
         let number = self.next_batch;
         self.next_batch += 1;
-        self.batch_of.extend(topics.iter().map(|topic| (*topic, number)));
-        let batch = Batch { link, topics, recorded, reported: Reported::default(), missing: BTreeSet::new(), reached: BTreeMap::new() };
+        self.batch_of
+            .extend(topics.iter().map(|topic| (*topic, number)));
+        let batch = Batch {
+            link,
+            topics,
+            recorded,
+            reported: Reported::default(),
+            missing: BTreeSet::new(),
+            reached: BTreeMap::new(),
+        };
         self.batches.insert(number, batch);
         number
     }
@@ -78,7 +96,12 @@ pub(super) struct Work<'a> {
 
 impl<'a> Work<'a> {
     pub(super) fn new(image: &Image, soft: &'a mut Soft) -> Work<'a> {
-        Work { image: image.clone(), policy: soft.settings.epoch_policy, failovers: &mut soft.failovers, effects: Effects::none() }
+        Work {
+            image: image.clone(),
+            policy: soft.settings.epoch_policy,
+            failovers: &mut soft.failovers,
+            effects: Effects::none(),
+        }
     }
 
     pub(super) fn record(&mut self, record: Record) {
@@ -95,7 +118,9 @@ impl<'a> Work<'a> {
 
     /// Something came in: when nothing is missing any more, the batch goes on.
     pub(super) fn reported(&mut self, number: u64) {
-        let Some(batch) = self.failovers.batches.get_mut(&number) else { return };
+        let Some(batch) = self.failovers.batches.get_mut(&number) else {
+            return;
+        };
         if !batch.missing.is_empty() {
             return;
         }
@@ -110,7 +135,9 @@ impl<'a> Work<'a> {
     /// Does what comes next, until the world has to answer.
     pub(super) fn drive(&mut self, number: u64) {
         loop {
-            let Some(batch) = self.failovers.batches.get_mut(&number) else { return };
+            let Some(batch) = self.failovers.batches.get_mut(&number) else {
+                return;
+            };
             let (link, topics) = (batch.link, batch.topics.clone());
             match next(batch.recorded, batch.reported) {
                 Next::Cut => {
@@ -127,18 +154,27 @@ impl<'a> Work<'a> {
                         link,
                         topic: topic.id,
                         name: topic.name.clone(),
-                        partitions: topic.indexes().zip(&topic.partitions).filter_map(|(index, p)| Some((index, p.cut?))).collect(),
+                        partitions: topic
+                            .indexes()
+                            .zip(&topic.partitions)
+                            .filter_map(|(index, p)| Some((index, p.cut?)))
+                            .collect(),
                     });
                 }
                 Next::ApplyOffsets => {
-                    self.effects.actions.push(Action::ApplyOffsets { link, topics: topics.into_iter().collect() });
+                    self.effects.actions.push(Action::ApplyOffsets {
+                        link,
+                        topics: topics.into_iter().collect(),
+                    });
                     return;
                 }
                 Next::RecordCut => {
                     batch.recorded = Recorded::CutAndEpoch;
                     let reached = std::mem::take(&mut batch.reached);
                     for id in topics {
-                        let Some(topic) = self.image.topic(id).cloned() else { continue };
+                        let Some(topic) = self.image.topic(id).cloned() else {
+                            continue;
+                        };
                         match cut(&topic, &reached, self.policy) {
                             Ok(topic) => self.record(Record::Topic(topic)),
                             Err(exhausted) => self.stuck(id, exhausted.to_string()),
@@ -148,7 +184,9 @@ impl<'a> Work<'a> {
                 Next::RecordDone => {
                     batch.recorded = Recorded::Done;
                     for id in &topics {
-                        let Some(topic) = self.image.topic(*id).cloned() else { continue };
+                        let Some(topic) = self.image.topic(*id).cloned() else {
+                            continue;
+                        };
                         self.record(Record::Topic(done(&topic)));
                     }
                     self.end_link(link);
@@ -166,17 +204,26 @@ impl<'a> Work<'a> {
 
     /// One action for each topic of a batch; every one of its partitions is to report.
     fn ask(&mut self, number: u64, action: impl Fn(&Topic) -> Action) {
-        let Some(batch) = self.failovers.batches.get_mut(&number) else { return };
+        let Some(batch) = self.failovers.batches.get_mut(&number) else {
+            return;
+        };
         for topic in batch.topics.iter().filter_map(|id| self.image.topic(*id)) {
-            batch.missing.extend(topic.indexes().map(|index| (topic.id, index)));
+            batch
+                .missing
+                .extend(topic.indexes().map(|index| (topic.id, index)));
             self.effects.actions.push(action(topic));
         }
     }
 
-    /// A topic cannot go on: it stays FAILING_OVER with the reason, the others of its batch do not wait for it.
+    /// A topic cannot go on: it stays FAILING_OVER with the reason, the others of its batch do not
+    /// wait for it.
     pub(super) fn stuck(&mut self, id: TopicId, reason: String) {
-        if let Some(topic) = self.image.topic(id).filter(|topic| topic.shadow.as_ref().is_some_and(|s| s.reason.as_ref() != Some(&reason)))
-        {
+        if let Some(topic) = self.image.topic(id).filter(|topic| {
+            topic
+                .shadow
+                .as_ref()
+                .is_some_and(|s| s.reason.as_ref() != Some(&reason))
+        }) {
             let mut topic = topic.as_ref().clone();
             if let Some(shadow) = &mut topic.shadow {
                 shadow.reason = Some(reason);
@@ -216,12 +263,19 @@ impl<'a> Work<'a> {
 
     /// Answers every caller that waits for nothing any more.
     pub(super) fn finish(mut self) -> Effects<Catalog> {
-        let through: Vec<ReplyToken> =
-            self.failovers.waiting.iter().filter(|(_, waiting)| waiting.pending.is_empty()).map(|(token, _)| *token).collect();
+        let through: Vec<ReplyToken> = self
+            .failovers
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| waiting.pending.is_empty())
+            .map(|(token, _)| *token)
+            .collect();
         for token in through {
             if let Some(waiting) = self.failovers.waiting.remove(&token) {
                 let answer = outcome(&self.image, &waiting);
-                self.effects.replies.push((token, Reply::FailOver(Ok(answer))));
+                self.effects
+                    .replies
+                    .push((token, Reply::FailOver(Ok(answer))));
             }
         }
         self.effects
@@ -230,16 +284,29 @@ impl<'a> Work<'a> {
 
 fn outcome(image: &Image, waiting: &Waiting) -> FailedOver {
     let link = image.link(waiting.link);
-    let topics = waiting.topics.iter().filter_map(|id| image.topic(*id)).map(|topic| FailedOverTopic {
-        id: topic.id,
-        name: topic.name.clone(),
-        stuck: topic
-            .shadow
-            .as_ref()
-            .filter(|shadow| !shadow.state.is_ours())
-            .map(|shadow| shadow.reason.clone().unwrap_or_else(|| "its failover is not through".to_owned())),
-        cuts: topic.partitions.iter().filter_map(|partition| partition.cut).collect(),
-    });
+    let topics = waiting
+        .topics
+        .iter()
+        .filter_map(|id| image.topic(*id))
+        .map(|topic| FailedOverTopic {
+            id: topic.id,
+            name: topic.name.clone(),
+            stuck: topic
+                .shadow
+                .as_ref()
+                .filter(|shadow| !shadow.state.is_ours())
+                .map(|shadow| {
+                    shadow
+                        .reason
+                        .clone()
+                        .unwrap_or_else(|| "its failover is not through".to_owned())
+                }),
+            cuts: topic
+                .partitions
+                .iter()
+                .filter_map(|partition| partition.cut)
+                .collect(),
+        });
     FailedOver {
         link: link.map_or_else(String::new, |link| link.name().to_owned()),
         whole: link.is_some_and(|link| link.state == LinkState::FailedOver),

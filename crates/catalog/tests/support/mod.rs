@@ -14,8 +14,13 @@ pub fn id_of(text: &str) -> Uuid {
 
 /// A filter as status lines write it: `a_*`, `orders`, `!a_tmp*`.
 pub fn filter(text: &str) -> NameFilter {
-    let (exclude, text) = text.strip_prefix('!').map_or((false, text), |text| (true, text));
-    match (exclude, text.strip_suffix('*').filter(|prefix| !prefix.is_empty())) {
+    let (exclude, text) = text
+        .strip_prefix('!')
+        .map_or((false, text), |text| (true, text));
+    match (
+        exclude,
+        text.strip_suffix('*').filter(|prefix| !prefix.is_empty()),
+    ) {
         (false, Some(prefix)) => NameFilter::include_prefix(prefix),
         (false, None) => NameFilter::include_literal(text),
         (true, Some(prefix)) => NameFilter::exclude_prefix(prefix),

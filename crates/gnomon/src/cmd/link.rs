@@ -46,8 +46,10 @@ struct PartitionCut {
 pub fn run(link: Link) -> Result<(), Failure> {
     match link.command {
         LinkCommand::Create { file, at } => {
-            let text = std::fs::read_to_string(&file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-            let status: LinkStatus = AdminClient::new(&at.admin).post("/v1/links", "application/yaml", &text)?;
+            let text = std::fs::read_to_string(&file)
+                .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+            let status: LinkStatus =
+                AdminClient::new(&at.admin).post("/v1/links", "application/yaml", &text)?;
             println!("{}", render::story_line(&status));
             Ok(())
         }
@@ -56,20 +58,39 @@ pub fn run(link: Link) -> Result<(), Failure> {
             print(format, &links, || render::list(&links))
         }
         LinkCommand::Status { name, at, format } => {
-            let status: LinkStatus = AdminClient::new(&at.admin).get(&format!("/v1/links/{name}"))?;
+            let status: LinkStatus =
+                AdminClient::new(&at.admin).get(&format!("/v1/links/{name}"))?;
             print(format, &status, || render::status(&status, now_ms()))
         }
-        LinkCommand::Failover { name, topic, all, yes, dry_run, at } => {
-            failover(&AdminClient::new(&at.admin), &name, &topic, all, yes, dry_run)
-        }
+        LinkCommand::Failover {
+            name,
+            topic,
+            all,
+            yes,
+            dry_run,
+            at,
+        } => failover(
+            &AdminClient::new(&at.admin),
+            &name,
+            &topic,
+            all,
+            yes,
+            dry_run,
+        ),
     }
 }
 
 fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64)
 }
 
-fn print<T: Serialize>(format: Format, value: &T, text: impl FnOnce() -> String) -> Result<(), Failure> {
+fn print<T: Serialize>(
+    format: Format,
+    value: &T,
+    text: impl FnOnce() -> String,
+) -> Result<(), Failure> {
     match format {
         Format::Text => print!("{}", text()),
         Format::Json => println!("{}", serde_json::to_string_pretty(value)?),
@@ -77,9 +98,20 @@ fn print<T: Serialize>(format: Format, value: &T, text: impl FnOnce() -> String)
     Ok(())
 }
 
-fn failover(client: &AdminClient, name: &str, topics: &[String], all: bool, yes: bool, dry_run: bool) -> Result<(), Failure> {
+fn failover(
+    client: &AdminClient,
+    name: &str,
+    topics: &[String],
+    all: bool,
+    yes: bool,
+    dry_run: bool,
+) -> Result<(), Failure> {
     let body = serde_json::to_string(&Failover { topics, all })?;
-    let loss: Loss = client.post(&format!("/v1/links/{name}/failover-report"), "application/json", &body)?;
+    let loss: Loss = client.post(
+        &format!("/v1/links/{name}/failover-report"),
+        "application/json",
+        &body,
+    )?;
     print!("{}", render::loss(&loss));
     if dry_run {
         return Ok(());
@@ -87,23 +119,40 @@ fn failover(client: &AdminClient, name: &str, topics: &[String], all: bool, yes:
     if !yes && !confirmed()? {
         return Err("not failed over".into());
     }
-    let outcome: Outcome = client.post(&format!("/v1/links/{name}/failover"), "application/json", &body)?;
+    let outcome: Outcome = client.post(
+        &format!("/v1/links/{name}/failover"),
+        "application/json",
+        &body,
+    )?;
     let mut stuck = 0;
     for topic in &outcome.topics {
-        let cuts: Vec<String> = topic.cuts.iter().map(|cut| format!("{}:{} (epoch {})", cut.partition, cut.end, cut.epoch)).collect();
-        let reason = topic.reason.as_ref().map_or(String::new(), |reason| format!("  {reason}"));
+        let cuts: Vec<String> = topic
+            .cuts
+            .iter()
+            .map(|cut| format!("{}:{} (epoch {})", cut.partition, cut.end, cut.epoch))
+            .collect();
+        let reason = topic
+            .reason
+            .as_ref()
+            .map_or(String::new(), |reason| format!("  {reason}"));
         println!(
             "{}  {}  cut at {}{reason}",
             topic.topic,
             topic.state,
-            if cuts.is_empty() { "nothing".to_owned() } else { cuts.join(" ") }
+            if cuts.is_empty() {
+                "nothing".to_owned()
+            } else {
+                cuts.join(" ")
+            }
         );
         stuck += usize::from(topic.state != "FAILED_OVER");
     }
     if stuck > 0 {
-        return Err(
-            format!("{stuck} of {} topics are not failed over yet; gnomon link status {name} says why", outcome.topics.len()).into()
-        );
+        return Err(format!(
+            "{stuck} of {} topics are not failed over yet; gnomon link status {name} says why",
+            outcome.topics.len()
+        )
+        .into());
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! `gnomon log`: looks into the log files of a data directory without its lock, also while a site is using it.
+//! `gnomon log`: looks into the log files of a data directory without its lock, also while a site
+//! is using it.
 
 use crate::{
     Failure,
@@ -14,7 +15,11 @@ use std::{path::Path, process::ExitCode};
 pub fn run(log: Log) -> ExitCode {
     let done = match log.command {
         LogCommand::Hash { dir, partition, to } => hash(&dir, &partition, to),
-        LogCommand::Check { dir, partitions, format } => return log_check::run(&dir, &partitions, format),
+        LogCommand::Check {
+            dir,
+            partitions,
+            format,
+        } => return log_check::run(&dir, &partitions, format),
         LogCommand::Dump { file, records } => log_dump::run(&file, records),
     };
     match done {
@@ -26,7 +31,14 @@ pub fn run(log: Log) -> ExitCode {
 fn hash(dir: &Path, partition: &str, to: Option<i64>) -> Result<(), Failure> {
     let mut hash = Sha256::new();
     let span = inspect::whole_batches(dir, partition, to, |bytes| hash.update(bytes))?;
-    let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    println!("{hex}  {partition}  offsets {}..{}  batches {}  bytes {}", span.start, span.end, span.batches, span.bytes);
+    let hex: String = hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    println!(
+        "{hex}  {partition}  offsets {}..{}  batches {}  bytes {}",
+        span.start, span.end, span.batches, span.bytes
+    );
     Ok(())
 }

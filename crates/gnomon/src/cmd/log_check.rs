@@ -1,4 +1,5 @@
-//! `gnomon log check`: what is wrong with the logs of a data directory, for people and for programs.
+//! `gnomon log check`: what is wrong with the logs of a data directory, for people and for
+//! programs.
 
 use crate::{Failure, args::Format, failed};
 use gnomon_broker::inspect::{CheckedPartition, Checks};
@@ -39,7 +40,14 @@ fn text(dir: &Path, partitions: &[String]) -> Result<usize, Failure> {
         all += 1;
         wrong += usize::from(!partition.checked.is_clean());
     }
-    println!("{all} partitions, {}", if wrong == 0 { "all clean".to_owned() } else { format!("{wrong} not clean") });
+    println!(
+        "{all} partitions, {}",
+        if wrong == 0 {
+            "all clean".to_owned()
+        } else {
+            format!("{wrong} not clean")
+        }
+    );
     Ok(wrong)
 }
 
@@ -82,14 +90,23 @@ fn json(dir: &Path, partitions: &[String]) -> Result<usize, Failure> {
     let checks = Checks::of(dir, partitions)?;
     let nameless = checks.nameless.as_ref().map(ToString::to_string);
     let found: Vec<CheckedPartition> = checks.collect::<Result<_, _>>()?;
-    let wrong = found.iter().filter(|partition| !partition.checked.is_clean()).count();
+    let wrong = found
+        .iter()
+        .filter(|partition| !partition.checked.is_clean())
+        .count();
     let all: Vec<Value> = found.iter().map(object).collect();
     let report = json!({ "partitions": all, "not_clean": wrong, "nameless": nameless });
     println!("{}", serde_json::to_string_pretty(&report)?);
     Ok(wrong)
 }
 
-fn object(CheckedPartition { name, folder, checked }: &CheckedPartition) -> Value {
+fn object(
+    CheckedPartition {
+        name,
+        folder,
+        checked,
+    }: &CheckedPartition,
+) -> Value {
     let damage = checked.damage.iter().map(
         |damage| json!({ "from": damage.from, "to": damage.to, "file": damage.file, "position": damage.position, "bytes": damage.bytes }),
     );

@@ -1,4 +1,5 @@
-//! `gnomon log dump`: one file of a partition's folder, line by line as Apache Kafka's `kafka-dump-log` prints its own.
+//! `gnomon log dump`: one file of a partition's folder, line by line as Apache Kafka's
+//! `kafka-dump-log` prints its own.
 //!
 //! Where Kafka stops at bytes that are no batch, this names them and goes on behind them.
 
@@ -22,25 +23,57 @@ const UNPACKED_BYTES_MAX: usize = 1 << 30;
 /// Prints it.
 pub fn run(file: &Path, with_records: bool) -> Result<(), Failure> {
     let failed = |why: &dyn Display| Failure::from(format!("{}: {why}", file.display()));
-    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let base = || name.split('.').next().and_then(|digits| digits.parse().ok()).ok_or_else(|| failed(&"is not named after an offset"));
+    let name = file
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let base = || {
+        name.split('.')
+            .next()
+            .and_then(|digits| digits.parse().ok())
+            .ok_or_else(|| failed(&"is not named after an offset"))
+    };
     let read = || RealDisk::new().read(file).map_err(|error| failed(&error));
     let out = &mut BufWriter::new(io::stdout().lock());
-    let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or(name);
+    let extension = file
+        .extension()
+        .and_then(|extension| extension.to_str())
+        .unwrap_or(name);
     writeln!(out, "Dumping {}", file.display())?;
     let printed = match extension {
         "log" => {
             writeln!(out, "Log starting offset: {}", base()?)?;
             log(out, file, name, with_records)
         }
-        "index" => entries(out, file, offset_entries(&read()?, base()?), "offset", "position"),
-        "timeindex" => entries(out, file, time_entries(&read()?, base()?), "timestamp", "offset"),
-        "snapshot" => snapshot(out, &read_snapshot(name, &read()?).ok_or_else(|| failed(&"is not a producer snapshot, or is damaged"))?),
+        "index" => entries(
+            out,
+            file,
+            offset_entries(&read()?, base()?),
+            "offset",
+            "position",
+        ),
+        "timeindex" => entries(
+            out,
+            file,
+            time_entries(&read()?, base()?),
+            "timestamp",
+            "offset",
+        ),
+        "snapshot" => snapshot(
+            out,
+            &read_snapshot(name, &read()?)
+                .ok_or_else(|| failed(&"is not a producer snapshot, or is damaged"))?,
+        ),
         "checkpoint" => {
-            let checkpoint = Checkpoint::decode(&read()?).ok_or_else(|| failed(&"is not a checkpoint, or is damaged"))?;
+            let checkpoint = Checkpoint::decode(&read()?)
+                .ok_or_else(|| failed(&"is not a checkpoint, or is damaged"))?;
             write!(out, "{checkpoint}")
         }
-        _ => return Err(failed(&"is neither a .log, .index, .timeindex or .snapshot file nor a checkpoint")),
+        _ => {
+            return Err(failed(
+                &"is neither a .log, .index, .timeindex or .snapshot file nor a checkpoint",
+            ));
+        }
     };
     // Whoever reads the output may have seen enough.
     match printed.and_then(|()| out.flush()) {
@@ -61,29 +94,52 @@ fn entries<A: Display, B: Display>(
         writeln!(out, "{first}: {a} {second}: {b}")?;
         count += 1;
     }
-    if count == 0 { writeln!(out, "{} is empty.", file.display()) } else { Ok(()) }
+    if count == 0 {
+        writeln!(out, "{} is empty.", file.display())
+    } else {
+        Ok(())
+    }
 }
 
 fn log(out: &mut impl Write, file: &Path, name: &str, with_records: bool) -> io::Result<()> {
     let mut pieces = Pieces::of(&RealDisk::new(), file)?.peekable();
     while let Some(piece) = pieces.next() {
         match piece? {
-            Piece::Batch { position, header, bytes } => {
+            Piece::Batch {
+                position,
+                header,
+                bytes,
+            } => {
                 batch(out, position, &header, &bytes)?;
                 if with_records {
                     batch_records(out, &header, bytes)?;
                 }
             }
-            Piece::Invalid { bytes, .. } if pieces.peek().is_none() => writeln!(out, "Found {bytes} invalid bytes at the end of {name}")?,
-            Piece::Invalid { position, bytes } => writeln!(out, "Found {bytes} invalid bytes at position {position} of {name}")?,
+            Piece::Invalid { bytes, .. } if pieces.peek().is_none() => {
+                writeln!(out, "Found {bytes} invalid bytes at the end of {name}")?
+            }
+            Piece::Invalid { position, bytes } => writeln!(
+                out,
+                "Found {bytes} invalid bytes at position {position} of {name}"
+            )?,
         }
     }
     Ok(())
 }
 
-fn batch(out: &mut impl Write, position: u64, header: &BatchHeader, bytes: &[u8]) -> io::Result<()> {
-    let horizon = header.attributes.has_delete_horizon().then_some(header.base_timestamp);
-    let codec = header.codec().map_or_else(|error| error.to_string(), |codec| codec.name().to_owned());
+fn batch(
+    out: &mut impl Write,
+    position: u64,
+    header: &BatchHeader,
+    bytes: &[u8],
+) -> io::Result<()> {
+    let horizon = header
+        .attributes
+        .has_delete_horizon()
+        .then_some(header.base_timestamp);
+    let codec = header
+        .codec()
+        .map_or_else(|error| error.to_string(), |codec| codec.name().to_owned());
     writeln!(
         out,
         "baseOffset: {} lastOffset: {} count: {} baseSequence: {} lastSequence: {} producerId: {} producerEpoch: {} partitionLeaderEpoch: {} \
@@ -140,7 +196,11 @@ fn record(out: &mut impl Write, header: &BatchHeader, record: &Record) -> io::Re
         match parse_marker(record) {
             Some(marker) => {
                 let kind = if marker.commit { "COMMIT" } else { "ABORT" };
-                write!(out, " endTxnMarker: {kind} coordinatorEpoch: {}", marker.coordinator_epoch)?;
+                write!(
+                    out,
+                    " endTxnMarker: {kind} coordinatorEpoch: {}",
+                    marker.coordinator_epoch
+                )?;
             }
             None => write!(out, " controlType: unknown")?,
         }
@@ -156,7 +216,11 @@ fn record(out: &mut impl Write, header: &BatchHeader, record: &Record) -> io::Re
 
 fn snapshot(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
     for (id, producer) in &snapshot.producers {
-        let open = snapshot.open.iter().find(|(whose, _)| whose == id).map(|(_, first)| *first);
+        let open = snapshot
+            .open
+            .iter()
+            .find(|(whose, _)| whose == id)
+            .map(|(_, first)| *first);
         write!(
             out,
             "producerId: {id} producerEpoch: {} coordinatorEpoch: {} currentTxnFirstOffset: {} lastTimestamp: {}",
@@ -196,12 +260,19 @@ fn sequence(header: &BatchHeader, delta: i32) -> i32 {
 }
 
 fn timestamp_type(header: &BatchHeader) -> &'static str {
-    if header.log_append_time() { "LogAppendTime" } else { "CreateTime" }
+    if header.log_append_time() {
+        "LogAppendTime"
+    } else {
+        "CreateTime"
+    }
 }
 
 /// As Java prints one.
 fn optional(number: Option<i64>) -> String {
-    number.map_or_else(|| "OptionalLong.empty".to_owned(), |number| format!("OptionalLong[{number}]"))
+    number.map_or_else(
+        || "OptionalLong.empty".to_owned(),
+        |number| format!("OptionalLong[{number}]"),
+    )
 }
 
 #[cfg(test)]
@@ -220,19 +291,45 @@ mod tests {
     #[test]
     fn markers_are_named_and_bad_checksums_told() {
         let marker = dumped(&marker_batch(false, 5, 3, 7, 1_000));
-        assert!(marker.contains("producerId: 5 producerEpoch: 3") && marker.contains("isTransactional: true isControl: true"), "{marker}");
-        assert!(marker.ends_with("sequence: -1 headerKeys: [] endTxnMarker: ABORT coordinatorEpoch: 7\n"), "{marker}");
-        let mut spoilt = BatchBuilder::new(5).record(5, None, Some(b"value"), &[]).build().expect("built").to_vec();
+        assert!(
+            marker.contains("producerId: 5 producerEpoch: 3")
+                && marker.contains("isTransactional: true isControl: true"),
+            "{marker}"
+        );
+        assert!(
+            marker
+                .ends_with("sequence: -1 headerKeys: [] endTxnMarker: ABORT coordinatorEpoch: 7\n"),
+            "{marker}"
+        );
+        let mut spoilt = BatchBuilder::new(5)
+            .record(5, None, Some(b"value"), &[])
+            .build()
+            .expect("built")
+            .to_vec();
         *spoilt.last_mut().expect("a byte") ^= 1;
         let spoilt = dumped(&spoilt.into());
-        assert!(spoilt.contains("isvalid: false\n| the records cannot be read: "), "{spoilt}");
+        assert!(
+            spoilt.contains("isvalid: false\n| the records cannot be read: "),
+            "{spoilt}"
+        );
     }
 
     #[test]
     fn sequences_begin_anew_behind_the_largest() {
-        let builder = BatchBuilder::new(5).producer(1, 0, i32::MAX).record(5, None, Some(b"a"), &[]).record(5, None, None, &[]);
+        let builder = BatchBuilder::new(5)
+            .producer(1, 0, i32::MAX)
+            .record(5, None, Some(b"a"), &[])
+            .record(5, None, None, &[]);
         let lines = dumped(&builder.build().expect("built"));
-        assert!(lines.contains("baseSequence: 2147483647 lastSequence: 0 "), "{lines}");
-        assert!(lines.contains("offset: 1 CreateTime: 5 keySize: -1 valueSize: -1 sequence: 0 headerKeys: []\n"), "{lines}");
+        assert!(
+            lines.contains("baseSequence: 2147483647 lastSequence: 0 "),
+            "{lines}"
+        );
+        assert!(
+            lines.contains(
+                "offset: 1 CreateTime: 5 keySize: -1 valueSize: -1 sequence: 0 headerKeys: []\n"
+            ),
+            "{lines}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! `gnomon produce`: lines of standard input become records, in batches, each acknowledged by acks=all before the next is sent.
+//! `gnomon produce`: lines of standard input become records, in batches, each acknowledged by
+//! acks=all before the next is sent.
 
 use crate::{Failure, args::Produce, kafka};
 use gnomon_client::{Client, offsets::TopicPartition, produce::Acks};
@@ -19,18 +20,29 @@ pub fn run(args: Produce) -> Result<(), Failure> {
     kafka::run(&at, |client| write(client, to, separator))
 }
 
-async fn write(client: Client, to: TopicPartition, separator: Option<String>) -> Result<(), Failure> {
+async fn write(
+    client: Client,
+    to: TopicPartition,
+    separator: Option<String>,
+) -> Result<(), Failure> {
     let mut lines = stdin().lock().lines();
     let mut total = 0_u64;
     // Creates the topic where the broker does that.
-    client.metadata(gnomon_client::Topics::Names(vec![to.0.clone()]), true).await?;
+    client
+        .metadata(gnomon_client::Topics::Names(vec![to.0.clone()]), true)
+        .await?;
     loop {
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
         let mut batch = BatchBuilder::new(now_ms);
         let (mut records, mut bytes) = (0_u64, 0);
         while bytes < BATCH_BYTES {
-            let Some(line) = lines.next().transpose()? else { break };
-            let (key, value) = match separator.as_deref().and_then(|separator| line.split_once(separator)) {
+            let Some(line) = lines.next().transpose()? else {
+                break;
+            };
+            let (key, value) = match separator
+                .as_deref()
+                .and_then(|separator| line.split_once(separator))
+            {
                 Some((key, value)) => (Some(key), value),
                 None => (None, line.as_str()),
             };

@@ -17,9 +17,27 @@ use std::collections::BTreeMap;
 pub fn run(topic: Topic) -> Result<(), Failure> {
     match topic.command {
         TopicCommand::List { at } => kafka::run(&at, list),
-        TopicCommand::Create { name, partitions, config, at } => {
-            let configs = config.iter().map(|pair| key_value(pair)).collect::<Result<_, _>>()?;
-            kafka::run(&at, |client| create(client, NewTopic { name, partitions, replication_factor: -1, configs }))
+        TopicCommand::Create {
+            name,
+            partitions,
+            config,
+            at,
+        } => {
+            let configs = config
+                .iter()
+                .map(|pair| key_value(pair))
+                .collect::<Result<_, _>>()?;
+            kafka::run(&at, |client| {
+                create(
+                    client,
+                    NewTopic {
+                        name,
+                        partitions,
+                        replication_factor: -1,
+                        configs,
+                    },
+                )
+            })
         }
         TopicCommand::Describe { name, at } => kafka::run(&at, |client| describe(client, name)),
         TopicCommand::Delete { name, at } => kafka::run(&at, |client| delete(client, name)),
@@ -27,7 +45,9 @@ pub fn run(topic: Topic) -> Result<(), Failure> {
 }
 
 fn key_value(pair: &str) -> Result<(String, String), Failure> {
-    let (key, value) = pair.split_once('=').ok_or_else(|| format!("--config {pair}: must be KEY=VALUE"))?;
+    let (key, value) = pair
+        .split_once('=')
+        .ok_or_else(|| format!("--config {pair}: must be KEY=VALUE"))?;
     Ok((key.trim().to_owned(), value.to_owned()))
 }
 
@@ -53,30 +73,55 @@ async fn delete(client: Client, name: String) -> Result<(), Failure> {
 }
 
 fn done(outcomes: Vec<TopicOutcome>) -> Result<(), Failure> {
-    match outcomes.into_iter().find_map(|outcome| outcome.error.map(|error| (outcome.name, error))) {
+    match outcomes
+        .into_iter()
+        .find_map(|outcome| outcome.error.map(|error| (outcome.name, error)))
+    {
         Some((name, (code, message))) => Err(refusal(&name, code, &message)),
         None => Ok(()),
     }
 }
 
 async fn describe(client: Client, name: String) -> Result<(), Failure> {
-    let metadata = client.metadata(Topics::Names(vec![name.clone()]), false).await?;
-    let topic = metadata.topics.get(&name).ok_or_else(|| format!("the broker does not say anything about {name}"))?;
+    let metadata = client
+        .metadata(Topics::Names(vec![name.clone()]), false)
+        .await?;
+    let topic = metadata
+        .topics
+        .get(&name)
+        .ok_or_else(|| format!("the broker does not say anything about {name}"))?;
     if let Some(code) = topic.error {
         return Err(refusal(&name, code, ""));
     }
-    println!("topic {name}  id {}", topic.id.map_or("none".to_owned(), |id| id.to_string()));
-    let of_all = |time: i64| topic.partitions.keys().map(|index| ((name.clone(), *index), time)).collect::<BTreeMap<TopicPartition, i64>>();
-    let starts = client.list_offsets(&of_all(EARLIEST), Isolation::ReadUncommitted).await;
-    let ends = client.list_offsets(&of_all(LATEST), Isolation::ReadUncommitted).await;
+    println!(
+        "topic {name}  id {}",
+        topic.id.map_or("none".to_owned(), |id| id.to_string())
+    );
+    let of_all = |time: i64| {
+        topic
+            .partitions
+            .keys()
+            .map(|index| ((name.clone(), *index), time))
+            .collect::<BTreeMap<TopicPartition, i64>>()
+    };
+    let starts = client
+        .list_offsets(&of_all(EARLIEST), Isolation::ReadUncommitted)
+        .await;
+    let ends = client
+        .list_offsets(&of_all(LATEST), Isolation::ReadUncommitted)
+        .await;
     for (index, partition) in &topic.partitions {
         let key = (name.clone(), *index);
-        let offset = |found: Option<&Result<gnomon_client::offsets::ListedOffset, gnomon_client::ClientError>>| match found {
+        let offset = |found: Option<
+            &Result<gnomon_client::offsets::ListedOffset, gnomon_client::ClientError>,
+        >| match found {
             Some(Ok(listed)) => listed.offset.to_string(),
             Some(Err(error)) => format!("unknown ({error})"),
             None => "unknown".to_owned(),
         };
-        let leader = partition.leader.map_or("none".to_owned(), |id| id.to_string());
+        let leader = partition
+            .leader
+            .map_or("none".to_owned(), |id| id.to_string());
         println!(
             "partition {index}  leader {leader}  epoch {}  start {}  high watermark {}",
             partition.leader_epoch.0,
@@ -84,7 +129,11 @@ async fn describe(client: Client, name: String) -> Result<(), Failure> {
             offset(ends.get(&key))
         );
     }
-    if let Some(configs) = client.describe_topic_configs(std::slice::from_ref(&name), None).await?.remove(&name) {
+    if let Some(configs) = client
+        .describe_topic_configs(std::slice::from_ref(&name), None)
+        .await?
+        .remove(&name)
+    {
         for (key, entry) in configs? {
             if entry.source != ConfigSource::Default || key.starts_with("gnomon.") {
                 println!("config {key}={}", entry.value.unwrap_or_default());

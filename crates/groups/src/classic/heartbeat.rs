@@ -1,7 +1,8 @@
 //! Heartbeat, and what happens when none comes.
 //!
-//! A heartbeat in a join phase is answered with "the group is rebalancing"; while assignments are awaited it is an ordinary one. Members with a parked
-//! request are alive by that, except new ones: they have the time of their first join, then are told to come again.
+//! A heartbeat in a join phase is answered with "the group is rebalancing"; while assignments are
+//! awaited it is an ordinary one. Members with a parked request are alive by that, except new ones:
+//! they have the time of their first join, then are told to come again.
 
 use super::Turn;
 use crate::{GroupError, GroupState, Heartbeat, Name, Reply};
@@ -20,7 +21,12 @@ impl Turn<'_> {
         match self.group.state {
             GroupState::PreparingRebalance => self.refuse(token, GroupError::RebalanceInProgress),
             GroupState::CompletingRebalance | GroupState::Stable => self.reply(token, Reply::Alive),
-            GroupState::Empty => self.refuse(token, GroupError::UnknownMember { member_id: request.member_id }),
+            GroupState::Empty => self.refuse(
+                token,
+                GroupError::UnknownMember {
+                    member_id: request.member_id,
+                },
+            ),
         }
     }
 
@@ -29,7 +35,9 @@ impl Turn<'_> {
         if self.group.pending.remove(member_id) {
             return self.complete_join_if_all_came();
         }
-        let Some(member) = self.group.members.get(member_id) else { return };
+        let Some(member) = self.group.members.get(member_id) else {
+            return;
+        };
         let waiting = member.join.is_some() || member.sync.is_some();
         if waiting && !member.new {
             return;
@@ -38,12 +46,20 @@ impl Turn<'_> {
         self.rebalance();
     }
 
-    /// Takes a member out; a reply parked for it tells it to join anew. The caller decides whether that is a rebalance.
+    /// Takes a member out; a reply parked for it tells it to join anew. The caller decides whether
+    /// that is a rebalance.
     pub(super) fn drop_member(&mut self, member_id: &Name) {
         self.end_session(member_id);
-        let Some(member) = self.group.remove(member_id) else { return };
+        let Some(member) = self.group.remove(member_id) else {
+            return;
+        };
         for token in member.join.into_iter().chain(member.sync) {
-            self.refuse(token, GroupError::UnknownMember { member_id: member_id.clone() });
+            self.refuse(
+                token,
+                GroupError::UnknownMember {
+                    member_id: member_id.clone(),
+                },
+            );
         }
     }
 }

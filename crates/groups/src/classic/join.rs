@@ -1,9 +1,11 @@
 //! JoinGroup.
 //!
-//! - A dynamic member without an id is told one and kept pending for a session timeout (version 4 and later, KIP-394).
+//! - A dynamic member without an id is told one and kept pending for a session timeout (version 4
+//!   and later, KIP-394).
 //! - Protocols must intersect, and the protocol type must be the group's.
-//! - In a stable group a join of the leader, or one that changes anything, starts a rebalance; anyone else's is answered at once with the present
-//!   generation: clients that missed an answer, and some that always rejoin, rely on it.
+//! - In a stable group a join of the leader, or one that changes anything, starts a rebalance;
+//!   anyone else's is answered at once with the present generation: clients that missed an answer,
+//!   and some that always rejoin, rely on it.
 //! - A static member that comes without an id takes the place of its instance: `static_member.rs`.
 
 use super::{
@@ -39,22 +41,39 @@ impl Turn<'_> {
     /// Whether there is a place for it, and something in common.
     fn admit(&self, request: &Join) -> Result<(), GroupError> {
         let group = &*self.group;
-        let replaced = request.instance_id.as_ref().filter(|_| request.member_id.is_empty()).and_then(|id| group.static_ids.get(id));
+        let replaced = request
+            .instance_id
+            .as_ref()
+            .filter(|_| request.member_id.is_empty())
+            .and_then(|id| group.static_ids.get(id));
         let member_id = replaced.unwrap_or(&request.member_id);
         let known = group.members.get(member_id);
-        // In a join phase those that have come count, so that a group above a lowered limit loses whoever comes last.
+        // In a join phase those that have come count, so that a group above a lowered limit loses
+        // whoever comes last.
         let full = match group.state {
             GroupState::Empty => false,
             GroupState::PreparingRebalance => {
                 known.is_none_or(|member| member.join.is_none())
-                    && group.members.values().filter(|member| member.join.is_some()).count() >= self.config.members_max
+                    && group
+                        .members
+                        .values()
+                        .filter(|member| member.join.is_some())
+                        .count()
+                        >= self.config.members_max
             }
-            GroupState::CompletingRebalance | GroupState::Stable => known.is_none() && group.members.len() >= self.config.members_max,
+            GroupState::CompletingRebalance | GroupState::Stable => {
+                known.is_none() && group.members.len() >= self.config.members_max
+            }
         };
         if full {
-            return Err(GroupError::GroupMaxSize { max: self.config.members_max });
+            return Err(GroupError::GroupMaxSize {
+                max: self.config.members_max,
+            });
         }
-        let (bytes, max) = (group.bytes_without(member_id) + said_bytes(&request.protocols), self.config.batch_bytes_max);
+        let (bytes, max) = (
+            group.bytes_without(member_id) + said_bytes(&request.protocols),
+            self.config.batch_bytes_max,
+        );
         if bytes > max {
             return Err(GroupError::GroupTooLarge { bytes, max });
         }
@@ -66,7 +85,10 @@ impl Turn<'_> {
         if request.instance_id.is_none() && self.group.pending.contains(&member_id) {
             return self.add_member(member_id, request, token);
         }
-        if let Err(error) = self.group.validate(&member_id, request.instance_id.as_ref()) {
+        if let Err(error) = self
+            .group
+            .validate(&member_id, request.instance_id.as_ref())
+        {
             return self.refuse(token, error);
         }
         let unchanged = self.group.members[&member_id].protocols == request.protocols;
@@ -76,9 +98,9 @@ impl Turn<'_> {
                 self.renew_session(&member_id);
                 self.answer_join(&member_id, token);
             }
-            GroupState::PreparingRebalance | GroupState::CompletingRebalance | GroupState::Stable => {
-                self.update_member(member_id, request, token)
-            }
+            GroupState::PreparingRebalance
+            | GroupState::CompletingRebalance
+            | GroupState::Stable => self.update_member(member_id, request, token),
             GroupState::Empty => self.refuse(token, GroupError::UnknownMember { member_id }),
         }
     }
@@ -103,7 +125,8 @@ impl Turn<'_> {
             new: true,
         };
         self.group.add(member_id.clone(), member);
-        // It has no id yet and sends no heartbeats: its time is that of its join, so that joins of clients that gave up do not pile up.
+        // It has no id yet and sends no heartbeats: its time is that of its join, so that joins of
+        // clients that gave up do not pile up.
         let timeout_ms = i32::try_from(self.config.new_member_join_timeout_ms).unwrap_or(i32::MAX);
         self.set_session(&member_id, timeout_ms);
         self.rebalance();
@@ -112,7 +135,9 @@ impl Turn<'_> {
     /// A member joins again; also one that has just taken over an instance.
     pub(super) fn update_member(&mut self, member_id: Name, request: Join, token: ReplyToken) {
         self.group.protocol_type = Some(request.protocol_type);
-        let Some(member) = self.group.members.get_mut(&member_id) else { return };
+        let Some(member) = self.group.members.get_mut(&member_id) else {
+            return;
+        };
         member.protocols = request.protocols;
         member.rebalance_timeout_ms = request.rebalance_timeout_ms;
         member.session_timeout_ms = request.session_timeout_ms;
@@ -121,7 +146,8 @@ impl Turn<'_> {
         if let Some(before) = member.join.take() {
             self.refuse(before, GroupError::RebalanceInProgress);
         }
-        // A rebalance that begins now fails this member's parked sync, if any, before its join is parked.
+        // A rebalance that begins now fails this member's parked sync, if any, before its join is
+        // parked.
         self.prepare_if_settled();
         if let Some(member) = self.group.members.get_mut(&member_id) {
             member.join = Some(token);
@@ -132,13 +158,22 @@ impl Turn<'_> {
     /// The present generation, as this member sees it.
     pub(super) fn answer_join(&mut self, member_id: &Name, token: ReplyToken) {
         let group = &*self.group;
-        let members = if group.is_leader(member_id) { group.joined_members() } else { Vec::new() };
+        let members = if group.is_leader(member_id) {
+            group.joined_members()
+        } else {
+            Vec::new()
+        };
         let leader = group.leader.clone().unwrap_or_else(|| "".into());
         let joined = self.joined(member_id.clone(), leader, members);
         self.reply(token, Reply::Joined(joined));
     }
 
-    pub(super) fn joined(&self, member_id: Name, leader: Name, members: Vec<crate::JoinedMember>) -> Joined {
+    pub(super) fn joined(
+        &self,
+        member_id: Name,
+        leader: Name,
+        members: Vec<crate::JoinedMember>,
+    ) -> Joined {
         Joined {
             generation: self.group.generation,
             protocol_type: self.group.protocol_type.clone(),

@@ -1,6 +1,7 @@
 //! LeaveGroup: members by id, static ones also by instance id alone (version 3 and later, KIP-345).
 //!
-//! One rebalance for all who leave together. A static member's ordinary close does not come here at all; an administrator's removal does.
+//! One rebalance for all who leave together. A static member's ordinary close does not come here at
+//! all; an administrator's removal does.
 
 use super::Turn;
 use crate::{GroupError, Leave, LeaveMember, Left, Name, Reply};
@@ -15,10 +16,18 @@ enum Gone {
 impl Turn<'_> {
     pub fn leave(&mut self, request: Leave, token: ReplyToken) {
         let (mut left, mut members_gone) = (Vec::new(), false);
-        for LeaveMember { member_id, instance_id } in request.members {
+        for LeaveMember {
+            member_id,
+            instance_id,
+        } in request.members
+        {
             let gone = self.leave_one(&member_id, instance_id.as_ref());
             members_gone |= matches!(gone, Ok(Gone::Member));
-            left.push(Left { member_id, instance_id, result: gone.map(|_| ()) });
+            left.push(Left {
+                member_id,
+                instance_id,
+                result: gone.map(|_| ()),
+            });
         }
         self.reply(token, Reply::Left(left));
         if members_gone {
@@ -28,12 +37,18 @@ impl Turn<'_> {
         }
     }
 
-    fn leave_one(&mut self, member_id: &Name, instance_id: Option<&Name>) -> Result<Gone, GroupError> {
+    fn leave_one(
+        &mut self,
+        member_id: &Name,
+        instance_id: Option<&Name>,
+    ) -> Result<Gone, GroupError> {
         if instance_id.is_none() && self.group.pending.remove(member_id) {
             self.end_session(member_id);
             return Ok(Gone::Pending);
         }
-        let named = instance_id.filter(|_| member_id.is_empty()).and_then(|id| self.group.static_ids.get(id));
+        let named = instance_id
+            .filter(|_| member_id.is_empty())
+            .and_then(|id| self.group.static_ids.get(id));
         let member_id = named.unwrap_or(member_id).clone();
         self.group.validate(&member_id, instance_id)?;
         self.drop_member(&member_id);

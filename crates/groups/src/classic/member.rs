@@ -12,7 +12,8 @@ pub(crate) struct Member {
     pub client_host: Name,
     pub rebalance_timeout_ms: i32,
     pub session_timeout_ms: i32,
-    /// In the member's order of preference. One that was loaded from the log has the chosen one only.
+    /// In the member's order of preference. One that was loaded from the log has the chosen one
+    /// only.
     pub protocols: Vec<Protocol>,
     pub assignment: Bytes,
     /// Its JoinGroup, until the join phase is complete.
@@ -26,7 +27,10 @@ pub(crate) struct Member {
 impl Member {
     /// The member that was written.
     pub fn loaded(value: &MemberValue, protocol: Option<&Name>) -> Member {
-        let protocols = protocol.map(|name| Protocol { name: name.clone(), metadata: value.subscription.clone() });
+        let protocols = protocol.map(|name| Protocol {
+            name: name.clone(),
+            metadata: value.subscription.clone(),
+        });
         Member {
             instance_id: value.instance_id.clone(),
             client_id: value.client_id.clone(),
@@ -43,12 +47,19 @@ impl Member {
 
     /// What it says and is assigned, in bytes.
     pub fn bytes(&self) -> usize {
-        MEMBER_BYTES + said_bytes(&self.protocols) + self.assignment.len() + self.client_id.len() + self.client_host.len()
+        MEMBER_BYTES
+            + said_bytes(&self.protocols)
+            + self.assignment.len()
+            + self.client_id.len()
+            + self.client_host.len()
     }
 
     /// What it says to this protocol's assignor.
     pub fn metadata(&self, protocol: &str) -> Option<&Bytes> {
-        self.protocols.iter().find(|offered| &*offered.name == protocol).map(|offered| &offered.metadata)
+        self.protocols
+            .iter()
+            .find(|offered| &*offered.name == protocol)
+            .map(|offered| &offered.metadata)
     }
 }
 
@@ -57,5 +68,8 @@ const MEMBER_BYTES: usize = 64;
 
 /// What a member says to all the protocols that it can do, in bytes.
 pub(crate) fn said_bytes(protocols: &[Protocol]) -> usize {
-    protocols.iter().map(|protocol| protocol.name.len() + protocol.metadata.len()).sum()
+    protocols
+        .iter()
+        .map(|protocol| protocol.name.len() + protocol.metadata.len())
+        .sum()
 }

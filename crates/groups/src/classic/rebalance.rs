@@ -1,8 +1,9 @@
 //! When a rebalance starts and ends.
 //!
-//! A join phase waits for all known members, at most as long as the most patient of them says; an empty group's first one is held open for
-//! `group.initial.rebalance.delay.ms`, longer while members keep coming. Who has not come by then is dropped, except static members, who have their session.
-//! Then the next generation begins, and its members have the same time again to sync.
+//! A join phase waits for all known members, at most as long as the most patient of them says; an
+//! empty group's first one is held open for `group.initial.rebalance.delay.ms`, longer while
+//! members keep coming. Who has not come by then is dropped, except static members, who have their
+//! session. Then the next generation begins, and its members have the same time again to sync.
 
 use super::{Turn, positive, state::InitialDelay};
 use crate::{GroupError, GroupState, soft::TimerKey};
@@ -27,7 +28,10 @@ impl Turn<'_> {
         let timeout_ms = self.group.rebalance_timeout_ms();
         let delay_ms = self.config.initial_rebalance_delay_ms;
         if first && delay_ms > 0 {
-            self.group.initial = Some(InitialDelay { left_ms: timeout_ms.saturating_sub(delay_ms), member_came: false });
+            self.group.initial = Some(InitialDelay {
+                left_ms: timeout_ms.saturating_sub(delay_ms),
+                member_came: false,
+            });
             self.set_join_deadline(delay_ms);
         } else {
             self.set_join_deadline(timeout_ms);
@@ -35,7 +39,10 @@ impl Turn<'_> {
     }
 
     pub(super) fn complete_join_if_all_came(&mut self) {
-        if self.group.state == GroupState::PreparingRebalance && self.group.initial.is_none() && self.group.all_joined() {
+        if self.group.state == GroupState::PreparingRebalance
+            && self.group.initial.is_none()
+            && self.group.all_joined()
+        {
             self.complete_join();
         }
     }
@@ -46,8 +53,15 @@ impl Turn<'_> {
             && initial.member_came
             && initial.left_ms > 0
         {
-            let delay_ms = self.config.initial_rebalance_delay_ms.min(initial.left_ms).max(1);
-            *initial = InitialDelay { left_ms: initial.left_ms - delay_ms, member_came: false };
+            let delay_ms = self
+                .config
+                .initial_rebalance_delay_ms
+                .min(initial.left_ms)
+                .max(1);
+            *initial = InitialDelay {
+                left_ms: initial.left_ms - delay_ms,
+                member_came: false,
+            };
             return self.set_join_deadline(delay_ms);
         }
         if self.group.state == GroupState::PreparingRebalance {
@@ -58,7 +72,12 @@ impl Turn<'_> {
     /// The members of a generation have had their time to sync: who did not is dropped.
     pub fn sync_deadline(&mut self) {
         let late = std::mem::take(&mut self.group.unsynced);
-        if late.is_empty() || !matches!(self.group.state, GroupState::CompletingRebalance | GroupState::Stable) {
+        if late.is_empty()
+            || !matches!(
+                self.group.state,
+                GroupState::CompletingRebalance | GroupState::Stable
+            )
+        {
             return;
         }
         for member_id in &late {
@@ -68,7 +87,10 @@ impl Turn<'_> {
     }
 
     fn set_join_deadline(&mut self, after_ms: u64) {
-        self.timers.set(TimerKey::Join(self.name.clone()), self.now.mono.after(after_ms));
+        self.timers.set(
+            TimerKey::Join(self.name.clone()),
+            self.now.mono.after(after_ms),
+        );
     }
 
     fn complete_join(&mut self) {
@@ -88,18 +110,34 @@ impl Turn<'_> {
             return self.become_empty();
         }
         if !self.elect_leader_that_came() {
-            // Only static members are left, and none has come: wait until one does, or their sessions end.
+            // Only static members are left, and none has come: wait until one does, or their
+            // sessions end.
             return self.set_join_deadline(self.group.rebalance_timeout_ms());
         }
         self.begin_generation();
     }
 
     fn elect_leader_that_came(&mut self) -> bool {
-        let came = |group: &super::Group, id: &crate::Name| group.members.get(id).is_some_and(|member| member.join.is_some());
-        if self.group.leader.as_ref().is_some_and(|leader| came(self.group, leader)) {
+        let came = |group: &super::Group, id: &crate::Name| {
+            group
+                .members
+                .get(id)
+                .is_some_and(|member| member.join.is_some())
+        };
+        if self
+            .group
+            .leader
+            .as_ref()
+            .is_some_and(|leader| came(self.group, leader))
+        {
             return true;
         }
-        let other = self.group.members.iter().find(|(_, member)| member.join.is_some()).map(|(id, _)| id.clone());
+        let other = self
+            .group
+            .members
+            .iter()
+            .find(|(_, member)| member.join.is_some())
+            .map(|(id, _)| id.clone());
         let found = other.is_some();
         self.group.leader = other.or_else(|| self.group.leader.take());
         found
@@ -111,7 +149,9 @@ impl Turn<'_> {
         self.group.state = GroupState::CompletingRebalance;
         let members: Vec<_> = self.group.members.keys().cloned().collect();
         for member_id in &members {
-            let Some(member) = self.group.members.get_mut(member_id) else { continue };
+            let Some(member) = self.group.members.get_mut(member_id) else {
+                continue;
+            };
             let (token, session_ms) = (member.join.take(), member.session_timeout_ms);
             (member.new, member.assignment) = (false, Default::default());
             self.set_session(member_id, session_ms);
@@ -124,7 +164,8 @@ impl Turn<'_> {
         self.timers.set(TimerKey::Sync(self.name.clone()), at);
     }
 
-    /// Written, so that its offsets' time of expiry begins, unless nobody was ever told a generation.
+    /// Written, so that its offsets' time of expiry begins, unless nobody was ever told a
+    /// generation.
     fn become_empty(&mut self) {
         let told = self.group.generation > 0;
         self.raise_generation();
@@ -140,17 +181,24 @@ impl Turn<'_> {
         self.group.generation = self.group.generation.checked_add(1).unwrap_or(1);
     }
 
-    /// Members that wait for their assignment must join again; their sessions begin anew, since waiting was their sign of life.
+    /// Members that wait for their assignment must join again; their sessions begin anew, since
+    /// waiting was their sign of life.
     fn fail_parked_syncs(&mut self) {
         let waiting: Vec<_> = self
             .group
             .members
             .iter_mut()
-            .filter_map(|(id, member)| member.sync.take().map(|token| (id.clone(), token, member.session_timeout_ms)))
+            .filter_map(|(id, member)| {
+                member
+                    .sync
+                    .take()
+                    .map(|token| (id.clone(), token, member.session_timeout_ms))
+            })
             .collect();
         for (member_id, token, session_ms) in waiting {
             let at = self.now.mono.after(positive(session_ms));
-            self.timers.set(TimerKey::Session(self.name.clone(), member_id), at);
+            self.timers
+                .set(TimerKey::Session(self.name.clone(), member_id), at);
             self.refuse(token, GroupError::RebalanceInProgress);
         }
     }

@@ -1,7 +1,8 @@
 //! A living group: who is in it, what they have in common, and whether a member is who it says.
 //!
-//! Invariants: `leader` is a member, whenever there are members; `static_ids` names exactly the members with an instance id; a pending member is no
-//! member; members await a join in PreparingRebalance only, and a sync in CompletingRebalance only. `check` says so in tests.
+//! Invariants: `leader` is a member, whenever there are members; `static_ids` names exactly the
+//! members with an instance id; a pending member is no member; members await a join in
+//! PreparingRebalance only, and a sync in CompletingRebalance only. `check` says so in tests.
 
 use super::member::Member;
 use crate::{GroupError, GroupState, GroupValue, JoinedMember, MemberValue, Name, Protocol};
@@ -44,7 +45,11 @@ impl Group {
     /// The group that was written: stable with all its members, or empty.
     pub fn loaded(value: &GroupValue) -> Group {
         let mut group = Group {
-            state: if value.members.is_empty() { GroupState::Empty } else { GroupState::Stable },
+            state: if value.members.is_empty() {
+                GroupState::Empty
+            } else {
+                GroupState::Stable
+            },
             generation: value.generation,
             protocol_type: Some(value.protocol_type.clone()).filter(|name| !name.is_empty()),
             protocol: value.protocol.clone(),
@@ -53,9 +58,16 @@ impl Group {
             ..Group::default()
         };
         for member in &value.members {
-            group.add(member.member_id.clone(), Member::loaded(member, value.protocol.as_ref()));
+            group.add(
+                member.member_id.clone(),
+                Member::loaded(member, value.protocol.as_ref()),
+            );
         }
-        if let Some(leader) = value.leader.as_ref().filter(|leader| group.members.contains_key(*leader)) {
+        if let Some(leader) = value
+            .leader
+            .as_ref()
+            .filter(|leader| group.members.contains_key(*leader))
+        {
             group.leader = Some(leader.clone());
         }
         group
@@ -94,7 +106,11 @@ impl Group {
 
     /// What the member says to the chosen protocol's assignor.
     pub fn metadata_of(&self, member: &Member) -> Bytes {
-        self.protocol.as_deref().and_then(|protocol| member.metadata(protocol)).cloned().unwrap_or_default()
+        self.protocol
+            .as_deref()
+            .and_then(|protocol| member.metadata(protocol))
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// All members, as the leader sees them.
@@ -112,7 +128,8 @@ impl Group {
         self.pending.remove(&member_id);
         self.leader.get_or_insert_with(|| member_id.clone());
         if let Some(instance_id) = &member.instance_id {
-            self.static_ids.insert(instance_id.clone(), member_id.clone());
+            self.static_ids
+                .insert(instance_id.clone(), member_id.clone());
         }
         self.members.insert(member_id, member);
     }
@@ -125,37 +142,70 @@ impl Group {
             self.static_ids.remove(instance_id);
         }
         if self.leader.as_ref() == Some(member_id) {
-            let waiting = self.members.iter().find(|(_, member)| member.join.is_some());
-            self.leader = waiting.or_else(|| self.members.first_key_value()).map(|(id, _)| id.clone());
+            let waiting = self
+                .members
+                .iter()
+                .find(|(_, member)| member.join.is_some());
+            self.leader = waiting
+                .or_else(|| self.members.first_key_value())
+                .map(|(id, _)| id.clone());
         }
         Some(member)
     }
 
     /// Whether a request's member is who it says.
     pub fn validate(&self, member_id: &Name, instance_id: Option<&Name>) -> Result<(), GroupError> {
-        let unknown = || GroupError::UnknownMember { member_id: member_id.clone() };
+        let unknown = || GroupError::UnknownMember {
+            member_id: member_id.clone(),
+        };
         if let Some(instance_id) = instance_id {
             match self.static_ids.get(instance_id) {
                 None => return Err(unknown()),
-                Some(owner) if owner != member_id => return Err(GroupError::FencedInstance { instance_id: instance_id.clone() }),
+                Some(owner) if owner != member_id => {
+                    return Err(GroupError::FencedInstance {
+                        instance_id: instance_id.clone(),
+                    });
+                }
                 Some(_) => {}
             }
         }
-        if self.members.contains_key(member_id) { Ok(()) } else { Err(unknown()) }
+        if self.members.contains_key(member_id) {
+            Ok(())
+        } else {
+            Err(unknown())
+        }
     }
 
     /// Whether a request's generation is the group's.
     pub fn validate_generation(&self, asked: i32) -> Result<(), GroupError> {
-        if asked == self.generation { Ok(()) } else { Err(GroupError::IllegalGeneration { asked, current: self.generation }) }
+        if asked == self.generation {
+            Ok(())
+        } else {
+            Err(GroupError::IllegalGeneration {
+                asked,
+                current: self.generation,
+            })
+        }
     }
 
-    /// Whether somebody with these protocols could be in the group, in place of `member_id` if that one is.
-    pub fn validate_protocols(&self, member_id: &str, protocol_type: &str, protocols: &[Protocol]) -> Result<(), GroupError> {
+    /// Whether somebody with these protocols could be in the group, in place of `member_id` if that
+    /// one is.
+    pub fn validate_protocols(
+        &self,
+        member_id: &str,
+        protocol_type: &str,
+        protocols: &[Protocol],
+    ) -> Result<(), GroupError> {
         let refuse = |why| Err(GroupError::InconsistentProtocol { why });
         if protocol_type.is_empty() || protocols.is_empty() {
             return refuse("protocol type or protocols are empty");
         }
-        let mut others = self.members.iter().filter(|(id, _)| &***id != member_id).map(|(_, member)| member).peekable();
+        let mut others = self
+            .members
+            .iter()
+            .filter(|(id, _)| &***id != member_id)
+            .map(|(_, member)| member)
+            .peekable();
         if others.peek().is_none() {
             return Ok(());
         }
@@ -166,37 +216,61 @@ impl Group {
         for other in others {
             common.retain(|name| other.metadata(name).is_some());
         }
-        if common.is_empty() { refuse("no protocol that every member can do") } else { Ok(()) }
+        if common.is_empty() {
+            refuse("no protocol that every member can do")
+        } else {
+            Ok(())
+        }
     }
 
-    /// Each member votes for the first of its protocols that all can do; of equal ones the leader prefers.
+    /// Each member votes for the first of its protocols that all can do; of equal ones the leader
+    /// prefers.
     pub fn choose_protocol(&self) -> Option<Name> {
         let leader = self.leader.as_ref().and_then(|id| self.members.get(id))?;
         let common: Vec<&Name> = leader
             .protocols
             .iter()
             .map(|protocol| &protocol.name)
-            .filter(|name| self.members.values().all(|member| member.metadata(name).is_some()))
+            .filter(|name| {
+                self.members
+                    .values()
+                    .all(|member| member.metadata(name).is_some())
+            })
             .collect();
         let mut votes = vec![0usize; common.len()];
         for member in self.members.values() {
-            let vote = member.protocols.iter().find_map(|offered| common.iter().position(|name| **name == offered.name));
+            let vote = member
+                .protocols
+                .iter()
+                .find_map(|offered| common.iter().position(|name| **name == offered.name));
             if let Some(place) = vote {
                 votes[place] += 1;
             }
         }
         let most = votes.iter().max()?;
-        votes.iter().position(|count| count == most).map(|place| common[place].clone())
+        votes
+            .iter()
+            .position(|count| count == most)
+            .map(|place| common[place].clone())
     }
 
-    /// What its members, but for this one, say and are assigned, in bytes: an upper bound of what is written.
+    /// What its members, but for this one, say and are assigned, in bytes: an upper bound of what
+    /// is written.
     pub fn bytes_without(&self, member_id: &str) -> usize {
-        self.members.iter().filter(|(id, _)| &***id != member_id).map(|(id, member)| id.len() + member.bytes()).sum()
+        self.members
+            .iter()
+            .filter(|(id, _)| &***id != member_id)
+            .map(|(id, member)| id.len() + member.bytes())
+            .sum()
     }
 
     /// How long a join phase may take: as long as its most patient member says.
     pub fn rebalance_timeout_ms(&self) -> u64 {
-        self.members.values().map(|member| super::positive(member.rebalance_timeout_ms)).max().unwrap_or(1)
+        self.members
+            .values()
+            .map(|member| super::positive(member.rebalance_timeout_ms))
+            .max()
+            .unwrap_or(1)
     }
 
     /// Whether all that the join phase waits for have come.
@@ -206,21 +280,46 @@ impl Group {
 
     /// The first broken invariant, for tests.
     pub fn check(&self) -> Result<(), String> {
-        let leads = self.leader.as_ref().is_none_or(|leader| self.members.contains_key(leader));
-        let statics: BTreeMap<_, _> =
-            self.members.iter().filter_map(|(id, member)| member.instance_id.clone().map(|instance| (instance, id.clone()))).collect();
+        let leads = self
+            .leader
+            .as_ref()
+            .is_none_or(|leader| self.members.contains_key(leader));
+        let statics: BTreeMap<_, _> = self
+            .members
+            .iter()
+            .filter_map(|(id, member)| {
+                member
+                    .instance_id
+                    .clone()
+                    .map(|instance| (instance, id.clone()))
+            })
+            .collect();
         let parked = self.members.values().all(|member| {
             (member.join.is_none() || self.state == GroupState::PreparingRebalance)
                 && (member.sync.is_none() || self.state == GroupState::CompletingRebalance)
         });
         let broken = match () {
-            () if !leads || self.leader.is_none() != self.members.is_empty() => "the leader is not a member",
+            () if !leads || self.leader.is_none() != self.members.is_empty() => {
+                "the leader is not a member"
+            }
             () if statics != self.static_ids => "static ids are not those of the members",
-            () if self.pending.iter().any(|id| self.members.contains_key(id)) => "a pending member is a member",
-            () if !self.unsynced.iter().all(|id| self.members.contains_key(id)) => "somebody unsynced is not a member",
+            () if self.pending.iter().any(|id| self.members.contains_key(id)) => {
+                "a pending member is a member"
+            }
+            () if !self.unsynced.iter().all(|id| self.members.contains_key(id)) => {
+                "somebody unsynced is not a member"
+            }
             () if !parked => "a reply is parked in the wrong state",
-            () if self.state == GroupState::Empty && !self.members.is_empty() => "an empty group has members",
-            () if matches!(self.state, GroupState::CompletingRebalance | GroupState::Stable) && self.protocol.is_none() => "no protocol",
+            () if self.state == GroupState::Empty && !self.members.is_empty() => {
+                "an empty group has members"
+            }
+            () if matches!(
+                self.state,
+                GroupState::CompletingRebalance | GroupState::Stable
+            ) && self.protocol.is_none() =>
+            {
+                "no protocol"
+            }
             () => return Ok(()),
         };
         Err(format!("{broken}: {self:?}"))

@@ -1,9 +1,11 @@
 //! A static member comes back without its id (KIP-345, KIP-814).
 //!
-//! It gets a new id and its instance's place; whoever still uses the old id is fenced. In a stable group with the same subscription that is all: the
-//! assignment stands, nobody rebalances. While assignments are awaited the leader may have been given the old id, so there is a rebalance.
-//! Same subscription means the same protocol chosen and, for consumers, the same topics: their metadata also holds what they owned, which a
-//! restarted one does not know any more. Any other protocol type is compared by its bytes.
+//! It gets a new id and its instance's place; whoever still uses the old id is fenced. In a stable
+//! group with the same subscription that is all: the assignment stands, nobody rebalances. While
+//! assignments are awaited the leader may have been given the old id, so there is a rebalance. Same
+//! subscription means the same protocol chosen and, for consumers, the same topics: their metadata
+//! also holds what they owned, which a restarted one does not know any more. Any other protocol
+//! type is compared by its bytes.
 
 use super::Turn;
 use crate::{GroupError, GroupState, Join, Name, Reply, offsets::subscribed_topics};
@@ -26,9 +28,15 @@ impl Turn<'_> {
         let skip = request.supports_skip_assignment;
         let mut same = false;
         if let Some(member) = self.group.members.get_mut(&member_id) {
-            let protocols_before = std::mem::replace(&mut member.protocols, request.protocols.clone());
+            let protocols_before =
+                std::mem::replace(&mut member.protocols, request.protocols.clone());
             same = self.group.choose_protocol() == chosen_before && {
-                let now = self.group.members.get(&member_id).map(|member| self.group.metadata_of(member)).unwrap_or_default();
+                let now = self
+                    .group
+                    .members
+                    .get(&member_id)
+                    .map(|member| self.group.metadata_of(member))
+                    .unwrap_or_default();
                 same_subscription(&request.protocol_type, &subscription_before, &now)
             };
             if !same && let Some(member) = self.group.members.get_mut(&member_id) {
@@ -44,16 +52,26 @@ impl Turn<'_> {
             (member.client_id, member.client_host) = (request.client_id, request.client_host);
         }
         self.write();
-        // A client that does not know skip_assignment must not take itself for the leader, or it would assign without a rebalance.
+        // A client that does not know skip_assignment must not take itself for the leader, or it
+        // would assign without a rebalance.
         let leads = self.group.is_leader(&member_id);
-        let leader = if skip { self.group.leader.clone().unwrap_or_default() } else { leader_before };
-        let members = if skip && leads { self.group.joined_members() } else { Vec::new() };
+        let leader = if skip {
+            self.group.leader.clone().unwrap_or_default()
+        } else {
+            leader_before
+        };
+        let members = if skip && leads {
+            self.group.joined_members()
+        } else {
+            Vec::new()
+        };
         let mut joined = self.joined(member_id, leader, members);
         joined.skip_assignment = skip && leads;
         self.reply(token, Reply::Joined(joined));
     }
 
-    /// The member under a new id; gives what it said to the chosen protocol. Replies parked for the old id are fenced.
+    /// The member under a new id; gives what it said to the chosen protocol. Replies parked for the
+    /// old id are fenced.
     fn take_over(&mut self, before: &Name, member_id: &Name) -> Option<Bytes> {
         let led = self.group.is_leader(before);
         let unsynced = self.group.unsynced.contains(before);
@@ -62,7 +80,12 @@ impl Turn<'_> {
         let subscription = self.group.metadata_of(&member);
         let instance_id = member.instance_id.clone()?;
         for token in member.join.take().into_iter().chain(member.sync.take()) {
-            self.refuse(token, GroupError::FencedInstance { instance_id: instance_id.clone() });
+            self.refuse(
+                token,
+                GroupError::FencedInstance {
+                    instance_id: instance_id.clone(),
+                },
+            );
         }
         member.new = false;
         self.group.add(member_id.clone(), member);

@@ -1,6 +1,7 @@
 //! SyncGroup.
 //!
-//! - Followers wait for the leader; when its assignments come, the group is written, and all are answered once that is durable.
+//! - Followers wait for the leader; when its assignments come, the group is written, and all are
+//!   answered once that is durable.
 //! - A member that the leader forgot gets zero bytes, never null.
 //! - From version 5 on the client says which protocol it believes in, and must be right.
 
@@ -20,11 +21,21 @@ impl Turn<'_> {
         }
         let member_id = &request.member_id;
         match self.group.state {
-            GroupState::Empty => self.refuse(token, GroupError::UnknownMember { member_id: member_id.clone() }),
+            GroupState::Empty => self.refuse(
+                token,
+                GroupError::UnknownMember {
+                    member_id: member_id.clone(),
+                },
+            ),
             GroupState::PreparingRebalance => self.refuse(token, GroupError::RebalanceInProgress),
             GroupState::CompletingRebalance => {
                 self.group.unsynced.remove(member_id);
-                if let Some(before) = self.group.members.get_mut(member_id).and_then(|member| member.sync.replace(token)) {
+                if let Some(before) = self
+                    .group
+                    .members
+                    .get_mut(member_id)
+                    .and_then(|member| member.sync.replace(token))
+                {
                     self.refuse(before, GroupError::RebalanceInProgress);
                 }
                 if self.group.is_leader(member_id) {
@@ -45,17 +56,24 @@ impl Turn<'_> {
         group.validate(&request.member_id, request.instance_id.as_ref())?;
         group.validate_generation(request.generation)?;
         if request.protocol_type.is_some() && request.protocol_type != group.protocol_type {
-            return Err(GroupError::InconsistentProtocol { why: "the group has another protocol type" });
+            return Err(GroupError::InconsistentProtocol {
+                why: "the group has another protocol type",
+            });
         }
         if request.protocol.is_some() && request.protocol != group.protocol {
-            return Err(GroupError::InconsistentProtocol { why: "the group has chosen another protocol" });
+            return Err(GroupError::InconsistentProtocol {
+                why: "the group has chosen another protocol",
+            });
         }
         Ok(())
     }
 
     /// The group with these assignments; those for strangers do not count.
     fn bytes_with(&self, request: &Sync) -> usize {
-        let known = request.assignments.iter().filter(|(member_id, _)| self.group.members.contains_key(member_id));
+        let known = request
+            .assignments
+            .iter()
+            .filter(|(member_id, _)| self.group.members.contains_key(member_id));
         self.group.bytes_without("") + known.map(|(_, assignment)| assignment.len()).sum::<usize>()
     }
 
@@ -72,7 +90,12 @@ impl Turn<'_> {
             .group
             .members
             .iter_mut()
-            .filter_map(|(id, member)| member.sync.take().map(|token| (id.clone(), token, member.assignment.clone())))
+            .filter_map(|(id, member)| {
+                member
+                    .sync
+                    .take()
+                    .map(|token| (id.clone(), token, member.assignment.clone()))
+            })
             .collect();
         for (member_id, token, assignment) in waiting {
             self.renew_session(&member_id);
@@ -81,7 +104,17 @@ impl Turn<'_> {
     }
 
     fn answer_sync(&mut self, token: ReplyToken, assignment: Bytes) {
-        let (protocol_type, protocol) = (self.group.protocol_type.clone(), self.group.protocol.clone());
-        self.reply(token, Reply::Synced(Synced { protocol_type, protocol, assignment }));
+        let (protocol_type, protocol) = (
+            self.group.protocol_type.clone(),
+            self.group.protocol.clone(),
+        );
+        self.reply(
+            token,
+            Reply::Synced(Synced {
+                protocol_type,
+                protocol,
+                assignment,
+            }),
+        );
     }
 }

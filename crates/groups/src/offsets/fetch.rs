@@ -1,4 +1,5 @@
-//! OffsetFetch: what is committed, for a group that exists or not. An unknown one has nothing committed, which is no error.
+//! OffsetFetch: what is committed, for a group that exists or not. An unknown one has nothing
+//! committed, which is no error.
 
 use crate::{Durable, Fetch, Fetched, FetchedPartition, FetchedTopic, Reply, Which};
 
@@ -11,7 +12,10 @@ pub(crate) fn fetch(durable: &Durable, request: Fetch) -> Reply {
                 partitions: offsets
                     .partitions
                     .iter()
-                    .map(|(partition, committed)| FetchedPartition { partition: *partition, committed: Some(committed.clone()) })
+                    .map(|(partition, committed)| FetchedPartition {
+                        partition: *partition,
+                        committed: Some(committed.clone()),
+                    })
                     .collect(),
             })
             .collect()
@@ -19,9 +23,18 @@ pub(crate) fn fetch(durable: &Durable, request: Fetch) -> Reply {
         Which::Partitions(asked) => asked
             .into_iter()
             .map(|(topic, partitions)| {
-                let committed = |partition| durable.committed(&request.group, &topic, partition).cloned();
-                let partitions =
-                    partitions.into_iter().map(|partition| FetchedPartition { partition, committed: committed(partition) }).collect();
+                let committed = |partition| {
+                    durable
+                        .committed(&request.group, &topic, partition)
+                        .cloned()
+                };
+                let partitions = partitions
+                    .into_iter()
+                    .map(|partition| FetchedPartition {
+                        partition,
+                        committed: committed(partition),
+                    })
+                    .collect();
                 FetchedTopic { topic, partitions }
             })
             .collect(),

@@ -1,38 +1,62 @@
-//! Offsets that a link brings from its source, and the end of that (`shadow-links.md`, "What else is synced").
+//! Offsets that a link brings from its source, and the end of that (`shadow-links.md`, "What else
+//! is synced").
 //!
-//! - A group with live members here is left alone; so is a topic on which the group has committed here.
+//! - A group with live members here is left alone; so is a topic on which the group has committed
+//!   here.
 //! - Otherwise the source's value wins, up or down; what stands here already writes nothing.
-//! - What a link brought is marked with its name, and does not expire: the source knows whether it is still wanted. When the source has it no longer, or
-//!   the link ends, the mark goes and the time of expiry begins *now*, so that a long quiet group does not lose its place in a failover.
+//! - What a link brought is marked with its name, and does not expire: the source knows whether it
+//!   is still wanted. When the source has it no longer, or the link ends, the mark goes and the
+//!   time of expiry begins *now*, so that a long quiet group does not lose its place in a failover.
 //!
-//! Not here: which groups and topics a link selects, clamping, waiting for the data; the link's task does that before it sends the event.
+//! Not here: which groups and topics a link selects, clamping, waiting for the data; the link's
+//! task does that before it sends the event.
 
 use super::{RECORDS_MAX, forget_earlier};
 use crate::{
-    Committed, Durable, Name, Origin, Record, Reply, SkipReason, Soft, SyncEnded, SyncOffset, SyncOffsets, SyncOutcome, SyncedPartition,
-    durable::TopicOffsets,
+    Committed, Durable, Name, Origin, Record, Reply, SkipReason, Soft, SyncEnded, SyncOffset,
+    SyncOffsets, SyncOutcome, SyncedPartition, durable::TopicOffsets,
 };
 use gnomon_machine::Now;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The records that take over what may be taken over, and the answer; the answer alone if it is only asked what would be.
-pub(crate) fn sync(durable: &Durable, soft: &Soft, now: Now, request: SyncOffsets) -> (Vec<Record>, Reply) {
-    let live = soft.groups.get(&request.group).is_some_and(|group| !group.members.is_empty());
+/// The records that take over what may be taken over, and the answer; the answer alone if it is
+/// only asked what would be.
+pub(crate) fn sync(
+    durable: &Durable,
+    soft: &Soft,
+    now: Now,
+    request: SyncOffsets,
+) -> (Vec<Record>, Reply) {
+    let live = soft
+        .groups
+        .get(&request.group)
+        .is_some_and(|group| !group.members.is_empty());
     let mut plan = Plan::new(durable, now, request.group, request.link);
     let mut named = BTreeSet::new();
     let mut outcomes = Vec::with_capacity(request.offsets.len());
     for offset in request.offsets {
-        let (topic, topic_id, partition) = (offset.topic.clone(), offset.topic_id, offset.partition);
+        let (topic, topic_id, partition) =
+            (offset.topic.clone(), offset.topic_id, offset.partition);
         named.insert(topic.clone());
         let brought = offset.offset;
-        let outcome = if live { SyncOutcome::Skipped(SkipReason::LiveMembers) } else { plan.take(offset) };
+        let outcome = if live {
+            SyncOutcome::Skipped(SkipReason::LiveMembers)
+        } else {
+            plan.take(offset)
+        };
         let stands = match outcome {
             SyncOutcome::Applied | SyncOutcome::Unchanged => Some(brought),
-            SyncOutcome::Skipped(_) => {
-                durable.committed(&plan.group, &topic, partition).filter(|here| here.is_on(Some(topic_id))).map(|here| here.offset)
-            }
+            SyncOutcome::Skipped(_) => durable
+                .committed(&plan.group, &topic, partition)
+                .filter(|here| here.is_on(Some(topic_id)))
+                .map(|here| here.offset),
         };
-        outcomes.push(SyncedPartition { topic, partition, outcome, stands });
+        outcomes.push(SyncedPartition {
+            topic,
+            partition,
+            outcome,
+            stands,
+        });
     }
     if request.complete {
         plan.release(|topic| !named.contains(topic));
@@ -40,7 +64,11 @@ pub(crate) fn sync(durable: &Durable, soft: &Soft, now: Now, request: SyncOffset
     if request.last {
         plan.release(|topic| named.contains(topic));
     }
-    let records = if request.validate_only { Vec::new() } else { plan.records };
+    let records = if request.validate_only {
+        Vec::new()
+    } else {
+        plan.records
+    };
     (records, Reply::OffsetsSynced(outcomes))
 }
 
@@ -49,7 +77,12 @@ pub(crate) fn sync_ended(durable: &Durable, now: Now, request: &SyncEnded) -> (V
     let mut records = Vec::new();
     for group in durable.offsets.keys() {
         let mut plan = Plan::new(durable, now, group.clone(), request.link.clone());
-        plan.release(|topic| request.topics.as_ref().is_none_or(|topics| topics.contains(topic)));
+        plan.release(|topic| {
+            request
+                .topics
+                .as_ref()
+                .is_none_or(|topics| topics.contains(topic))
+        });
         if !records.is_empty() && records.len() + plan.records.len() > RECORDS_MAX {
             return (records, Reply::DoneInPart);
         }
@@ -73,17 +106,44 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     fn new(durable: &'a Durable, now: Now, group: Name, link: Name) -> Plan<'a> {
-        Plan { durable, now, group, link, records: Vec::new(), written: BTreeMap::new(), anew: BTreeSet::new() }
+        Plan {
+            durable,
+            now,
+            group,
+            link,
+            records: Vec::new(),
+            written: BTreeMap::new(),
+            anew: BTreeSet::new(),
+        }
     }
 
     /// What stands on a topic before this step.
     fn before(&self, topic: &Name) -> Option<&'a TopicOffsets> {
-        if self.anew.contains(topic) { None } else { self.durable.offsets.get(&self.group)?.get(topic) }
+        if self.anew.contains(topic) {
+            None
+        } else {
+            self.durable.offsets.get(&self.group)?.get(topic)
+        }
     }
 
     fn take(&mut self, offset: SyncOffset) -> SyncOutcome {
-        let SyncOffset { topic, topic_id, partition, offset, leader_epoch, metadata } = offset;
-        if !self.written.contains_key(&topic) && forget_earlier(self.durable, &self.group, &topic, topic_id, &mut self.records) {
+        let SyncOffset {
+            topic,
+            topic_id,
+            partition,
+            offset,
+            leader_epoch,
+            metadata,
+        } = offset;
+        if !self.written.contains_key(&topic)
+            && forget_earlier(
+                self.durable,
+                &self.group,
+                &topic,
+                topic_id,
+                &mut self.records,
+            )
+        {
             self.anew.insert(topic.clone());
         }
         let before = self.before(&topic);
@@ -94,19 +154,39 @@ impl<'a> Plan<'a> {
         let ours = origin == Some(&Origin::Link(self.link.clone()));
         if !ours && !self.written.contains_key(&topic) {
             let value = Some(Origin::Link(self.link.clone()));
-            self.records.push(Record::Origin { group: self.group.clone(), topic: topic.clone(), value });
+            self.records.push(Record::Origin {
+                group: self.group.clone(),
+                topic: topic.clone(),
+                value,
+            });
         }
-        let here = self.written.get(&topic).and_then(|partitions| partitions.get(&partition));
+        let here = self
+            .written
+            .get(&topic)
+            .and_then(|partitions| partitions.get(&partition));
         let here = here.or_else(|| before?.partitions.get(&partition));
-        let unchanged = here.is_some_and(|here| here.offset == offset && here.leader_epoch == leader_epoch && here.metadata == metadata);
+        let unchanged = here.is_some_and(|here| {
+            here.offset == offset && here.leader_epoch == leader_epoch && here.metadata == metadata
+        });
         let partitions = self.written.entry(topic.clone()).or_default();
         if unchanged {
             return SyncOutcome::Unchanged;
         }
-        let committed =
-            Committed { offset, leader_epoch, metadata, committed_at_ms: self.now.wall.0, expires_at_ms: None, topic_id: Some(topic_id) };
+        let committed = Committed {
+            offset,
+            leader_epoch,
+            metadata,
+            committed_at_ms: self.now.wall.0,
+            expires_at_ms: None,
+            topic_id: Some(topic_id),
+        };
         partitions.insert(partition, committed.clone());
-        self.records.push(Record::Offset { group: self.group.clone(), topic, partition, value: Some(committed) });
+        self.records.push(Record::Offset {
+            group: self.group.clone(),
+            topic,
+            partition,
+            value: Some(committed),
+        });
         SyncOutcome::Applied
     }
 
@@ -114,23 +194,41 @@ impl<'a> Plan<'a> {
     fn release(&mut self, selects: impl Fn(&Name) -> bool) {
         let nothing = TopicOffsets::default();
         let by_topic = self.durable.offsets.get(&self.group);
-        let topics: BTreeSet<&Name> =
-            by_topic.into_iter().flat_map(BTreeMap::keys).chain(self.written.keys()).filter(|topic| selects(topic)).collect();
+        let topics: BTreeSet<&Name> = by_topic
+            .into_iter()
+            .flat_map(BTreeMap::keys)
+            .chain(self.written.keys())
+            .filter(|topic| selects(topic))
+            .collect();
         let mut records = Vec::new();
         for topic in topics {
             let here = self.before(topic).unwrap_or(&nothing);
-            if !self.written.contains_key(topic) && here.origin != Some(Origin::Link(self.link.clone())) {
+            if !self.written.contains_key(topic)
+                && here.origin != Some(Origin::Link(self.link.clone()))
+            {
                 continue;
             }
             let written = self.written.get(topic);
             // What this step wrote is as of now already.
-            for (partition, before) in
-                here.partitions.iter().filter(|(partition, _)| written.is_none_or(|written| !written.contains_key(partition)))
-            {
-                let value = Some(Committed { committed_at_ms: self.now.wall.0, ..before.clone() });
-                records.push(Record::Offset { group: self.group.clone(), topic: topic.clone(), partition: *partition, value });
+            for (partition, before) in here.partitions.iter().filter(|(partition, _)| {
+                written.is_none_or(|written| !written.contains_key(partition))
+            }) {
+                let value = Some(Committed {
+                    committed_at_ms: self.now.wall.0,
+                    ..before.clone()
+                });
+                records.push(Record::Offset {
+                    group: self.group.clone(),
+                    topic: topic.clone(),
+                    partition: *partition,
+                    value,
+                });
             }
-            records.push(Record::Origin { group: self.group.clone(), topic: topic.clone(), value: None });
+            records.push(Record::Origin {
+                group: self.group.clone(),
+                topic: topic.clone(),
+                value: None,
+            });
         }
         self.records.extend(records);
     }

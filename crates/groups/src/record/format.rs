@@ -1,8 +1,9 @@
 //! Records to bytes and back: Kafka's own by [`gnomon_protocol::internal`], ours here.
 //!
-//! Ours are the origin of a topic's offsets (key version 0x4701: group, topic; value version 0: kind, link), and the one value of Kafka's that the other
-//! place does not write: version 1 of an offset, with an expiry instead of a leader epoch. Unknown types and versions are errors: a start must stop rather
-//! than go on with half a state.
+//! Ours are the origin of a topic's offsets (key version 0x4701: group, topic; value version 0:
+//! kind, link), and the one value of Kafka's that the other place does not write: version 1 of an
+//! offset, with an expiry instead of a leader epoch. Unknown types and versions are errors: a start
+//! must stop rather than go on with half a state.
 
 use super::{Committed, GroupValue, MemberValue, Origin, Record};
 use crate::Name;
@@ -19,14 +20,37 @@ const FITS: &str = "names and texts longer than 32,767 bytes are refused when th
 
 pub(super) fn encode(record: &Record) -> EncodedRecord {
     let (key, value) = match record {
-        Record::Group { group, value } => (Key::Group { group: group.to_string() }.encode().expect(FITS), value.as_ref().map(group_value)),
-        Record::Offset { group, topic, partition, value } => {
-            let key = Key::Offset { group: group.to_string(), topic: topic.to_string(), partition: *partition };
+        Record::Group { group, value } => (
+            Key::Group {
+                group: group.to_string(),
+            }
+            .encode()
+            .expect(FITS),
+            value.as_ref().map(group_value),
+        ),
+        Record::Offset {
+            group,
+            topic,
+            partition,
+            value,
+        } => {
+            let key = Key::Offset {
+                group: group.to_string(),
+                topic: topic.to_string(),
+                partition: *partition,
+            };
             (key.encode().expect(FITS), value.as_ref().map(offset_value))
         }
-        Record::Origin { group, topic, value } => (origin_key(group, topic), value.as_ref().map(origin_value)),
+        Record::Origin {
+            group,
+            topic,
+            value,
+        } => (origin_key(group, topic), value.as_ref().map(origin_value)),
     };
-    EncodedRecord { key: Some(key), value }
+    EncodedRecord {
+        key: Some(key),
+        value,
+    }
 }
 
 pub(super) fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Record, UnreadableRecord> {
@@ -34,18 +58,41 @@ pub(super) fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Record,
     let value = value.map(Bytes::copy_from_slice);
     let kind = first_i16(&key);
     let version = value.as_ref().map_or(-1, first_i16);
-    let fail = |why: String| UnreadableRecord { what: "group", kind: kind.into(), version: version.into(), why };
+    let fail = |why: String| UnreadableRecord {
+        what: "group",
+        kind: kind.into(),
+        version: version.into(),
+        why,
+    };
     if kind == ORIGIN_KEY {
         return read_origin(key, value).ok_or_else(|| fail("its fields do not fit".to_owned()));
     }
     match Key::decode(&key).map_err(|error| fail(error.to_string()))? {
-        Key::Offset { group, topic, partition } => {
-            let value = value.map(|value| OffsetCommit::decode(&value)).transpose().map_err(|error| fail(error.to_string()))?;
-            Ok(Record::Offset { group: group.into(), topic: topic.into(), partition, value: value.map(committed) })
+        Key::Offset {
+            group,
+            topic,
+            partition,
+        } => {
+            let value = value
+                .map(|value| OffsetCommit::decode(&value))
+                .transpose()
+                .map_err(|error| fail(error.to_string()))?;
+            Ok(Record::Offset {
+                group: group.into(),
+                topic: topic.into(),
+                partition,
+                value: value.map(committed),
+            })
         }
         Key::Group { group } => {
-            let value = value.map(|value| GroupMetadata::decode(&value)).transpose().map_err(|error| fail(error.to_string()))?;
-            Ok(Record::Group { group: group.into(), value: value.map(group_metadata) })
+            let value = value
+                .map(|value| GroupMetadata::decode(&value))
+                .transpose()
+                .map_err(|error| fail(error.to_string()))?;
+            Ok(Record::Group {
+                group: group.into(),
+                value: value.map(group_metadata),
+            })
         }
         Key::Other { .. } => Err(fail("an unknown type".to_owned())),
     }
@@ -53,8 +100,18 @@ pub(super) fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Record,
 
 fn offset_value(value: &Committed) -> Bytes {
     let Some(expires_at_ms) = value.expires_at_ms else {
-        let commit = OffsetCommit::new(value.offset, value.leader_epoch, value.metadata.to_string(), value.committed_at_ms);
-        return OffsetCommit { topic_id: value.topic_id, ..commit }.encode().expect(FITS);
+        let commit = OffsetCommit::new(
+            value.offset,
+            value.leader_epoch,
+            value.metadata.to_string(),
+            value.committed_at_ms,
+        );
+        return OffsetCommit {
+            topic_id: value.topic_id,
+            ..commit
+        }
+        .encode()
+        .expect(FITS);
     };
     let mut out = BytesMut::new();
     out.put_i16(OFFSET_WITH_EXPIRY);
@@ -156,7 +213,11 @@ fn read_origin(mut key: Bytes, value: Option<Bytes>) -> Option<Record> {
             _ => return None,
         };
     }
-    Some(Record::Origin { group, topic, value: origin })
+    Some(Record::Origin {
+        group,
+        topic,
+        value: origin,
+    })
 }
 
 fn put_string(out: &mut BytesMut, text: &str) {
@@ -169,9 +230,13 @@ fn get_string(from: &mut Bytes) -> Option<Name> {
     if length > from.len() {
         return None;
     }
-    std::str::from_utf8(&from.split_to(length)).ok().map(Name::from)
+    std::str::from_utf8(&from.split_to(length))
+        .ok()
+        .map(Name::from)
 }
 
 fn first_i16(bytes: &Bytes) -> i16 {
-    bytes.first_chunk().map_or(-1, |first| i16::from_be_bytes(*first))
+    bytes
+        .first_chunk()
+        .map_or(-1, |first| i16::from_be_bytes(*first))
 }

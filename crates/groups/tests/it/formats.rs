@@ -1,4 +1,5 @@
-//! The bytes of `__consumer_offsets`: Kafka's own, older and newer versions read back, damage named.
+//! The bytes of `__consumer_offsets`: Kafka's own, older and newer versions read back, damage
+//! named.
 
 use crate::words::name;
 use bytes::Bytes;
@@ -8,33 +9,64 @@ use gnomon_protocol::ids::{TopicId, Uuid};
 
 fn round(record: &Record) -> EncodedRecord {
     let encoded = record.encode();
-    assert_eq!(&Record::decode(encoded.key.as_deref(), encoded.value.as_deref()).unwrap(), record);
+    assert_eq!(
+        &Record::decode(encoded.key.as_deref(), encoded.value.as_deref()).unwrap(),
+        record
+    );
     encoded
 }
 
 fn committed(leader_epoch: i32, expires_at_ms: Option<i64>) -> Committed {
-    Committed { offset: 5, leader_epoch, metadata: name("x"), committed_at_ms: 7, expires_at_ms, topic_id: None }
+    Committed {
+        offset: 5,
+        leader_epoch,
+        metadata: name("x"),
+        committed_at_ms: 7,
+        expires_at_ms,
+        topic_id: None,
+    }
 }
 
 /// The topic whose id is 16 times the byte 1.
 const TOPIC: TopicId = Uuid::from_bytes([1; 16]);
 
 fn offset(value: Option<Committed>) -> Record {
-    Record::Offset { group: name("g"), topic: name("t"), partition: 2, value }
+    Record::Offset {
+        group: name("g"),
+        topic: name("t"),
+        partition: 2,
+        value,
+    }
 }
 
 #[test]
 fn offsets_as_kafka_writes_them() {
     let encoded = round(&offset(Some(committed(3, None))));
-    assert_eq!(encoded.key.as_deref().unwrap(), b"\0\x01\0\x01g\0\x01t\0\0\0\x02");
-    assert_eq!(encoded.value.as_deref().unwrap(), b"\0\x03\0\0\0\0\0\0\0\x05\0\0\0\x03\0\x01x\0\0\0\0\0\0\0\x07");
+    assert_eq!(
+        encoded.key.as_deref().unwrap(),
+        b"\0\x01\0\x01g\0\x01t\0\0\0\x02"
+    );
+    assert_eq!(
+        encoded.value.as_deref().unwrap(),
+        b"\0\x03\0\0\0\0\0\0\0\x05\0\0\0\x03\0\x01x\0\0\0\0\0\0\0\x07"
+    );
 
     let encoded = round(&offset(Some(committed(-1, Some(9)))));
-    assert_eq!(encoded.value.as_deref().unwrap(), b"\0\x01\0\0\0\0\0\0\0\x05\0\x01x\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x09");
+    assert_eq!(
+        encoded.value.as_deref().unwrap(),
+        b"\0\x01\0\0\0\0\0\0\0\x05\0\x01x\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x09"
+    );
 
     // Version 4 is compact, with a topic id as a tagged field.
-    let encoded = round(&offset(Some(Committed { topic_id: Some(TOPIC), ..committed(3, None) })));
-    let flexible = [b"\0\x04\0\0\0\0\0\0\0\x05\0\0\0\x03\x02x\0\0\0\0\0\0\0\x07\x01\0\x10".as_slice(), &[1; 16]].concat();
+    let encoded = round(&offset(Some(Committed {
+        topic_id: Some(TOPIC),
+        ..committed(3, None)
+    })));
+    let flexible = [
+        b"\0\x04\0\0\0\0\0\0\0\x05\0\0\0\x03\x02x\0\0\0\0\0\0\0\x07\x01\0\x10".as_slice(),
+        &[1; 16],
+    ]
+    .concat();
     assert_eq!(encoded.value.as_deref().unwrap(), flexible);
 
     assert_eq!(round(&offset(None)).value, None);
@@ -60,21 +92,46 @@ fn groups_as_kafka_writes_them() {
         since_ms: 6,
         members: vec![member],
     };
-    let encoded = round(&Record::Group { group: name("g"), value: Some(value) });
+    let encoded = round(&Record::Group {
+        group: name("g"),
+        value: Some(value),
+    });
     assert_eq!(encoded.key.as_deref().unwrap(), b"\0\x02\0\x01g");
-    let head = b"\0\x03\0\x08consumer\0\0\0\x04\0\x05range\0\x01m\0\0\0\0\0\0\0\x06\0\0\0\x01".as_slice();
+    let head =
+        b"\0\x03\0\x08consumer\0\0\0\x04\0\x05range\0\x01m\0\0\0\0\0\0\0\x06\0\0\0\x01".as_slice();
     let member = b"\0\x01m\0\x01i\0\x01c\0\x02/h\0\0\0\x02\0\0\0\x03\0\0\0\x01S\0\0\0\0".as_slice();
     assert_eq!(encoded.value.as_deref().unwrap(), [head, member].concat());
 
-    let empty = GroupValue { protocol_type: name(""), generation: 1, protocol: None, leader: None, since_ms: 0, members: Vec::new() };
-    round(&Record::Group { group: name("g"), value: Some(empty) });
-    round(&Record::Group { group: name("g"), value: None });
+    let empty = GroupValue {
+        protocol_type: name(""),
+        generation: 1,
+        protocol: None,
+        leader: None,
+        since_ms: 0,
+        members: Vec::new(),
+    };
+    round(&Record::Group {
+        group: name("g"),
+        value: Some(empty),
+    });
+    round(&Record::Group {
+        group: name("g"),
+        value: None,
+    });
 }
 
 #[test]
 fn origins_are_outside_kafkas_key_versions() {
-    for value in [Some(Origin::Local), Some(Origin::Link(name("from-a"))), None] {
-        let encoded = round(&Record::Origin { group: name("g"), topic: name("t"), value });
+    for value in [
+        Some(Origin::Local),
+        Some(Origin::Link(name("from-a"))),
+        None,
+    ] {
+        let encoded = round(&Record::Origin {
+            group: name("g"),
+            topic: name("t"),
+            value,
+        });
         assert_eq!(encoded.key.as_deref().unwrap(), b"\x47\x01\0\x01g\0\x01t");
     }
 }
@@ -83,38 +140,79 @@ fn origins_are_outside_kafkas_key_versions() {
 fn other_versions_are_read() {
     let key = b"\0\0\0\x01g\0\x01t\0\0\0\x02";
     let read = |value: &[u8]| Record::decode(Some(key), Some(value)).unwrap();
-    assert_eq!(read(b"\0\0\0\0\0\0\0\0\0\x05\0\x01x\0\0\0\0\0\0\0\x07"), offset(Some(committed(-1, None))));
-    assert_eq!(read(b"\0\x02\0\0\0\0\0\0\0\x05\0\x01x\0\0\0\0\0\0\0\x07"), offset(Some(committed(-1, None))));
+    assert_eq!(
+        read(b"\0\0\0\0\0\0\0\0\0\x05\0\x01x\0\0\0\0\0\0\0\x07"),
+        offset(Some(committed(-1, None)))
+    );
+    assert_eq!(
+        read(b"\0\x02\0\0\0\0\0\0\0\x05\0\x01x\0\0\0\0\0\0\0\x07"),
+        offset(Some(committed(-1, None)))
+    );
     assert_eq!(
         read(b"\0\x01\0\0\0\0\0\0\0\x05\0\x01x\0\0\0\0\0\0\0\x07\xff\xff\xff\xff\xff\xff\xff\xff"),
         offset(Some(committed(-1, None)))
     );
-    assert_eq!(read(b"\0\x04\0\0\0\0\0\0\0\x05\0\0\0\x03\x02x\0\0\0\0\0\0\0\x07\0"), offset(Some(committed(3, None))));
+    assert_eq!(
+        read(b"\0\x04\0\0\0\0\0\0\0\x05\0\0\0\x03\x02x\0\0\0\0\0\0\0\x07\0"),
+        offset(Some(committed(3, None)))
+    );
 
     let group = |value: &[u8]| match Record::decode(Some(b"\0\x02\0\x01g"), Some(value)).unwrap() {
-        Record::Group { value: Some(value), .. } => value,
+        Record::Group {
+            value: Some(value), ..
+        } => value,
         other => panic!("{other:?}"),
     };
     let v0 = group(b"\0\0\0\x01c\0\0\0\x04\0\x01r\0\x01m\0\0\0\x01\0\x01m\0\x01c\0\x01h\0\0\0\x03\0\0\0\0\0\0\0\x01A");
-    assert_eq!((v0.generation, v0.since_ms, v0.members[0].rebalance_timeout_ms, v0.members[0].instance_id.clone()), (4, -1, 3, None));
+    assert_eq!(
+        (
+            v0.generation,
+            v0.since_ms,
+            v0.members[0].rebalance_timeout_ms,
+            v0.members[0].instance_id.clone()
+        ),
+        (4, -1, 3, None)
+    );
     let v4 = group(b"\0\x04\x02c\0\0\0\x04\x02r\0\0\0\0\0\0\0\0\x06\x02\x02m\0\x02c\x02h\0\0\0\x02\0\0\0\x03\x01\x02A\0\0");
     assert_eq!(
-        (v4.leader.clone(), v4.since_ms, v4.members[0].session_timeout_ms, v4.members[0].assignment.clone()),
+        (
+            v4.leader.clone(),
+            v4.since_ms,
+            v4.members[0].session_timeout_ms,
+            v4.members[0].assignment.clone()
+        ),
         (None, 6, 3, "A".into())
     );
 }
 
 #[test]
 fn what_cannot_be_read_says_so() {
-    let why = |key: Option<&[u8]>, value: Option<&[u8]>| Record::decode(key, value).unwrap_err().to_string();
+    let why = |key: Option<&[u8]>, value: Option<&[u8]>| {
+        Record::decode(key, value).unwrap_err().to_string()
+    };
     assert!(why(None, None).starts_with("unreadable group record (type -1, version -1): "));
     assert!(why(Some(b"\0"), None).starts_with("unreadable group record (type -1, version -1): "));
-    assert_eq!(why(Some(b"\0\x09"), None), "unreadable group record (type 9, version -1): an unknown type");
-    assert!(why(Some(b"\0\x02\0\x01g"), Some(b"\0\x05")).starts_with("unreadable group record (type 2, version 5): "));
+    assert_eq!(
+        why(Some(b"\0\x09"), None),
+        "unreadable group record (type 9, version -1): an unknown type"
+    );
+    assert!(
+        why(Some(b"\0\x02\0\x01g"), Some(b"\0\x05"))
+            .starts_with("unreadable group record (type 2, version 5): ")
+    );
     let huge = b"\0\x03\0\x01c\0\0\0\x04\0\x01r\0\x01m\0\0\0\0\0\0\0\0\x7f\xff\xff\xff";
-    assert!(why(Some(b"\0\x02\0\x01g"), Some(huge)).starts_with("unreadable group record (type 2, version 3): "));
+    assert!(
+        why(Some(b"\0\x02\0\x01g"), Some(huge))
+            .starts_with("unreadable group record (type 2, version 3): ")
+    );
     let origin = b"\x47\x01\0\x01g\0\x01t";
-    for damaged in [b"\0\0\x03\0\0".as_slice(), b"\0\x01\x01\0\0", b"\0\0\x02\0\x05x", b"\0", b""] {
+    for damaged in [
+        b"\0\0\x03\0\0".as_slice(),
+        b"\0\x01\x01\0\0",
+        b"\0\0\x02\0\x05x",
+        b"\0",
+        b"",
+    ] {
         assert!(why(Some(origin), Some(damaged)).ends_with("its fields do not fit"));
     }
 

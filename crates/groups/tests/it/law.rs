@@ -1,4 +1,5 @@
-//! The replay law by seeds: random members, commits, links, deletions, restarts and crashes; and at every step the invariants of living groups.
+//! The replay law by seeds: random members, commits, links, deletions, restarts and crashes; and at
+//! every step the invariants of living groups.
 
 use crate::words::{id, name, subscription};
 use gnomon_groups::*;
@@ -45,10 +46,18 @@ impl Clients {
 
     fn join(&mut self, dice: &mut Dice, group: Name) -> Event {
         self.fresh += 1;
-        let instance_id = dice.percent(30).then(|| name(["i1", "i2"][dice.below(2) as usize]));
-        let (member_id, _) = if dice.percent(65) { self.member(dice, &group) } else { (name(""), 0) };
-        let offered =
-            |dice: &mut Dice, protocol: &str| Protocol { name: name(protocol), metadata: subscription(&any(dice, &["t", "t+u", "u!x"])) };
+        let instance_id = dice
+            .percent(30)
+            .then(|| name(["i1", "i2"][dice.below(2) as usize]));
+        let (member_id, _) = if dice.percent(65) {
+            self.member(dice, &group)
+        } else {
+            (name(""), 0)
+        };
+        let offered = |dice: &mut Dice, protocol: &str| Protocol {
+            name: name(protocol),
+            metadata: subscription(&any(dice, &["t", "t+u", "u!x"])),
+        };
         let mut protocols = vec![offered(dice, "range")];
         if dice.percent(40) {
             let other = offered(dice, "sticky");
@@ -63,7 +72,11 @@ impl Clients {
             client_host: name("/127.0.0.1"),
             session_timeout_ms: 1_000 * (5 + dice.below(6)) as i32,
             rebalance_timeout_ms: dice.below(5_000) as i32 - 100,
-            protocol_type: name(if dice.percent(97) { "consumer" } else { "connect" }),
+            protocol_type: name(if dice.percent(97) {
+                "consumer"
+            } else {
+                "connect"
+            }),
             protocols,
             require_known_member_id: dice.percent(50),
             supports_skip_assignment: dice.percent(50),
@@ -75,33 +88,65 @@ impl Clients {
     }
 
     fn offsets(&self, dice: &mut Dice) -> Vec<(Name, i32, i64)> {
-        (0..dice.below(4)).map(|_| (any(dice, &TOPICS), dice.below(2) as i32, dice.below(5) as i64)).collect()
+        (0..dice.below(4))
+            .map(|_| {
+                (
+                    any(dice, &TOPICS),
+                    dice.below(2) as i32,
+                    dice.below(5) as i64,
+                )
+            })
+            .collect()
     }
 
     fn commit(&self, dice: &mut Dice, group: Name) -> Event {
-        let (member_id, generation) = if dice.percent(70) { self.member(dice, &group) } else { (name(""), -1) };
+        let (member_id, generation) = if dice.percent(70) {
+            self.member(dice, &group)
+        } else {
+            (name(""), -1)
+        };
         let topic_id = self.topic_id(dice);
-        let offsets = self.offsets(dice).into_iter().map(|(topic, partition, offset)| CommitOffset {
-            topic,
-            topic_id,
-            partition,
-            offset,
-            leader_epoch: dice.below(3) as i32 - 1,
-            metadata: any(dice, &["", "note"]),
-            paired: dice.percent(40),
-        });
+        let offsets = self
+            .offsets(dice)
+            .into_iter()
+            .map(|(topic, partition, offset)| CommitOffset {
+                topic,
+                topic_id,
+                partition,
+                offset,
+                leader_epoch: dice.below(3) as i32 - 1,
+                metadata: any(dice, &["", "note"]),
+                paired: dice.percent(40),
+            });
         let offsets = offsets.collect();
         let retention_ms = dice.percent(10).then_some(30_000);
-        Event::Commit(Commit { group, member_id, generation, instance_id: None, retention_ms, offsets })
+        Event::Commit(Commit {
+            group,
+            member_id,
+            generation,
+            instance_id: None,
+            retention_ms,
+            offsets,
+        })
     }
 
     fn link_brings(&self, dice: &mut Dice, group: Name) -> Event {
         let link = any(dice, &LINKS);
         if dice.percent(10) {
-            return Event::SyncEnded(SyncEnded { link, topics: dice.percent(50).then(|| vec![any(dice, &TOPICS)]) });
+            return Event::SyncEnded(SyncEnded {
+                link,
+                topics: dice.percent(50).then(|| vec![any(dice, &TOPICS)]),
+            });
         }
         let topic_id = self.topic_id(dice);
-        let offset = |(topic, partition, offset)| SyncOffset { topic, topic_id, partition, offset, leader_epoch: -1, metadata: name("") };
+        let offset = |(topic, partition, offset)| SyncOffset {
+            topic,
+            topic_id,
+            partition,
+            offset,
+            leader_epoch: -1,
+            metadata: name(""),
+        };
         let offsets = self.offsets(dice).into_iter().map(offset).collect();
         Event::SyncOffsets(SyncOffsets {
             link,
@@ -125,34 +170,78 @@ impl World for Clients {
         match dice.below(100) {
             0..=29 => self.join(dice, group),
             30..=49 => {
-                let assignments = self.members.iter().map(|(_, id, _)| (id.clone(), "some".into())).collect();
-                Event::Sync(Sync { group, member_id, instance_id: None, generation, protocol_type: None, protocol: None, assignments })
+                let assignments = self
+                    .members
+                    .iter()
+                    .map(|(_, id, _)| (id.clone(), "some".into()))
+                    .collect();
+                Event::Sync(Sync {
+                    group,
+                    member_id,
+                    instance_id: None,
+                    generation,
+                    protocol_type: None,
+                    protocol: None,
+                    assignments,
+                })
             }
-            50..=59 => Event::Heartbeat(Heartbeat { group, member_id, instance_id: None, generation }),
+            50..=59 => Event::Heartbeat(Heartbeat {
+                group,
+                member_id,
+                instance_id: None,
+                generation,
+            }),
             60..=65 => {
                 let instance_id = dice.percent(20).then(|| name("i1"));
-                let member_id = if instance_id.is_some() { name("") } else { member_id };
-                Event::Leave(Leave { group, members: vec![LeaveMember { member_id, instance_id }] })
+                let member_id = if instance_id.is_some() {
+                    name("")
+                } else {
+                    member_id
+                };
+                Event::Leave(Leave {
+                    group,
+                    members: vec![LeaveMember {
+                        member_id,
+                        instance_id,
+                    }],
+                })
             }
             66..=79 => self.commit(dice, group),
             80..=89 => self.link_brings(dice, group),
             90..=91 => {
-                let topics = vec![DeletedTopic { name: any(dice, &TOPICS), id: dice.percent(90).then(|| self.topic_id(dice)) }];
+                let topics = vec![DeletedTopic {
+                    name: any(dice, &TOPICS),
+                    id: dice.percent(90).then(|| self.topic_id(dice)),
+                }];
                 self.made += u128::from(dice.percent(50));
                 Event::TopicsDeleted(TopicsDeleted { topics })
             }
-            92..=93 => Event::DeleteGroups(DeleteGroups { groups: vec![group] }),
-            94..=95 => Event::Fetch(Fetch { group, which: Which::All }),
+            92..=93 => Event::DeleteGroups(DeleteGroups {
+                groups: vec![group],
+            }),
+            94..=95 => Event::Fetch(Fetch {
+                group,
+                which: Which::All,
+            }),
             96..=97 => Event::List(List::default()),
-            _ => Event::Describe(Describe { groups: vec![group] }),
+            _ => Event::Describe(Describe {
+                groups: vec![group],
+            }),
         }
     }
 
     fn told(&mut self, token: ReplyToken, reply: Reply) {
-        let Some(group) = self.asked.remove(&token) else { return };
+        let Some(group) = self.asked.remove(&token) else {
+            return;
+        };
         match reply {
-            Reply::Joined(joined) => self.members.push((group, joined.member_id, joined.generation)),
-            Reply::Refused(GroupError::MemberIdRequired { member_id }) => self.members.push((group, member_id, -1)),
+            Reply::Joined(joined) => {
+                self.members
+                    .push((group, joined.member_id, joined.generation))
+            }
+            Reply::Refused(GroupError::MemberIdRequired { member_id }) => {
+                self.members.push((group, member_id, -1))
+            }
             _ => {}
         }
     }
@@ -189,11 +278,17 @@ fn random_runs_get_to_stable_groups_and_marks() {
         let mut clients = Clients::default();
         let mut dice = Dice::new(seed);
         let (mut durable, mut soft) = (Durable::default(), clients.soft());
-        let mut now = Now { mono: gnomon_machine::Mono(0), wall: gnomon_machine::Wall(0) };
+        let mut now = Now {
+            mono: gnomon_machine::Mono(0),
+            wall: gnomon_machine::Wall(0),
+        };
         for token in 1..=1_000 {
             let event = clients.event(&mut dice, &durable, now);
             let mut effects = Groups::step(&durable, &mut soft, now, event, ReplyToken(token));
-            now = Now { mono: now.mono.after(100), wall: gnomon_machine::Wall(now.wall.0 + 100) };
+            now = Now {
+                mono: now.mono.after(100),
+                wall: gnomon_machine::Wall(now.wall.0 + 100),
+            };
             for record in &effects.records {
                 Groups::replay(&mut durable, record);
             }
@@ -203,13 +298,25 @@ fn random_runs_get_to_stable_groups_and_marks() {
             }
             effects.replies.extend(ticked.replies);
             for (token, reply) in effects.replies {
-                fenced += u32::from(matches!(reply, Reply::Refused(GroupError::FencedInstance { .. })));
+                fenced += u32::from(matches!(
+                    reply,
+                    Reply::Refused(GroupError::FencedInstance { .. })
+                ));
                 stable += u32::from(matches!(reply, Reply::Synced(_)));
                 clients.told(token, reply);
             }
-            local += durable.topics().filter(|(_, _, origin)| *origin == Some(&Origin::Local)).count();
-            linked += durable.topics().filter(|(_, _, origin)| matches!(origin, Some(Origin::Link(_)))).count();
+            local += durable
+                .topics()
+                .filter(|(_, _, origin)| *origin == Some(&Origin::Local))
+                .count();
+            linked += durable
+                .topics()
+                .filter(|(_, _, origin)| matches!(origin, Some(Origin::Link(_))))
+                .count();
         }
     }
-    assert!(stable > 100 && local > 100 && linked > 100 && fenced > 10, "{stable} {local} {linked} {fenced}");
+    assert!(
+        stable > 100 && local > 100 && linked > 100 && fenced > 10,
+        "{stable} {local} {linked} {fenced}"
+    );
 }

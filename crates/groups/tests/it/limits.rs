@@ -1,10 +1,14 @@
-//! What is too long or too much: refused with its numbers, and what there is much of is erased in parts.
+//! What is too long or too much: refused with its numbers, and what there is much of is erased in
+//! parts.
 
 use crate::words::{id, name, subscription};
 use gnomon_groups::*;
 use gnomon_machine::{Machine, Mono, Now, ReplyToken, Wall};
 
-const NOW: Now = Now { mono: Mono(0), wall: Wall(0) };
+const NOW: Now = Now {
+    mono: Mono(0),
+    wall: Wall(0),
+};
 
 fn ask(durable: &mut Durable, soft: &mut Soft, event: Event) -> Reply {
     let effects = Groups::step(durable, soft, NOW, event, ReplyToken(1));
@@ -25,7 +29,14 @@ fn commit(group: &str, offsets: impl IntoIterator<Item = (i32, String)>) -> Even
         paired: false,
     };
     let offsets = offsets.into_iter().map(one).collect();
-    Event::Commit(Commit { group: name(group), member_id: name(""), instance_id: None, generation: -1, retention_ms: None, offsets })
+    Event::Commit(Commit {
+        group: name(group),
+        member_id: name(""),
+        instance_id: None,
+        generation: -1,
+        retention_ms: None,
+        offsets,
+    })
 }
 
 fn join(member_id: &str, topic: &str) -> Event {
@@ -39,7 +50,10 @@ fn join(member_id: &str, topic: &str) -> Event {
         session_timeout_ms: 6_000,
         rebalance_timeout_ms: 6_000,
         protocol_type: name("consumer"),
-        protocols: vec![Protocol { name: name("range"), metadata: subscription(topic) }],
+        protocols: vec![Protocol {
+            name: name("range"),
+            metadata: subscription(topic),
+        }],
         require_known_member_id: false,
         supports_skip_assignment: false,
     })
@@ -49,9 +63,17 @@ fn join(member_id: &str, topic: &str) -> Event {
 fn metadata_is_limited_by_partition() {
     let (mut durable, mut soft) = (Durable::default(), Soft::default());
     let event = commit("g", [(0, "x".repeat(4_096)), (1, "x".repeat(4_097))]);
-    let outcomes = ask(&mut durable, &mut soft, event).into_committed().unwrap();
+    let outcomes = ask(&mut durable, &mut soft, event)
+        .into_committed()
+        .unwrap();
     assert_eq!(outcomes[0].result, Ok(()));
-    assert_eq!(outcomes[1].result, Err(GroupError::MetadataTooLarge { bytes: 4_097, max: 4_096 }));
+    assert_eq!(
+        outcomes[1].result,
+        Err(GroupError::MetadataTooLarge {
+            bytes: 4_097,
+            max: 4_096
+        })
+    );
     assert!(durable.committed("g", "t", 0).is_some() && durable.committed("g", "t", 1).is_none());
 }
 
@@ -59,51 +81,141 @@ fn metadata_is_limited_by_partition() {
 fn names_that_no_record_can_hold_are_refused() {
     let (mut durable, mut soft) = (Durable::default(), Soft::default());
     let long = "x".repeat(32_768);
-    let refused = Err(GroupError::NameTooLong { bytes: 32_768, max: 32_767 });
-    assert_eq!(ask(&mut durable, &mut soft, commit(&long, [(0, String::new())])).into_committed().map(drop), refused);
+    let refused = Err(GroupError::NameTooLong {
+        bytes: 32_768,
+        max: 32_767,
+    });
+    assert_eq!(
+        ask(&mut durable, &mut soft, commit(&long, [(0, String::new())]))
+            .into_committed()
+            .map(drop),
+        refused
+    );
 
-    let Event::Join(asked) = join("m", "t") else { unreachable!() };
-    let join = Event::Join(Join { instance_id: Some(name(&long)), ..asked });
-    assert_eq!(ask(&mut durable, &mut soft, join).into_joined().map(drop), refused);
+    let Event::Join(asked) = join("m", "t") else {
+        unreachable!()
+    };
+    let join = Event::Join(Join {
+        instance_id: Some(name(&long)),
+        ..asked
+    });
+    assert_eq!(
+        ask(&mut durable, &mut soft, join).into_joined().map(drop),
+        refused
+    );
     assert_eq!(soft.counts(), (0, 0));
 }
 
 #[test]
 fn what_is_no_batch_any_more_is_refused() {
-    let (mut durable, mut soft) = (Durable::default(), Soft::new(GroupConfig { batch_bytes_max: 10_000, ..GroupConfig::default() }));
+    let (mut durable, mut soft) = (
+        Durable::default(),
+        Soft::new(GroupConfig {
+            batch_bytes_max: 10_000,
+            ..GroupConfig::default()
+        }),
+    );
     let many = |count: i32| (0..count).map(|partition| (partition, String::new()));
-    assert!(ask(&mut durable, &mut soft, commit("g", many(100))).into_committed().is_ok());
-    let refused = Err(GroupError::CommitTooLarge { bytes: 13_200, max: 10_000 });
-    assert_eq!(ask(&mut durable, &mut soft, commit("g", many(200))).into_committed().map(drop), refused);
+    assert!(
+        ask(&mut durable, &mut soft, commit("g", many(100)))
+            .into_committed()
+            .is_ok()
+    );
+    let refused = Err(GroupError::CommitTooLarge {
+        bytes: 13_200,
+        max: 10_000,
+    });
+    assert_eq!(
+        ask(&mut durable, &mut soft, commit("g", many(200)))
+            .into_committed()
+            .map(drop),
+        refused
+    );
 
-    let refused = ask(&mut durable, &mut soft, join("m", &"t".repeat(9_990))).into_joined().map(drop);
-    assert!(matches!(refused, Err(GroupError::GroupTooLarge { max: 10_000, .. })), "{refused:?}");
+    let refused = ask(&mut durable, &mut soft, join("m", &"t".repeat(9_990)))
+        .into_joined()
+        .map(drop);
+    assert!(
+        matches!(refused, Err(GroupError::GroupTooLarge { max: 10_000, .. })),
+        "{refused:?}"
+    );
 
-    soft.set_config(GroupConfig { initial_rebalance_delay_ms: 0, ..soft.config().clone() });
-    let joined = ask(&mut durable, &mut soft, join("m", "t")).into_joined().unwrap();
+    soft.set_config(GroupConfig {
+        initial_rebalance_delay_ms: 0,
+        ..soft.config().clone()
+    });
+    let joined = ask(&mut durable, &mut soft, join("m", "t"))
+        .into_joined()
+        .unwrap();
     let sync = |bytes: usize| {
-        let assignments = vec![(name("m"), vec![0; bytes].into()), (name("stranger"), vec![0; 20_000].into())];
+        let assignments = vec![
+            (name("m"), vec![0; bytes].into()),
+            (name("stranger"), vec![0; 20_000].into()),
+        ];
         let (member_id, generation) = (name("m"), joined.generation);
-        Event::Sync(Sync { group: name("g"), member_id, instance_id: None, generation, protocol_type: None, protocol: None, assignments })
+        Event::Sync(Sync {
+            group: name("g"),
+            member_id,
+            instance_id: None,
+            generation,
+            protocol_type: None,
+            protocol: None,
+            assignments,
+        })
     };
-    let refused = ask(&mut durable, &mut soft, sync(10_000)).into_synced().map(drop);
-    assert!(matches!(refused, Err(GroupError::GroupTooLarge { max: 10_000, .. })), "{refused:?}");
-    assert_eq!(ask(&mut durable, &mut soft, sync(9_000)).into_synced().unwrap().assignment.len(), 9_000);
+    let refused = ask(&mut durable, &mut soft, sync(10_000))
+        .into_synced()
+        .map(drop);
+    assert!(
+        matches!(refused, Err(GroupError::GroupTooLarge { max: 10_000, .. })),
+        "{refused:?}"
+    );
+    assert_eq!(
+        ask(&mut durable, &mut soft, sync(9_000))
+            .into_synced()
+            .unwrap()
+            .assignment
+            .len(),
+        9_000
+    );
 }
 
-/// Members' protocols are compared with each other, each with each: two members with a million of them would hold every group up.
+/// Members' protocols are compared with each other, each with each: two members with a million of
+/// them would hold every group up.
 #[test]
 fn protocols_are_limited_in_number() {
-    let (mut durable, mut soft) = (Durable::default(), Soft::new(GroupConfig { initial_rebalance_delay_ms: 0, ..GroupConfig::default() }));
+    let (mut durable, mut soft) = (
+        Durable::default(),
+        Soft::new(GroupConfig {
+            initial_rebalance_delay_ms: 0,
+            ..GroupConfig::default()
+        }),
+    );
     let with = |count: usize| {
-        let Event::Join(asked) = join("m", "t") else { unreachable!() };
-        let protocols = (0..count).map(|n| Protocol { name: name(&n.to_string()), metadata: Default::default() }).collect();
+        let Event::Join(asked) = join("m", "t") else {
+            unreachable!()
+        };
+        let protocols = (0..count)
+            .map(|n| Protocol {
+                name: name(&n.to_string()),
+                metadata: Default::default(),
+            })
+            .collect();
         Event::Join(Join { protocols, ..asked })
     };
-    let refused = ask(&mut durable, &mut soft, with(PROTOCOLS_MAX + 1)).into_joined().map(drop);
-    assert!(matches!(refused, Err(GroupError::InconsistentProtocol { .. })), "{refused:?}");
+    let refused = ask(&mut durable, &mut soft, with(PROTOCOLS_MAX + 1))
+        .into_joined()
+        .map(drop);
+    assert!(
+        matches!(refused, Err(GroupError::InconsistentProtocol { .. })),
+        "{refused:?}"
+    );
     assert_eq!(soft.counts(), (0, 0));
-    assert!(ask(&mut durable, &mut soft, with(PROTOCOLS_MAX)).into_joined().is_ok());
+    assert!(
+        ask(&mut durable, &mut soft, with(PROTOCOLS_MAX))
+            .into_joined()
+            .is_ok()
+    );
 }
 
 #[test]
@@ -111,11 +223,21 @@ fn a_great_expiry_comes_in_parts() {
     let (mut durable, mut soft) = (Durable::default(), Soft::default());
     Groups::led(&durable, &mut soft, NOW);
     for group in 0..4 {
-        ask(&mut durable, &mut soft, commit(&format!("g{group}"), (0..3_000).map(|partition| (partition, String::new()))));
+        ask(
+            &mut durable,
+            &mut soft,
+            commit(
+                &format!("g{group}"),
+                (0..3_000).map(|partition| (partition, String::new())),
+            ),
+        );
     }
     let mut parts = Vec::new();
     let week = 7 * 24 * 3_600_000;
-    let mut now = Now { mono: Mono(week), wall: Wall(week as i64) };
+    let mut now = Now {
+        mono: Mono(week),
+        wall: Wall(week as i64),
+    };
     while parts.iter().sum::<usize>() < 12_000 {
         assert!(Groups::deadline(&soft).unwrap() <= now.mono);
         let effects = Groups::tick(&durable, &mut soft, now);
@@ -133,24 +255,57 @@ fn a_great_expiry_comes_in_parts() {
 fn great_news_come_in_parts() {
     let (mut durable, mut soft) = (Durable::default(), Soft::default());
     for group in 0..4 {
-        ask(&mut durable, &mut soft, commit(&format!("g{group}"), (0..3_000).map(|partition| (partition, String::new()))));
+        ask(
+            &mut durable,
+            &mut soft,
+            commit(
+                &format!("g{group}"),
+                (0..3_000).map(|partition| (partition, String::new())),
+            ),
+        );
     }
-    let deleted = Event::TopicsDeleted(TopicsDeleted { topics: vec![DeletedTopic { name: name("t"), id: Some(id(1)) }] });
-    assert_eq!(ask(&mut durable, &mut soft, deleted.clone()), Reply::DoneInPart);
+    let deleted = Event::TopicsDeleted(TopicsDeleted {
+        topics: vec![DeletedTopic {
+            name: name("t"),
+            id: Some(id(1)),
+        }],
+    });
+    assert_eq!(
+        ask(&mut durable, &mut soft, deleted.clone()),
+        Reply::DoneInPart
+    );
     assert!(durable.committed("g1", "t", 0).is_none() && durable.committed("g2", "t", 0).is_some());
     assert_eq!(ask(&mut durable, &mut soft, deleted), Reply::Done);
     assert_eq!(durable, Durable::default());
 
     for group in 0..3 {
-        let offset =
-            |partition| SyncOffset { topic: name("t"), topic_id: id(1), partition, offset: 1, leader_epoch: -1, metadata: name("") };
+        let offset = |partition| SyncOffset {
+            topic: name("t"),
+            topic_id: id(1),
+            partition,
+            offset: 1,
+            leader_epoch: -1,
+            metadata: name(""),
+        };
         let offsets = (0..3_000).map(offset).collect();
         let (link, group) = (name("from-a"), name(&format!("g{group}")));
-        let brought = SyncOffsets { link, group, offsets, complete: false, last: false, validate_only: false };
+        let brought = SyncOffsets {
+            link,
+            group,
+            offsets,
+            complete: false,
+            last: false,
+            validate_only: false,
+        };
         ask(&mut durable, &mut soft, Event::SyncOffsets(brought));
     }
-    let ended = Event::SyncEnded(SyncEnded { link: name("from-a"), topics: None });
-    let answers: Vec<_> = (0..3).map(|_| ask(&mut durable, &mut soft, ended.clone())).collect();
+    let ended = Event::SyncEnded(SyncEnded {
+        link: name("from-a"),
+        topics: None,
+    });
+    let answers: Vec<_> = (0..3)
+        .map(|_| ask(&mut durable, &mut soft, ended.clone()))
+        .collect();
     assert_eq!(answers, [Reply::DoneInPart, Reply::DoneInPart, Reply::Done]);
     assert!(durable.topics().all(|(_, _, origin)| origin.is_none()));
 }

@@ -5,10 +5,16 @@ use gnomon_machine::harness::run_scripts;
 
 #[test]
 fn classic() {
-    run_scripts(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/classic"), Words::default);
+    run_scripts(
+        concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/classic"),
+        Words::default,
+    );
 }
 
 #[test]
 fn offsets() {
-    run_scripts(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/offsets"), Words::default);
+    run_scripts(
+        concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/offsets"),
+        Words::default,
+    );
 }

@@ -1,6 +1,8 @@
 //! The words of the groups' scripts: command lines to events, effects to lines.
 //!
-//! Topics have the id 1 unless `id=` says otherwise, and only other ids are shown. Member ids are made up as `<client>-<n>`, counting per script. A consumer's metadata is written as the topics it subscribes to, joined by `+`.
+//! Topics have the id 1 unless `id=` says otherwise, and only other ids are shown. Member ids are
+//! made up as `<client>-<n>`, counting per script. A consumer's metadata is written as the topics
+//! it subscribes to, joined by `+`.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use gnomon_groups::*;
@@ -24,7 +26,10 @@ pub fn name(text: &str) -> Name {
 /// A subscription as consumers write it; what stands behind `!` is what a sticky one owned.
 pub fn subscription(topics: &str) -> Bytes {
     let (topics, owned) = topics.split_once('!').unwrap_or((topics, ""));
-    let topics: Vec<_> = topics.split('+').filter(|topic| !topic.is_empty()).collect();
+    let topics: Vec<_> = topics
+        .split('+')
+        .filter(|topic| !topic.is_empty())
+        .collect();
     let mut out = BytesMut::new();
     out.put_i16(1);
     out.put_i32(topics.len() as i32);
@@ -38,7 +43,10 @@ pub fn subscription(topics: &str) -> Bytes {
 }
 
 fn said(bytes: &[u8]) -> String {
-    let Some((_, rest)) = bytes.split_first_chunk::<2>().filter(|(version, _)| *version == &[0, 1]) else {
+    let Some((_, rest)) = bytes
+        .split_first_chunk::<2>()
+        .filter(|(version, _)| *version == &[0, 1])
+    else {
         return String::from_utf8_lossy(bytes).into_owned();
     };
     let (mut rest, mut topics) = (&rest[4..], Vec::new());
@@ -56,11 +64,21 @@ impl Words {
         let protocol_type = command.get("type").unwrap_or("consumer");
         let offered = |text: &str| {
             let (protocol, metadata) = text.split_once(':').unwrap_or((text, "t"));
-            let metadata = if protocol_type == "consumer" { subscription(metadata) } else { Bytes::copy_from_slice(metadata.as_bytes()) };
-            Protocol { name: name(protocol), metadata }
+            let metadata = if protocol_type == "consumer" {
+                subscription(metadata)
+            } else {
+                Bytes::copy_from_slice(metadata.as_bytes())
+            };
+            Protocol {
+                name: name(protocol),
+                metadata,
+            }
         };
         let protocols = command.get("protocols").unwrap_or("range");
-        let client = command.get("client").or(command.get("instance")).unwrap_or("c");
+        let client = command
+            .get("client")
+            .or(command.get("instance"))
+            .unwrap_or("c");
         let session_timeout_ms = command.milliseconds("session", 10_000)? as i32;
         Ok(Event::Join(Join {
             group: name(command.word(0)?),
@@ -72,14 +90,21 @@ impl Words {
             session_timeout_ms,
             rebalance_timeout_ms: command.milliseconds("rebalance", 60_000)? as i32,
             protocol_type: name(protocol_type),
-            protocols: if protocols.is_empty() { Vec::new() } else { protocols.split(',').map(offered).collect() },
+            protocols: if protocols.is_empty() {
+                Vec::new()
+            } else {
+                protocols.split(',').map(offered).collect()
+            },
             require_known_member_id: command.get("version").is_none_or(|version| version != "3"),
             supports_skip_assignment: command.get("version") == Some("9"),
         }))
     }
 
     fn sync(&self, command: &Command) -> Result<Event, String> {
-        let assigned = |text: &String| text.split_once(':').map(|(id, what)| (name(id), Bytes::copy_from_slice(what.as_bytes())));
+        let assigned = |text: &String| {
+            text.split_once(':')
+                .map(|(id, what)| (name(id), Bytes::copy_from_slice(what.as_bytes())))
+        };
         Ok(Event::Sync(Sync {
             group: name(command.word(0)?),
             member_id: name(command.word(1)?),
@@ -93,8 +118,10 @@ impl Words {
 
     fn config(&mut self, command: &Command, soft: &mut Soft) -> Result<(), String> {
         let config = &mut self.config;
-        config.initial_rebalance_delay_ms = command.milliseconds("initial-delay", config.initial_rebalance_delay_ms)?;
-        config.offsets_retention_ms = command.milliseconds("retention", config.offsets_retention_ms)?;
+        config.initial_rebalance_delay_ms =
+            command.milliseconds("initial-delay", config.initial_rebalance_delay_ms)?;
+        config.offsets_retention_ms =
+            command.milliseconds("retention", config.offsets_retention_ms)?;
         config.members_max = command.number("members-max", config.members_max)?;
         soft.set_config(config.clone());
         Ok(())
@@ -130,9 +157,21 @@ impl Dialect for Words {
 
     fn events(&mut self, command: &Command, soft: &mut Soft) -> Result<Vec<Event>, String> {
         let group = |at: usize| command.word(at).map(name);
-        let places = || command.list("at").iter().map(place).collect::<Result<Vec<_>, _>>();
+        let places = || {
+            command
+                .list("at")
+                .iter()
+                .map(place)
+                .collect::<Result<Vec<_>, _>>()
+        };
         let topic_id = id(command.number("id", 1)?);
-        let names = |key: &str| command.list(key).iter().map(|text| name(text)).collect::<Vec<_>>();
+        let names = |key: &str| {
+            command
+                .list(key)
+                .iter()
+                .map(|text| name(text))
+                .collect::<Vec<_>>()
+        };
         let event = match command.name.as_str() {
             "config" => return self.config(command, soft).map(|()| Vec::new()),
             "join" => self.join(command)?,
@@ -144,16 +183,29 @@ impl Dialect for Words {
                 generation: command.number("gen", -1)?,
             }),
             "leave" => {
-                let by_id = command.words[1..].iter().map(|id| LeaveMember { member_id: name(id), instance_id: None });
-                let by_instance = names("instances").into_iter().map(|id| LeaveMember { member_id: name(""), instance_id: Some(id) });
-                Event::Leave(Leave { group: group(0)?, members: by_id.chain(by_instance).collect() })
+                let by_id = command.words[1..].iter().map(|id| LeaveMember {
+                    member_id: name(id),
+                    instance_id: None,
+                });
+                let by_instance = names("instances").into_iter().map(|id| LeaveMember {
+                    member_id: name(""),
+                    instance_id: Some(id),
+                });
+                Event::Leave(Leave {
+                    group: group(0)?,
+                    members: by_id.chain(by_instance).collect(),
+                })
             }
             "commit" => Event::Commit(Commit {
                 group: group(0)?,
                 member_id: name(command.words.get(1).map_or("", String::as_str)),
                 instance_id: command.get("instance").map(name),
                 generation: command.number("gen", -1)?,
-                retention_ms: command.get("keep").map(|_| command.milliseconds("keep", 0)).transpose()?.map(|ms| ms as i64),
+                retention_ms: command
+                    .get("keep")
+                    .map(|_| command.milliseconds("keep", 0))
+                    .transpose()?
+                    .map(|ms| ms as i64),
                 offsets: places()?
                     .into_iter()
                     .map(|at| CommitOffset {
@@ -170,18 +222,41 @@ impl Dialect for Words {
             "fetch" => {
                 let which = match command.get("at") {
                     None => Which::All,
-                    Some(_) => Which::Partitions(places()?.into_iter().map(|at| (at.topic, vec![at.partition])).collect()),
+                    Some(_) => Which::Partitions(
+                        places()?
+                            .into_iter()
+                            .map(|at| (at.topic, vec![at.partition]))
+                            .collect(),
+                    ),
                 };
-                Event::Fetch(Fetch { group: group(0)?, which })
+                Event::Fetch(Fetch {
+                    group: group(0)?,
+                    which,
+                })
             }
             "list" => Event::List(List {
-                states: command.get("states").map(|_| command.list("states").iter().filter_map(|s| GroupState::from_name(s)).collect()),
+                states: command.get("states").map(|_| {
+                    command
+                        .list("states")
+                        .iter()
+                        .filter_map(|s| GroupState::from_name(s))
+                        .collect()
+                }),
             }),
-            "describe" => Event::Describe(Describe { groups: command.words.iter().map(|group| name(group)).collect() }),
-            "delete" => Event::DeleteGroups(DeleteGroups { groups: command.words.iter().map(|group| name(group)).collect() }),
+            "describe" => Event::Describe(Describe {
+                groups: command.words.iter().map(|group| name(group)).collect(),
+            }),
+            "delete" => Event::DeleteGroups(DeleteGroups {
+                groups: command.words.iter().map(|group| name(group)).collect(),
+            }),
             "topics-deleted" => {
-                let deleted = |topic: &String| DeletedTopic { name: name(topic), id: Some(topic_id) };
-                Event::TopicsDeleted(TopicsDeleted { topics: command.words.iter().map(deleted).collect() })
+                let deleted = |topic: &String| DeletedTopic {
+                    name: name(topic),
+                    id: Some(topic_id),
+                };
+                Event::TopicsDeleted(TopicsDeleted {
+                    topics: command.words.iter().map(deleted).collect(),
+                })
             }
             "sync-offsets" => Event::SyncOffsets(SyncOffsets {
                 link: name(command.get("link").unwrap_or("from-a")),
@@ -213,11 +288,21 @@ impl Dialect for Words {
     fn record(&mut self, record: &Record) -> String {
         match record {
             Record::Group { group, value: None } => format!("group {group} is erased"),
-            Record::Group { group, value: Some(value) } => {
+            Record::Group {
+                group,
+                value: Some(value),
+            } => {
                 let members: Vec<_> = value
                     .members
                     .iter()
-                    .map(|m| format!("{} ({}) has {:?}", m.member_id, said(&m.subscription), said(&m.assignment)))
+                    .map(|m| {
+                        format!(
+                            "{} ({}) has {:?}",
+                            m.member_id,
+                            said(&m.subscription),
+                            said(&m.assignment)
+                        )
+                    })
                     .collect();
                 format!(
                     "group {group}, generation {}, {} {}: {}",
@@ -227,11 +312,25 @@ impl Dialect for Words {
                     members.join(", ")
                 )
             }
-            Record::Offset { group, topic, partition, value: None } => format!("offset {group} {topic}/{partition} is erased"),
-            Record::Offset { group, topic, partition, value: Some(value) } => {
+            Record::Offset {
+                group,
+                topic,
+                partition,
+                value: None,
+            } => format!("offset {group} {topic}/{partition} is erased"),
+            Record::Offset {
+                group,
+                topic,
+                partition,
+                value: Some(value),
+            } => {
                 format!("offset {group} {topic}/{partition}: {}", position(value))
             }
-            Record::Origin { group, topic, value } => match value {
+            Record::Origin {
+                group,
+                topic,
+                value,
+            } => match value {
                 None => format!("origin {group} {topic} is erased"),
                 Some(Origin::Local) => format!("origin {group} {topic}: local"),
                 Some(Origin::Link(link)) => format!("origin {group} {topic}: link {link}"),
@@ -246,7 +345,11 @@ impl Dialect for Words {
             Reply::Done => "done".to_owned(),
             Reply::DoneInPart => "done in part".to_owned(),
             Reply::Joined(joined) => {
-                let skip = if joined.skip_assignment { ", assigns nothing" } else { "" };
+                let skip = if joined.skip_assignment {
+                    ", assigns nothing"
+                } else {
+                    ""
+                };
                 let mut text = format!(
                     "joined generation {} as {}, {}, leader {}{skip}",
                     joined.generation,
@@ -255,24 +358,52 @@ impl Dialect for Words {
                     joined.leader
                 );
                 for member in &joined.members {
-                    text += &format!("\n{} ({}){}", member.member_id, said(&member.metadata), instance(&member.instance_id));
+                    text += &format!(
+                        "\n{} ({}){}",
+                        member.member_id,
+                        said(&member.metadata),
+                        instance(&member.instance_id)
+                    );
                 }
                 text
             }
-            Reply::Synced(synced) => format!("assigned {:?}, {}", said(&synced.assignment), optional(&synced.protocol)),
-            Reply::Left(left) => {
-                each(left.iter().map(|l| (format!("{}{}", l.member_id, instance(&l.instance_id)), result(&l.result, "left"))))
-            }
-            Reply::Committed(outcomes) => {
-                each(outcomes.iter().map(|o| (format!("{}/{}", o.topic, o.partition), result(&o.result, "committed"))))
-            }
-            Reply::Fetched(fetched) => {
-                let all = fetched.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |partition| (&topic.topic, partition)));
-                each(
-                    all.map(|(topic, p)| (format!("{topic}/{}", p.partition), p.committed.as_ref().map_or("nothing".to_owned(), position))),
+            Reply::Synced(synced) => format!(
+                "assigned {:?}, {}",
+                said(&synced.assignment),
+                optional(&synced.protocol)
+            ),
+            Reply::Left(left) => each(left.iter().map(|l| {
+                (
+                    format!("{}{}", l.member_id, instance(&l.instance_id)),
+                    result(&l.result, "left"),
                 )
+            })),
+            Reply::Committed(outcomes) => each(outcomes.iter().map(|o| {
+                (
+                    format!("{}/{}", o.topic, o.partition),
+                    result(&o.result, "committed"),
+                )
+            })),
+            Reply::Fetched(fetched) => {
+                let all = fetched.topics.iter().flat_map(|topic| {
+                    topic
+                        .partitions
+                        .iter()
+                        .map(move |partition| (&topic.topic, partition))
+                });
+                each(all.map(|(topic, p)| {
+                    (
+                        format!("{topic}/{}", p.partition),
+                        p.committed.as_ref().map_or("nothing".to_owned(), position),
+                    )
+                }))
             }
-            Reply::Listed(listed) => each(listed.iter().map(|l| (format!("{} {}", l.group, l.protocol_type), l.state.name().to_owned()))),
+            Reply::Listed(listed) => each(listed.iter().map(|l| {
+                (
+                    format!("{} {}", l.group, l.protocol_type),
+                    l.state.name().to_owned(),
+                )
+            })),
             Reply::Described(described) => {
                 let mut text = String::new();
                 for d in described {
@@ -296,20 +427,31 @@ impl Dialect for Words {
                 }
                 text.trim_start().to_owned()
             }
-            Reply::Deleted(deletions) => each(deletions.iter().map(|d| (d.group.to_string(), result(&d.result, "deleted")))),
+            Reply::Deleted(deletions) => each(
+                deletions
+                    .iter()
+                    .map(|d| (d.group.to_string(), result(&d.result, "deleted"))),
+            ),
             Reply::OffsetsSynced(synced) => each(synced.iter().map(|s| {
                 let outcome = match s.outcome {
                     SyncOutcome::Applied => "applied",
                     SyncOutcome::Unchanged => "unchanged",
-                    SyncOutcome::Skipped(SkipReason::LiveMembers) => "skipped, the group has live members",
-                    SyncOutcome::Skipped(SkipReason::Local) => "skipped, the group has committed here",
+                    SyncOutcome::Skipped(SkipReason::LiveMembers) => {
+                        "skipped, the group has live members"
+                    }
+                    SyncOutcome::Skipped(SkipReason::Local) => {
+                        "skipped, the group has committed here"
+                    }
                 };
                 let stands = match (s.outcome, s.stands) {
                     (SyncOutcome::Skipped(_), Some(offset)) => format!(", stands at {offset}"),
                     (SyncOutcome::Skipped(_), None) => ", has no position".to_owned(),
                     (SyncOutcome::Applied | SyncOutcome::Unchanged, _) => String::new(),
                 };
-                (format!("{}/{}", s.topic, s.partition), format!("{outcome}{stands}"))
+                (
+                    format!("{}/{}", s.topic, s.partition),
+                    format!("{outcome}{stands}"),
+                )
             })),
         }
     }
@@ -320,7 +462,10 @@ impl Dialect for Words {
 
     fn show(&mut self, _: &Command, durable: &Durable, soft: &Soft) -> Result<String, String> {
         let (groups, members) = soft.counts();
-        Ok(format!("{groups} groups alive with {members} members, {} topics with offsets", durable.topics().count()))
+        Ok(format!(
+            "{groups} groups alive with {members} members, {} topics with offsets",
+            durable.topics().count()
+        ))
     }
 
     fn soft(&mut self) -> Soft {
@@ -329,12 +474,20 @@ impl Dialect for Words {
 }
 
 fn each(items: impl Iterator<Item = (String, String)>) -> String {
-    let items: Vec<_> = items.map(|(of, what)| format!("{}: {what}", of.trim())).collect();
-    if items.is_empty() { "nothing".to_owned() } else { items.join("\n") }
+    let items: Vec<_> = items
+        .map(|(of, what)| format!("{}: {what}", of.trim()))
+        .collect();
+    if items.is_empty() {
+        "nothing".to_owned()
+    } else {
+        items.join("\n")
+    }
 }
 
 fn result(result: &Result<(), GroupError>, done: &str) -> String {
-    result.as_ref().map_or_else(|error| format!("refused: {error}"), |()| done.to_owned())
+    result
+        .as_ref()
+        .map_or_else(|error| format!("refused: {error}"), |()| done.to_owned())
 }
 
 fn optional(name: &Option<Name>) -> &str {
@@ -342,7 +495,9 @@ fn optional(name: &Option<Name>) -> &str {
 }
 
 fn instance(id: &Option<Name>) -> String {
-    id.as_ref().map(|id| format!(" instance {id}")).unwrap_or_default()
+    id.as_ref()
+        .map(|id| format!(" instance {id}"))
+        .unwrap_or_default()
 }
 
 fn position(value: &Committed) -> String {

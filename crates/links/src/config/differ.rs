@@ -1,10 +1,12 @@
-//! Where a link file says something else than the link works with: a line per setting, for log and status.
+//! Where a link file says something else than the link works with: a line per setting, for log and
+//! status.
 
 use super::{LinkConfig, node::Node, write::to_node};
 use std::collections::BTreeMap;
 
 impl LinkConfig {
-    /// Where `file` says something else than these settings, a line each: `PATH: is X, the file says Y`. A secret is not shown.
+    /// Where `file` says something else than these settings, a line each: `PATH: is X, the file
+    /// says Y`. A secret is not shown.
     pub fn differences(&self, file: &LinkConfig) -> Vec<String> {
         let (ours, theirs) = (flat(self), flat(file));
         let mut paths: Vec<&String> = ours.keys().chain(theirs.keys()).collect();
@@ -17,8 +19,16 @@ impl LinkConfig {
                 if path.ends_with(".password") || path.ends_with(".key") {
                     return format!("{path}: the file has another one");
                 }
-                let show = |side: &BTreeMap<String, String>| side.get(path).cloned().unwrap_or_else(|| "(default)".to_owned());
-                format!("{path}: is {}, the file says {}", show(&ours), show(&theirs))
+                let show = |side: &BTreeMap<String, String>| {
+                    side.get(path)
+                        .cloned()
+                        .unwrap_or_else(|| "(default)".to_owned())
+                };
+                format!(
+                    "{path}: is {}, the file says {}",
+                    show(&ours),
+                    show(&theirs)
+                )
             })
             .collect()
     }
@@ -34,7 +44,11 @@ fn flatten(path: String, node: &Node, found: &mut BTreeMap<String, String>) {
     match node {
         Node::Map(entries) if !entries.is_empty() => {
             for (key, node) in entries {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let path = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
                 flatten(path, node, found);
             }
         }
@@ -53,7 +67,14 @@ fn show(node: &Node) -> String {
         Node::Text(value) => value.clone(),
         Node::List(list) => format!("[{}]", list.iter().map(show).collect::<Vec<_>>().join(", ")),
         Node::Map(entries) => {
-            format!("{{{}}}", entries.iter().map(|(key, node)| format!("{key}: {}", show(node))).collect::<Vec<_>>().join(", "))
+            format!(
+                "{{{}}}",
+                entries
+                    .iter()
+                    .map(|(key, node)| format!("{key}: {}", show(node)))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )
         }
     }
 }

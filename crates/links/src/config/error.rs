@@ -1,4 +1,5 @@
-//! Why a link file is refused. Every error that has a place names it by its path, as `topic_metadata_sync_options.interval`.
+//! Why a link file is refused. Every error that has a place names it by its path, as
+//! `topic_metadata_sync_options.interval`.
 
 /// Why a link file is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,10 +41,16 @@ pub enum ConfigError {
 
 impl ConfigError {
     pub(super) fn invalid(path: impl Into<String>, why: impl Into<String>) -> ConfigError {
-        ConfigError::Invalid { path: path.into(), why: why.into() }
+        ConfigError::Invalid {
+            path: path.into(),
+            why: why.into(),
+        }
     }
 
     pub(super) fn not_supported(path: impl Into<String>, what: impl Into<String>) -> ConfigError {
-        ConfigError::NotSupported { path: path.into(), what: what.into() }
+        ConfigError::NotSupported {
+            path: path.into(),
+            what: what.into(),
+        }
     }
 }

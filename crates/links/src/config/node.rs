@@ -1,4 +1,5 @@
-//! A link file as a tree of plain values that knows no settings, and the walk over it that names every unknown or wrong key by its path.
+//! A link file as a tree of plain values that knows no settings, and the walk over it that names
+//! every unknown or wrong key by its path.
 
 use super::{ConfigError, time::parse_duration};
 use serde::{
@@ -37,10 +38,14 @@ impl Node {
     pub(super) fn text(self, path: &str) -> Result<String, ConfigError> {
         match self {
             Node::Text(text) => Ok(text),
-            Node::Bool(_) | Node::Int(_) | Node::Float(_) => {
-                Err(ConfigError::invalid(path, format!("must be text, not {}; put it in quotes", self.kind())))
-            }
-            Node::Null | Node::List(_) | Node::Map(_) => Err(ConfigError::invalid(path, format!("must be text, not {}", self.kind()))),
+            Node::Bool(_) | Node::Int(_) | Node::Float(_) => Err(ConfigError::invalid(
+                path,
+                format!("must be text, not {}; put it in quotes", self.kind()),
+            )),
+            Node::Null | Node::List(_) | Node::Map(_) => Err(ConfigError::invalid(
+                path,
+                format!("must be text, not {}", self.kind()),
+            )),
         }
     }
 
@@ -48,43 +53,73 @@ impl Node {
         match self {
             Node::List(list) => Ok(list),
             Node::Null => Ok(Vec::new()),
-            other => Err(ConfigError::invalid(path, format!("must be a list, not {}", other.kind()))),
+            other => Err(ConfigError::invalid(
+                path,
+                format!("must be a list, not {}", other.kind()),
+            )),
         }
     }
 
     /// Its texts.
     pub(super) fn texts(self, path: &str) -> Result<Vec<String>, ConfigError> {
-        self.list(path)?.into_iter().enumerate().map(|(at, node)| node.text(&format!("{path}[{at}]"))).collect()
+        self.list(path)?
+            .into_iter()
+            .enumerate()
+            .map(|(at, node)| node.text(&format!("{path}[{at}]")))
+            .collect()
     }
 }
 
-/// A map of the file under the walk: every key is known, and taken by its type. A key with no value, or with an empty text, counts as not given.
+/// A map of the file under the walk: every key is known, and taken by its type. A key with no
+/// value, or with an empty text, counts as not given.
 pub(super) struct Fields {
     path: String,
     entries: Vec<(String, Node)>,
 }
 
 impl Fields {
-    /// Begins the walk over a map; `path` is empty for the file itself. A key that is not in `known` is refused.
+    /// Begins the walk over a map; `path` is empty for the file itself. A key that is not in
+    /// `known` is refused.
     pub(super) fn of(path: &str, node: Node, known: &[&str]) -> Result<Fields, ConfigError> {
         let entries = match node {
             Node::Map(entries) => entries,
             Node::Null => Vec::new(),
             other => {
-                let place = if path.is_empty() { "the link file" } else { path };
-                return Err(ConfigError::invalid(place, format!("must be a map of settings, not {}", other.kind())));
+                let place = if path.is_empty() {
+                    "the link file"
+                } else {
+                    path
+                };
+                return Err(ConfigError::invalid(
+                    place,
+                    format!("must be a map of settings, not {}", other.kind()),
+                ));
             }
         };
-        let fields = Fields { path: path.to_owned(), entries };
-        match fields.entries.iter().find(|(key, _)| !known.contains(&key.as_str())) {
-            Some((key, _)) => Err(ConfigError::UnknownKey { path: fields.at(key), known: known.join(", ") }),
+        let fields = Fields {
+            path: path.to_owned(),
+            entries,
+        };
+        match fields
+            .entries
+            .iter()
+            .find(|(key, _)| !known.contains(&key.as_str()))
+        {
+            Some((key, _)) => Err(ConfigError::UnknownKey {
+                path: fields.at(key),
+                known: known.join(", "),
+            }),
             None => Ok(fields),
         }
     }
 
     /// The path of a key here.
     pub(super) fn at(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
     }
 
     /// Whether a key stands here at all, with or without a value.
@@ -94,7 +129,10 @@ impl Fields {
 
     /// The value of a key, [`Node::Null`] if it is not there.
     pub(super) fn take(&mut self, key: &str) -> Node {
-        self.entries.iter_mut().find(|(k, _)| k == key).map_or(Node::Null, |(_, node)| std::mem::replace(node, Node::Null))
+        self.entries
+            .iter_mut()
+            .find(|(k, _)| k == key)
+            .map_or(Node::Null, |(_, node)| std::mem::replace(node, Node::Null))
     }
 
     /// The map below a key, empty if it is not there.
@@ -106,7 +144,9 @@ impl Fields {
     pub(super) fn text(&mut self, key: &str) -> Result<Option<String>, ConfigError> {
         match self.take(key) {
             Node::Null => Ok(None),
-            node => node.text(&self.at(key)).map(|text| Some(text).filter(|t| !t.is_empty())),
+            node => node
+                .text(&self.at(key))
+                .map(|text| Some(text).filter(|t| !t.is_empty())),
         }
     }
 
@@ -114,7 +154,10 @@ impl Fields {
         match self.take(key) {
             Node::Null => Ok(None),
             Node::Bool(value) => Ok(Some(value)),
-            other => Err(ConfigError::invalid(self.at(key), format!("must be true or false, not {}", other.kind()))),
+            other => Err(ConfigError::invalid(
+                self.at(key),
+                format!("must be true or false, not {}", other.kind()),
+            )),
         }
     }
 
@@ -124,9 +167,14 @@ impl Fields {
         match node {
             Node::Null => Ok(0),
             Node::Int(value) if (0..=i64::from(i32::MAX)).contains(&value) => Ok(value as i32),
-            other => {
-                Err(ConfigError::invalid(self.at(key), format!("must be a whole number from 0 to {}, not {}", i32::MAX, other.kind())))
-            }
+            other => Err(ConfigError::invalid(
+                self.at(key),
+                format!(
+                    "must be a whole number from 0 to {}, not {}",
+                    i32::MAX,
+                    other.kind()
+                ),
+            )),
         }
     }
 
@@ -134,8 +182,16 @@ impl Fields {
     pub(super) fn duration(&mut self, key: &str) -> Result<u64, ConfigError> {
         match self.take(key) {
             Node::Null | Node::Int(0) => Ok(0),
-            Node::Text(text) => parse_duration(&text).map_err(|why| ConfigError::invalid(self.at(key), why)),
-            other => Err(ConfigError::invalid(self.at(key), format!("must be a duration such as 500ms, 30s or 1m, not {}", other.kind()))),
+            Node::Text(text) => {
+                parse_duration(&text).map_err(|why| ConfigError::invalid(self.at(key), why))
+            }
+            other => Err(ConfigError::invalid(
+                self.at(key),
+                format!(
+                    "must be a duration such as 500ms, 30s or 1m, not {}",
+                    other.kind()
+                ),
+            )),
         }
     }
 }
@@ -176,7 +232,9 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<Node, E> {
-        i64::try_from(value).map(Node::Int).map_err(|_| E::custom(format!("{value} is too large")))
+        i64::try_from(value)
+            .map(Node::Int)
+            .map_err(|_| E::custom(format!("{value} is too large")))
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Node, E> {
@@ -218,12 +276,15 @@ impl Serialize for Node {
             Node::Text(value) => serializer.serialize_str(value),
             Node::List(list) => {
                 let mut seq = serializer.serialize_seq(Some(list.len()))?;
-                list.iter().try_for_each(|node| seq.serialize_element(node))?;
+                list.iter()
+                    .try_for_each(|node| seq.serialize_element(node))?;
                 seq.end()
             }
             Node::Map(entries) => {
                 let mut map = serializer.serialize_map(Some(entries.len()))?;
-                entries.iter().try_for_each(|(key, node)| map.serialize_entry(key, node))?;
+                entries
+                    .iter()
+                    .try_for_each(|(key, node)| map.serialize_entry(key, node))?;
                 map.end()
             }
         }

@@ -1,10 +1,13 @@
-//! From the text of a link file to [`LinkConfig`]: every key of Redpanda's file is known, a key that is not is refused with its path.
+//! From the text of a link file to [`LinkConfig`]: every key of Redpanda's file is known, a key
+//! that is not is refused with its path.
 //!
-//! Enums are taken in any case, with or without Redpanda's long prefix (`PREFIX`, `prefixed`, `PATTERN_TYPE_PREFIX`). The sections of things that
-//! Gnomon does not have yet are accepted while they ask for nothing. Which settings are refused as a whole is in `supported.rs`.
+//! Enums are taken in any case, with or without Redpanda's long prefix (`PREFIX`, `prefixed`,
+//! `PATTERN_TYPE_PREFIX`). The sections of things that Gnomon does not have yet are accepted while
+//! they ask for nothing. Which settings are refused as a whole is in `supported.rs`.
 
 use super::{
-    Authentication, ClientOptions, ConfigError, GroupSync, LinkConfig, Mechanism, Secret, Start, Tls, TlsMaterial, TopicSync,
+    Authentication, ClientOptions, ConfigError, GroupSync, LinkConfig, Mechanism, Secret, Start,
+    Tls, TlsMaterial, TopicSync,
     node::{Fields, Node},
     supported::check_supported,
     time::parse_timestamp,
@@ -26,9 +29,11 @@ pub enum SecretRef {
 
 type Resolve<'a> = &'a dyn Fn(&SecretRef) -> Result<String, String>;
 
-/// Reads a link file. `resolve` fetches a secret that stands elsewhere; its error is a sentence that names the place.
+/// Reads a link file. `resolve` fetches a secret that stands elsewhere; its error is a sentence
+/// that names the place.
 pub fn parse_link_file(yaml: &str, resolve: Resolve<'_>) -> Result<LinkConfig, ConfigError> {
-    let node: Node = serde_saphyr::from_str(yaml).map_err(|e| ConfigError::Yaml(first_line(&e.to_string())))?;
+    let node: Node =
+        serde_saphyr::from_str(yaml).map_err(|e| ConfigError::Yaml(first_line(&e.to_string())))?;
     let mut file = Fields::of(
         "",
         node,
@@ -42,9 +47,16 @@ pub fn parse_link_file(yaml: &str, resolve: Resolve<'_>) -> Result<LinkConfig, C
             "schema_registry_sync_options",
         ],
     )?;
-    let name = file.text("name")?.ok_or_else(|| ConfigError::Missing { path: "name".to_owned() })?;
+    let name = file.text("name")?.ok_or_else(|| ConfigError::Missing {
+        path: "name".to_owned(),
+    })?;
     let name = LinkName::new(name).map_err(|e| ConfigError::invalid("name", e.to_string()))?;
-    let config = LinkConfig { name, client: client(&mut file, resolve)?, topics: topics(&mut file)?, groups: groups(&mut file)? };
+    let config = LinkConfig {
+        name,
+        client: client(&mut file, resolve)?,
+        topics: topics(&mut file)?,
+        groups: groups(&mut file)?,
+    };
     security(&mut file)?;
     roles(&mut file)?;
     registry(&mut file)?;
@@ -52,15 +64,19 @@ pub fn parse_link_file(yaml: &str, resolve: Resolve<'_>) -> Result<LinkConfig, C
     Ok(config)
 }
 
-/// The sentence of a YAML error, with its place; not the library's picture of it, nor its advice to programmers.
+/// The sentence of a YAML error, with its place; not the library's picture of it, nor its advice to
+/// programmers.
 fn first_line(error: &str) -> String {
     let line = error.lines().next().unwrap_or_default();
-    line.trim_start_matches("error: ").replace(", set DuplicateKeyPolicy in Options if acceptable", "")
+    line.trim_start_matches("error: ")
+        .replace(", set DuplicateKeyPolicy in Options if acceptable", "")
 }
 
 /// Reads a link file in which every secret stands in the file itself.
 pub fn parse_link_file_plain(yaml: &str) -> Result<LinkConfig, ConfigError> {
-    parse_link_file(yaml, &|_| Err("a secret that stands elsewhere cannot be fetched here".to_owned()))
+    parse_link_file(yaml, &|_| {
+        Err("a secret that stands elsewhere cannot be fetched here".to_owned())
+    })
 }
 
 fn client(file: &mut Fields, resolve: Resolve<'_>) -> Result<ClientOptions, ConfigError> {
@@ -87,7 +103,10 @@ fn client(file: &mut Fields, resolve: Resolve<'_>) -> Result<ClientOptions, Conf
     }
     for (at, server) in bootstrap_servers.iter().enumerate() {
         if !is_host_and_port(server) {
-            return Err(ConfigError::invalid(format!("{path}[{at}]"), format!("{server:?} is not HOST:PORT")));
+            return Err(ConfigError::invalid(
+                format!("{path}[{at}]"),
+                format!("{server:?} is not HOST:PORT"),
+            ));
         }
     }
     Ok(ClientOptions {
@@ -107,77 +126,159 @@ fn client(file: &mut Fields, resolve: Resolve<'_>) -> Result<ClientOptions, Conf
 
 /// `host:9092`, `10.0.0.1:9092`, `[::1]:9092`.
 fn is_host_and_port(text: &str) -> bool {
-    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return false;
+    };
     let bracketed = host.starts_with('[') && host.ends_with(']') && host.len() > 2;
-    let plain = !host.is_empty() && !host.contains([':', '/', '[', ']', ',']) && !host.contains(char::is_whitespace);
-    (bracketed || plain) && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    let plain = !host.is_empty()
+        && !host.contains([':', '/', '[', ']', ','])
+        && !host.contains(char::is_whitespace);
+    (bracketed || plain)
+        && port.bytes().all(|b| b.is_ascii_digit())
+        && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
-fn secret(fields: &mut Fields, key: &str, resolve: Resolve<'_>) -> Result<Option<Secret>, ConfigError> {
-    let Some(text) = fields.text(key)? else { return Ok(None) };
-    let Some(inner) = text.strip_prefix("${").and_then(|t| t.strip_suffix('}')) else { return Ok(Some(Secret(text))) };
+fn secret(
+    fields: &mut Fields,
+    key: &str,
+    resolve: Resolve<'_>,
+) -> Result<Option<Secret>, ConfigError> {
+    let Some(text) = fields.text(key)? else {
+        return Ok(None);
+    };
+    let Some(inner) = text.strip_prefix("${").and_then(|t| t.strip_suffix('}')) else {
+        return Ok(Some(Secret(text)));
+    };
     let reference = match inner.split_once(':') {
         Some(("env", name)) if !name.is_empty() => SecretRef::Env(name.to_owned()),
         Some(("file", path)) if !path.is_empty() => SecretRef::File(path.to_owned()),
         Some(_) | None => {
-            return Err(ConfigError::invalid(fields.at(key), "a secret that stands elsewhere is ${env:NAME} or ${file:PATH}"));
+            return Err(ConfigError::invalid(
+                fields.at(key),
+                "a secret that stands elsewhere is ${env:NAME} or ${file:PATH}",
+            ));
         }
     };
-    resolve(&reference).map(|value| Some(Secret(value))).map_err(|why| ConfigError::invalid(fields.at(key), why))
+    resolve(&reference)
+        .map(|value| Some(Secret(value)))
+        .map_err(|why| ConfigError::invalid(fields.at(key), why))
 }
 
 fn tls(options: &mut Fields, resolve: Resolve<'_>) -> Result<Option<Tls>, ConfigError> {
     if !options.stands("tls_settings") {
         return Ok(None);
     }
-    let mut tls = options.map("tls_settings", &["enabled", "do_not_set_sni_hostname", "tls_file_settings", "tls_pem_settings"])?;
-    let (files, pem) = (tls.stands("tls_file_settings"), tls.stands("tls_pem_settings"));
+    let mut tls = options.map(
+        "tls_settings",
+        &[
+            "enabled",
+            "do_not_set_sni_hostname",
+            "tls_file_settings",
+            "tls_pem_settings",
+        ],
+    )?;
+    let (files, pem) = (
+        tls.stands("tls_file_settings"),
+        tls.stands("tls_pem_settings"),
+    );
     if files && pem {
-        return Err(ConfigError::invalid(tls.at("tls_pem_settings"), "tls_file_settings stands there too; give one of them"));
+        return Err(ConfigError::invalid(
+            tls.at("tls_pem_settings"),
+            "tls_file_settings stands there too; give one of them",
+        ));
     }
     let material = if files {
         let mut files = tls.map("tls_file_settings", &["ca_path", "key_path", "cert_path"])?;
-        Some(TlsMaterial::Files { ca_path: files.text("ca_path")?, key_path: files.text("key_path")?, cert_path: files.text("cert_path")? })
+        Some(TlsMaterial::Files {
+            ca_path: files.text("ca_path")?,
+            key_path: files.text("key_path")?,
+            cert_path: files.text("cert_path")?,
+        })
     } else if pem {
         let mut pem = tls.map("tls_pem_settings", &["ca", "key", "cert"])?;
-        Some(TlsMaterial::Pem { ca: pem.text("ca")?, key: secret(&mut pem, "key", resolve)?, cert: pem.text("cert")? })
+        Some(TlsMaterial::Pem {
+            ca: pem.text("ca")?,
+            key: secret(&mut pem, "key", resolve)?,
+            cert: pem.text("cert")?,
+        })
     } else {
         None
     };
     let enabled = match (tls.flag("enabled")?, &material) {
         (Some(enabled), _) => enabled,
         (None, None) => false,
-        // Left out it would be false, and the link would go in the clear though somebody wrote down keys.
-        (None, Some(_)) => return Err(ConfigError::Missing { path: tls.at("enabled") }),
+        // Left out it would be false, and the link would go in the clear though somebody wrote down
+        // keys.
+        (None, Some(_)) => {
+            return Err(ConfigError::Missing {
+                path: tls.at("enabled"),
+            });
+        }
     };
-    Ok(Some(Tls { enabled, do_not_set_sni_hostname: tls.flag("do_not_set_sni_hostname")?.unwrap_or(false), material }))
+    Ok(Some(Tls {
+        enabled,
+        do_not_set_sni_hostname: tls.flag("do_not_set_sni_hostname")?.unwrap_or(false),
+        material,
+    }))
 }
 
-fn authentication(options: &mut Fields, resolve: Resolve<'_>) -> Result<Option<Authentication>, ConfigError> {
-    let mut auth = options.map("authentication_configuration", &["scram_configuration", "plain_configuration"])?;
-    let (scram, plain) = (auth.stands("scram_configuration"), auth.stands("plain_configuration"));
+fn authentication(
+    options: &mut Fields,
+    resolve: Resolve<'_>,
+) -> Result<Option<Authentication>, ConfigError> {
+    let mut auth = options.map(
+        "authentication_configuration",
+        &["scram_configuration", "plain_configuration"],
+    )?;
+    let (scram, plain) = (
+        auth.stands("scram_configuration"),
+        auth.stands("plain_configuration"),
+    );
     if scram && plain {
-        return Err(ConfigError::invalid(auth.at("plain_configuration"), "scram_configuration stands there too; give one of them"));
+        return Err(ConfigError::invalid(
+            auth.at("plain_configuration"),
+            "scram_configuration stands there too; give one of them",
+        ));
     }
     let (mut fields, mechanism) = if scram {
-        let mut fields = auth.map("scram_configuration", &["username", "password", "scram_mechanism"])?;
+        let mut fields = auth.map(
+            "scram_configuration",
+            &["username", "password", "scram_mechanism"],
+        )?;
         let mechanism = match fields.text("scram_mechanism")? {
             Some(word) => scram_mechanism(&word).ok_or_else(|| {
-                ConfigError::invalid(fields.at("scram_mechanism"), format!("{word:?} is not SCRAM-SHA-256 or SCRAM-SHA-512"))
+                ConfigError::invalid(
+                    fields.at("scram_mechanism"),
+                    format!("{word:?} is not SCRAM-SHA-256 or SCRAM-SHA-512"),
+                )
             })?,
             None => Mechanism::ScramSha256,
         };
         (fields, mechanism)
     } else if plain {
-        (auth.map("plain_configuration", &["username", "password"])?, Mechanism::Plain)
+        (
+            auth.map("plain_configuration", &["username", "password"])?,
+            Mechanism::Plain,
+        )
     } else {
         return Ok(None);
     };
-    match (fields.text("username")?, secret(&mut fields, "password", resolve)?) {
+    match (
+        fields.text("username")?,
+        secret(&mut fields, "password", resolve)?,
+    ) {
         (None, None) => Ok(None),
-        (Some(username), Some(password)) => Ok(Some(Authentication { mechanism, username, password })),
-        (None, Some(_)) => Err(ConfigError::Missing { path: fields.at("username") }),
-        (Some(_), None) => Err(ConfigError::Missing { path: fields.at("password") }),
+        (Some(username), Some(password)) => Ok(Some(Authentication {
+            mechanism,
+            username,
+            password,
+        })),
+        (None, Some(_)) => Err(ConfigError::Missing {
+            path: fields.at("username"),
+        }),
+        (Some(_), None) => Err(ConfigError::Missing {
+            path: fields.at("password"),
+        }),
     }
 }
 
@@ -192,7 +293,8 @@ fn scram_mechanism(word: &str) -> Option<Mechanism> {
 /// Upper case, underscores, without the long prefix.
 fn enum_word(word: &str, prefix: &str) -> String {
     let word = word.to_ascii_uppercase().replace('-', "_");
-    word.strip_prefix(prefix).map_or(word.clone(), str::to_owned)
+    word.strip_prefix(prefix)
+        .map_or(word.clone(), str::to_owned)
 }
 
 fn topics(file: &mut Fields) -> Result<TopicSync, ConfigError> {
@@ -210,14 +312,27 @@ fn topics(file: &mut Fields) -> Result<TopicSync, ConfigError> {
         ],
     )?;
     let path = options.at("synced_shadow_topic_properties");
-    let synced_properties = options.take("synced_shadow_topic_properties").texts(&path)?;
-    if let Some((at, key)) = synced_properties.iter().enumerate().find(|(_, key)| key.is_empty() || is_never_synced(key)) {
-        return Err(ConfigError::invalid(format!("{path}[{at}]"), format!("{key:?} tells about one cluster only and is never synced")));
+    let synced_properties = options
+        .take("synced_shadow_topic_properties")
+        .texts(&path)?;
+    if let Some((at, key)) = synced_properties
+        .iter()
+        .enumerate()
+        .find(|(_, key)| key.is_empty() || is_never_synced(key))
+    {
+        return Err(ConfigError::invalid(
+            format!("{path}[{at}]"),
+            format!("{key:?} tells about one cluster only and is never synced"),
+        ));
     }
     Ok(TopicSync {
         interval_ms: options.duration("interval")?,
         paused: options.flag("paused")?.unwrap_or(false),
-        filters: filters(&mut options, "auto_create_shadow_topic_filters", Names::Topics)?,
+        filters: filters(
+            &mut options,
+            "auto_create_shadow_topic_filters",
+            Names::Topics,
+        )?,
         synced_properties,
         exclude_default: options.flag("exclude_default")?.unwrap_or(false),
         start: start(&mut options)?,
@@ -225,25 +340,41 @@ fn topics(file: &mut Fields) -> Result<TopicSync, ConfigError> {
 }
 
 fn start(options: &mut Fields) -> Result<Start, ConfigError> {
-    let given: Vec<&str> =
-        ["start_at_earliest", "start_at_latest", "start_at_timestamp"].into_iter().filter(|key| options.stands(key)).collect();
+    let given: Vec<&str> = ["start_at_earliest", "start_at_latest", "start_at_timestamp"]
+        .into_iter()
+        .filter(|key| options.stands(key))
+        .collect();
     match given[..] {
         [] => Ok(Start::Earliest),
         ["start_at_timestamp"] => {
             let path = options.at("start_at_timestamp");
-            let text = options.text("start_at_timestamp")?.ok_or_else(|| ConfigError::Missing { path: path.clone() })?;
-            parse_timestamp(&text).map(Start::TimestampMs).map_err(|why| ConfigError::invalid(path, why))
+            let text = options
+                .text("start_at_timestamp")?
+                .ok_or_else(|| ConfigError::Missing { path: path.clone() })?;
+            parse_timestamp(&text)
+                .map(Start::TimestampMs)
+                .map_err(|why| ConfigError::invalid(path, why))
         }
         [key] => {
             options.map(key, &[])?;
-            Ok(if key == "start_at_latest" { Start::Latest } else { Start::Earliest })
+            Ok(if key == "start_at_latest" {
+                Start::Latest
+            } else {
+                Start::Earliest
+            })
         }
-        [first, second, ..] => Err(ConfigError::invalid(options.at(second), format!("{first} stands there too; give one of them"))),
+        [first, second, ..] => Err(ConfigError::invalid(
+            options.at(second),
+            format!("{first} stands there too; give one of them"),
+        )),
     }
 }
 
 fn groups(file: &mut Fields) -> Result<GroupSync, ConfigError> {
-    let mut options = file.map("consumer_offset_sync_options", &["interval", "paused", "group_filters"])?;
+    let mut options = file.map(
+        "consumer_offset_sync_options",
+        &["interval", "paused", "group_filters"],
+    )?;
     Ok(GroupSync {
         interval_ms: options.duration("interval")?,
         paused: options.flag("paused")?.unwrap_or(false),
@@ -254,7 +385,10 @@ fn groups(file: &mut Fields) -> Result<GroupSync, ConfigError> {
 fn filters(options: &mut Fields, key: &str, names: Names) -> Result<Vec<NameFilter>, ConfigError> {
     let path = options.at(key);
     let list = options.take(key).list(&path)?;
-    list.into_iter().enumerate().map(|(at, node)| filter(&format!("{path}[{at}]"), node, names)).collect()
+    list.into_iter()
+        .enumerate()
+        .map(|(at, node)| filter(&format!("{path}[{at}]"), node, names))
+        .collect()
 }
 
 /// One filter. `name` alone is a LITERAL INCLUDE.
@@ -265,7 +399,12 @@ fn filter(path: &str, node: Node, names: Names) -> Result<NameFilter, ConfigErro
         Some(word) => match enum_word(&word, "PATTERN_TYPE_").as_str() {
             "LITERAL" => PatternType::Literal,
             "PREFIX" | "PREFIXED" => PatternType::Prefix,
-            _ => return Err(ConfigError::invalid(fields.at("pattern_type"), format!("{word:?} is not LITERAL or PREFIX"))),
+            _ => {
+                return Err(ConfigError::invalid(
+                    fields.at("pattern_type"),
+                    format!("{word:?} is not LITERAL or PREFIX"),
+                ));
+            }
         },
     };
     let filter_type = match fields.text("filter_type")? {
@@ -273,12 +412,23 @@ fn filter(path: &str, node: Node, names: Names) -> Result<NameFilter, ConfigErro
         Some(word) => match enum_word(&word, "FILTER_TYPE_").as_str() {
             "INCLUDE" => FilterType::Include,
             "EXCLUDE" => FilterType::Exclude,
-            _ => return Err(ConfigError::invalid(fields.at("filter_type"), format!("{word:?} is not INCLUDE or EXCLUDE"))),
+            _ => {
+                return Err(ConfigError::invalid(
+                    fields.at("filter_type"),
+                    format!("{word:?} is not INCLUDE or EXCLUDE"),
+                ));
+            }
         },
     };
     let path = fields.at("name");
-    let name = fields.text("name")?.ok_or_else(|| ConfigError::Missing { path: path.clone() })?;
-    let filter = NameFilter { pattern_type, filter_type, name };
+    let name = fields
+        .text("name")?
+        .ok_or_else(|| ConfigError::Missing { path: path.clone() })?;
+    let filter = NameFilter {
+        pattern_type,
+        filter_type,
+        name,
+    };
     match check_filter(&filter, names) {
         Ok(()) => Ok(filter),
         Err(why) => Err(ConfigError::invalid(path, why)),
@@ -294,12 +444,19 @@ fn check_filter(filter: &NameFilter, names: Names) -> Result<(), String> {
     if names == Names::Groups || filter.is_all() {
         return Ok(());
     }
-    if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')) {
+    if !name
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+    {
         let hint = match name.strip_suffix('*') {
-            Some(prefix) => format!("; for every name that begins with {prefix:?} write pattern_type: PREFIX, name: {prefix}"),
+            Some(prefix) => format!(
+                "; for every name that begins with {prefix:?} write pattern_type: PREFIX, name: {prefix}"
+            ),
             None => String::new(),
         };
-        return Err(format!("{name:?} is in no topic's name: those have A-Z a-z 0-9 . - _ only{hint}"));
+        return Err(format!(
+            "{name:?} is in no topic's name: those have A-Z a-z 0-9 . - _ only{hint}"
+        ));
     }
     let refused = filter.filter_type == FilterType::Include
         && match filter.pattern_type {
@@ -307,29 +464,43 @@ fn check_filter(filter: &NameFilter, names: Names) -> Result<(), String> {
             PatternType::Prefix => name.starts_with("_redpanda") || name.starts_with("__redpanda"),
         };
     if refused {
-        return Err(format!("{name:?} belongs to the cluster itself and cannot be shadowed by a topic filter"));
+        return Err(format!(
+            "{name:?} belongs to the cluster itself and cannot be shadowed by a topic filter"
+        ));
     }
     Ok(())
 }
 
 fn security(file: &mut Fields) -> Result<(), ConfigError> {
-    let mut options = file.map("security_sync_options", &["interval", "paused", "acl_filters"])?;
+    let mut options = file.map(
+        "security_sync_options",
+        &["interval", "paused", "acl_filters"],
+    )?;
     options.duration("interval")?;
     options.flag("paused")?;
     let path = options.at("acl_filters");
     if !options.take("acl_filters").list(&path)?.is_empty() {
-        return Err(ConfigError::not_supported(path, "syncing ACLs; leave the filters out"));
+        return Err(ConfigError::not_supported(
+            path,
+            "syncing ACLs; leave the filters out",
+        ));
     }
     Ok(())
 }
 
 fn roles(file: &mut Fields) -> Result<(), ConfigError> {
-    let mut options = file.map("role_sync_options", &["interval", "paused", "role_name_filters"])?;
+    let mut options = file.map(
+        "role_sync_options",
+        &["interval", "paused", "role_name_filters"],
+    )?;
     options.duration("interval")?;
     options.flag("paused")?;
     let path = options.at("role_name_filters");
     if !options.take("role_name_filters").list(&path)?.is_empty() {
-        return Err(ConfigError::invalid(path, "Gnomon has no roles; leave the filters out"));
+        return Err(ConfigError::invalid(
+            path,
+            "Gnomon has no roles; leave the filters out",
+        ));
     }
     Ok(())
 }
@@ -338,7 +509,10 @@ fn registry(file: &mut Fields) -> Result<(), ConfigError> {
     let known = ["shadow_schema_registry_topic", "shadow_schema_registry_api"];
     let options = file.map("schema_registry_sync_options", &known)?;
     match known.into_iter().find(|key| options.stands(key)) {
-        Some(key) => Err(ConfigError::not_supported(options.at(key), "shadowing a schema registry; leave it out")),
+        Some(key) => Err(ConfigError::not_supported(
+            options.at(key),
+            "shadowing a schema registry; leave it out",
+        )),
         None => Ok(()),
     }
 }

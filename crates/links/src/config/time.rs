@@ -1,12 +1,20 @@
-//! How durations and moments are written in a link file: `30s`, `1m30s`, `0.5s`; `2026-01-01T00:00:00Z` (RFC 3339).
+//! How durations and moments are written in a link file: `30s`, `1m30s`, `0.5s`;
+//! `2026-01-01T00:00:00Z` (RFC 3339).
 
-const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", DAY_MS)];
+const UNITS: [(&str, u64); 5] = [
+    ("ms", 1),
+    ("s", 1_000),
+    ("m", 60_000),
+    ("h", 3_600_000),
+    ("d", DAY_MS),
+];
 const DAY_MS: u64 = 86_400_000;
 
 /// Longest duration that is taken: a year. Longer ones are slips, and would overflow timers.
 const DURATION_MS_MAX: u64 = 365 * DAY_MS;
 
-/// Reads `250ms`, `3s`, `1m30s`, `0.5s`, `2h`, `7d`, or a bare `0`, as milliseconds. An error is a sentence.
+/// Reads `250ms`, `3s`, `1m30s`, `0.5s`, `2h`, `7d`, or a bare `0`, as milliseconds. An error is a
+/// sentence.
 pub fn parse_duration(text: &str) -> Result<u64, String> {
     let bad = || format!("{text:?} is not a duration such as 500ms, 30s or 1m");
     let mut rest = text.trim();
@@ -22,13 +30,18 @@ pub fn parse_duration(text: &str) -> Result<u64, String> {
         let (fraction, after) = after.strip_prefix('.').map_or(("", after), digits);
         let unit_length = after.bytes().take_while(u8::is_ascii_alphabetic).count();
         let (unit, after) = after.split_at(unit_length);
-        let (_, unit_ms) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(bad)?;
+        let (_, unit_ms) = UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or_else(bad)?;
         if whole.is_empty() || fraction.len() > 6 {
             return Err(bad());
         }
         let whole: u64 = whole.parse().map_err(|_| bad())?;
         let parts: u64 = format!("{fraction:0<6}").parse().map_err(|_| bad())?;
-        let part = whole.checked_mul(unit_ms * 1_000).and_then(|w| w.checked_add(parts * unit_ms / 1_000));
+        let part = whole
+            .checked_mul(unit_ms * 1_000)
+            .and_then(|w| w.checked_add(parts * unit_ms / 1_000));
         micros = part.and_then(|p| micros.checked_add(p)).ok_or_else(bad)?;
         rest = after;
     }
@@ -46,7 +59,11 @@ fn digits(text: &str) -> (&str, &str) {
 
 /// Writes milliseconds in the largest unit that needs no fraction: `30s`, `1m`, `1500ms`.
 pub fn format_duration(ms: u64) -> String {
-    let (unit, size) = UNITS.iter().rev().find(|(_, size)| ms > 0 && ms.is_multiple_of(*size)).unwrap_or(&("s", 1_000));
+    let (unit, size) = UNITS
+        .iter()
+        .rev()
+        .find(|(_, size)| ms > 0 && ms.is_multiple_of(*size))
+        .unwrap_or(&("s", 1_000));
     format!("{}{unit}", ms / size)
 }
 
@@ -59,18 +76,32 @@ pub fn parse_timestamp(text: &str) -> Result<i64, String> {
     }
     let number = |from: usize, to: usize| -> Result<i64, String> {
         let part = &text[from..to];
-        if part.bytes().all(|b| b.is_ascii_digit()) { part.parse().map_err(|_| bad()) } else { Err(bad()) }
+        if part.bytes().all(|b| b.is_ascii_digit()) {
+            part.parse().map_err(|_| bad())
+        } else {
+            Err(bad())
+        }
     };
     let separators = [(4, "-"), (7, "-"), (10, "Tt "), (13, ":"), (16, ":")];
-    if separators.iter().any(|(at, allowed)| !allowed.as_bytes().contains(&text_bytes[*at])) {
+    if separators
+        .iter()
+        .any(|(at, allowed)| !allowed.as_bytes().contains(&text_bytes[*at]))
+    {
         return Err(bad());
     }
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    if !(1..=12).contains(&month) || !(1..=days_in_month(year, month)).contains(&day) || hour > 23 || minute > 59 || second > 59 {
+    if !(1..=12).contains(&month)
+        || !(1..=days_in_month(year, month)).contains(&day)
+        || hour > 23
+        || minute > 59
+        || second > 59
+    {
         return Err(bad());
     }
-    let (fraction, zone) = text[19..].strip_prefix('.').map_or(("", &text[19..]), digits);
+    let (fraction, zone) = text[19..]
+        .strip_prefix('.')
+        .map_or(("", &text[19..]), digits);
     if text[19..].starts_with('.') && fraction.is_empty() {
         return Err(bad());
     }
@@ -87,7 +118,8 @@ pub fn parse_timestamp(text: &str) -> Result<i64, String> {
         }
         _ => return Err(bad()),
     };
-    let seconds = days_since_1970(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset_minutes * 60;
+    let seconds = days_since_1970(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second
+        - offset_minutes * 60;
     match seconds * 1_000 + millis {
         ms if ms < 0 => Err(format!("{text:?} lies before 1970")),
         ms => Ok(ms),
@@ -107,8 +139,17 @@ pub fn format_timestamp(ms: i64) -> String {
     }
     let day = days - days_since_1970(year, month, 1) + 1;
     let (second, millis) = (in_day / 1_000, in_day % 1_000);
-    let fraction = if millis == 0 { String::new() } else { format!(".{millis:03}") };
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}{fraction}Z", second / 3_600, second / 60 % 60, second % 60)
+    let fraction = if millis == 0 {
+        String::new()
+    } else {
+        format!(".{millis:03}")
+    };
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}{fraction}Z",
+        second / 3_600,
+        second / 60 % 60,
+        second % 60
+    )
 }
 
 fn is_leap(year: i64) -> bool {
@@ -151,14 +192,32 @@ mod tests {
         ] {
             assert_eq!(parse_duration(text), Ok(ms), "{text}");
         }
-        for bad in ["", "30", "s", "30 s", "-1s", "1.s1", "30sec", "0.1ms", "366d", "99999999999999999999s", "1µs"] {
+        for bad in [
+            "",
+            "30",
+            "s",
+            "30 s",
+            "-1s",
+            "1.s1",
+            "30sec",
+            "0.1ms",
+            "366d",
+            "99999999999999999999s",
+            "1µs",
+        ] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
-        for ms in [0, 1, 999, 1_000, 1_500, 60_000, 90_000, 3_600_000, 86_400_000] {
+        for ms in [
+            0, 1, 999, 1_000, 1_500, 60_000, 90_000, 3_600_000, 86_400_000,
+        ] {
             assert_eq!(parse_duration(&format_duration(ms)), Ok(ms));
         }
         assert_eq!(
-            (format_duration(30_000), format_duration(60_000), format_duration(1_500)),
+            (
+                format_duration(30_000),
+                format_duration(60_000),
+                format_duration(1_500)
+            ),
             ("30s".into(), "1m".into(), "1500ms".into())
         );
     }

@@ -1,12 +1,17 @@
-//! From [`LinkConfig`] back to a link file that reads the same. Only what is not a default is written.
+//! From [`LinkConfig`] back to a link file that reads the same. Only what is not a default is
+//! written.
 
-use super::{LinkConfig, Mechanism, Start, TlsMaterial, format_duration, format_timestamp, node::Node};
+use super::{
+    LinkConfig, Mechanism, Start, TlsMaterial, format_duration, format_timestamp, node::Node,
+};
 use crate::filter::{FilterType, NameFilter, PatternType};
 
 impl LinkConfig {
-    /// The settings as a link file: [`super::parse_link_file`] gives the same back. Secrets stand in it in the clear.
+    /// The settings as a link file: [`super::parse_link_file`] gives the same back. Secrets stand
+    /// in it in the clear.
     pub fn to_yaml(&self) -> String {
-        serde_saphyr::to_string(&to_node(self)).expect("text, numbers, lists and maps always have a YAML form")
+        serde_saphyr::to_string(&to_node(self))
+            .expect("text, numbers, lists and maps always have a YAML form")
     }
 }
 
@@ -109,7 +114,11 @@ fn client(config: &LinkConfig) -> Node {
         let mut material = Map::default();
         match &tls.material {
             None => {}
-            Some(TlsMaterial::Files { ca_path, key_path, cert_path }) => {
+            Some(TlsMaterial::Files {
+                ca_path,
+                key_path,
+                cert_path,
+            }) => {
                 material.text("ca_path", ca_path.as_deref());
                 material.text("key_path", key_path.as_deref());
                 material.text("cert_path", cert_path.as_deref());
@@ -137,7 +146,10 @@ fn client(config: &LinkConfig) -> Node {
             Mechanism::ScramSha256 => fields.push("scram_mechanism", text("SCRAM-SHA-256")),
             Mechanism::ScramSha512 => fields.push("scram_mechanism", text("SCRAM-SHA-512")),
         }
-        map.push("authentication_configuration", Node::Map(vec![(kind.to_owned(), Node::Map(fields.0))]));
+        map.push(
+            "authentication_configuration",
+            Node::Map(vec![(kind.to_owned(), Node::Map(fields.0))]),
+        );
     }
     map.number("metadata_max_age_ms", client.metadata_max_age_ms);
     map.number("connection_timeout_ms", client.connection_timeout_ms);
@@ -145,7 +157,10 @@ fn client(config: &LinkConfig) -> Node {
     map.number("fetch_wait_max_ms", client.fetch_wait_max_ms);
     map.number("fetch_min_bytes", client.fetch_min_bytes);
     map.number("fetch_max_bytes", client.fetch_max_bytes);
-    map.number("fetch_partition_max_bytes", client.fetch_partition_max_bytes);
+    map.number(
+        "fetch_partition_max_bytes",
+        client.fetch_partition_max_bytes,
+    );
     Node::Map(map.0)
 }
 
@@ -156,7 +171,10 @@ fn topics(config: &LinkConfig) -> Map {
     map.flag("paused", topics.paused);
     map.filters("auto_create_shadow_topic_filters", &topics.filters);
     if !topics.synced_properties.is_empty() {
-        map.push("synced_shadow_topic_properties", texts(&topics.synced_properties));
+        map.push(
+            "synced_shadow_topic_properties",
+            texts(&topics.synced_properties),
+        );
     }
     map.flag("exclude_default", topics.exclude_default);
     match topics.start {

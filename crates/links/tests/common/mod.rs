@@ -1,16 +1,24 @@
-//! What the tests of this crate share: scripts of blocks (input, `----`, output, an empty line), filters in short, and a seeded generator.
+//! What the tests of this crate share: scripts of blocks (input, `----`, output, an empty line),
+//! filters in short, and a seeded generator.
 //!
-//! `UPDATE_SCRIPTS=1` rewrites what stands behind each `----`. An empty line of output is written as a dot.
+//! `UPDATE_SCRIPTS=1` rewrites what stands behind each `----`. An empty line of output is written
+//! as a dot.
 #![allow(dead_code)]
 
 use gnomon_links::NameFilter;
 pub use gnomon_machine::harness::Command;
 use std::{env, fs, path::Path};
 
-/// Runs every script of a folder below `testdata`. `fresh` makes what answers the blocks of one script.
+/// Runs every script of a folder below `testdata`. `fresh` makes what answers the blocks of one
+/// script.
 pub fn run_scripts<F: FnMut(&str) -> String>(folder: &str, mut fresh: impl FnMut() -> F) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(folder);
-    let mut paths: Vec<_> = fs::read_dir(&folder).expect("a folder of scripts").map(|e| e.expect("an entry").path()).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("testdata")
+        .join(folder);
+    let mut paths: Vec<_> = fs::read_dir(&folder)
+        .expect("a folder of scripts")
+        .map(|e| e.expect("an entry").path())
+        .collect();
     paths.sort();
     assert!(!paths.is_empty(), "no scripts in {}", folder.display());
     for path in paths {
@@ -19,7 +27,12 @@ pub fn run_scripts<F: FnMut(&str) -> String>(folder: &str, mut fresh: impl FnMut
         if env::var_os("UPDATE_SCRIPTS").is_some() {
             fs::write(&path, &found).expect("a writable script");
         } else {
-            assert_eq!(text, found, "{}: run with UPDATE_SCRIPTS=1 and read the diff", path.display());
+            assert_eq!(
+                text,
+                found,
+                "{}: run with UPDATE_SCRIPTS=1 and read the diff",
+                path.display()
+            );
         }
     }
 }
@@ -53,7 +66,10 @@ fn run_script(text: &str, mut answer: impl FnMut(&str) -> String) -> String {
 
 /// The command lines of a block.
 pub fn commands(block: &str) -> Vec<Command> {
-    block.lines().map(|line| Command::parse(line).expect("a command line")).collect()
+    block
+        .lines()
+        .map(|line| Command::parse(line).expect("a command line"))
+        .collect()
 }
 
 /// `a_*,!a_tmp*,orders` as filters.

@@ -1,4 +1,5 @@
-//! The smallest machine there is, for the tests of the harness: named counters, and a caller that waits for a number.
+//! The smallest machine there is, for the tests of the harness: named counters, and a caller that
+//! waits for a number.
 
 use bytes::Bytes;
 use gnomon_machine::*;
@@ -31,13 +32,21 @@ pub enum Reply {
 
 impl DurableRecord for Set {
     fn encode(&self) -> EncodedRecord {
-        EncodedRecord { key: Some(Bytes::copy_from_slice(&[self.0])), value: Some(Bytes::copy_from_slice(&[self.1])) }
+        EncodedRecord {
+            key: Some(Bytes::copy_from_slice(&[self.0])),
+            value: Some(Bytes::copy_from_slice(&[self.1])),
+        }
     }
 
     fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Self, UnreadableRecord> {
         match (key, value) {
             (Some([k]), Some([v])) => Ok(Set(*k, *v)),
-            _ => Err(UnreadableRecord { what: "counter", kind: -1, version: -1, why: "not one byte each".to_owned() }),
+            _ => Err(UnreadableRecord {
+                what: "counter",
+                kind: -1,
+                version: -1,
+                why: "not one byte each".to_owned(),
+            }),
         }
     }
 }
@@ -50,13 +59,24 @@ impl Machine for Counter {
     type Reply = Reply;
     type Action = u8;
 
-    fn step(durable: &Self::Durable, soft: &mut Soft, now: Now, event: Event, token: ReplyToken) -> Effects<Self> {
+    fn step(
+        durable: &Self::Durable,
+        soft: &mut Soft,
+        now: Now,
+        event: Event,
+        token: ReplyToken,
+    ) -> Effects<Self> {
         match event {
             Event::Add(name, by) => {
                 let is = durable.get(&name).unwrap_or(&0).wrapping_add(by);
                 let mut effects = Effects::reply(token, Reply::Is(is));
                 effects.records.push(Set(name, is));
-                let due: Vec<_> = soft.parked.iter().filter(|(_, (n, at))| *n == name && is >= *at).map(|(t, _)| *t).collect();
+                let due: Vec<_> = soft
+                    .parked
+                    .iter()
+                    .filter(|(_, (n, at))| *n == name && is >= *at)
+                    .map(|(t, _)| *t)
+                    .collect();
                 for waiting in due {
                     soft.parked.remove(&waiting);
                     soft.timers.cancel(&waiting);
@@ -93,7 +113,10 @@ impl Machine for Counter {
     }
 
     fn resigned(soft: &mut Soft) -> Vec<(ReplyToken, Reply)> {
-        std::mem::take(&mut soft.parked).into_keys().map(|token| (token, Reply::Resigned)).collect()
+        std::mem::take(&mut soft.parked)
+            .into_keys()
+            .map(|token| (token, Reply::Resigned))
+            .collect()
     }
 
     fn snapshot(durable: &Self::Durable) -> Vec<Set> {

@@ -1,7 +1,9 @@
-//! Makes record batches of our own: coordinators' records, abort markers, the tools' producer, and tests.
+//! Makes record batches of our own: coordinators' records, abort markers, the tools' producer, and
+//! tests.
 //!
-//! Offsets of records are deltas from the batch's base and may leave gaps; sequences are the producer's to give. What comes out parses as a
-//! [`super::BatchView`]. Batches of clients never come here: they are stored as they were sent.
+//! Offsets of records are deltas from the batch's base and may leave gaps; sequences are the
+//! producer's to give. What comes out parses as a [`super::BatchView`]. Batches of clients never
+//! come here: they are stored as they were sent.
 
 use super::{
     Attributes, BatchError, BatchHeader, Codec, HEADER_BYTES, LENGTH_OVERHEAD,
@@ -48,8 +50,9 @@ pub struct BatchBuilder {
 }
 
 impl BatchBuilder {
-    /// A batch without producer, uncompressed, at offset 0 with no epoch. Record timestamps are written relative to `base_timestamp`
-    /// (milliseconds since the Unix epoch; usually the first record's).
+    /// A batch without producer, uncompressed, at offset 0 with no epoch. Record timestamps are
+    /// written relative to `base_timestamp` (milliseconds since the Unix epoch; usually the first
+    /// record's).
     pub fn new(base_timestamp: i64) -> BatchBuilder {
         let header = BatchHeader {
             base_offset: 0,
@@ -66,7 +69,15 @@ impl BatchBuilder {
             base_sequence: -1,
             record_count: 0,
         };
-        BatchBuilder { header, codec: Codec::None, records: Vec::new(), count: 0, next_delta: 0, last_delta_min: 0, fault: None }
+        BatchBuilder {
+            header,
+            codec: Codec::None,
+            records: Vec::new(),
+            count: 0,
+            next_delta: 0,
+            last_delta_min: 0,
+            fault: None,
+        }
     }
 
     /// Compresses the records.
@@ -121,13 +132,25 @@ impl BatchBuilder {
     }
 
     /// Adds a record at the next offset.
-    pub fn record(mut self, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[(Bytes, Option<Bytes>)]) -> BatchBuilder {
+    pub fn record(
+        mut self,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(Bytes, Option<Bytes>)],
+    ) -> BatchBuilder {
         self.push(timestamp, key, value, headers);
         self
     }
 
     /// As [`BatchBuilder::record`], in a loop.
-    pub fn push(&mut self, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[(Bytes, Option<Bytes>)]) {
+    pub fn push(
+        &mut self,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(Bytes, Option<Bytes>)],
+    ) {
         self.push_at(self.next_delta, timestamp, key, value, headers);
     }
 
@@ -142,11 +165,15 @@ impl BatchBuilder {
     ) {
         let index = self.count;
         if offset_delta < self.next_delta || offset_delta > i64::from(i32::MAX) {
-            self.fault.get_or_insert(BuildError::OffsetDelta { index, delta: offset_delta });
+            self.fault.get_or_insert(BuildError::OffsetDelta {
+                index,
+                delta: offset_delta,
+            });
             return;
         }
         let Some(timestamp_delta) = timestamp.checked_sub(self.header.base_timestamp) else {
-            self.fault.get_or_insert(BuildError::Timestamp { index, timestamp });
+            self.fault
+                .get_or_insert(BuildError::Timestamp { index, timestamp });
             return;
         };
         let length = 1
@@ -155,9 +182,13 @@ impl BatchBuilder {
             + nullable_bytes(key)
             + nullable_bytes(value)
             + varint::bytes(headers.len() as i64)
-            + headers.iter().map(|(key, value)| nullable_bytes(Some(key)) + nullable_bytes(value.as_deref())).sum::<usize>();
+            + headers
+                .iter()
+                .map(|(key, value)| nullable_bytes(Some(key)) + nullable_bytes(value.as_deref()))
+                .sum::<usize>();
         if length > i32::MAX as usize {
-            self.fault.get_or_insert(BuildError::TooLarge { bytes: length });
+            self.fault
+                .get_or_insert(BuildError::TooLarge { bytes: length });
             return;
         }
         let out = &mut self.records;
@@ -204,11 +235,23 @@ impl BatchBuilder {
         }
         let mut header = self.header;
         let last_delta = (self.next_delta - 1).max(self.last_delta_min);
-        header.last_offset_delta = i32::try_from(last_delta).map_err(|_| BuildError::OffsetDelta { index: 0, delta: last_delta })?;
-        header.record_count = i32::try_from(self.count).map_err(|_| BuildError::TooLarge { bytes: self.records.len() })?;
+        header.last_offset_delta =
+            i32::try_from(last_delta).map_err(|_| BuildError::OffsetDelta {
+                index: 0,
+                delta: last_delta,
+            })?;
+        header.record_count = i32::try_from(self.count).map_err(|_| BuildError::TooLarge {
+            bytes: self.records.len(),
+        })?;
         header.attributes = header.attributes.with_codec(self.codec);
-        if header.base_offset < 0 || header.base_offset.checked_add(last_delta + 1).is_none() || last_delta < 0 {
-            return Err(BuildError::BaseOffset { base_offset: header.base_offset, offsets: last_delta + 1 });
+        if header.base_offset < 0
+            || header.base_offset.checked_add(last_delta + 1).is_none()
+            || last_delta < 0
+        {
+            return Err(BuildError::BaseOffset {
+                base_offset: header.base_offset,
+                offsets: last_delta + 1,
+            });
         }
         let mut batch = Vec::with_capacity(HEADER_BYTES + self.records.len());
         batch.resize(HEADER_BYTES, 0);
@@ -216,7 +259,8 @@ impl BatchBuilder {
             Codec::None => batch.extend_from_slice(&self.records),
             codec => batch.extend_from_slice(&compress(codec, &self.records)?),
         }
-        header.batch_length = i32::try_from(batch.len() - LENGTH_OVERHEAD).map_err(|_| BuildError::TooLarge { bytes: batch.len() })?;
+        header.batch_length = i32::try_from(batch.len() - LENGTH_OVERHEAD)
+            .map_err(|_| BuildError::TooLarge { bytes: batch.len() })?;
         batch[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
         let crc = crc32c(&batch[ATTRIBUTES_AT..]);
         batch[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());

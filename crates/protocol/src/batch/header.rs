@@ -16,8 +16,9 @@
 //! | 53 | 4 | base sequence | yes |
 //! | 57 | 4 | record count | yes |
 //!
-//! A parsed header is plausible in itself: its length covers the header, no delta is negative, no offset overflows. Not here: the
-//! checksum ([`super::BatchView`] has it verified), and what a partition asks of a client's batch.
+//! A parsed header is plausible in itself: its length covers the header, no delta is negative, no
+//! offset overflows. Not here: the checksum ([`super::BatchView`] has it verified), and what a
+//! partition asks of a client's batch.
 
 use crate::{
     batch::BatchError,
@@ -26,7 +27,8 @@ use crate::{
 
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 61;
-/// Bytes that change when a batch gets its place in a log; everything behind them stays as the producer made it.
+/// Bytes that change when a batch gets its place in a log; everything behind them stays as the
+/// producer made it.
 pub const PREFIX_BYTES: usize = 16;
 /// Bytes in front of what the length field counts.
 pub const LENGTH_OVERHEAD: usize = 12;
@@ -51,7 +53,13 @@ pub enum Codec {
 
 impl Codec {
     /// Every codec, in the order of their ids.
-    pub const ALL: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
+    pub const ALL: [Codec; 5] = [
+        Codec::None,
+        Codec::Gzip,
+        Codec::Snappy,
+        Codec::Lz4,
+        Codec::Zstd,
+    ];
 
     /// The number in the attributes.
     pub fn id(self) -> i16 {
@@ -98,7 +106,10 @@ impl Attributes {
     /// Bits 0 to 2.
     pub fn codec(self) -> Result<Codec, BatchError> {
         let id = self.0 & Self::CODEC;
-        Codec::ALL.into_iter().find(|codec| codec.id() == id).ok_or(BatchError::UnknownCodec { id })
+        Codec::ALL
+            .into_iter()
+            .find(|codec| codec.id() == id)
+            .ok_or(BatchError::UnknownCodec { id })
     }
 
     /// Bit 3: all records carry the batch's maximum timestamp, set by the broker.
@@ -145,7 +156,8 @@ impl Attributes {
 /// A batch's header as numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchHeader {
-    /// Offset of the first record (of the first place, once compaction took records out). Producers send 0.
+    /// Offset of the first record (of the first place, once compaction took records out). Producers
+    /// send 0.
     pub base_offset: Offset,
     /// Bytes behind this field, at least 49.
     pub batch_length: i32,
@@ -174,16 +186,21 @@ pub struct BatchHeader {
 }
 
 impl BatchHeader {
-    /// Reads the first 61 bytes of `bytes`. The rest of the batch need not be there, and the checksum is not looked at.
+    /// Reads the first 61 bytes of `bytes`. The rest of the batch need not be there, and the
+    /// checksum is not looked at.
     pub fn parse(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
-        // Old message sets have their magic at the same place and may be shorter than our header: name them as what they are.
+        // Old message sets have their magic at the same place and may be shorter than our header:
+        // name them as what they are.
         if let Some(&magic) = bytes.get(MAGIC_AT)
             && magic != 2
         {
             return Err(BatchError::Magic { magic: magic as i8 });
         }
         let Some(b) = bytes.first_chunk::<HEADER_BYTES>() else {
-            return Err(BatchError::Truncated { have: bytes.len(), need: HEADER_BYTES });
+            return Err(BatchError::Truncated {
+                have: bytes.len(),
+                need: HEADER_BYTES,
+            });
         };
         let header = BatchHeader {
             base_offset: i64::from_be_bytes(field(b, 0)),
@@ -206,19 +223,34 @@ impl BatchHeader {
 
     fn check(&self) -> Result<(), BatchError> {
         if self.batch_length < LENGTH_MIN {
-            return Err(BatchError::Length { length: self.batch_length });
+            return Err(BatchError::Length {
+                length: self.batch_length,
+            });
         }
         if self.base_offset < 0 {
-            return Err(BatchError::BaseOffset { base_offset: self.base_offset });
+            return Err(BatchError::BaseOffset {
+                base_offset: self.base_offset,
+            });
         }
         if self.last_offset_delta < 0 {
-            return Err(BatchError::LastOffsetDelta { delta: self.last_offset_delta });
+            return Err(BatchError::LastOffsetDelta {
+                delta: self.last_offset_delta,
+            });
         }
         if self.record_count < 0 {
-            return Err(BatchError::RecordCount { count: self.record_count });
+            return Err(BatchError::RecordCount {
+                count: self.record_count,
+            });
         }
-        if self.base_offset.checked_add(i64::from(self.last_offset_delta) + 1).is_none() {
-            return Err(BatchError::OffsetOverflow { base_offset: self.base_offset, delta: self.last_offset_delta });
+        if self
+            .base_offset
+            .checked_add(i64::from(self.last_offset_delta) + 1)
+            .is_none()
+        {
+            return Err(BatchError::OffsetOverflow {
+                base_offset: self.base_offset,
+                delta: self.last_offset_delta,
+            });
         }
         Ok(())
     }
@@ -294,7 +326,8 @@ impl BatchHeader {
         if self.base_sequence < 0 {
             return -1;
         }
-        ((i64::from(self.base_sequence) + i64::from(self.last_offset_delta)) & i64::from(i32::MAX)) as i32
+        ((i64::from(self.base_sequence) + i64::from(self.last_offset_delta)) & i64::from(i32::MAX))
+            as i32
     }
 }
 

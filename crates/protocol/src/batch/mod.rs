@@ -1,7 +1,8 @@
 //! Record batches of magic 2 (KIP-98): the unit that is sent, stored, copied and fetched.
 //!
-//! The stages are types: bytes -> [`BatchView`] (one whole batch, checksum right) -> [`PlacedBatch`] (offset and epoch assigned). Producers'
-//! records are never decompressed on that way. [`records()`] looks inside, bounded; [`BatchBuilder`] makes batches of our own.
+//! The stages are types: bytes -> [`BatchView`] (one whole batch, checksum right) ->
+//! [`PlacedBatch`] (offset and epoch assigned). Producers' records are never decompressed on that
+//! way. [`records()`] looks inside, bounded; [`BatchBuilder`] makes batches of our own.
 
 mod builder;
 pub mod compress;

@@ -1,7 +1,8 @@
-//! A batch that has its offset and epoch, ready to be written: 16 new bytes in front of the shared rest.
+//! A batch that has its offset and epoch, ready to be written: 16 new bytes in front of the shared
+//! rest.
 //!
-//! Only a [`super::BatchView`] becomes one, so what a log is given was checked. Written as two slices in one vectored write, since the
-//! buffer it came in is shared and is not changed.
+//! Only a [`super::BatchView`] becomes one, so what a log is given was checked. Written as two
+//! slices in one vectored write, since the buffer it came in is shared and is not changed.
 
 use super::{BatchHeader, PREFIX_BYTES};
 use crate::ids::Offset;
@@ -19,13 +20,25 @@ impl PlacedBatch {
     /// `whole` is the batch with any prefix.
     pub(super) fn new(header: BatchHeader, whole: Bytes) -> PlacedBatch {
         assert!(
-            header.base_offset >= 0 && header.base_offset.checked_add(i64::from(header.last_offset_delta) + 1).is_some(),
+            header.base_offset >= 0
+                && header
+                    .base_offset
+                    .checked_add(i64::from(header.last_offset_delta) + 1)
+                    .is_some(),
             "a batch of {} offsets has no place at {}",
             i64::from(header.last_offset_delta) + 1,
             header.base_offset
         );
-        assert_eq!(whole.len(), header.total_bytes(), "a batch is as long as its header says");
-        PlacedBatch { header, prefix: header.prefix(), body: whole.slice(PREFIX_BYTES..) }
+        assert_eq!(
+            whole.len(),
+            header.total_bytes(),
+            "a batch is as long as its header says"
+        );
+        PlacedBatch {
+            header,
+            prefix: header.prefix(),
+            body: whole.slice(PREFIX_BYTES..),
+        }
     }
 
     /// The header with the assigned offset and epoch.

@@ -1,8 +1,9 @@
 //! What is inside a batch: its records one by one, decompressed within a bound.
 //!
-//! Strict where a lie could hurt: every length is checked against the bytes left before anything is reserved, a record's fields fill its
-//! length exactly, its offset lies inside the batch, and the last record ends where the batch does. Header keys may repeat and keep
-//! their order; null and empty are different things (KIP-82). Keys and values are slices of the (decompressed) batch.
+//! Strict where a lie could hurt: every length is checked against the bytes left before anything is
+//! reserved, a record's fields fill its length exactly, its offset lies inside the batch, and the
+//! last record ends where the batch does. Header keys may repeat and keep their order; null and
+//! empty are different things (KIP-82). Keys and values are slices of the (decompressed) batch.
 
 use super::{BatchError, BatchHeader, BatchView, Codec, RecordFault, compress::decompress, varint};
 use crate::ids::Offset;
@@ -29,7 +30,12 @@ pub fn records(view: &BatchView, decompressed_max: usize) -> Result<RecordIter, 
         Codec::None => view.payload(),
         codec => Bytes::from(decompress(codec, &view.payload(), decompressed_max)?),
     };
-    Ok(RecordIter { header: *view.header(), bytes, index: 0, ended: false })
+    Ok(RecordIter {
+        header: *view.header(),
+        bytes,
+        index: 0,
+        ended: false,
+    })
 }
 
 /// Ends after the last record or after the first error.
@@ -51,11 +57,16 @@ impl Iterator for RecordIter {
         if self.index == self.header.record_count {
             self.ended = true;
             let bytes = self.bytes.len();
-            return (bytes > 0).then_some(Err(BatchError::RecordsTrailing { count: self.index, bytes }));
+            return (bytes > 0).then_some(Err(BatchError::RecordsTrailing {
+                count: self.index,
+                bytes,
+            }));
         }
         let index = self.index;
         self.index += 1;
-        let record = self.record().map_err(|why| BatchError::Record { index, why });
+        let record = self
+            .record()
+            .map_err(|why| BatchError::Record { index, why });
         self.ended = record.is_err();
         Some(record)
     }
@@ -90,7 +101,10 @@ fn read_record(header: &BatchHeader, whole: &Bytes) -> Result<Record, RecordFaul
     }
     let timestamp = match header.log_append_time() {
         true => header.max_timestamp,
-        false => header.base_timestamp.checked_add(timestamp_delta).ok_or(RecordFault::TimestampDelta(timestamp_delta))?,
+        false => header
+            .base_timestamp
+            .checked_add(timestamp_delta)
+            .ok_or(RecordFault::TimestampDelta(timestamp_delta))?,
     };
     let key = read_nullable(whole, &mut rest)?;
     let value = read_nullable(whole, &mut rest)?;
@@ -98,10 +112,19 @@ fn read_record(header: &BatchHeader, whole: &Bytes) -> Result<Record, RecordFaul
     if !rest.is_empty() {
         return Err(RecordFault::Trailing(rest.len()));
     }
-    Ok(Record { offset: header.base_offset + i64::from(offset_delta), timestamp, key, value, headers })
+    Ok(Record {
+        offset: header.base_offset + i64::from(offset_delta),
+        timestamp,
+        key,
+        value,
+        headers,
+    })
 }
 
-fn read_headers(whole: &Bytes, rest: &mut &[u8]) -> Result<Vec<(Bytes, Option<Bytes>)>, RecordFault> {
+fn read_headers(
+    whole: &Bytes,
+    rest: &mut &[u8],
+) -> Result<Vec<(Bytes, Option<Bytes>)>, RecordFault> {
     let count = varint::read_i32(rest)?;
     // A header takes at least its two lengths.
     if count < 0 || count as usize > rest.len() / 2 {

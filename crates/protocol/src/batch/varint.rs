@@ -1,4 +1,5 @@
-//! The zigzag varints inside records: strict, so that a varint with more bits than its type is an error and not another number.
+//! The zigzag varints inside records: strict, so that a varint with more bits than its type is an
+//! error and not another number.
 
 use super::RecordFault;
 
@@ -55,7 +56,21 @@ mod tests {
 
     #[test]
     fn round_trip_at_the_edges() {
-        for value in [0, 1, -1, 63, 64, -64, -65, 8191, 8192, i64::from(i32::MAX), i64::from(i32::MIN), i64::MAX, i64::MIN] {
+        for value in [
+            0,
+            1,
+            -1,
+            63,
+            64,
+            -64,
+            -65,
+            8191,
+            8192,
+            i64::from(i32::MAX),
+            i64::from(i32::MIN),
+            i64::MAX,
+            i64::MIN,
+        ] {
             let mut out = Vec::new();
             write(&mut out, value);
             assert_eq!(out.len(), bytes(value), "{value}");
@@ -68,16 +83,31 @@ mod tests {
 
     #[test]
     fn more_bits_than_the_type_are_an_error() {
-        assert_eq!(read_i32(&mut [0xff, 0xff, 0xff, 0xff, 0x0f].as_slice()), Ok(i32::MIN));
-        assert_eq!(read_i32(&mut [0xff, 0xff, 0xff, 0xff, 0x10].as_slice()), Err(RecordFault::Varint));
-        assert_eq!(read_i32(&mut [0x80, 0x80, 0x80, 0x80, 0x80, 0x00].as_slice()), Err(RecordFault::Varint));
+        assert_eq!(
+            read_i32(&mut [0xff, 0xff, 0xff, 0xff, 0x0f].as_slice()),
+            Ok(i32::MIN)
+        );
+        assert_eq!(
+            read_i32(&mut [0xff, 0xff, 0xff, 0xff, 0x10].as_slice()),
+            Err(RecordFault::Varint)
+        );
+        assert_eq!(
+            read_i32(&mut [0x80, 0x80, 0x80, 0x80, 0x80, 0x00].as_slice()),
+            Err(RecordFault::Varint)
+        );
         let mut ten = [0xff; 10];
         ten[9] = 0x01;
         assert_eq!(read_i64(&mut ten.as_slice()), Ok(i64::MIN));
         ten[9] = 0x02;
         assert_eq!(read_i64(&mut ten.as_slice()), Err(RecordFault::Varint));
-        assert_eq!(read_i64(&mut [0x80; 11].as_slice()), Err(RecordFault::Varint));
-        assert_eq!(read_i64(&mut [0x80, 0x80].as_slice()), Err(RecordFault::Truncated));
+        assert_eq!(
+            read_i64(&mut [0x80; 11].as_slice()),
+            Err(RecordFault::Varint)
+        );
+        assert_eq!(
+            read_i64(&mut [0x80, 0x80].as_slice()),
+            Err(RecordFault::Truncated)
+        );
     }
 
     #[test]

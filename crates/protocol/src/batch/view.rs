@@ -1,7 +1,9 @@
-//! One whole record batch inside a receive buffer: header plausible, checksum right, records untouched and still compressed.
+//! One whole record batch inside a receive buffer: header plausible, checksum right, records
+//! untouched and still compressed.
 //!
-//! A view shares the buffer it was cut from; nothing is copied until a batch must be changed under its checksum. The only way from bytes
-//! to something that a log takes leads through here: `BatchView` -> [`PlacedBatch`].
+//! A view shares the buffer it was cut from; nothing is copied until a batch must be changed under
+//! its checksum. The only way from bytes to something that a log takes leads through here:
+//! `BatchView` -> [`PlacedBatch`].
 
 use super::{BatchError, BatchHeader, HEADER_BYTES, PlacedBatch, crc};
 use crate::ids::{BatchEpoch, Offset};
@@ -15,8 +17,9 @@ pub struct BatchView {
 }
 
 impl BatchView {
-    /// Takes one whole batch off the front of `bytes`. `None`, with `bytes` as it was, when nothing or only a part of a batch is left: a
-    /// fetch response may end so; whoever expects whole batches checks that nothing remains. On an error `bytes` is as it was too.
+    /// Takes one whole batch off the front of `bytes`. `None`, with `bytes` as it was, when nothing
+    /// or only a part of a batch is left: a fetch response may end so; whoever expects whole
+    /// batches checks that nothing remains. On an error `bytes` is as it was too.
     pub fn parse_first(bytes: &mut Bytes) -> Result<Option<BatchView>, BatchError> {
         let header = match BatchHeader::parse(bytes) {
             Ok(header) => header,
@@ -28,9 +31,15 @@ impl BatchView {
         }
         let computed = crc::crc32c(&bytes[super::header::ATTRIBUTES_AT..header.total_bytes()]);
         if computed != header.crc {
-            return Err(BatchError::Crc { stored: header.crc, computed });
+            return Err(BatchError::Crc {
+                stored: header.crc,
+                computed,
+            });
         }
-        Ok(Some(BatchView { header, bytes: bytes.split_to(header.total_bytes()) }))
+        Ok(Some(BatchView {
+            header,
+            bytes: bytes.split_to(header.total_bytes()),
+        }))
     }
 
     /// The one batch that `bytes` is, no less and no more.
@@ -39,8 +48,12 @@ impl BatchView {
             Some(view) if bytes.is_empty() => Ok(view),
             Some(_) => Err(BatchError::Trailing { bytes: bytes.len() }),
             None => {
-                let need = BatchHeader::parse(&bytes).map_or(HEADER_BYTES, |header| header.total_bytes());
-                Err(BatchError::Truncated { have: bytes.len(), need })
+                let need =
+                    BatchHeader::parse(&bytes).map_or(HEADER_BYTES, |header| header.total_bytes());
+                Err(BatchError::Truncated {
+                    have: bytes.len(),
+                    need,
+                })
             }
         }
     }
@@ -60,21 +73,32 @@ impl BatchView {
         self.bytes.slice(HEADER_BYTES..)
     }
 
-    /// The batch at its place in a log we lead: base offset and epoch are set, the rest stays as it came.
+    /// The batch at its place in a log we lead: base offset and epoch are set, the rest stays as it
+    /// came.
     ///
     /// # Panics
     /// When the batch would end beyond the largest offset: our own log end is wrong then.
     pub fn place(self, base_offset: Offset, epoch: BatchEpoch) -> PlacedBatch {
-        let header = BatchHeader { base_offset, leader_epoch: epoch, ..self.header };
+        let header = BatchHeader {
+            base_offset,
+            leader_epoch: epoch,
+            ..self.header
+        };
         PlacedBatch::new(header, self.bytes)
     }
 
-    /// Like [`BatchView::place`] for a topic with `message.timestamp.type=LogAppendTime`: the batch is copied, since the time is under its
-    /// checksum. Base timestamp and records stay as they came; readers take `now_ms` for every record.
+    /// Like [`BatchView::place`] for a topic with `message.timestamp.type=LogAppendTime`: the batch
+    /// is copied, since the time is under its checksum. Base timestamp and records stay as they
+    /// came; readers take `now_ms` for every record.
     ///
     /// # Panics
     /// As [`BatchView::place`].
-    pub fn place_log_append_time(self, base_offset: Offset, epoch: BatchEpoch, now_ms: i64) -> PlacedBatch {
+    pub fn place_log_append_time(
+        self,
+        base_offset: Offset,
+        epoch: BatchEpoch,
+        now_ms: i64,
+    ) -> PlacedBatch {
         let mut header = BatchHeader {
             base_offset,
             leader_epoch: epoch,

@@ -1,5 +1,6 @@
-//! What consumers put into the bytes of JoinGroup (subscriptions) and SyncGroup (assignments), `ConsumerProtocol` 0 to 3. A broker passes these
-//! on as they are; it looks inside only to say who reads what. Newer versions add fields behind and are read as version 3.
+//! What consumers put into the bytes of JoinGroup (subscriptions) and SyncGroup (assignments),
+//! `ConsumerProtocol` 0 to 3. A broker passes these on as they are; it looks inside only to say who
+//! reads what. Newer versions add fields behind and are read as version 3.
 
 use super::{InternalError, in_what, write::Writer};
 use crate::read::{ReadError, Reader};
@@ -50,7 +51,10 @@ impl Subscription {
     /// A member's metadata, version 1 to 3.
     pub fn encode(&self, version: i16) -> Result<Bytes, InternalError> {
         if !(1..=3).contains(&version) {
-            return Err(InternalError::Version { what: SUBSCRIPTION, version });
+            return Err(InternalError::Version {
+                what: SUBSCRIPTION,
+                version,
+            });
         }
         let mut writer = Writer::new(SUBSCRIPTION, version);
         writer.length(self.topics.len())?;
@@ -70,10 +74,14 @@ impl Subscription {
 }
 
 impl Assignment {
-    /// Reads a member's assignment. No bytes at all are no partitions: what a member gets that the leader forgot.
+    /// Reads a member's assignment. No bytes at all are no partitions: what a member gets that the
+    /// leader forgot.
     pub fn decode(bytes: &Bytes) -> Result<Assignment, InternalError> {
         if bytes.is_empty() {
-            return Ok(Assignment { partitions: Vec::new(), user_data: None });
+            return Ok(Assignment {
+                partitions: Vec::new(),
+                user_data: None,
+            });
         }
         let mut reader = Reader::new(bytes);
         version(&mut reader, ASSIGNMENT)?;
@@ -103,14 +111,31 @@ fn read_subscription(reader: &mut Reader, version: i16) -> Result<Subscription, 
         topics.push(reader.text(false)?);
     }
     let user_data = reader.bytes(false)?;
-    let owned = if version >= 1 { read_partitions(reader)? } else { Vec::new() };
+    let owned = if version >= 1 {
+        read_partitions(reader)?
+    } else {
+        Vec::new()
+    };
     let generation = if version >= 2 { reader.i32()? } else { -1 };
-    let rack = if version >= 3 { reader.nullable_text(false)? } else { None };
-    Ok(Subscription { topics, user_data, owned, generation, rack })
+    let rack = if version >= 3 {
+        reader.nullable_text(false)?
+    } else {
+        None
+    };
+    Ok(Subscription {
+        topics,
+        user_data,
+        owned,
+        generation,
+        rack,
+    })
 }
 
 fn read_assignment(reader: &mut Reader) -> Result<Assignment, ReadError> {
-    Ok(Assignment { partitions: read_partitions(reader)?, user_data: reader.bytes(false)? })
+    Ok(Assignment {
+        partitions: read_partitions(reader)?,
+        user_data: reader.bytes(false)?,
+    })
 }
 
 fn read_partitions(reader: &mut Reader) -> Result<Vec<TopicPartitions>, ReadError> {

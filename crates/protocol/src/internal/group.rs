@@ -1,4 +1,5 @@
-//! Values of classic groups: versions 0 to 4 are read, 3 is written, which every Kafka since 2.3 reads.
+//! Values of classic groups: versions 0 to 4 are read, 3 is written, which every Kafka since 2.3
+//! reads.
 
 use super::{InternalError, in_what, write::Writer};
 use crate::read::{ReadError, Reader};
@@ -47,7 +48,10 @@ impl GroupMetadata {
         let mut reader = Reader::new(value);
         let version = reader.i16().map_err(in_what(WHAT))?;
         if !(0..=VERSION_MAX).contains(&version) {
-            return Err(InternalError::Version { what: WHAT, version });
+            return Err(InternalError::Version {
+                what: WHAT,
+                version,
+            });
         }
         read(&mut reader, version).map_err(in_what(WHAT))
     }
@@ -85,7 +89,9 @@ fn read(reader: &mut Reader, version: i16) -> Result<GroupMetadata, ReadError> {
     // Three strings, a timeout and two byte fields at the least.
     let element_bytes_min = if flexible { 10 } else { 18 };
     let at = reader.at();
-    let count = reader.count(flexible, element_bytes_min)?.ok_or(ReadError::Null { at })?;
+    let count = reader
+        .count(flexible, element_bytes_min)?
+        .ok_or(ReadError::Null { at })?;
     let mut members = Vec::with_capacity(count);
     for _ in 0..count {
         members.push(read_member(reader, version, flexible)?);
@@ -93,15 +99,34 @@ fn read(reader: &mut Reader, version: i16) -> Result<GroupMetadata, ReadError> {
     if flexible {
         reader.skip_tags()?;
     }
-    Ok(GroupMetadata { protocol_type, generation, protocol, leader, state_timestamp, members })
+    Ok(GroupMetadata {
+        protocol_type,
+        generation,
+        protocol,
+        leader,
+        state_timestamp,
+        members,
+    })
 }
 
-fn read_member(reader: &mut Reader, version: i16, flexible: bool) -> Result<GroupMember, ReadError> {
+fn read_member(
+    reader: &mut Reader,
+    version: i16,
+    flexible: bool,
+) -> Result<GroupMember, ReadError> {
     let member_id = reader.text(flexible)?;
-    let instance_id = if version >= 3 { reader.nullable_text(flexible)? } else { None };
+    let instance_id = if version >= 3 {
+        reader.nullable_text(flexible)?
+    } else {
+        None
+    };
     let client_id = reader.text(flexible)?;
     let client_host = reader.text(flexible)?;
-    let rebalance_timeout = if version >= 1 { Some(reader.i32()?) } else { None };
+    let rebalance_timeout = if version >= 1 {
+        Some(reader.i32()?)
+    } else {
+        None
+    };
     let session_timeout_ms = reader.i32()?;
     let subscription = reader.bytes(flexible)?.unwrap_or_default();
     let assignment = reader.bytes(flexible)?.unwrap_or_default();
@@ -110,5 +135,14 @@ fn read_member(reader: &mut Reader, version: i16, flexible: bool) -> Result<Grou
     }
     // Version 0 had one timeout for both.
     let rebalance_timeout_ms = rebalance_timeout.unwrap_or(session_timeout_ms);
-    Ok(GroupMember { member_id, instance_id, client_id, client_host, rebalance_timeout_ms, session_timeout_ms, subscription, assignment })
+    Ok(GroupMember {
+        member_id,
+        instance_id,
+        client_id,
+        client_host,
+        rebalance_timeout_ms,
+        session_timeout_ms,
+        subscription,
+        assignment,
+    })
 }

@@ -1,7 +1,8 @@
-//! Kafka's own record formats inside `__consumer_offsets`, and what consumers put into the group protocol's opaque bytes.
+//! Kafka's own record formats inside `__consumer_offsets`, and what consumers put into the group
+//! protocol's opaque bytes.
 //!
-//! Byte for byte Kafka's, so that its tools read our logs and we read those of a source. Every key and value starts with a 16-bit version;
-//! a null value is a tombstone and never comes here.
+//! Byte for byte Kafka's, so that its tools read our logs and we read those of a source. Every key
+//! and value starts with a 16-bit version; a null value is a tombstone and never comes here.
 
 pub mod consumer;
 pub mod group;

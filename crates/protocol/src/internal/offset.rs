@@ -1,4 +1,5 @@
-//! Values of committed offsets: versions 0 to 4 are read; 3 is written, which every Kafka since 2.1 reads, or 4 if the topic's id is known.
+//! Values of committed offsets: versions 0 to 4 are read; 3 is written, which every Kafka since 2.1
+//! reads, or 4 if the topic's id is known.
 
 use super::{InternalError, in_what, write::Writer};
 use crate::{
@@ -31,8 +32,20 @@ pub struct OffsetCommit {
 
 impl OffsetCommit {
     /// A commit without the fields of single versions.
-    pub fn new(offset: Offset, leader_epoch: i32, metadata: String, commit_timestamp: i64) -> OffsetCommit {
-        OffsetCommit { offset, leader_epoch, metadata, commit_timestamp, expire_timestamp: -1, topic_id: None }
+    pub fn new(
+        offset: Offset,
+        leader_epoch: i32,
+        metadata: String,
+        commit_timestamp: i64,
+    ) -> OffsetCommit {
+        OffsetCommit {
+            offset,
+            leader_epoch,
+            metadata,
+            commit_timestamp,
+            expire_timestamp: -1,
+            topic_id: None,
+        }
     }
 
     /// Reads a record's value.
@@ -40,14 +53,24 @@ impl OffsetCommit {
         let mut reader = Reader::new(value);
         let version = reader.i16().map_err(in_what(WHAT))?;
         if !(0..=VERSION_WITH_ID).contains(&version) {
-            return Err(InternalError::Version { what: WHAT, version });
+            return Err(InternalError::Version {
+                what: WHAT,
+                version,
+            });
         }
         read(&mut reader, version).map_err(in_what(WHAT))
     }
 
     /// The record's value: version 4 with a topic's id, else version 3.
     pub fn encode(&self) -> Result<Bytes, InternalError> {
-        let mut writer = Writer::new(WHAT, if self.topic_id.is_some() { VERSION_WITH_ID } else { VERSION });
+        let mut writer = Writer::new(
+            WHAT,
+            if self.topic_id.is_some() {
+                VERSION_WITH_ID
+            } else {
+                VERSION
+            },
+        );
         writer.out.put_i64(self.offset);
         writer.out.put_i32(self.leader_epoch);
         match self.topic_id {
@@ -84,5 +107,12 @@ fn read(reader: &mut Reader, version: i16) -> Result<OffsetCommit, ReadError> {
             }
         }
     }
-    Ok(OffsetCommit { offset, leader_epoch, metadata, commit_timestamp, expire_timestamp, topic_id })
+    Ok(OffsetCommit {
+        offset,
+        leader_epoch,
+        metadata,
+        commit_timestamp,
+        expire_timestamp,
+        topic_id,
+    })
 }

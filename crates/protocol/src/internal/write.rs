@@ -1,4 +1,5 @@
-//! Strings, bytes and arrays as the formats write them: most of what is written here is not flexible.
+//! Strings, bytes and arrays as the formats write them: most of what is written here is not
+//! flexible.
 
 use super::InternalError;
 use crate::compact::{put_compact_string, put_varint};
@@ -33,7 +34,10 @@ impl Writer {
 
     /// A string's length, if it fits.
     fn short(&self, string: &str) -> Result<i16, InternalError> {
-        i16::try_from(string.len()).map_err(|_| InternalError::TooLong { what: self.what, bytes: string.len() })
+        i16::try_from(string.len()).map_err(|_| InternalError::TooLong {
+            what: self.what,
+            bytes: string.len(),
+        })
     }
 
     pub(super) fn varint(&mut self, value: u32) {
@@ -68,7 +72,11 @@ impl Writer {
 
     /// Length of bytes or of an array.
     pub(super) fn length(&mut self, length: usize) -> Result<(), InternalError> {
-        self.out.put_i32(i32::try_from(length).map_err(|_| InternalError::TooLong { what: self.what, bytes: length })?);
+        self.out
+            .put_i32(i32::try_from(length).map_err(|_| InternalError::TooLong {
+                what: self.what,
+                bytes: length,
+            })?);
         Ok(())
     }
 

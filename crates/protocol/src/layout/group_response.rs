@@ -1,4 +1,5 @@
-//! The fields of the responses of consumer groups and committed offsets, as [`super::response`] describes them.
+//! The fields of the responses of consumer groups and committed offsets, as [`super::response`]
+//! describes them.
 
 use super::{
     Fields,
@@ -13,7 +14,10 @@ pub(super) const OFFSET_COMMIT_RESPONSE: Fields = &[
         Arr(&Rec(&[
             f("name", Str).within(0, 9),
             f("topic_id", Uuid).from(10),
-            f("partitions", Arr(&Rec(&[f("partition_index", I32), f("error_code", I16)]))),
+            f(
+                "partitions",
+                Arr(&Rec(&[f("partition_index", I32), f("error_code", I16)])),
+            ),
         ])),
     ),
 ];
@@ -98,16 +102,31 @@ pub(super) const JOIN_GROUP_RESPONSE: Fields = &[
     f("leader", Str),
     f("skip_assignment", Bool).from(9),
     f("member_id", Str),
-    f("members", Arr(&Rec(&[f("member_id", Str), f("group_instance_id", Str).from(5).nullable(), f("metadata", Bin)]))),
+    f(
+        "members",
+        Arr(&Rec(&[
+            f("member_id", Str),
+            f("group_instance_id", Str).from(5).nullable(),
+            f("metadata", Bin),
+        ])),
+    ),
 ];
 
-pub(super) const HEARTBEAT_RESPONSE: Fields = &[f("throttle_time_ms", I32).from(1), f("error_code", I16)];
+pub(super) const HEARTBEAT_RESPONSE: Fields =
+    &[f("throttle_time_ms", I32).from(1), f("error_code", I16)];
 
 pub(super) const LEAVE_GROUP_RESPONSE: Fields = &[
     f("throttle_time_ms", I32).from(1),
     f("error_code", I16),
-    f("members", Arr(&Rec(&[f("member_id", Str).from(3), f("group_instance_id", Str).from(3).nullable(), f("error_code", I16).from(3)])))
-        .from(3),
+    f(
+        "members",
+        Arr(&Rec(&[
+            f("member_id", Str).from(3),
+            f("group_instance_id", Str).from(3).nullable(),
+            f("error_code", I16).from(3),
+        ])),
+    )
+    .from(3),
 ];
 
 pub(super) const SYNC_GROUP_RESPONSE: Fields = &[
@@ -148,5 +167,13 @@ pub(super) const DESCRIBE_GROUPS_RESPONSE: Fields = &[
 pub(super) const LIST_GROUPS_RESPONSE: Fields = &[
     f("throttle_time_ms", I32).from(1),
     f("error_code", I16),
-    f("groups", Arr(&Rec(&[f("group_id", Str), f("protocol_type", Str), f("group_state", Str).from(4), f("group_type", Str).from(5)]))),
+    f(
+        "groups",
+        Arr(&Rec(&[
+            f("group_id", Str),
+            f("protocol_type", Str),
+            f("group_state", Str).from(4),
+            f("group_type", Str).from(5),
+        ])),
+    ),
 ];

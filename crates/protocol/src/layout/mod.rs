@@ -1,11 +1,14 @@
 //! A guard in front of the message crate: walks a message by its layout before anything is decoded.
 //!
-//! The message crate reserves room for as many elements as an array announces, so a five-byte Metadata request could make it ask for
-//! 300 GB and abort the process. The walk knows where every array of every message is and refuses a count that the bytes left cannot
-//! hold, lengths beyond the end, and more elements in all than the caller's limit, allocating nothing itself. What passes costs the decoder
-//! memory in proportion to its bytes. What is left to the decoder: UTF-8, null where it must not be, tags of newer versions.
+//! The message crate reserves room for as many elements as an array announces, so a five-byte
+//! Metadata request could make it ask for 300 GB and abort the process. The walk knows where every
+//! array of every message is and refuses a count that the bytes left cannot hold, lengths beyond
+//! the end, and more elements in all than the caller's limit, allocating nothing itself. What
+//! passes costs the decoder memory in proportion to its bytes. What is left to the decoder: UTF-8,
+//! null where it must not be, tags of newer versions.
 //!
-//! The same tables make valid messages by chance ([`crate::sample`]), for tests that then damage them.
+//! The same tables make valid messages by chance ([`crate::sample`]), for tests that then damage
+//! them.
 
 mod group_response;
 mod request;
@@ -61,7 +64,14 @@ pub(crate) struct Field {
 pub(crate) type Fields = &'static [Field];
 
 const fn f(name: &'static str, kind: Kind) -> Field {
-    Field { name, kind, from: 0, to: i16::MAX, tag: None, null: false }
+    Field {
+        name,
+        kind,
+        from: 0,
+        to: i16::MAX,
+        tag: None,
+        null: false,
+    }
 }
 
 impl Field {
@@ -112,12 +122,27 @@ pub struct Damage {
 }
 
 /// Walks a message; returns how many bytes it has, which may be fewer than `body` has.
-pub(crate) fn walk(fields: Fields, version: i16, flexible: bool, body: &Bytes, elements_max: usize) -> Result<usize, Damage> {
-    let mut walk = Walk { version, flexible, field: "message", elements_left: elements_max, elements_max };
+pub(crate) fn walk(
+    fields: Fields,
+    version: i16,
+    flexible: bool,
+    body: &Bytes,
+    elements_max: usize,
+) -> Result<usize, Damage> {
+    let mut walk = Walk {
+        version,
+        flexible,
+        field: "message",
+        elements_left: elements_max,
+        elements_max,
+    };
     let mut reader = Reader::new(body);
     match walk.record(fields, &mut reader) {
         Ok(()) => Ok(reader.at()),
-        Err(why) => Err(Damage { field: walk.field, why }),
+        Err(why) => Err(Damage {
+            field: walk.field,
+            why,
+        }),
     }
 }
 
@@ -133,11 +158,18 @@ struct Walk {
 impl Walk {
     fn record(&mut self, fields: Fields, reader: &mut Reader) -> Result<(), ReadError> {
         let version = self.version;
-        for field in fields.iter().filter(|field| field.tag.is_none() && field.is_in(version)) {
+        for field in fields
+            .iter()
+            .filter(|field| field.tag.is_none() && field.is_in(version))
+        {
             self.field = field.name;
             self.value(field.kind, reader)?;
         }
-        if self.flexible { self.tags(fields, reader) } else { Ok(()) }
+        if self.flexible {
+            self.tags(fields, reader)
+        } else {
+            Ok(())
+        }
     }
 
     fn tags(&mut self, fields: Fields, reader: &mut Reader) -> Result<(), ReadError> {
@@ -148,12 +180,17 @@ impl Walk {
             let tag = reader.varint()?;
             let size = reader.varint()? as usize;
             let mut value = reader.part(size)?;
-            let known = fields.iter().find(|field| field.tag == Some(tag) && field.is_in(self.version));
+            let known = fields
+                .iter()
+                .find(|field| field.tag == Some(tag) && field.is_in(self.version));
             if let Some(field) = known {
                 self.field = field.name;
                 self.value(field.kind, &mut value)?;
                 if value.left() > 0 {
-                    return Err(ReadError::TagSize { at: reader.at(), left: value.left() });
+                    return Err(ReadError::TagSize {
+                        at: reader.at(),
+                        left: value.left(),
+                    });
                 }
             }
         }
@@ -162,7 +199,9 @@ impl Walk {
 
     fn value(&mut self, kind: Kind, reader: &mut Reader) -> Result<(), ReadError> {
         match kind {
-            Kind::Bool | Kind::I8 | Kind::I16 | Kind::I32 | Kind::I64 | Kind::Uuid => reader.skip(self.bytes_min(kind)),
+            Kind::Bool | Kind::I8 | Kind::I16 | Kind::I32 | Kind::I64 | Kind::Uuid => {
+                reader.skip(self.bytes_min(kind))
+            }
             Kind::Str => {
                 let length = reader.string_length(self.flexible)?;
                 reader.skip(length.unwrap_or(0))
@@ -172,7 +211,9 @@ impl Walk {
                 reader.skip(length.unwrap_or(0))
             }
             Kind::Arr(element) => {
-                let count = reader.count(self.flexible, self.bytes_min(*element))?.unwrap_or(0);
+                let count = reader
+                    .count(self.flexible, self.bytes_min(*element))?
+                    .unwrap_or(0);
                 self.spend(count)?;
                 for _ in 0..count {
                     self.value(*element, reader)?;
@@ -195,14 +236,22 @@ impl Walk {
             Kind::Bin | Kind::Arr(_) if !self.flexible => 4,
             Kind::Str | Kind::Bin | Kind::Arr(_) => 1,
             Kind::Rec(fields) => {
-                let plain = fields.iter().filter(|field| field.tag.is_none() && field.is_in(self.version));
-                plain.map(|field| self.bytes_min(field.kind)).sum::<usize>() + usize::from(self.flexible)
+                let plain = fields
+                    .iter()
+                    .filter(|field| field.tag.is_none() && field.is_in(self.version));
+                plain.map(|field| self.bytes_min(field.kind)).sum::<usize>()
+                    + usize::from(self.flexible)
             }
         }
     }
 
     fn spend(&mut self, elements: usize) -> Result<(), ReadError> {
-        self.elements_left = self.elements_left.checked_sub(elements).ok_or(ReadError::Elements { max: self.elements_max })?;
+        self.elements_left =
+            self.elements_left
+                .checked_sub(elements)
+                .ok_or(ReadError::Elements {
+                    max: self.elements_max,
+                })?;
         Ok(())
     }
 }

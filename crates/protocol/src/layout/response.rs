@@ -1,7 +1,9 @@
-//! The fields of every response we read, in wire order: data for [`super`], which says what it is for.
+//! The fields of every response we read, in wire order: data for [`super`], which says what it is
+//! for.
 //!
-//! `from` and `within` are the versions that have a field, `tag` the version and number of a tagged one, `nullable` what may be null. The
-//! tests hold this against the message crate's own codec for every version: what it encodes, this describes to the last byte.
+//! `from` and `within` are the versions that have a field, `tag` the version and number of a tagged
+//! one, `nullable` what may be null. The tests hold this against the message crate's own codec for
+//! every version: what it encodes, this describes to the last byte.
 
 use super::{
     Fields,
@@ -52,10 +54,23 @@ const PRODUCE_RESPONSE: Fields = &[
                     f("base_offset", I64),
                     f("log_append_time_ms", I64),
                     f("log_start_offset", I64).from(5),
-                    f("record_errors", Arr(&Rec(&[f("batch_index", I32).from(8), f("batch_index_error_message", Str).from(8).nullable()])))
-                        .from(8),
+                    f(
+                        "record_errors",
+                        Arr(&Rec(&[
+                            f("batch_index", I32).from(8),
+                            f("batch_index_error_message", Str).from(8).nullable(),
+                        ])),
+                    )
+                    .from(8),
                     f("error_message", Str).from(8).nullable(),
-                    f("current_leader", Rec(&[f("leader_id", I32).from(10), f("leader_epoch", I32).from(10)])).tag(10, 0),
+                    f(
+                        "current_leader",
+                        Rec(&[
+                            f("leader_id", I32).from(10),
+                            f("leader_epoch", I32).from(10),
+                        ]),
+                    )
+                    .tag(10, 0),
                 ])),
             ),
         ])),
@@ -63,7 +78,12 @@ const PRODUCE_RESPONSE: Fields = &[
     f("throttle_time_ms", I32),
     f(
         "node_endpoints",
-        Arr(&Rec(&[f("node_id", I32).from(10), f("host", Str).from(10), f("port", I32).from(10), f("rack", Str).from(10).nullable()])),
+        Arr(&Rec(&[
+            f("node_id", I32).from(10),
+            f("host", Str).from(10),
+            f("port", I32).from(10),
+            f("rack", Str).from(10).nullable(),
+        ])),
     )
     .tag(10, 0),
 ];
@@ -85,11 +105,26 @@ const FETCH_RESPONSE: Fields = &[
                     f("high_watermark", I64),
                     f("last_stable_offset", I64),
                     f("log_start_offset", I64).from(5),
-                    f("aborted_transactions", Arr(&Rec(&[f("producer_id", I64), f("first_offset", I64)]))).nullable(),
+                    f(
+                        "aborted_transactions",
+                        Arr(&Rec(&[f("producer_id", I64), f("first_offset", I64)])),
+                    )
+                    .nullable(),
                     f("preferred_read_replica", I32).from(11),
                     f("records", Bin).nullable(),
-                    f("diverging_epoch", Rec(&[f("epoch", I32).from(12), f("end_offset", I64).from(12)])).tag(0, 0),
-                    f("current_leader", Rec(&[f("leader_id", I32).from(12), f("leader_epoch", I32).from(12)])).tag(0, 1),
+                    f(
+                        "diverging_epoch",
+                        Rec(&[f("epoch", I32).from(12), f("end_offset", I64).from(12)]),
+                    )
+                    .tag(0, 0),
+                    f(
+                        "current_leader",
+                        Rec(&[
+                            f("leader_id", I32).from(12),
+                            f("leader_epoch", I32).from(12),
+                        ]),
+                    )
+                    .tag(0, 1),
                     f("snapshot_id", Rec(&[f("end_offset", I64), f("epoch", I32)])).tag(0, 2),
                 ])),
             ),
@@ -97,7 +132,12 @@ const FETCH_RESPONSE: Fields = &[
     ),
     f(
         "node_endpoints",
-        Arr(&Rec(&[f("node_id", I32).from(16), f("host", Str).from(16), f("port", I32).from(16), f("rack", Str).from(16).nullable()])),
+        Arr(&Rec(&[
+            f("node_id", I32).from(16),
+            f("host", Str).from(16),
+            f("port", I32).from(16),
+            f("rack", Str).from(16).nullable(),
+        ])),
     )
     .tag(16, 0),
 ];
@@ -124,7 +164,15 @@ const LIST_OFFSETS_RESPONSE: Fields = &[
 
 const METADATA_RESPONSE: Fields = &[
     f("throttle_time_ms", I32).from(3),
-    f("brokers", Arr(&Rec(&[f("node_id", I32), f("host", Str), f("port", I32), f("rack", Str).from(1).nullable()]))),
+    f(
+        "brokers",
+        Arr(&Rec(&[
+            f("node_id", I32),
+            f("host", Str),
+            f("port", I32),
+            f("rack", Str).from(1).nullable(),
+        ])),
+    ),
     f("cluster_id", Str).from(2).nullable(),
     f("controller_id", I32).from(1),
     f(
@@ -155,12 +203,34 @@ const METADATA_RESPONSE: Fields = &[
 
 const API_VERSIONS_RESPONSE: Fields = &[
     f("error_code", I16),
-    f("api_keys", Arr(&Rec(&[f("api_key", I16), f("min_version", I16), f("max_version", I16)]))),
+    f(
+        "api_keys",
+        Arr(&Rec(&[
+            f("api_key", I16),
+            f("min_version", I16),
+            f("max_version", I16),
+        ])),
+    ),
     f("throttle_time_ms", I32).from(1),
-    f("supported_features", Arr(&Rec(&[f("name", Str).from(3), f("min_version", I16).from(3), f("max_version", I16).from(3)]))).tag(0, 0),
+    f(
+        "supported_features",
+        Arr(&Rec(&[
+            f("name", Str).from(3),
+            f("min_version", I16).from(3),
+            f("max_version", I16).from(3),
+        ])),
+    )
+    .tag(0, 0),
     f("finalized_features_epoch", I64).tag(0, 1),
-    f("finalized_features", Arr(&Rec(&[f("name", Str).from(3), f("max_version_level", I16).from(3), f("min_version_level", I16).from(3)])))
-        .tag(0, 2),
+    f(
+        "finalized_features",
+        Arr(&Rec(&[
+            f("name", Str).from(3),
+            f("max_version_level", I16).from(3),
+            f("min_version_level", I16).from(3),
+        ])),
+    )
+    .tag(0, 2),
     f("zk_migration_ready", Bool).tag(0, 3),
 ];
 
@@ -220,7 +290,15 @@ const OFFSET_FOR_LEADER_EPOCH_RESPONSE: Fields = &[
         "topics",
         Arr(&Rec(&[
             f("topic", Str),
-            f("partitions", Arr(&Rec(&[f("error_code", I16), f("partition", I32), f("leader_epoch", I32), f("end_offset", I64)]))),
+            f(
+                "partitions",
+                Arr(&Rec(&[
+                    f("error_code", I16),
+                    f("partition", I32),
+                    f("leader_epoch", I32),
+                    f("end_offset", I64),
+                ])),
+            ),
         ])),
     ),
 ];
@@ -242,7 +320,14 @@ const DESCRIBE_CONFIGS_RESPONSE: Fields = &[
                     f("read_only", Bool),
                     f("config_source", I8),
                     f("is_sensitive", Bool),
-                    f("synonyms", Arr(&Rec(&[f("name", Str), f("value", Str).nullable(), f("source", I8)]))),
+                    f(
+                        "synonyms",
+                        Arr(&Rec(&[
+                            f("name", Str),
+                            f("value", Str).nullable(),
+                            f("source", I8),
+                        ])),
+                    ),
                     f("config_type", I8).from(3),
                     f("documentation", Str).from(3).nullable(),
                 ])),
@@ -260,7 +345,13 @@ const DESCRIBE_CLUSTER_RESPONSE: Fields = &[
     f("controller_id", I32),
     f(
         "brokers",
-        Arr(&Rec(&[f("broker_id", I32), f("host", Str), f("port", I32), f("rack", Str).nullable(), f("is_fenced", Bool).from(2)])),
+        Arr(&Rec(&[
+            f("broker_id", I32),
+            f("host", Str),
+            f("port", I32),
+            f("rack", Str).nullable(),
+            f("is_fenced", Bool).from(2),
+        ])),
     ),
     f("cluster_authorized_operations", I32),
 ];

@@ -15,7 +15,8 @@ impl Chance {
         ((self.0 >> 11) % u64::from(n.max(1))) as u32
     }
 
-    /// Damages bytes in one of the ways that find mistakes: flips, extremes in place of lengths, cuts, insertions.
+    /// Damages bytes in one of the ways that find mistakes: flips, extremes in place of lengths,
+    /// cuts, insertions.
     pub fn damage(&mut self, bytes: &mut Vec<u8>) {
         for _ in 0..=self.below(3) {
             let at = self.below(bytes.len().max(1) as u32) as usize;

@@ -26,7 +26,11 @@ fn by_chance(chance: &mut Chance) -> FetchResponse<Bytes> {
             partitions.push(partition(chance, index as i32));
         }
         let name = StrBytes::from_string(format!("topic-{topic}").repeat(1 + 30 * topic as usize));
-        response.topics.push(FetchTopic { name, id: Uuid::from_u128(u128::from(topic) << 70 | 5), partitions });
+        response.topics.push(FetchTopic {
+            name,
+            id: Uuid::from_u128(u128::from(topic) << 70 | 5),
+            partitions,
+        });
     }
     for node in 0..chance.below(3) {
         response.node_endpoints.push(NodeEndpoint {
@@ -40,7 +44,9 @@ fn by_chance(chance: &mut Chance) -> FetchResponse<Bytes> {
 }
 
 fn partition(chance: &mut Chance, index: i32) -> FetchPartition<Bytes> {
-    let aborted = (0..chance.below(3)).map(|n| (i64::from(n), i64::from(n) * 10)).collect();
+    let aborted = (0..chance.below(3))
+        .map(|n| (i64::from(n), i64::from(n) * 10))
+        .collect();
     FetchPartition {
         index,
         error: [ErrorCode::None, ErrorCode::OffsetOutOfRange][chance.below(2) as usize],
@@ -58,9 +64,15 @@ fn partition(chance: &mut Chance, index: i32) -> FetchPartition<Bytes> {
 fn as_theirs(version: i16, ours: &FetchResponse<Bytes>) -> messages::FetchResponse {
     let mut response = messages::FetchResponse::default().with_throttle_time_ms(ours.throttle_ms);
     if version >= 7 {
-        response = response.with_error_code(ours.error.code()).with_session_id(ours.session_id);
+        response = response
+            .with_error_code(ours.error.code())
+            .with_session_id(ours.session_id);
     }
-    response.responses = ours.topics.iter().map(|topic| topic_as_theirs(version, topic)).collect();
+    response.responses = ours
+        .topics
+        .iter()
+        .map(|topic| topic_as_theirs(version, topic))
+        .collect();
     if version >= 16 {
         let endpoint = |node: &NodeEndpoint| {
             theirs::NodeEndpoint::default()
@@ -92,15 +104,24 @@ fn topic_as_theirs(version: i16, ours: &FetchTopic<Bytes>) -> theirs::FetchableT
             partition.log_start_offset = ours.log_start_offset;
         }
         let aborted = |&(producer, first): &(i64, i64)| {
-            theirs::AbortedTransaction::default().with_producer_id(producer.into()).with_first_offset(first)
+            theirs::AbortedTransaction::default()
+                .with_producer_id(producer.into())
+                .with_first_offset(first)
         };
-        partition.aborted_transactions = ours.aborted.as_ref().map(|list| list.iter().map(aborted).collect());
+        partition.aborted_transactions = ours
+            .aborted
+            .as_ref()
+            .map(|list| list.iter().map(aborted).collect());
         if version >= 12 {
             if let Some((epoch, end)) = ours.diverging_epoch {
-                partition.diverging_epoch = theirs::EpochEndOffset::default().with_epoch(epoch.0).with_end_offset(end);
+                partition.diverging_epoch = theirs::EpochEndOffset::default()
+                    .with_epoch(epoch.0)
+                    .with_end_offset(end);
             }
             if let Some((leader, epoch)) = ours.current_leader {
-                partition.current_leader = theirs::LeaderIdAndEpoch::default().with_leader_id(BrokerId(leader)).with_leader_epoch(epoch.0);
+                partition.current_leader = theirs::LeaderIdAndEpoch::default()
+                    .with_leader_id(BrokerId(leader))
+                    .with_leader_epoch(epoch.0);
             }
         }
         topic.partitions.push(partition);
@@ -114,7 +135,8 @@ fn byte_for_byte_in_every_version() {
         for seed in 0..200 {
             let ours = by_chance(&mut Chance::new(seed));
             let theirs = ResponseKind::Fetch(as_theirs(version, &ours));
-            let theirs = request::encode_response(keys::FETCH, version, 11, &theirs).expect("valid");
+            let theirs =
+                request::encode_response(keys::FETCH, version, 11, &theirs).expect("valid");
             let chunks = encode_fetch(version, 11, ours);
             let mut whole = BytesMut::new();
             for chunk in &chunks {
@@ -133,11 +155,28 @@ fn byte_for_byte_in_every_version() {
 fn empty_records_are_empty_and_not_null() {
     let mut partition = partition(&mut Chance::new(1), 0);
     partition.records = Bytes::new();
-    let topic = FetchTopic { name: "t".into(), id: Uuid::nil(), partitions: vec![partition] };
-    let response = FetchResponse { throttle_ms: 0, error: ErrorCode::None, session_id: 0, topics: vec![topic], node_endpoints: vec![] };
+    let topic = FetchTopic {
+        name: "t".into(),
+        id: Uuid::nil(),
+        partitions: vec![partition],
+    };
+    let response = FetchResponse {
+        throttle_ms: 0,
+        error: ErrorCode::None,
+        session_id: 0,
+        topics: vec![topic],
+        node_endpoints: vec![],
+    };
     let chunks = encode_fetch(4, 1, response);
-    let [Chunk::Head(frame)] = chunks.as_slice() else { panic!("{chunks:?}") };
+    let [Chunk::Head(frame)] = chunks.as_slice() else {
+        panic!("{chunks:?}")
+    };
     let (_, decoded) = request::decode_response(keys::FETCH, 4, frame.slice(4..)).expect("valid");
-    let ResponseKind::Fetch(decoded) = decoded else { panic!("{decoded:?}") };
-    assert_eq!(decoded.responses[0].partitions[0].records, Some(Bytes::new()));
+    let ResponseKind::Fetch(decoded) = decoded else {
+        panic!("{decoded:?}")
+    };
+    assert_eq!(
+        decoded.responses[0].partitions[0].records,
+        Some(Bytes::new())
+    );
 }

@@ -1,5 +1,5 @@
-//! Damage of every kind to every message: nothing panics, nothing aborts. The tests run under the system's allocator, where one reservation of a
-//! few hundred gigabytes ends the process.
+//! Damage of every kind to every message: nothing panics, nothing aborts. The tests run under the
+//! system's allocator, where one reservation of a few hundred gigabytes ends the process.
 
 use super::chance::Chance;
 use bytes::Bytes;
@@ -17,10 +17,18 @@ const DAMAGED: u64 = 150;
 
 /// Everything that a broker does with a frame before it knows what it holds.
 fn receive(mut frame: Bytes) -> bool {
-    let Ok(header) = peek(&mut frame) else { return false };
+    let Ok(header) = peek(&mut frame) else {
+        return false;
+    };
     if header.api_key == keys::PRODUCE {
-        let Ok(produce) = decode_produce(header.api_version, frame.clone()) else { return false };
-        for partition in produce.topics.into_iter().flat_map(|topic| topic.partitions) {
+        let Ok(produce) = decode_produce(header.api_version, frame.clone()) else {
+            return false;
+        };
+        for partition in produce
+            .topics
+            .into_iter()
+            .flat_map(|topic| topic.partitions)
+        {
             let mut rest = partition.records.unwrap_or_default();
             while let Ok(Some(view)) = BatchView::parse_first(&mut rest) {
                 let _records = records(&view, 1 << 16).map(Iterator::count);
@@ -37,15 +45,24 @@ fn damaged_requests() {
         for version in api.decode_min..=api.max {
             for seed in 0..DAMAGED {
                 let mut chance = Chance::new(seed + 1_000_000);
-                let mut frame = sample::request(api.key, version, 1, &mut |n| chance.below(n)).expect("decodes").to_vec();
-                assert!(receive(Bytes::from(frame.clone())), "{} v{version} is valid before", api.name);
+                let mut frame = sample::request(api.key, version, 1, &mut |n| chance.below(n))
+                    .expect("decodes")
+                    .to_vec();
+                assert!(
+                    receive(Bytes::from(frame.clone())),
+                    "{} v{version} is valid before",
+                    api.name
+                );
                 chance.damage(&mut frame);
                 all += 1;
                 taken += usize::from(receive(Bytes::from(frame)));
             }
         }
     }
-    assert!(taken > 0 && taken < all, "the damage is neither nothing nor everything: {taken} of {all}");
+    assert!(
+        taken > 0 && taken < all,
+        "the damage is neither nothing nor everything: {taken} of {all}"
+    );
 }
 
 #[test]
@@ -53,9 +70,15 @@ fn cut_anywhere() {
     for api in APIS {
         for version in api.decode_min..=api.max {
             let mut chance = Chance::new(u64::from(version.unsigned_abs()));
-            let frame = sample::request(api.key, version, 1, &mut |n| chance.below(n)).expect("decodes");
+            let frame =
+                sample::request(api.key, version, 1, &mut |n| chance.below(n)).expect("decodes");
             for length in 0..frame.len() {
-                assert!(!receive(frame.slice(..length)), "{} v{version} cut at {length} of {}", api.name, frame.len());
+                assert!(
+                    !receive(frame.slice(..length)),
+                    "{} v{version} cut at {length} of {}",
+                    api.name,
+                    frame.len()
+                );
             }
         }
     }
@@ -67,7 +90,10 @@ fn damaged_responses() {
         for version in api.decode_min..=api.max {
             for seed in 0..DAMAGED {
                 let mut chance = Chance::new(seed + 2_000_000);
-                let body = sample::body(Direction::Response, api.key, version, &mut |n| chance.below(n)).expect("decodes");
+                let body = sample::body(Direction::Response, api.key, version, &mut |n| {
+                    chance.below(n)
+                })
+                .expect("decodes");
                 let mut frame = vec![0, 0, 0, 1];
                 if gnomon_protocol::api::response_header_version(api.key, version) >= 1 {
                     frame.push(0);
@@ -84,7 +110,9 @@ fn damaged_responses() {
 fn noise() {
     let mut chance = Chance::new(5);
     for _ in 0..20_000 {
-        let noise: Vec<u8> = (0..chance.below(200)).map(|_| chance.below(256) as u8).collect();
+        let noise: Vec<u8> = (0..chance.below(200))
+            .map(|_| chance.below(256) as u8)
+            .collect();
         let noise = Bytes::from(noise);
         receive(noise.clone());
         let api = &APIS[chance.below(APIS.len() as u32) as usize];

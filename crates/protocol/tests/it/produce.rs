@@ -1,4 +1,5 @@
-//! The hand-written Produce decoder against the message crate, for every version that both have, and the answer to those that only we read.
+//! The hand-written Produce decoder against the message crate, for every version that both have,
+//! and the answer to those that only we read.
 
 use super::chance::Chance;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -27,7 +28,10 @@ fn as_ours(version: i16, theirs: messages::ProduceRequest) -> ProduceRequest {
                 partitions: topic
                     .partition_data
                     .into_iter()
-                    .map(|partition| ProducePartition { index: partition.index, records: partition.records })
+                    .map(|partition| ProducePartition {
+                        index: partition.index,
+                        records: partition.records,
+                    })
                     .collect(),
             })
             .collect(),
@@ -39,26 +43,38 @@ fn as_the_message_crate_reads_it() {
     for version in 3..=13 {
         for seed in 0..300 {
             let mut chance = Chance::new(seed);
-            let body = sample::body(Direction::Request, keys::PRODUCE, version, &mut |n| chance.below(n)).expect("decodes");
-            let theirs = messages::ProduceRequest::decode(&mut body.clone(), version).expect("valid");
-            assert_eq!(decode_produce(version, body).as_ref(), Ok(&as_ours(version, theirs)), "v{version} seed {seed}");
+            let body = sample::body(Direction::Request, keys::PRODUCE, version, &mut |n| {
+                chance.below(n)
+            })
+            .expect("decodes");
+            let theirs =
+                messages::ProduceRequest::decode(&mut body.clone(), version).expect("valid");
+            assert_eq!(
+                decode_produce(version, body).as_ref(),
+                Ok(&as_ours(version, theirs)),
+                "v{version} seed {seed}"
+            );
         }
     }
 }
 
-/// Whatever one accepts of damaged bytes the other does too and to the same, unless the message crate is too lax about varints and the
-/// sizes of tags.
+/// Whatever one accepts of damaged bytes the other does too and to the same, unless the message
+/// crate is too lax about varints and the sizes of tags.
 #[test]
 fn damaged_as_the_message_crate_reads_it() {
     for version in 3..=13 {
         for seed in 0..2000 {
             let mut chance = Chance::new(seed);
-            let body = sample::body(Direction::Request, keys::PRODUCE, version, &mut |n| chance.below(n)).expect("decodes");
+            let body = sample::body(Direction::Request, keys::PRODUCE, version, &mut |n| {
+                chance.below(n)
+            })
+            .expect("decodes");
             let mut body = body.to_vec();
             chance.damage(&mut body);
             let body = Bytes::from(body);
             if let Ok(ours) = decode_produce(version, body.clone()) {
-                let theirs = messages::ProduceRequest::decode(&mut body.clone(), version).expect("ours is the stricter");
+                let theirs = messages::ProduceRequest::decode(&mut body.clone(), version)
+                    .expect("ours is the stricter");
                 assert_eq!(ours, as_ours(version, theirs), "v{version} seed {seed}");
             }
         }
@@ -69,10 +85,17 @@ fn damaged_as_the_message_crate_reads_it() {
 fn records_are_slices_of_the_buffer() {
     let mut chance = Chance::new(0);
     loop {
-        let body = sample::body(Direction::Request, keys::PRODUCE, 9, &mut |n| chance.below(n)).expect("decodes");
+        let body = sample::body(Direction::Request, keys::PRODUCE, 9, &mut |n| {
+            chance.below(n)
+        })
+        .expect("decodes");
         let range = body.as_ptr_range();
         let request = decode_produce(9, body.clone()).expect("valid");
-        let records = request.topics.iter().flat_map(|topic| &topic.partitions).filter_map(|partition| partition.records.as_ref());
+        let records = request
+            .topics
+            .iter()
+            .flat_map(|topic| &topic.partitions)
+            .filter_map(|partition| partition.records.as_ref());
         if let Some(records) = records.filter(|records| !records.is_empty()).last() {
             assert!(range.contains(&records.as_ptr()));
             return;
@@ -91,14 +114,28 @@ fn old_versions_are_read_and_refused_per_partition() {
     body.put_i32(1);
     body.put_i32(5);
     body.put_i32(-1);
-    let request = decode_produce(2, body.freeze()).expect("read like version 3 without a transactional id");
-    assert_eq!(request.topics[0].partitions, [ProducePartition { index: 5, records: None }]);
-    for (version, bytes) in [(0, 4 + 4 + 4 + 3 + 4 + 14), (1, 4 + 4 + 4 + 3 + 4 + 14 + 4), (2, 4 + 4 + 4 + 3 + 4 + 22 + 4)] {
+    let request =
+        decode_produce(2, body.freeze()).expect("read like version 3 without a transactional id");
+    assert_eq!(
+        request.topics[0].partitions,
+        [ProducePartition {
+            index: 5,
+            records: None
+        }]
+    );
+    for (version, bytes) in [
+        (0, 4 + 4 + 4 + 3 + 4 + 14),
+        (1, 4 + 4 + 4 + 3 + 4 + 14 + 4),
+        (2, 4 + 4 + 4 + 3 + 4 + 22 + 4),
+    ] {
         let frame = produce::encode_unsupported(version, 42, &request);
         assert_eq!(frame.len(), bytes, "v{version}");
         assert_eq!(frame[..4], (bytes as i32 - 4).to_be_bytes());
         assert_eq!(frame[4..8], 42_i32.to_be_bytes());
-        assert_eq!(frame[8..25], *b"\0\0\0\x01\0\x01t\0\0\0\x01\0\0\0\x05\0\x23");
+        assert_eq!(
+            frame[8..25],
+            *b"\0\0\0\x01\0\x01t\0\0\0\x01\0\0\0\x05\0\x23"
+        );
     }
 }
 
@@ -112,9 +149,20 @@ fn counts_that_cannot_be_are_refused() {
         }
         body.put_i16(-1);
         body.put_i32(0);
-        body.put_slice(if version == 3 { &[0x7f, 0xff, 0xff, 0xff] } else { &[0xff, 0xff, 0xff, 0xff, 0x0f] });
-        let error = decode_produce(version, body.freeze()).expect_err("two billion topics in no bytes");
-        assert!(matches!(error, DecodeError::Damaged { damage, .. } if damage.field == "topic_data"), "{error}");
+        body.put_slice(if version == 3 {
+            &[0x7f, 0xff, 0xff, 0xff]
+        } else {
+            &[0xff, 0xff, 0xff, 0xff, 0x0f]
+        });
+        let error =
+            decode_produce(version, body.freeze()).expect_err("two billion topics in no bytes");
+        assert!(
+            matches!(error, DecodeError::Damaged { damage, .. } if damage.field == "topic_data"),
+            "{error}"
+        );
     }
-    assert!(matches!(decode_produce(14, Bytes::new()), Err(DecodeError::UnsupportedVersion { version: 14, .. })));
+    assert!(matches!(
+        decode_produce(14, Bytes::new()),
+        Err(DecodeError::UnsupportedVersion { version: 14, .. })
+    ));
 }

@@ -1,9 +1,13 @@
-//! How a partition's copy begins, or begins again: where does our log end, and does the source agree with what we have?
+//! How a partition's copy begins, or begins again: where does our log end, and does the source
+//! agree with what we have?
 
 use super::{Part, Phase, Replicator};
 use crate::{
     assign::Key,
-    position::{BELOW_US_FOR_GOOD, Bounds, History, START_PASSED_US, below, diverged, gap, judge_bounds, judge_history, on_follow},
+    position::{
+        BELOW_US_FOR_GOOD, Bounds, History, START_PASSED_US, below, diverged, gap, judge_bounds,
+        judge_history, on_follow,
+    },
 };
 use gnomon_client::{
     ClientError,
@@ -25,7 +29,8 @@ impl Part {
         (self.target.topic.to_string(), self.target.partition)
     }
 
-    /// Our log's end and the epoch before it, as the handle says: the only place a position comes from.
+    /// Our log's end and the epoch before it, as the handle says: the only place a position comes
+    /// from.
     fn read_on(&mut self) {
         if let Some(handle) = &self.handle {
             self.next = (handle.offsets().end, handle.latest_epoch());
@@ -58,9 +63,12 @@ fn timestamp_of(start: Start) -> i64 {
 impl Replicator {
     /// Begins every partition whose time has come: one question of each kind for all of them.
     pub(super) async fn begin_due(&mut self) {
-        let (mut starts, mut histories, mut bounds) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (mut starts, mut histories, mut bounds) =
+            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (key, question) in self.questions() {
-            let Some(part) = self.parts.get_mut(&key) else { continue };
+            let Some(part) = self.parts.get_mut(&key) else {
+                continue;
+            };
             match question {
                 Question::Start => drop(starts.insert(part.name(), key)),
                 Question::History(epoch) => drop(histories.insert(part.name(), (key, epoch))),
@@ -75,15 +83,21 @@ impl Replicator {
 
     fn questions(&mut self) -> Vec<(Key, Question)> {
         let now = Instant::now();
-        let due = self.parts.iter().filter_map(|(key, part)| match part.phase {
-            Phase::Begin { at, bounds } if at <= now => Some((*key, bounds)),
-            Phase::Begin { .. } | Phase::Reading | Phase::Ended => None,
-        });
+        let due = self
+            .parts
+            .iter()
+            .filter_map(|(key, part)| match part.phase {
+                Phase::Begin { at, bounds } if at <= now => Some((*key, bounds)),
+                Phase::Begin { .. } | Phase::Reading | Phase::Ended => None,
+            });
         let mut questions = Vec::new();
         for (key, bounds) in due.collect::<Vec<_>>() {
             match self.link.site.handle(key.0, key.1) {
                 Ok(handle) => {
-                    let (new, epoch) = (handle.offsets().end == 0 && !handle.has_begun(), handle.latest_epoch());
+                    let (new, epoch) = (
+                        handle.offsets().end == 0 && !handle.has_begun(),
+                        handle.latest_epoch(),
+                    );
                     let question = match (bounds, epoch) {
                         (true, _) => Question::Bounds,
                         (false, BatchEpoch::NONE) if new => Question::Start,
@@ -106,7 +120,10 @@ impl Replicator {
         if parts.is_empty() {
             return;
         }
-        let asked = parts.iter().map(|(name, key)| (name.clone(), timestamp_of(self.start_of(*key)))).collect();
+        let asked = parts
+            .iter()
+            .map(|(name, key)| (name.clone(), timestamp_of(self.start_of(*key))))
+            .collect();
         let mut found = self.link.source.offsets(&asked).await;
         // No record is that late: begin at the end.
         let late: BTreeMap<_, _> = found
@@ -127,12 +144,21 @@ impl Replicator {
 
     /// What the link says of topics holds for the partitions that they had when it found them.
     fn start_of(&self, key: Key) -> Start {
-        let added = self.parts.get(&key).is_some_and(|part| part.assigned.job.added);
-        if added { Start::Earliest } else { self.link.config.topics.start }
+        let added = self
+            .parts
+            .get(&key)
+            .is_some_and(|part| part.assigned.job.added);
+        if added {
+            Start::Earliest
+        } else {
+            self.link.config.topics.start
+        }
     }
 
     async fn begin_at(&mut self, key: Key, start: Offset) {
-        let Some(part) = self.parts.get(&key) else { return };
+        let Some(part) = self.parts.get(&key) else {
+            return;
+        };
         let Some(handle) = &part.handle else { return };
         // The source's start is found again by whoever asks again; its end would be a later one.
         let begun = match self.start_of(key) {
@@ -150,13 +176,18 @@ impl Replicator {
         if parts.is_empty() {
             return;
         }
-        let asked = parts.iter().map(|(name, (_, epoch))| (name.clone(), *epoch)).collect();
+        let asked = parts
+            .iter()
+            .map(|(name, (_, epoch))| (name.clone(), *epoch))
+            .collect();
         let mut found = self.link.source.epoch_ends(&asked).await;
         for (name, (key, epoch)) in parts {
             match found.remove(&name) {
                 Some(Ok(end)) => self.compare_history(key, epoch, end).await,
                 // Old sources do not know the question: the fetch itself will tell.
-                Some(Err(ClientError::NotOffered { .. } | ClientError::NoCommonVersion { .. })) => self.read_on(key),
+                Some(Err(ClientError::NotOffered { .. } | ClientError::NoCommonVersion { .. })) => {
+                    self.read_on(key)
+                }
                 Some(Err(error)) => self.look_again(key, &error.to_string()),
                 None => self.look_again(key, "the source did not answer for it"),
             }
@@ -164,8 +195,12 @@ impl Replicator {
     }
 
     async fn compare_history(&mut self, key: Key, ours: BatchEpoch, source: EpochEnd) {
-        let Some(part) = self.parts.get_mut(&key) else { return };
-        let Some(our_end) = part.handle.as_ref().map(|handle| handle.offsets().end) else { return };
+        let Some(part) = self.parts.get_mut(&key) else {
+            return;
+        };
+        let Some(our_end) = part.handle.as_ref().map(|handle| handle.offsets().end) else {
+            return;
+        };
         match judge_history(ours, our_end, source) {
             History::Same | History::Unknown => part.read_on(),
             History::Diverged { epoch, end } => self.doubt(key, ours, our_end, epoch, end).await,
@@ -173,8 +208,17 @@ impl Replicator {
     }
 
     /// The source says that its history parts from ours. Said twice, it counts.
-    pub(super) async fn doubt(&mut self, key: Key, ours: BatchEpoch, our_end: Offset, epoch: BatchEpoch, end: Offset) {
-        let Some(part) = self.parts.get_mut(&key) else { return };
+    pub(super) async fn doubt(
+        &mut self,
+        key: Key,
+        ours: BatchEpoch,
+        our_end: Offset,
+        epoch: BatchEpoch,
+        end: Offset,
+    ) {
+        let Some(part) = self.parts.get_mut(&key) else {
+            return;
+        };
         part.doubts += 1;
         let reason = diverged(key.1, ours, our_end, epoch, end);
         if part.doubts >= 2 {
@@ -190,7 +234,12 @@ impl Replicator {
         if parts.is_empty() {
             return;
         }
-        let all = |timestamp| parts.keys().map(|name| (name.clone(), timestamp)).collect::<BTreeMap<_, _>>();
+        let all = |timestamp| {
+            parts
+                .keys()
+                .map(|name| (name.clone(), timestamp))
+                .collect::<BTreeMap<_, _>>()
+        };
         let mut starts = self.link.source.offsets(&all(EARLIEST)).await;
         let mut ends = self.link.source.offsets(&all(LATEST)).await;
         for (name, key) in parts {
@@ -202,8 +251,12 @@ impl Replicator {
     }
 
     async fn judge_position(&mut self, key: Key, source_start: Offset, source_end: Offset) {
-        let Some(part) = self.parts.get_mut(&key) else { return };
-        let Some(handle) = part.handle.clone() else { return };
+        let Some(part) = self.parts.get_mut(&key) else {
+            return;
+        };
+        let Some(handle) = part.handle.clone() else {
+            return;
+        };
         let our_end = handle.offsets().end;
         match judge_bounds(our_end, source_start, source_end) {
             Bounds::Inside => {
@@ -211,19 +264,30 @@ impl Replicator {
                 part.again_in(SOON, false);
             }
             // What never held a batch just begins later; anything else has lost records.
-            Bounds::Gap { source_start } => match handle.follow_source_start(part.fence(), source_start) {
-                Ok(_) => part.read_on(),
-                Err(FollowError::Gap { end, source_start }) => self.fault(key, gap(key.1, end, source_start, START_PASSED_US)).await,
-                Err(error @ (FollowError::Fenced(_) | FollowError::Closed { .. } | FollowError::Storage(_))) => {
-                    self.refused(key, on_follow(&error)).await;
+            Bounds::Gap { source_start } => {
+                match handle.follow_source_start(part.fence(), source_start) {
+                    Ok(_) => part.read_on(),
+                    Err(FollowError::Gap { end, source_start }) => {
+                        self.fault(key, gap(key.1, end, source_start, START_PASSED_US))
+                            .await
+                    }
+                    Err(
+                        error @ (FollowError::Fenced(_)
+                        | FollowError::Closed { .. }
+                        | FollowError::Storage(_)),
+                    ) => {
+                        self.refused(key, on_follow(&error)).await;
+                    }
                 }
-            },
+            }
             Bounds::Beyond { source_end } => {
                 let since = *part.below_since.get_or_insert_with(Instant::now);
                 if since.elapsed() >= BELOW_US_FOR_GOOD {
                     self.fault(key, below(key.1, our_end, source_end)).await;
                 } else {
-                    part.progress.failed(format!("the source ends at {source_end}, below our end {our_end}; waiting for it"));
+                    part.progress.failed(format!(
+                        "the source ends at {source_end}, below our end {our_end}; waiting for it"
+                    ));
                     part.again_in(SECOND_LOOK, false);
                 }
             }

@@ -24,12 +24,23 @@ impl Replicator {
     /// Takes an answer in.
     pub(super) async fn take_in(&mut self, sent: Sent, answer: FetchedAll) {
         let bytes: usize = answer.iter().map(|fetched| fetched.records.len()).sum();
-        let fullest = answer.iter().map(|fetched| fetched.records.len()).max().unwrap_or(0);
-        self.size.answered(bytes, fullest, sent.at.max(self.free_since).elapsed());
-        let looked_at: Vec<FetchTarget> = answer.iter().filter(|fetched| fetched.error.is_none()).map(|f| f.target.clone()).collect();
+        let fullest = answer
+            .iter()
+            .map(|fetched| fetched.records.len())
+            .max()
+            .unwrap_or(0);
+        self.size
+            .answered(bytes, fullest, sent.at.max(self.free_since).elapsed());
+        let looked_at: Vec<FetchTarget> = answer
+            .iter()
+            .filter(|fetched| fetched.error.is_none())
+            .map(|f| f.target.clone())
+            .collect();
         let mut intakes = Vec::with_capacity(answer.len());
         for fetched in answer {
-            let Some(position) = sent.wanted.get(&fetched.target).copied() else { continue };
+            let Some(position) = sent.wanted.get(&fetched.target).copied() else {
+                continue;
+            };
             if let Some(key) = self.expects(&fetched, position) {
                 match fetched.error {
                     Some(code) => self.on_fetch_error(key, code).await,
@@ -45,17 +56,27 @@ impl Replicator {
         self.free_since = Instant::now();
     }
 
-    /// An answer about hollow tails alone had no byte: there is nothing up to the source's end, so ours goes there. Only where the source says so in
-    /// as many words: a partition that the answer leaves out was not looked at (a source that throttles answers with nothing), and is asked as ever.
+    /// An answer about hollow tails alone had no byte: there is nothing up to the source's end, so
+    /// ours goes there. Only where the source says so in as many words: a partition that the answer
+    /// leaves out was not looked at (a source that throttles answers with nothing), and is asked as
+    /// ever.
     async fn pass_hollow_tails(&mut self, sent: &Sent, looked_at: &[FetchTarget]) {
         for (target, position) in &sent.wanted {
-            let Some(key) = self.by_target.get(target).copied() else { continue };
-            let Some(part) = self.parts.get_mut(&key) else { continue };
+            let Some(key) = self.by_target.get(target).copied() else {
+                continue;
+            };
+            let Some(part) = self.parts.get_mut(&key) else {
+                continue;
+            };
             if part.phase != Phase::Reading || part.next.0 != position.offset {
                 continue;
             }
-            let Some(end) = part.hollow.take().filter(|_| looked_at.contains(target)) else { continue };
-            let Some(handle) = part.handle.clone() else { continue };
+            let Some(end) = part.hollow.take().filter(|_| looked_at.contains(target)) else {
+                continue;
+            };
+            let Some(handle) = part.handle.clone() else {
+                continue;
+            };
             match handle.advance_end(part.fence(), end) {
                 Ok(end) => part.next.0 = end,
                 Err(error) => self.refused(key, on_follow(&error)).await,
@@ -63,7 +84,8 @@ impl Replicator {
         }
     }
 
-    /// The partition, if this is what it waits for: what was asked at another position than the one we are at now says nothing.
+    /// The partition, if this is what it waits for: what was asked at another position than the one
+    /// we are at now says nothing.
     fn expects(&self, fetched: &Fetched, position: FetchPosition) -> Option<Key> {
         let key = *self.by_target.get(&fetched.target)?;
         let part = self.parts.get(&key)?;
@@ -85,22 +107,33 @@ impl Replicator {
     }
 
     /// Notes what the answer says, and guesses where the next request reads on.
-    async fn glance(&mut self, key: Key, position: FetchPosition, fetched: Fetched) -> Option<Intake> {
+    async fn glance(
+        &mut self,
+        key: Key,
+        position: FetchPosition,
+        fetched: Fetched,
+    ) -> Option<Intake> {
         let now = self.link.site.now();
         let part = self.parts.get_mut(&key)?;
         let handle = part.handle.clone()?;
         if let Some((epoch, end)) = fetched.diverging {
             let our_end = handle.offsets().end;
-            self.doubt(key, position.last_fetched_epoch, our_end, epoch, end).await;
+            self.doubt(key, position.last_fetched_epoch, our_end, epoch, end)
+                .await;
             return None;
         }
         let seen = SourceSeen {
             log_start: fetched.log_start_offset,
             high_watermark: fetched.high_watermark,
-            last_stable: if fetched.last_stable_offset < 0 { fetched.high_watermark } else { fetched.last_stable_offset },
+            last_stable: if fetched.last_stable_offset < 0 {
+                fetched.high_watermark
+            } else {
+                fetched.last_stable_offset
+            },
             at: now,
         };
-        part.progress.saw_source(seen, handle.offsets().high_watermark);
+        part.progress
+            .saw_source(seen, handle.offsets().high_watermark);
         (part.doubts, part.below_since) = (0, None);
         let tail = fetched.records.is_empty() && fetched.high_watermark > position.offset;
         match glance(&fetched.records) {
@@ -108,26 +141,40 @@ impl Replicator {
                 part.next = (found.next_offset.max(position.offset), found.last_epoch);
                 part.hollow = None;
             }
-            // The source's end is ahead and yet it gives nothing: cleaned away, or others took the room. Asked alone next time, it will show.
-            None if tail && handle.settings().compacted => part.hollow = Some(fetched.high_watermark),
+            // The source's end is ahead and yet it gives nothing: cleaned away, or others took the
+            // room. Asked alone next time, it will show.
+            None if tail && handle.settings().compacted => {
+                part.hollow = Some(fetched.high_watermark)
+            }
             None => part.hollow = None,
         }
-        Some(Intake { key, position, fetched })
+        Some(Intake {
+            key,
+            position,
+            fetched,
+        })
     }
 
-    /// Checks all, records epochs that are new, appends. An epoch above the one that the source's leader was asked under cannot be (the leader would have
-    /// refused the question) unless the source is too old to say, or the header is damaged, whose epoch no checksum covers. Recorded it would stand for
-    /// ever; so the source's metadata is asked first.
+    /// Checks all, records epochs that are new, appends. An epoch above the one that the source's
+    /// leader was asked under cannot be (the leader would have refused the question) unless the
+    /// source is too old to say, or the header is damaged, whose epoch no checksum covers. Recorded
+    /// it would stand for ever; so the source's metadata is asked first.
     async fn append_all(&mut self, intakes: Vec<Intake>) {
         let mut ready = Vec::with_capacity(intakes.len());
         for intake in intakes {
             match verify(intake.fetched.records.clone(), intake.position.offset) {
                 Ok(verified) if self.is_ahead(&intake, &verified) => {
                     let found = verified.highest_epoch.0.0;
-                    self.look_again(intake.key, &format!("a batch has epoch {found}, which the source does not name"));
+                    self.look_again(
+                        intake.key,
+                        &format!("a batch has epoch {found}, which the source does not name"),
+                    );
                 }
                 Ok(verified) => ready.push((intake, verified)),
-                Err(error) => self.refused(intake.key, on_batch(intake.key.1, &error)).await,
+                Err(error) => {
+                    self.refused(intake.key, on_batch(intake.key.1, &error))
+                        .await
+                }
             }
         }
         if !self.record_epochs(&ready).await {
@@ -139,11 +186,15 @@ impl Replicator {
     }
 
     fn is_ahead(&self, intake: &Intake, verified: &Verified) -> bool {
-        let named = self.parts.get(&intake.key).map_or(LeaderEpoch::NONE, |part| part.assigned.place.leader_epoch);
+        let named = self
+            .parts
+            .get(&intake.key)
+            .map_or(LeaderEpoch::NONE, |part| part.assigned.place.leader_epoch);
         named != LeaderEpoch::NONE && LeaderEpoch(verified.highest_epoch.0.0) > named
     }
 
-    /// Makes every leader epoch durable that a batch at hand carries and the metadata does not know. False: nothing may be appended now.
+    /// Makes every leader epoch durable that a batch at hand carries and the metadata does not
+    /// know. False: nothing may be appended now.
     async fn record_epochs(&mut self, ready: &[(Intake, Verified)]) -> bool {
         let newer = ready.iter().filter_map(|(Intake { key, .. }, verified)| {
             let epoch = LeaderEpoch(verified.highest_epoch.0.0);
@@ -155,13 +206,22 @@ impl Replicator {
         if epochs.is_empty() {
             return true;
         }
-        let why = match self.link.site.submit(Event::EpochsSeen { epochs: epochs.clone() }).await {
+        let why = match self
+            .link
+            .site
+            .submit(Event::EpochsSeen {
+                epochs: epochs.clone(),
+            })
+            .await
+        {
             Ok(Reply::EpochsSeen) => None,
             Ok(reply) => Some(format!("the source's epoch was not recorded: {reply:?}")),
             Err(gone) => Some(gone.to_string()),
         };
         if let Some(why) = why {
-            ready.iter().for_each(|(intake, _)| self.set_aside(intake.key, &why));
+            ready
+                .iter()
+                .for_each(|(intake, _)| self.set_aside(intake.key, &why));
             return false;
         }
         for (topic, index, epoch) in epochs {
@@ -172,20 +232,41 @@ impl Replicator {
         true
     }
 
-    async fn append(&mut self, Intake { key, position, fetched }: Intake, verified: Verified) {
+    async fn append(
+        &mut self,
+        Intake {
+            key,
+            position,
+            fetched,
+        }: Intake,
+        verified: Verified,
+    ) {
         let now = self.link.site.now();
-        let Some(part) = self.parts.get_mut(&key).filter(|part| part.phase == Phase::Reading) else { return };
-        let Some(handle) = part.handle.clone() else { return };
+        let Some(part) = self
+            .parts
+            .get_mut(&key)
+            .filter(|part| part.phase == Phase::Reading)
+        else {
+            return;
+        };
+        let Some(handle) = part.handle.clone() else {
+            return;
+        };
         let (bytes, records) = (verified.bytes, verified.records);
         if !verified.batches.is_empty() {
             part.progress.fetched(bytes, records);
-            let bounds = SourceBounds { log_start: fetched.log_start_offset, high_watermark: fetched.high_watermark };
+            let bounds = SourceBounds {
+                log_start: fetched.log_start_offset,
+                high_watermark: fetched.high_watermark,
+            };
             match handle.append_at(part.fence(), verified.batches, bounds) {
                 Ok(_) => {
                     part.backoff.succeeded();
-                    part.progress.wrote(now, bytes, records, handle.offsets().high_watermark);
+                    part.progress
+                        .wrote(now, bytes, records, handle.offsets().high_watermark);
                 }
-                // Another line of this link, which had the partition before, was not through with it: our log went on since this was asked.
+                // Another line of this link, which had the partition before, was not through with
+                // it: our log went on since this was asked.
                 Err(AppendAtError::Overlap { .. }) if handle.offsets().end != position.offset => {
                     return part.again_in(std::time::Duration::ZERO, false);
                 }

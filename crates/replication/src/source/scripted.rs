@@ -1,9 +1,13 @@
-//! A source without a network: a cluster in memory that a test moves by hand. It keeps the contract of [`super`], long polls included.
+//! A source without a network: a cluster in memory that a test moves by hand. It keeps the contract
+//! of [`super`], long polls included.
 //!
-//! It answers as Kafka does in the cases that links care about: bounds, epochs, diverging histories, unknown topics, a session's silence about what
-//! did not change. What a test sets out of order (a truncated log, an epoch that goes back) is answered as it stands.
+//! It answers as Kafka does in the cases that links care about: bounds, epochs, diverging
+//! histories, unknown topics, a session's silence about what did not change. What a test sets out
+//! of order (a truncated log, an epoch that goes back) is answered as it stands.
 
-use super::{ByName, Configs, Connect, Contact, FetchLimits, Line, ListedPartition, ListedTopic, Source};
+use super::{
+    ByName, Configs, Connect, Contact, FetchLimits, Line, ListedPartition, ListedTopic, Source,
+};
 use bytes::Bytes;
 use gnomon_client::{
     BoxFuture, ClientError,
@@ -100,13 +104,22 @@ pub struct ScriptedPartition {
 impl ScriptedPartition {
     /// Offset behind the last batch.
     pub fn end(&self) -> Offset {
-        self.headers().map(|header| header.next_offset()).last().unwrap_or(self.log_start).max(self.log_start)
+        self.headers()
+            .map(|header| header.next_offset())
+            .last()
+            .unwrap_or(self.log_start)
+            .max(self.log_start)
     }
 
-    /// Appends a batch of one record each for these values, at the end and in the present epoch; the high watermark follows.
+    /// Appends a batch of one record each for these values, at the end and in the present epoch;
+    /// the high watermark follows.
     pub fn append(&mut self, values: &[&str]) {
-        let start = BatchBuilder::new(1_000).base_offset(self.end()).leader_epoch(BatchEpoch(self.leader_epoch));
-        let batch = values.iter().fold(start, |batch, value| batch.record(1_000, None, Some(value.as_bytes()), &[]));
+        let start = BatchBuilder::new(1_000)
+            .base_offset(self.end())
+            .leader_epoch(BatchEpoch(self.leader_epoch));
+        let batch = values.iter().fold(start, |batch, value| {
+            batch.record(1_000, None, Some(value.as_bytes()), &[])
+        });
         self.append_bytes(batch.build().expect("a batch of short values"));
     }
 
@@ -118,7 +131,8 @@ impl ScriptedPartition {
 
     /// Drops whole batches at and beyond `end`.
     pub fn truncate(&mut self, end: Offset) {
-        self.batches.retain(|batch| header(batch).is_some_and(|header| header.next_offset() <= end));
+        self.batches
+            .retain(|batch| header(batch).is_some_and(|header| header.next_offset() <= end));
         self.high_watermark = self.end();
     }
 
@@ -129,14 +143,33 @@ impl ScriptedPartition {
     /// The largest epoch at or below the one asked for, and where it ends.
     fn epoch_end(&self, asked: BatchEpoch) -> EpochEnd {
         if asked.0 > self.leader_epoch {
-            return EpochEnd { epoch: BatchEpoch::NONE, end: -1 };
+            return EpochEnd {
+                epoch: BatchEpoch::NONE,
+                end: -1,
+            };
         }
-        let next = self.headers().find(|header| header.leader_epoch > asked).map(|header| header.base_offset);
-        let known = self.headers().map(|header| header.leader_epoch).filter(|epoch| *epoch <= asked).last();
+        let next = self
+            .headers()
+            .find(|header| header.leader_epoch > asked)
+            .map(|header| header.base_offset);
+        let known = self
+            .headers()
+            .map(|header| header.leader_epoch)
+            .filter(|epoch| *epoch <= asked)
+            .last();
         match (known, next) {
-            (_, None) if asked.0 == self.leader_epoch => EpochEnd { epoch: asked, end: self.end() },
-            (Some(epoch), next) => EpochEnd { epoch, end: next.unwrap_or(self.end()) },
-            (None, _) => EpochEnd { epoch: BatchEpoch::NONE, end: -1 },
+            (_, None) if asked.0 == self.leader_epoch => EpochEnd {
+                epoch: asked,
+                end: self.end(),
+            },
+            (Some(epoch), next) => EpochEnd {
+                epoch,
+                end: next.unwrap_or(self.end()),
+            },
+            (None, _) => EpochEnd {
+                epoch: BatchEpoch::NONE,
+                end: -1,
+            },
         }
     }
 }
@@ -157,9 +190,18 @@ fn header(batch: &Bytes) -> Option<BatchHeader> {
 impl Scripted {
     /// An empty cluster of this id.
     pub fn new(cluster_id: &str) -> Scripted {
-        let contact = Contact { cluster_id: Some(cluster_id.to_owned()), ..Contact::default() };
-        let cluster = Mutex::new(Cluster { contact, ..Cluster::default() });
-        Scripted(Arc::new(Inner { cluster, changed: watch::Sender::new(0) }))
+        let contact = Contact {
+            cluster_id: Some(cluster_id.to_owned()),
+            ..Contact::default()
+        };
+        let cluster = Mutex::new(Cluster {
+            contact,
+            ..Cluster::default()
+        });
+        Scripted(Arc::new(Inner {
+            cluster,
+            changed: watch::Sender::new(0),
+        }))
     }
 
     /// Changes anything; fetches that wait look again.
@@ -184,29 +226,60 @@ impl Scripted {
     ///
     /// # Panics
     /// If there is no such partition.
-    pub fn partition<R>(&self, topic: &str, index: usize, change: impl FnOnce(&mut ScriptedPartition) -> R) -> R {
-        self.set(|cluster| change(&mut cluster.topics.get_mut(topic).expect("a topic of the script").partitions[index]))
+    pub fn partition<R>(
+        &self,
+        topic: &str,
+        index: usize,
+        change: impl FnOnce(&mut ScriptedPartition) -> R,
+    ) -> R {
+        self.set(|cluster| {
+            change(
+                &mut cluster
+                    .topics
+                    .get_mut(topic)
+                    .expect("a topic of the script")
+                    .partitions[index],
+            )
+        })
     }
 
     fn ask<R>(&self, question: impl FnOnce(&Cluster) -> R) -> Result<R, ClientError> {
         let cluster = self.0.cluster.lock();
-        if cluster.down { Err(down()) } else { Ok(question(&cluster)) }
+        if cluster.down {
+            Err(down())
+        } else {
+            Ok(question(&cluster))
+        }
     }
 
-    fn per_partition<W, R>(&self, wanted: &BTreeMap<TopicPartition, W>, answer: impl Fn(&ScriptedPartition, &W) -> R) -> PerPartition<R> {
+    fn per_partition<W, R>(
+        &self,
+        wanted: &BTreeMap<TopicPartition, W>,
+        answer: impl Fn(&ScriptedPartition, &W) -> R,
+    ) -> PerPartition<R> {
         let one = |name: &TopicPartition, what: &W| {
             let found = self.ask(|cluster| {
-                let partition = cluster.topics.get(&name.0)?.partitions.get(usize::try_from(name.1).ok()?)?;
+                let partition = cluster
+                    .topics
+                    .get(&name.0)?
+                    .partitions
+                    .get(usize::try_from(name.1).ok()?)?;
                 Some(answer(partition, what))
             })?;
             found.ok_or_else(|| refused(&name.0, ErrorCode::UnknownTopicOrPartition))
         };
-        wanted.iter().map(|(name, what)| (name.clone(), one(name, what))).collect()
+        wanted
+            .iter()
+            .map(|(name, what)| (name.clone(), one(name, what)))
+            .collect()
     }
 }
 
 fn down() -> ClientError {
-    ClientError::Connect { address: "scripted:9092".to_owned(), why: "the script says so".to_owned() }
+    ClientError::Connect {
+        address: "scripted:9092".to_owned(),
+        why: "the script says so".to_owned(),
+    }
 }
 
 fn refused(subject: &str, code: ErrorCode) -> ClientError {
@@ -214,7 +287,12 @@ fn refused(subject: &str, code: ErrorCode) -> ClientError {
 }
 
 fn refused_with(subject: &str, code: i16) -> ClientError {
-    ClientError::Refused { api: "scripted", subject: subject.to_owned(), code, message: String::new() }
+    ClientError::Refused {
+        api: "scripted",
+        subject: subject.to_owned(),
+        code,
+        message: String::new(),
+    }
 }
 
 impl Connect for Scripted {
@@ -238,39 +316,73 @@ impl Source for Scripted {
             error: topic.error,
             partitions: (0..)
                 .zip(&topic.partitions)
-                .map(|(index, p)| (index, ListedPartition { leader: Some(p.leader), leader_epoch: LeaderEpoch(p.leader_epoch) }))
+                .map(|(index, p)| {
+                    (
+                        index,
+                        ListedPartition {
+                            leader: Some(p.leader),
+                            leader_epoch: LeaderEpoch(p.leader_epoch),
+                        },
+                    )
+                })
                 .collect(),
         };
         Box::pin(async move { self.ask(|cluster| cluster.topics.iter().map(listed).collect()) })
     }
 
-    fn configs<'a>(&'a self, topics: &'a [String], keys: &'a [&'a str]) -> BoxFuture<'a, ByName<Configs>> {
+    fn configs<'a>(
+        &'a self,
+        topics: &'a [String],
+        keys: &'a [&'a str],
+    ) -> BoxFuture<'a, ByName<Configs>> {
         Box::pin(async move {
             self.ask(|cluster| {
                 let of = |name: &String| {
-                    let topic = cluster.topics.get(name).ok_or_else(|| refused(name, ErrorCode::UnknownTopicOrPartition))?;
-                    let asked = topic.configs.iter().filter(|(key, _)| keys.contains(&key.as_str()));
-                    Ok(asked.map(|(key, value)| (key.clone(), value.clone())).collect())
+                    let topic = cluster
+                        .topics
+                        .get(name)
+                        .ok_or_else(|| refused(name, ErrorCode::UnknownTopicOrPartition))?;
+                    let asked = topic
+                        .configs
+                        .iter()
+                        .filter(|(key, _)| keys.contains(&key.as_str()));
+                    Ok(asked
+                        .map(|(key, value)| (key.clone(), value.clone()))
+                        .collect())
                 };
                 topics.iter().map(|name| (name.clone(), of(name))).collect()
             })
         })
     }
 
-    fn offsets<'a>(&'a self, wanted: &'a BTreeMap<TopicPartition, i64>) -> BoxFuture<'a, PerPartition<Offset>> {
+    fn offsets<'a>(
+        &'a self,
+        wanted: &'a BTreeMap<TopicPartition, i64>,
+    ) -> BoxFuture<'a, PerPartition<Offset>> {
         let answer = |partition: &ScriptedPartition, timestamp: &i64| match *timestamp {
             EARLIEST => partition.log_start,
             LATEST => partition.high_watermark,
-            at => partition.headers().find(|header| header.max_timestamp >= at).map_or(-1, |header| header.base_offset),
+            at => partition
+                .headers()
+                .find(|header| header.max_timestamp >= at)
+                .map_or(-1, |header| header.base_offset),
         };
         Box::pin(async move { self.per_partition(wanted, answer) })
     }
 
-    fn epoch_ends<'a>(&'a self, wanted: &'a BTreeMap<TopicPartition, BatchEpoch>) -> BoxFuture<'a, PerPartition<EpochEnd>> {
-        Box::pin(async move { self.per_partition(wanted, |partition, epoch| partition.epoch_end(*epoch)) })
+    fn epoch_ends<'a>(
+        &'a self,
+        wanted: &'a BTreeMap<TopicPartition, BatchEpoch>,
+    ) -> BoxFuture<'a, PerPartition<EpochEnd>> {
+        Box::pin(async move {
+            self.per_partition(wanted, |partition, epoch| partition.epoch_end(*epoch))
+        })
     }
 
-    fn log_ends<'a>(&'a self, wanted: &'a BTreeMap<TopicPartition, Option<BatchEpoch>>) -> BoxFuture<'a, PerPartition<LogEnd>> {
+    fn log_ends<'a>(
+        &'a self,
+        wanted: &'a BTreeMap<TopicPartition, Option<BatchEpoch>>,
+    ) -> BoxFuture<'a, PerPartition<LogEnd>> {
         Box::pin(async move {
             self.set(|cluster| cluster.end_questions += 1);
             let one = |(name, epoch): (&TopicPartition, &Option<BatchEpoch>)| {
@@ -278,7 +390,14 @@ impl Source for Scripted {
                     let topic = cluster.topics.get(&name.0)?;
                     let partition = topic.partitions.get(usize::try_from(name.1).ok()?)?;
                     let epoch_end = epoch.map(|epoch| partition.epoch_end(epoch));
-                    Some((partition.end_error, LogEnd { topic_id: topic.id, high_watermark: partition.high_watermark, epoch_end }))
+                    Some((
+                        partition.end_error,
+                        LogEnd {
+                            topic_id: topic.id,
+                            high_watermark: partition.high_watermark,
+                            epoch_end,
+                        },
+                    ))
                 });
                 let end = match found {
                     Ok(Some((None, end))) => Ok(end),
@@ -294,7 +413,12 @@ impl Source for Scripted {
 
     fn groups(&self) -> BoxFuture<'_, Result<Vec<String>, ClientError>> {
         Box::pin(async {
-            let listed = self.ask(|cluster| (cluster.groups_error, cluster.groups.keys().cloned().collect()))?;
+            let listed = self.ask(|cluster| {
+                (
+                    cluster.groups_error,
+                    cluster.groups.keys().cloned().collect(),
+                )
+            })?;
             match listed {
                 (None, groups) => Ok(groups),
                 (Some(code), _) => Err(refused_with("groups", code)),
@@ -302,14 +426,20 @@ impl Source for Scripted {
         })
     }
 
-    fn group_offsets<'a>(&'a self, groups: &'a [String]) -> BoxFuture<'a, ByName<Vec<SourceCommit>>> {
+    fn group_offsets<'a>(
+        &'a self,
+        groups: &'a [String],
+    ) -> BoxFuture<'a, ByName<Vec<SourceCommit>>> {
         Box::pin(async move {
             self.ask(|cluster| {
                 let of = |group: &String| match cluster.group_errors.get(group) {
                     Some(code) => Err(refused_with(group, *code)),
                     None => Ok(cluster.groups.get(group).cloned().unwrap_or_default()),
                 };
-                groups.iter().map(|group| (group.clone(), of(group))).collect()
+                groups
+                    .iter()
+                    .map(|group| (group.clone(), of(group)))
+                    .collect()
             })
         })
     }
@@ -317,7 +447,11 @@ impl Source for Scripted {
     fn line(&self, _node: i32) -> BoxFuture<'_, Result<Box<dyn Line>, ClientError>> {
         Box::pin(async {
             self.ask(|_| ())?;
-            Ok(Box::new(ScriptedLine { cluster: self.clone(), asked: None, told: BTreeMap::new() }) as Box<dyn Line>)
+            Ok(Box::new(ScriptedLine {
+                cluster: self.clone(),
+                asked: None,
+                told: BTreeMap::new(),
+            }) as Box<dyn Line>)
         })
     }
 }
@@ -345,7 +479,11 @@ impl Line for ScriptedLine {
             self.cluster.ask(|_| ())?;
             self.cluster.0.cluster.lock().fetches += 1;
             self.told.retain(|target, _| wanted.contains_key(target));
-            self.asked = Some(Asked { wanted: wanted.clone(), limits, until: Instant::now() + limits.max_wait });
+            self.asked = Some(Asked {
+                wanted: wanted.clone(),
+                limits,
+                until: Instant::now() + limits.max_wait,
+            });
             Ok(())
         })
     }
@@ -354,22 +492,32 @@ impl Line for ScriptedLine {
         Box::pin(async move {
             let mut changed = self.cluster.0.changed.subscribe();
             loop {
-                let Some(asked) = &self.asked else { return pending().await };
-                let mut answer = self.cluster.ask(|cluster| answer(cluster, asked, &self.told))?;
+                let Some(asked) = &self.asked else {
+                    return pending().await;
+                };
+                let mut answer = self
+                    .cluster
+                    .ask(|cluster| answer(cluster, asked, &self.told))?;
                 if !answer.is_empty() || Instant::now() >= asked.until {
                     match self.cluster.0.cluster.lock().odd.pop_front() {
-                        Some(Odd::Starved) => answer.iter_mut().for_each(|fetched| fetched.records = Bytes::new()),
+                        Some(Odd::Starved) => answer
+                            .iter_mut()
+                            .for_each(|fetched| fetched.records = Bytes::new()),
                         Some(Odd::Throttled) => answer.clear(),
-                        Some(Odd::Epoch(epoch)) => {
-                            answer.iter_mut().for_each(|fetched| fetched.records = in_epoch(&fetched.records, epoch))
-                        }
+                        Some(Odd::Epoch(epoch)) => answer.iter_mut().for_each(|fetched| {
+                            fetched.records = in_epoch(&fetched.records, epoch)
+                        }),
                         Some(Odd::NoSession) => {
                             self.asked = None;
                             return Err(refused("session", ErrorCode::FetchSessionIdNotFound));
                         }
                         None => {}
                     }
-                    self.told.extend(answer.iter().map(|f| (f.target.clone(), (f.high_watermark, f.log_start_offset))));
+                    self.told.extend(
+                        answer
+                            .iter()
+                            .map(|f| (f.target.clone(), (f.high_watermark, f.log_start_offset))),
+                    );
                     self.asked = None;
                     return Ok(answer);
                 }
@@ -383,14 +531,25 @@ impl Line for ScriptedLine {
     }
 }
 
-fn answer(cluster: &Cluster, asked: &Asked, told: &BTreeMap<FetchTarget, (Offset, Offset)>) -> FetchedAll {
+fn answer(
+    cluster: &Cluster,
+    asked: &Asked,
+    told: &BTreeMap<FetchTarget, (Offset, Offset)>,
+) -> FetchedAll {
     let mut room = usize::try_from(asked.limits.max_bytes).unwrap_or(0);
     let mut answer = FetchedAll::new();
     for (target, position) in &asked.wanted {
-        let fetched = fetch(cluster, target, position, room.min(usize::try_from(asked.limits.partition_max_bytes).unwrap_or(0)), room > 0);
+        let fetched = fetch(
+            cluster,
+            target,
+            position,
+            room.min(usize::try_from(asked.limits.partition_max_bytes).unwrap_or(0)),
+            room > 0,
+        );
         room = room.saturating_sub(fetched.records.len());
         let bounds = (fetched.high_watermark, fetched.log_start_offset);
-        let news = fetched.error.is_some() || fetched.diverging.is_some() || !fetched.records.is_empty();
+        let news =
+            fetched.error.is_some() || fetched.diverging.is_some() || !fetched.records.is_empty();
         if news || asked.limits.whole || told.get(target) != Some(&bounds) {
             answer.push(fetched);
         }
@@ -398,20 +557,44 @@ fn answer(cluster: &Cluster, asked: &Asked, told: &BTreeMap<FetchTarget, (Offset
     answer
 }
 
-fn fetch(cluster: &Cluster, target: &FetchTarget, position: &FetchPosition, bytes_max: usize, at_least_one: bool) -> Fetched {
-    let refused = |code: ErrorCode| Fetched { error: Some(code.code()), ..nothing(target) };
-    let Some(topic) = cluster.topics.get(&*target.topic) else { return refused(ErrorCode::UnknownTopicOrPartition) };
+fn fetch(
+    cluster: &Cluster,
+    target: &FetchTarget,
+    position: &FetchPosition,
+    bytes_max: usize,
+    at_least_one: bool,
+) -> Fetched {
+    let refused = |code: ErrorCode| Fetched {
+        error: Some(code.code()),
+        ..nothing(target)
+    };
+    let Some(topic) = cluster.topics.get(&*target.topic) else {
+        return refused(ErrorCode::UnknownTopicOrPartition);
+    };
     if topic.id.is_some_and(|id| id != target.topic_id) {
         return refused(ErrorCode::UnknownTopicId);
     }
-    let partition = usize::try_from(target.partition).ok().and_then(|index| topic.partitions.get(index));
-    let Some(partition) = partition else { return refused(ErrorCode::UnknownTopicOrPartition) };
+    let partition = usize::try_from(target.partition)
+        .ok()
+        .and_then(|index| topic.partitions.get(index));
+    let Some(partition) = partition else {
+        return refused(ErrorCode::UnknownTopicOrPartition);
+    };
     if let Some(code) = partition.error {
-        return Fetched { error: Some(code), ..nothing(target) };
+        return Fetched {
+            error: Some(code),
+            ..nothing(target)
+        };
     }
-    if position.current_leader_epoch != LeaderEpoch::NONE && position.current_leader_epoch.0 != partition.leader_epoch {
+    if position.current_leader_epoch != LeaderEpoch::NONE
+        && position.current_leader_epoch.0 != partition.leader_epoch
+    {
         let older = position.current_leader_epoch.0 < partition.leader_epoch;
-        return refused(if older { ErrorCode::FencedLeaderEpoch } else { ErrorCode::UnknownLeaderEpoch });
+        return refused(if older {
+            ErrorCode::FencedLeaderEpoch
+        } else {
+            ErrorCode::UnknownLeaderEpoch
+        });
     }
     if !(partition.log_start..=partition.end()).contains(&position.offset) {
         return refused(ErrorCode::OffsetOutOfRange);
@@ -424,14 +607,22 @@ fn fetch(cluster: &Cluster, target: &FetchTarget, position: &FetchPosition, byte
     };
     if position.last_fetched_epoch != BatchEpoch::NONE {
         let end = partition.epoch_end(position.last_fetched_epoch);
-        if end.epoch != BatchEpoch::NONE && (end.epoch < position.last_fetched_epoch || end.end < position.offset) {
-            return Fetched { diverging: Some((end.epoch, end.end)), ..bounds };
+        if end.epoch != BatchEpoch::NONE
+            && (end.epoch < position.last_fetched_epoch || end.end < position.offset)
+        {
+            return Fetched {
+                diverging: Some((end.epoch, end.end)),
+                ..bounds
+            };
         }
     }
     let mut records = Vec::new();
     for batch in &partition.batches {
-        let Some(header) = header(batch) else { continue };
-        let readable = header.next_offset() > position.offset && header.next_offset() <= partition.high_watermark;
+        let Some(header) = header(batch) else {
+            continue;
+        };
+        let readable = header.next_offset() > position.offset
+            && header.next_offset() <= partition.high_watermark;
         let fits = records.len() + batch.len() <= bytes_max || (records.is_empty() && at_least_one);
         if readable && fits {
             records.extend_from_slice(batch);
@@ -439,7 +630,10 @@ fn fetch(cluster: &Cluster, target: &FetchTarget, position: &FetchPosition, byte
             break;
         }
     }
-    Fetched { records: records.into(), ..bounds }
+    Fetched {
+        records: records.into(),
+        ..bounds
+    }
 }
 
 fn nothing(target: &FetchTarget) -> Fetched {

@@ -1,8 +1,10 @@
-//! Puts to the source what readers of the shadows want to know and only it can tell: where its logs and epochs end (`gnomon_partition`, `asked.rs`).
+//! Puts to the source what readers of the shadows want to know and only it can tell: where its logs
+//! and epochs end (`gnomon_partition`, `asked.rs`).
 //!
-//! Beside the lines, so that no copy waits for it: one round for all partitions that readers wait for, as soon as one does, rounds a little apart. What
-//! is FAULTED or PAUSED is asked for as well; the source's word is about its own log. A source that does not answer is asked again, later each time; a
-//! single partition that it does not speak of is asked for when a reader wants it again.
+//! Beside the lines, so that no copy waits for it: one round for all partitions that readers wait
+//! for, as soon as one does, rounds a little apart. What is FAULTED or PAUSED is asked for as well;
+//! the source's word is about its own log. A source that does not answer is asked again, later each
+//! time; a single partition that it does not speak of is asked for when a reader wants it again.
 
 use super::RoundError;
 use crate::{assign::Key, link::LinkShared};
@@ -42,7 +44,8 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// A reader waits for the source's word on this partition. Whether the source answered when it was asked last.
+    /// A reader waits for the source's word on this partition. Whether the source answered when it
+    /// was asked last.
     pub fn ask(&self, key: Key) -> bool {
         self.waiting.lock().insert(key);
         self.news.notify_one();
@@ -88,15 +91,23 @@ async fn round(link: &LinkShared, keys: &BTreeSet<Key>) -> Result<(), RoundError
     if let Some(fault) = image.link(link.id).and_then(|link| link.fault.clone()) {
         return Err(RoundError::Refused(fault));
     }
-    let parts: BTreeMap<TopicPartition, Part> = keys.iter().filter_map(|key| part(link, &image, *key)).collect();
+    let parts: BTreeMap<TopicPartition, Part> = keys
+        .iter()
+        .filter_map(|key| part(link, &image, *key))
+        .collect();
     if parts.is_empty() {
         return Ok(());
     }
-    let wanted = parts.iter().map(|(name, part)| (name.clone(), part.question.epoch)).collect();
+    let wanted = parts
+        .iter()
+        .map(|(name, part)| (name.clone(), part.question.epoch))
+        .collect();
     let mut silence = None;
     let mut answered = false;
     for (name, end) in link.source.log_ends(&wanted).await {
-        let Some(part) = parts.get(&name) else { continue };
+        let Some(part) = parts.get(&name) else {
+            continue;
+        };
         match end {
             Ok(end) => {
                 answered = true;
@@ -120,18 +131,41 @@ async fn round(link: &LinkShared, keys: &BTreeSet<Key>) -> Result<(), RoundError
 
 fn part(link: &LinkShared, image: &Image, key: Key) -> Option<(TopicPartition, Part)> {
     let topic = image.topic(key.0)?;
-    topic.shadow.as_ref().filter(|shadow| shadow.link == link.id && shadow.state.is_shadow())?;
+    topic
+        .shadow
+        .as_ref()
+        .filter(|shadow| shadow.link == link.id && shadow.state.is_shadow())?;
     let handle = link.site.handle(key.0, key.1).ok()?;
     let question = handle.question()?;
-    Some(((topic.name.clone(), key.1), Part { handle, question, topic: topic.clone() }))
+    Some((
+        (topic.name.clone(), key.1),
+        Part {
+            handle,
+            question,
+            topic: topic.clone(),
+        },
+    ))
 }
 
 /// A topic that was made anew under the same name says nothing of the one that we copied.
 fn tell(part: &Part, end: &LogEnd) {
-    let copied = part.topic.shadow.as_ref().and_then(|shadow| shadow.source_topic_id);
+    let copied = part
+        .topic
+        .shadow
+        .as_ref()
+        .and_then(|shadow| shadow.source_topic_id);
     if copied.is_some() && end.topic_id.is_some() && copied != end.topic_id {
         return;
     }
-    let epoch_end = end.epoch_end.map(|end| SourceEpochEnd { epoch: end.epoch, end: end.end });
-    part.handle.source_said(part.question, SourceWord { high_watermark: end.high_watermark, epoch_end });
+    let epoch_end = end.epoch_end.map(|end| SourceEpochEnd {
+        epoch: end.epoch,
+        end: end.end,
+    });
+    part.handle.source_said(
+        part.question,
+        SourceWord {
+            high_watermark: end.high_watermark,
+            epoch_end,
+        },
+    );
 }

@@ -1,4 +1,5 @@
-//! A reader ahead of a shadow: not here yet until its source, asked after the reader came, names a lower end or epoch.
+//! A reader ahead of a shadow: not here yet until its source, asked after the reader came, names a
+//! lower end or epoch.
 
 use crate::site::World;
 use gnomon_links::TopicState;
@@ -19,13 +20,18 @@ const SOON: Duration = Duration::from_secs(1);
 async fn copied_world() -> World {
     let world = World::start().await;
     world.source.create(TOPIC, Uuid::from_u128(1), 1);
-    world.source.partition(TOPIC, 0, |p| (0..10).for_each(|n| p.append(&[&n.to_string()])));
+    world.source.partition(TOPIC, 0, |p| {
+        (0..10).for_each(|n| p.append(&[&n.to_string()]))
+    });
     world.copied(TOPIC, 0, 10).await;
     world
 }
 
 fn at(offset: Offset, epoch: i32) -> Position {
-    Position { offset, last_epoch: BatchEpoch(epoch) }
+    Position {
+        offset,
+        last_epoch: BatchEpoch(epoch),
+    }
 }
 
 /// A reader that asks, as a broker does for it.
@@ -40,12 +46,20 @@ impl<'w> Reader<'w> {
         let handle = world.handle(TOPIC, 0);
         assert_eq!(handle.standing(position, None), Standing::NotYet);
         let ask = handle.ask(position.about(), None);
-        Reader { world, position, ask }
+        Reader {
+            world,
+            position,
+            ask,
+        }
     }
 
     fn standing(&self) -> Standing {
-        self.world.service.ask_source(self.world.topic(TOPIC).expect("the topic").id, 0);
-        self.world.handle(TOPIC, 0).standing(self.position, Some(self.ask))
+        self.world
+            .service
+            .ask_source(self.world.topic(TOPIC).expect("the topic").id, 0);
+        self.world
+            .handle(TOPIC, 0)
+            .standing(self.position, Some(self.ask))
     }
 
     /// What it is told within this time, if that is not "not yet" throughout. Woken, not polled.
@@ -54,7 +68,11 @@ impl<'w> Reader<'w> {
         let until = Instant::now() + patience;
         loop {
             let standing = self.standing();
-            if standing != Standing::NotYet || tokio::time::timeout_at(until, waiter.changed()).await.is_err() {
+            if standing != Standing::NotYet
+                || tokio::time::timeout_at(until, waiter.changed())
+                    .await
+                    .is_err()
+            {
                 return standing;
             }
         }
@@ -64,9 +82,24 @@ impl<'w> Reader<'w> {
 #[tokio::test(start_paused = true)]
 async fn nonsense_is_out_of_range_once_the_source_has_been_heard() {
     let world = copied_world().await;
-    assert_eq!(Reader::comes(&world, at(1_000_000_000, -1)).told_within(SOON).await, Standing::OutOfRange);
-    assert_eq!(Reader::comes(&world, at(11, 0)).told_within(SOON).await, Standing::Diverging { epoch: BatchEpoch(0), end: 10 });
-    assert_eq!(Reader::comes(&world, at(5, 9)).told_within(SOON).await, Standing::OutOfRange, "no such epoch there");
+    assert_eq!(
+        Reader::comes(&world, at(1_000_000_000, -1))
+            .told_within(SOON)
+            .await,
+        Standing::OutOfRange
+    );
+    assert_eq!(
+        Reader::comes(&world, at(11, 0)).told_within(SOON).await,
+        Standing::Diverging {
+            epoch: BatchEpoch(0),
+            end: 10
+        }
+    );
+    assert_eq!(
+        Reader::comes(&world, at(5, 9)).told_within(SOON).await,
+        Standing::OutOfRange,
+        "no such epoch there"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,10 +111,24 @@ async fn a_reader_ahead_of_a_lagging_shadow_waits_and_goes_on() {
         (10..20).for_each(|n| p.append(&[&n.to_string()]));
     });
     for position in [at(20, -1), at(15, 1), at(20, 1)] {
-        assert_eq!(Reader::comes(&world, position).told_within(10 * SOON).await, Standing::NotYet, "{position:?}: the source has it");
+        assert_eq!(
+            Reader::comes(&world, position).told_within(10 * SOON).await,
+            Standing::NotYet,
+            "{position:?}: the source has it"
+        );
     }
-    let (one, other) = (Reader::comes(&world, at(20, 1)), Reader::comes(&world, at(21, 1)));
-    assert_eq!(other.told_within(SOON).await, Standing::Diverging { epoch: BatchEpoch(1), end: 20 }, "that it never had");
+    let (one, other) = (
+        Reader::comes(&world, at(20, 1)),
+        Reader::comes(&world, at(21, 1)),
+    );
+    assert_eq!(
+        other.told_within(SOON).await,
+        Standing::Diverging {
+            epoch: BatchEpoch(1),
+            end: 20
+        },
+        "that it never had"
+    );
     world.source.partition(TOPIC, 0, |p| p.error = None);
     world.copied(TOPIC, 0, 20).await;
     assert_eq!(one.standing(), Standing::Here);
@@ -105,14 +152,29 @@ async fn what_the_source_said_before_decides_nothing_for_who_comes_later() {
 async fn while_the_source_cannot_be_asked_it_stays_not_here_yet() {
     let world = copied_world().await;
     world.source.set(|cluster| cluster.down = true);
-    let readers = [at(1_000, -1), at(11, 0), at(5, 9)].map(|position| Reader::comes(&world, position));
+    let readers =
+        [at(1_000, -1), at(11, 0), at(5, 9)].map(|position| Reader::comes(&world, position));
     sleep(Duration::from_secs(3_600)).await;
     for reader in &readers {
-        assert_eq!(reader.told_within(60 * SOON).await, Standing::NotYet, "{:?}", reader.position);
+        assert_eq!(
+            reader.told_within(60 * SOON).await,
+            Standing::NotYet,
+            "{:?}",
+            reader.position
+        );
     }
-    assert!(!world.service.ask_source(world.topic(TOPIC).unwrap().id, 0), "nobody need wait for it now");
-    let before = world.source.set(|cluster| (cluster.down = false, cluster.end_questions).1);
-    assert_eq!(readers[0].told_within(5 * SOON).await, Standing::OutOfRange, "asked again by itself");
+    assert!(
+        !world.service.ask_source(world.topic(TOPIC).unwrap().id, 0),
+        "nobody need wait for it now"
+    );
+    let before = world
+        .source
+        .set(|cluster| (cluster.down = false, cluster.end_questions).1);
+    assert_eq!(
+        readers[0].told_within(5 * SOON).await,
+        Standing::OutOfRange,
+        "asked again by itself"
+    );
     assert!(world.service.ask_source(world.topic(TOPIC).unwrap().id, 0));
     assert!(world.source.set(|cluster| cluster.end_questions) > before);
 }
@@ -123,10 +185,22 @@ async fn a_source_that_lost_its_tail_names_the_end_though_the_topic_is_faulted()
     world.source.partition(TOPIC, 0, |p| p.truncate(6));
     world.faulted(TOPIC).await;
     let told = Reader::comes(&world, at(12, -1)).told_within(SOON).await;
-    assert_eq!((told, world.state(TOPIC).unwrap().0), (Standing::OutOfRange, TopicState::Faulted));
+    assert_eq!(
+        (told, world.state(TOPIC).unwrap().0),
+        (Standing::OutOfRange, TopicState::Faulted)
+    );
     // What is here stays readable: it is not cut to what the source has left.
-    assert_eq!(Reader::comes(&world, at(12, 0)).told_within(SOON).await, Standing::Diverging { epoch: BatchEpoch(0), end: 10 });
-    assert_eq!(world.handle(TOPIC, 0).standing(at(10, 0), None), Standing::Here);
+    assert_eq!(
+        Reader::comes(&world, at(12, 0)).told_within(SOON).await,
+        Standing::Diverging {
+            epoch: BatchEpoch(0),
+            end: 10
+        }
+    );
+    assert_eq!(
+        world.handle(TOPIC, 0).standing(at(10, 0), None),
+        Standing::Here
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,19 +219,35 @@ async fn an_end_of_an_epoch_is_told_as_the_source_has_it() {
         let waiter = handle.wait();
         world.service.ask_source(world.topic(TOPIC).unwrap().id, 0);
         waiter.changed().await;
-        let epoch = if requested == BatchEpoch(2) { BatchEpoch(2) } else { BatchEpoch(0) };
-        assert_eq!(handle.end_for_epoch(requested, Some(ask)), EpochEnd::Known { epoch, end }, "{requested:?}");
+        let epoch = if requested == BatchEpoch(2) {
+            BatchEpoch(2)
+        } else {
+            BatchEpoch(0)
+        };
+        assert_eq!(
+            handle.end_for_epoch(requested, Some(ask)),
+            EpochEnd::Known { epoch, end },
+            "{requested:?}"
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_word_of_a_leader_that_cannot_tell_or_of_a_topic_made_anew() {
     let world = copied_world().await;
-    world.source.partition(TOPIC, 0, |p| p.end_error = Some(ErrorCode::OffsetNotAvailable.code()));
+    world.source.partition(TOPIC, 0, |p| {
+        p.end_error = Some(ErrorCode::OffsetNotAvailable.code())
+    });
     let reader = Reader::comes(&world, at(12, -1));
-    assert_eq!(reader.told_within(10 * SOON).await, Standing::NotYet, "a new leader does not know its watermark yet (KIP-207)");
+    assert_eq!(
+        reader.told_within(10 * SOON).await,
+        Standing::NotYet,
+        "a new leader does not know its watermark yet (KIP-207)"
+    );
     world.source.create(TOPIC, Uuid::from_u128(99), 1);
-    world.source.partition(TOPIC, 0, |p| p.append(&["another topic"]));
+    world
+        .source
+        .partition(TOPIC, 0, |p| p.append(&["another topic"]));
     assert_eq!(reader.told_within(10 * SOON).await, Standing::NotYet);
 }
 

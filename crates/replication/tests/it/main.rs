@@ -1,4 +1,5 @@
-//! Links against a scripted source, with the real metadata machine, real partitions on a disk in memory, and paused time.
+//! Links against a scripted source, with the real metadata machine, real partitions on a disk in
+//! memory, and paused time.
 
 mod asked;
 mod catch_up;

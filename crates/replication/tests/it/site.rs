@@ -1,13 +1,22 @@
-//! A site without a broker: the metadata machine run by hand, its records through their bytes, and partitions on a disk in memory.
+//! A site without a broker: the metadata machine run by hand, its records through their bytes, and
+//! partitions on a disk in memory.
 
-use gnomon_catalog::{Action, Catalog, Event, Image, LinkId, LinkSource, Register, Reply, Soft, Topic, Writers as May};
+use gnomon_catalog::{
+    Action, Catalog, Event, Image, LinkId, LinkSource, Register, Reply, Soft, Topic, Writers as May,
+};
 use gnomon_client::BoxFuture;
 use gnomon_groups::{SkipReason, SyncEnded, SyncOffset, SyncOffsets, SyncOutcome, SyncedPartition};
-use gnomon_links::{ClientOptions, GroupSync, LinkConfig, LinkName, NameFilter, Start, TopicState, TopicSync};
+use gnomon_links::{
+    ClientOptions, GroupSync, LinkConfig, LinkName, NameFilter, Start, TopicState, TopicSync,
+};
 use gnomon_machine::{DurableRecord, Machine, Mono, Now, ReplyToken, Wall};
-use gnomon_partition::{Blocking, Env, Fence, Flusher, Handle, LinkLabel, PartitionId, Replica, Role, Settings, Writers};
+use gnomon_partition::{
+    Blocking, Env, Fence, Flusher, Handle, LinkLabel, PartitionId, Replica, Role, Settings, Writers,
+};
 use gnomon_protocol::ids::TopicId;
-use gnomon_replication::{Connect, Gone, LinkService, Site, Unavailable, source::scripted::Scripted};
+use gnomon_replication::{
+    Connect, Gone, LinkService, Site, Unavailable, source::scripted::Scripted,
+};
 use gnomon_storage::{Boot, Disk, MemDisk};
 use std::{
     collections::BTreeMap,
@@ -37,9 +46,11 @@ pub struct TestSite {
     ids: AtomicU64,
     failovers: AtomicU64,
     service: OnceLock<Arc<LinkService>>,
-    /// An event of somebody else's, decided right behind the next discovery, before that one's answer is read.
+    /// An event of somebody else's, decided right behind the next discovery, before that one's
+    /// answer is read.
     pub behind_discovery: Mutex<Option<Event>>,
-    /// Every group sync that was asked for, in order; those that only asked what would be are not among them.
+    /// Every group sync that was asked for, in order; those that only asked what would be are not
+    /// among them.
     pub synced: Mutex<Vec<SyncOffsets>>,
     /// Every end of syncing that was told, in order.
     pub sync_ended: Mutex<Vec<SyncEnded>>,
@@ -66,9 +77,19 @@ pub struct World {
 fn link_config(address: &str, start: Start) -> LinkConfig {
     LinkConfig {
         name: LinkName::new("from-a").expect("a legal name"),
-        client: ClientOptions { bootstrap_servers: vec![address.to_owned()], ..ClientOptions::default() },
-        topics: TopicSync { filters: vec![NameFilter::include_prefix("a_")], start, ..TopicSync::default() },
-        groups: GroupSync { filters: vec![NameFilter::include_prefix("a_")], ..GroupSync::default() },
+        client: ClientOptions {
+            bootstrap_servers: vec![address.to_owned()],
+            ..ClientOptions::default()
+        },
+        topics: TopicSync {
+            filters: vec![NameFilter::include_prefix("a_")],
+            start,
+            ..TopicSync::default()
+        },
+        groups: GroupSync {
+            filters: vec![NameFilter::include_prefix("a_")],
+            ..GroupSync::default()
+        },
     }
 }
 
@@ -80,12 +101,22 @@ impl World {
     /// The link begins new topics there.
     pub async fn start_at(start: Start) -> World {
         let source = Scripted::new("cluster-a");
-        World::of(source.clone(), link_config("scripted:9092", start), Arc::new(source)).await
+        World::of(
+            source.clone(),
+            link_config("scripted:9092", start),
+            Arc::new(source),
+        )
+        .await
     }
 
     /// The same with another source; the scripted one stands idle.
     pub async fn start_on(address: &str, connect: Arc<dyn Connect>) -> World {
-        World::of(Scripted::new("idle"), link_config(address, Start::Earliest), connect).await
+        World::of(
+            Scripted::new("idle"),
+            link_config(address, Start::Earliest),
+            connect,
+        )
+        .await
     }
 
     async fn of(source: Scripted, config: LinkConfig, connect: Arc<dyn Connect>) -> World {
@@ -100,11 +131,26 @@ impl World {
             owns: vec!["b_".into()],
             endpoints: Vec::new(),
         };
-        assert!(matches!(site.submit(Event::Register(register)).await, Ok(Reply::Register(Ok(_)))));
+        assert!(matches!(
+            site.submit(Event::Register(register)).await,
+            Ok(Reply::Register(Ok(_)))
+        ));
         let link = LinkId(Uuid::from_u128(0x11));
-        let create = Event::CreateLink { id: link, config: Box::new(config), source: LinkSource::Command };
-        assert!(matches!(site.submit(create).await, Ok(Reply::CreateLink(Ok(_)))));
-        World { site, service, source, link }
+        let create = Event::CreateLink {
+            id: link,
+            config: Box::new(config),
+            source: LinkSource::Command,
+        };
+        assert!(matches!(
+            site.submit(create).await,
+            Ok(Reply::CreateLink(Ok(_)))
+        ));
+        World {
+            site,
+            service,
+            source,
+            link,
+        }
     }
 
     pub fn topic(&self, name: &str) -> Option<Arc<Topic>> {
@@ -118,15 +164,23 @@ impl World {
 
     pub fn handle(&self, name: &str, partition: i32) -> Handle {
         let topic = self.topic(name).expect("a topic that is here");
-        self.site.handle(topic.id, partition).expect("a partition that opens")
+        self.site
+            .handle(topic.id, partition)
+            .expect("a partition that opens")
     }
 
     /// Opens a partition again that a disk error closed, as the broker does.
     pub fn reopen(&self, name: &str, partition: i32) {
         let failed = self.handle(name, partition);
-        let successor = failed.reopen(failed.role(), (*failed.settings()).clone()).expect("the disk works");
+        let successor = failed
+            .reopen(failed.role(), (*failed.settings()).clone())
+            .expect("the disk works");
         let topic = self.topic(name).expect("a topic that is here");
-        self.site.handles.lock().unwrap().insert((topic.id, partition), successor.clone());
+        self.site
+            .handles
+            .lock()
+            .unwrap()
+            .insert((topic.id, partition), successor.clone());
         failed.succeeded_by(&successor);
     }
 
@@ -135,7 +189,14 @@ impl World {
         let handle = self.handle(name, partition);
         let (mut at, mut bytes) = (handle.offsets().log_start, Vec::new());
         while at < handle.offsets().high_watermark {
-            let read = handle.read(at, 1 << 20, gnomon_partition::Isolation::ReadUncommitted, true).expect("a read inside the log");
+            let read = handle
+                .read(
+                    at,
+                    1 << 20,
+                    gnomon_partition::Isolation::ReadUncommitted,
+                    true,
+                )
+                .expect("a read inside the log");
             let Some(range) = read.range else { break };
             bytes.extend_from_slice(&range.bytes().expect("bytes of a disk in memory"));
             at = range.next_offset;
@@ -145,45 +206,64 @@ impl World {
 
     /// All bytes of a partition at the source.
     pub fn source_bytes(&self, name: &str, partition: usize) -> Vec<u8> {
-        self.source.partition(name, partition, |p| p.batches.concat())
+        self.source
+            .partition(name, partition, |p| p.batches.concat())
     }
 
     /// Waits, in test time, until this holds.
     pub async fn until(&self, what: &str, within: Duration, holds: impl Fn(&World) -> bool) {
         let began = Instant::now();
         while !holds(self) {
-            assert!(began.elapsed() < within, "not within {within:?}: {what}; {:#?}", self.service.statuses());
+            assert!(
+                began.elapsed() < within,
+                "not within {within:?}: {what}; {:#?}",
+                self.service.statuses()
+            );
             sleep(Duration::from_millis(5)).await;
         }
     }
 
     pub fn high_watermark(&self, name: &str, partition: i32) -> i64 {
-        self.topic(name).and_then(|topic| self.site.handle(topic.id, partition).ok()).map_or(-1, |handle| handle.offsets().high_watermark)
+        self.topic(name)
+            .and_then(|topic| self.site.handle(topic.id, partition).ok())
+            .map_or(-1, |handle| handle.offsets().high_watermark)
     }
 
     /// Waits until a partition here has reached this offset.
     pub async fn copied(&self, name: &str, partition: i32, offset: i64) {
         let what = format!("{name}-{partition} copied up to {offset}");
-        self.until(&what, Duration::from_secs(30), |world| world.high_watermark(name, partition) >= offset).await;
+        self.until(&what, Duration::from_secs(30), |world| {
+            world.high_watermark(name, partition) >= offset
+        })
+        .await;
     }
 
     pub async fn faulted(&self, name: &str) -> String {
-        self.until("a fault", Duration::from_secs(120), |world| matches!(world.state(name), Some((TopicState::Faulted, _)))).await;
-        self.state(name).and_then(|(_, reason)| reason).expect("a fault has a reason")
+        self.until("a fault", Duration::from_secs(120), |world| {
+            matches!(world.state(name), Some((TopicState::Faulted, _)))
+        })
+        .await;
+        self.state(name)
+            .and_then(|(_, reason)| reason)
+            .expect("a fault has a reason")
     }
 }
 
 impl TestSite {
     fn start() -> Arc<TestSite> {
         let disk = MemDisk::new();
-        disk.create_dir_all(Path::new("/data")).expect("a folder on a disk in memory");
+        disk.create_dir_all(Path::new("/data"))
+            .expect("a folder on a disk in memory");
         Arc::new(TestSite {
             machine: Mutex::default(),
             published: Mutex::default(),
             handles: Mutex::default(),
             env: Env {
                 disk: Arc::new(disk.clone()),
-                flusher: Flusher::start(Blocking::Inline { flush: Duration::ZERO }).expect("inside a runtime"),
+                flusher: Flusher::start(Blocking::Inline {
+                    flush: Duration::ZERO,
+                })
+                .expect("inside a runtime"),
                 boot: Boot::Same,
                 troubles: Default::default(),
                 growing: Default::default(),
@@ -205,7 +285,8 @@ impl TestSite {
         self.failovers.load(Ordering::Relaxed)
     }
 
-    /// One event through the machine: records, image, roles, links, actions, replies, in this order.
+    /// One event through the machine: records, image, roles, links, actions, replies, in this
+    /// order.
     fn step(&self, event: Event) -> oneshot::Receiver<Reply> {
         let mut running = self.machine.lock().unwrap();
         let running = &mut *running;
@@ -216,7 +297,8 @@ impl TestSite {
         let effects = Catalog::step(&running.image, &mut running.soft, self.now(), event, token);
         for record in &effects.records {
             let encoded = record.encode();
-            let record = DurableRecord::decode(encoded.key.as_deref(), encoded.value.as_deref()).expect("a record that reads back");
+            let record = DurableRecord::decode(encoded.key.as_deref(), encoded.value.as_deref())
+                .expect("a record that reads back");
             Catalog::replay(&mut running.image, &record);
         }
         let image = Arc::new(running.image.clone());
@@ -228,7 +310,10 @@ impl TestSite {
         }
         if let Some(service) = self.service.get() {
             service.reconcile(&image);
-            effects.actions.into_iter().for_each(|action: Action| service.carry_out(action));
+            effects
+                .actions
+                .into_iter()
+                .for_each(|action: Action| service.carry_out(action));
         }
         for (token, reply) in effects.replies {
             if let Some(sender) = running.waiting.remove(&token) {
@@ -245,11 +330,25 @@ fn role(image: &Image, topic: &Topic, index: i32) -> Role {
         May::Clients => Writers::Clients,
         May::Site => Writers::Site,
         May::FailingOver => Writers::FailingOver,
-        May::Link { name, source, advice, fence, .. } => {
-            Writers::Link { link: Arc::new(LinkLabel { name, source, advice }), fence: Fence(fence) }
-        }
+        May::Link {
+            name,
+            source,
+            advice,
+            fence,
+            ..
+        } => Writers::Link {
+            link: Arc::new(LinkLabel {
+                name,
+                source,
+                advice,
+            }),
+            fence: Fence(fence),
+        },
     };
-    Role { replica: Replica::Leader(partition.leader_epoch), writers }
+    Role {
+        replica: Replica::Leader(partition.leader_epoch),
+        writers,
+    }
 }
 
 impl Site for TestSite {
@@ -263,18 +362,30 @@ impl Site for TestSite {
             return Ok(handle.clone());
         }
         let image = self.image();
-        let gone = |why: &str| Unavailable { topic, partition, why: why.to_owned() };
+        let gone = |why: &str| Unavailable {
+            topic,
+            partition,
+            why: why.to_owned(),
+        };
         let known = image.topic(topic).ok_or_else(|| gone("no such topic"))?;
-        known.partition(partition).ok_or_else(|| gone("no such partition"))?;
+        known
+            .partition(partition)
+            .ok_or_else(|| gone("no such partition"))?;
         let settings = Settings {
-            compacted: known.configs.get("cleanup.policy").is_some_and(|policy| policy.contains("compact")),
+            compacted: known
+                .configs
+                .get("cleanup.policy")
+                .is_some_and(|policy| policy.contains("compact")),
             retention_ms: None,
             ..Settings::named(&known.name)
         };
         let dir = PathBuf::from(format!("/data/{topic}-{partition}"));
-        let id = PartitionId { topic_id: topic, index: partition };
-        let handle =
-            Handle::open(&self.env, dir, id, role(&image, known, partition), settings).map_err(|error| gone(&error.to_string()))?;
+        let id = PartitionId {
+            topic_id: topic,
+            index: partition,
+        };
+        let handle = Handle::open(&self.env, dir, id, role(&image, known, partition), settings)
+            .map_err(|error| gone(&error.to_string()))?;
         handles.insert((topic, partition), handle.clone());
         Ok(handle)
     }
@@ -285,19 +396,33 @@ impl Site for TestSite {
             self.failovers.fetch_add(1, Ordering::Relaxed);
         }
         let reply = self.step(event);
-        let meanwhile = discovered.then(|| self.behind_discovery.lock().unwrap().take()).flatten();
+        let meanwhile = discovered
+            .then(|| self.behind_discovery.lock().unwrap().take())
+            .flatten();
         if let Some(event) = meanwhile {
             drop(self.step(event));
         }
-        Box::pin(async move { reply.await.map_err(|_| Gone { what: "the metadata machine", why: "it ended".into() }) })
+        Box::pin(async move {
+            reply.await.map_err(|_| Gone {
+                what: "the metadata machine",
+                why: "it ended".into(),
+            })
+        })
     }
 
-    fn sync_offsets(&self, sync: SyncOffsets) -> BoxFuture<'static, Result<Vec<SyncedPartition>, Gone>> {
+    fn sync_offsets(
+        &self,
+        sync: SyncOffsets,
+    ) -> BoxFuture<'static, Result<Vec<SyncedPartition>, Gone>> {
         let stand = self.stand.lock().unwrap().get(&*sync.group).copied();
         let answer = |offset: &SyncOffset| SyncedPartition {
             topic: offset.topic.clone(),
             partition: offset.partition,
-            outcome: if stand.is_some() { SyncOutcome::Skipped(SkipReason::Local) } else { SyncOutcome::Applied },
+            outcome: if stand.is_some() {
+                SyncOutcome::Skipped(SkipReason::Local)
+            } else {
+                SyncOutcome::Applied
+            },
             stands: stand.unwrap_or(Some(offset.offset)),
         };
         let answers = sync.offsets.iter().map(answer).collect();
@@ -314,7 +439,10 @@ impl Site for TestSite {
 
     fn now(&self) -> Now {
         let passed = self.began.elapsed().as_millis() as u64;
-        Now { mono: Mono(passed), wall: Wall(EPOCH_MS + passed as i64) }
+        Now {
+            mono: Mono(passed),
+            wall: Wall(EPOCH_MS + passed as i64),
+        }
     }
 
     fn random(&self) -> u64 {

@@ -1,4 +1,5 @@
-//! The source goes away and comes back: never a fault, no gap, no duplicate, and said in the status meanwhile.
+//! The source goes away and comes back: never a fault, no gap, no duplicate, and said in the status
+//! meanwhile.
 
 use crate::site::World;
 use gnomon_links::{Task, TaskState, TopicState};
@@ -14,7 +15,9 @@ async fn a_link_resumes_from_its_own_log() {
     let mut expected = 0;
     for _ in 0..5 {
         for index in 0..2 {
-            world.source.partition("a_orders", index, |p| (0..10).for_each(|n| p.append(&[&n.to_string()])));
+            world.source.partition("a_orders", index, |p| {
+                (0..10).for_each(|n| p.append(&[&n.to_string()]))
+            });
         }
         expected += 10;
         for index in 0..2 {
@@ -24,25 +27,38 @@ async fn a_link_resumes_from_its_own_log() {
         tokio::time::sleep(Duration::from_secs(300)).await;
         assert_eq!(world.state("a_orders"), Some((TopicState::Active, None)));
         let status = world.service.status(world.link).unwrap();
-        let task = status.tasks.iter().find(|task| task.task == Task::SourceTopicSync).unwrap();
+        let task = status
+            .tasks
+            .iter()
+            .find(|task| task.task == Task::SourceTopicSync)
+            .unwrap();
         assert_eq!(task.state, TaskState::LinkUnavailable);
         // Appended while nobody could see it.
-        world.source.partition("a_orders", 0, |p| p.append(&["unseen"]));
-        world.source.partition("a_orders", 1, |p| p.append(&["unseen"]));
+        world
+            .source
+            .partition("a_orders", 0, |p| p.append(&["unseen"]));
+        world
+            .source
+            .partition("a_orders", 1, |p| p.append(&["unseen"]));
         expected += 1;
         world.source.set(|cluster| cluster.down = false);
         let began = Instant::now();
         for index in 0..2 {
             world.copied("a_orders", index, expected).await;
         }
-        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "{:?}",
+            began.elapsed()
+        );
     }
     for index in 0..2 {
         assert!(world.bytes("a_orders", index as i32) == world.source_bytes("a_orders", index));
     }
 }
 
-/// A session that is lost begins anew at once; a source that knows none, again and again, is left alone in between like any source in trouble.
+/// A session that is lost begins anew at once; a source that knows none, again and again, is left
+/// alone in between like any source in trouble.
 #[tokio::test(start_paused = true)]
 async fn a_source_that_refuses_every_session_is_not_asked_without_end() {
     let world = World::start().await;
@@ -55,7 +71,10 @@ async fn a_source_that_refuses_every_session_is_not_asked_without_end() {
         cluster.odd.extend([Odd::NoSession; 4]);
     });
     world.copied("a_orders", 0, 2).await;
-    assert!(began.elapsed() >= Duration::from_millis(150), "three times a wait of at least 50 ms");
+    assert!(
+        began.elapsed() >= Duration::from_millis(150),
+        "three times a wait of at least 50 ms"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,5 +87,11 @@ async fn a_shutdown_ends_everything() {
     let fetches = world.source.set(|cluster| cluster.fetches);
     world.source.partition("a_orders", 0, |p| p.append(&["1"]));
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!((world.high_watermark("a_orders", 0), world.source.set(|cluster| cluster.fetches)), (1, fetches));
+    assert_eq!(
+        (
+            world.high_watermark("a_orders", 0),
+            world.source.set(|cluster| cluster.fetches)
+        ),
+        (1, fetches)
+    );
 }

@@ -1,7 +1,9 @@
-//! A disk that is looked at and never written: what would be written stays in memory, so that opening a log shows what it would do.
+//! A disk that is looked at and never written: what would be written stays in memory, so that
+//! opening a log shows what it would do.
 //!
-//! Invariant: nothing on the disk below changes. Files that are there can be shortened in the view only, and a write into one is forgotten: opening a
-//! log makes new files, shortens old ones, and writes into old ones only what stands there. Not here: locks; a dry look needs none.
+//! Invariant: nothing on the disk below changes. Files that are there can be shortened in the view
+//! only, and a write into one is forgotten: opening a log makes new files, shortens old ones, and
+//! writes into old ones only what stands there. Not here: locks; a dry look needs none.
 
 use super::{Disk, DiskFile, FileSystem, LockGuard, Mapped, MemDisk, OpenMode};
 use parking_lot::Mutex;
@@ -27,7 +29,11 @@ pub(crate) struct DryDisk {
 
 impl DryDisk {
     pub fn new(below: Arc<dyn Disk>) -> DryDisk {
-        DryDisk { below, made: MemDisk::new(), gone: Mutex::default() }
+        DryDisk {
+            below,
+            made: MemDisk::new(),
+            gone: Mutex::default(),
+        }
     }
 
     fn is_below(&self, path: &Path) -> bool {
@@ -35,7 +41,10 @@ impl DryDisk {
     }
 
     fn refuse<T>(&self, what: &str, path: &Path) -> io::Result<T> {
-        Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, format!("{what} {}: only looked at", path.display())))
+        Err(io::Error::new(
+            io::ErrorKind::ReadOnlyFilesystem,
+            format!("{what} {}: only looked at", path.display()),
+        ))
     }
 }
 
@@ -44,7 +53,8 @@ impl Disk for DryDisk {
         match mode {
             OpenMode::Create => {
                 self.gone.lock().insert(path.to_owned());
-                self.made.create_dir_all(path.parent().unwrap_or(Path::new("")))?;
+                self.made
+                    .create_dir_all(path.parent().unwrap_or(Path::new("")))?;
                 self.made.open(path, OpenMode::Create)
             }
             OpenMode::Read | OpenMode::ReadWrite if self.is_below(path) => {
@@ -61,7 +71,12 @@ impl Disk for DryDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let mut names: BTreeSet<String> = self.below.list(dir)?.into_iter().filter(|name| self.is_below(&dir.join(name))).collect();
+        let mut names: BTreeSet<String> = self
+            .below
+            .list(dir)?
+            .into_iter()
+            .filter(|name| self.is_below(&dir.join(name)))
+            .collect();
         if self.made.exists(dir)? {
             names.extend(self.made.list(dir)?);
         }
@@ -74,7 +89,11 @@ impl Disk for DryDisk {
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         if self.gone.lock().insert(path.to_owned()) {
-            return if self.below.exists(path)? { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) };
+            return if self.below.exists(path)? {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::NotFound.into())
+            };
         }
         self.made.remove_file(path)
     }
@@ -88,15 +107,24 @@ impl Disk for DryDisk {
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
-        if self.is_below(path) { self.below.exists(path) } else { self.made.exists(path) }
+        if self.is_below(path) {
+            self.below.exists(path)
+        } else {
+            self.made.exists(path)
+        }
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        if self.is_below(path) { self.below.read(path) } else { self.made.read(path) }
+        if self.is_below(path) {
+            self.below.read(path)
+        } else {
+            self.made.read(path)
+        }
     }
 
     fn write_atomic(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        self.open(path, OpenMode::Create)?.write_all_at(&mut [IoSlice::new(content)], 0)
+        self.open(path, OpenMode::Create)?
+            .write_all_at(&mut [IoSlice::new(content)], 0)
     }
 
     fn boot_id(&self) -> Option<String> {
@@ -116,7 +144,8 @@ impl Disk for DryDisk {
     }
 }
 
-/// A file of the disk below as it was when it was opened: what is appended to it meanwhile does not show.
+/// A file of the disk below as it was when it was opened: what is appended to it meanwhile does not
+/// show.
 struct DryFile {
     file: Arc<dyn DiskFile>,
     len: AtomicU64,

@@ -1,8 +1,11 @@
-//! Descriptors of log files, as many as the process may have: a file that nobody uses is closed to make room, and opened again when it is needed.
+//! Descriptors of log files, as many as the process may have: a file that nobody uses is closed to
+//! make room, and opened again when it is needed.
 //!
-//! Invariants: a file that was written and not synced since stays open, for a write-back that failed is told to a descriptor that was open then; a file
-//! is opened again only as the same inode, so that one that was removed or replaced is never taken for it. When nothing can be closed there are more
-//! open than planned: the system's own limit decides. Not here: what is read and written (`real.rs`).
+//! Invariants: a file that was written and not synced since stays open, for a write-back that
+//! failed is told to a descriptor that was open then; a file is opened again only as the same
+//! inode, so that one that was removed or replaced is never taken for it. When nothing can be
+//! closed there are more open than planned: the system's own limit decides. Not here: what is read
+//! and written (`real.rs`).
 
 use parking_lot::Mutex;
 use std::{
@@ -54,11 +57,19 @@ fn identity(file: &File) -> io::Result<(u64, u64)> {
 impl Handles {
     /// About `open_max` files are open at once.
     pub fn new(open_max: usize) -> Handles {
-        Handles { open_max, ring: Mutex::default() }
+        Handles {
+            open_max,
+            ring: Mutex::default(),
+        }
     }
 
     /// Opens a file.
-    pub fn open(self: &Arc<Handles>, path: &Path, options: &OpenOptions, writable: bool) -> io::Result<Arc<Slot>> {
+    pub fn open(
+        self: &Arc<Handles>,
+        path: &Path,
+        options: &OpenOptions,
+        writable: bool,
+    ) -> io::Result<Arc<Slot>> {
         let file = options.open(path)?;
         let slot = Arc::new(Slot {
             handles: self.clone(),
@@ -82,9 +93,15 @@ impl Handles {
             if ring.open.len() <= self.open_max {
                 return;
             }
-            ring.hand = if ring.hand < ring.open.len() { ring.hand } else { 0 };
+            ring.hand = if ring.hand < ring.open.len() {
+                ring.hand
+            } else {
+                0
+            };
             match ring.open[ring.hand].upgrade() {
-                Some(other) if Arc::ptr_eq(&other, slot) || !other.close_if_idle() => ring.hand += 1,
+                Some(other) if Arc::ptr_eq(&other, slot) || !other.close_if_idle() => {
+                    ring.hand += 1
+                }
                 Some(_) | None => drop(ring.open.swap_remove(ring.hand)),
             }
         }
@@ -92,7 +109,13 @@ impl Handles {
 
     #[cfg(test)]
     fn open_now(&self) -> usize {
-        self.ring.lock().open.iter().filter_map(Weak::upgrade).filter(|slot| slot.file.lock().is_some()).count()
+        self.ring
+            .lock()
+            .open
+            .iter()
+            .filter_map(Weak::upgrade)
+            .filter(|slot| slot.file.lock().is_some())
+            .count()
     }
 }
 
@@ -107,9 +130,15 @@ impl Slot {
         if let Some(file) = &*open {
             return Ok(file.clone());
         }
-        let file = OpenOptions::new().read(true).write(self.writable).open(&self.path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(self.writable)
+            .open(&self.path)?;
         if identity(&file)? != self.identity {
-            return Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is another file now", self.path.display())));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("{} is another file now", self.path.display()),
+            ));
         }
         let file = open.insert(Arc::new(file)).clone();
         drop(open);
@@ -132,13 +161,18 @@ impl Slot {
         self.synced.fetch_max(written, Ordering::AcqRel);
     }
 
-    /// Closes the file unless it was used of late, is being used, or has something to lose. Never waits.
+    /// Closes the file unless it was used of late, is being used, or has something to lose. Never
+    /// waits.
     fn close_if_idle(&self) -> bool {
         if self.used.swap(false, Ordering::Relaxed) {
             return false;
         }
-        let Some(mut open) = self.file.try_lock() else { return false };
-        let idle = open.as_ref().is_none_or(|file| Arc::strong_count(file) == 1);
+        let Some(mut open) = self.file.try_lock() else {
+            return false;
+        };
+        let idle = open
+            .as_ref()
+            .is_none_or(|file| Arc::strong_count(file) == 1);
         let clean = self.synced.load(Ordering::Acquire) >= self.written();
         if idle && clean {
             *open = None;
@@ -153,7 +187,13 @@ mod tests {
 
     fn made(handles: &Arc<Handles>, dir: &Path, name: &str) -> Arc<Slot> {
         let mut options = OpenOptions::new();
-        handles.open(&dir.join(name), options.read(true).write(true).create(true).truncate(true), true).expect("made")
+        handles
+            .open(
+                &dir.join(name),
+                options.read(true).write(true).create(true).truncate(true),
+                true,
+            )
+            .expect("made")
     }
 
     #[test]
@@ -161,14 +201,22 @@ mod tests {
         use std::os::unix::fs::FileExt;
         let dir = tempfile::tempdir().expect("a directory");
         let handles = Arc::new(Handles::new(4));
-        let slots: Vec<_> = (0..40).map(|n| made(&handles, dir.path(), &n.to_string())).collect();
+        let slots: Vec<_> = (0..40)
+            .map(|n| made(&handles, dir.path(), &n.to_string()))
+            .collect();
         assert_eq!(handles.open_now(), 4);
         for (n, slot) in slots.iter().enumerate() {
-            slot.file().expect("open").write_all_at(&[n as u8], 0).expect("written");
+            slot.file()
+                .expect("open")
+                .write_all_at(&[n as u8], 0)
+                .expect("written");
         }
         for (n, slot) in slots.iter().enumerate().rev() {
             let mut byte = [0];
-            slot.file().expect("open").read_exact_at(&mut byte, 0).expect("read");
+            slot.file()
+                .expect("open")
+                .read_exact_at(&mut byte, 0)
+                .expect("read");
             assert_eq!(byte, [n as u8]);
             assert!(handles.open_now() <= 4);
         }
@@ -182,13 +230,17 @@ mod tests {
         dirty.note_write();
         let sending = made(&handles, dir.path(), "sending");
         let held = sending.file().expect("open");
-        let others: Vec<_> = (0..20).map(|n| made(&handles, dir.path(), &n.to_string())).collect();
+        let others: Vec<_> = (0..20)
+            .map(|n| made(&handles, dir.path(), &n.to_string()))
+            .collect();
         assert!(dirty.file.lock().is_some() && sending.file.lock().is_some());
         assert!(handles.open_now() <= 4, "{} open", handles.open_now());
 
         drop(held);
         dirty.note_synced(dirty.written());
-        let more: Vec<_> = (0..20).map(|n| made(&handles, dir.path(), &format!("more-{n}"))).collect();
+        let more: Vec<_> = (0..20)
+            .map(|n| made(&handles, dir.path(), &format!("more-{n}")))
+            .collect();
         assert!(dirty.file.lock().is_none() && sending.file.lock().is_none());
         assert_eq!((handles.open_now(), others.len(), more.len()), (2, 20, 20));
     }
@@ -201,8 +253,14 @@ mod tests {
         let _second = made(&handles, dir.path(), "two");
         assert!(first.file.lock().is_none());
         std::fs::rename(dir.path().join("two"), dir.path().join("one")).expect("replaced");
-        assert_eq!(first.file().expect_err("another file").kind(), io::ErrorKind::NotFound);
+        assert_eq!(
+            first.file().expect_err("another file").kind(),
+            io::ErrorKind::NotFound
+        );
         std::fs::remove_file(dir.path().join("one")).expect("removed");
-        assert_eq!(first.file().expect_err("no file").kind(), io::ErrorKind::NotFound);
+        assert_eq!(
+            first.file().expect_err("no file").kind(),
+            io::ErrorKind::NotFound
+        );
     }
 }

@@ -1,9 +1,11 @@
 //! A simulated disk that forgets what was not synced.
 //!
-//! It keeps two states, what a running system sees and what would be found after a power loss, and moves bytes to the second on
-//! [`DiskFile::sync_data`] and names on [`Disk::sync_dir`] only. [`MemDisk::power_loss`] then decides by seed, for everything in between:
-//! each 4 KiB page of a file kept, lost or torn at a 512-byte sector, each file's length, each change of a name. Invariant: the same calls
-//! and the same seed give the same bytes. Not here: latency, and read errors.
+//! It keeps two states, what a running system sees and what would be found after a power loss, and
+//! moves bytes to the second on [`DiskFile::sync_data`] and names on [`Disk::sync_dir`] only.
+//! [`MemDisk::power_loss`] then decides by seed, for everything in between: each 4 KiB page of a
+//! file kept, lost or torn at a 512-byte sector, each file's length, each change of a name.
+//! Invariant: the same calls and the same seed give the same bytes. Not here: latency, and read
+//! errors.
 
 mod faults;
 mod inode;
@@ -47,15 +49,20 @@ impl MemDisk {
         MemDisk::default()
     }
 
-    /// The power goes: what was not synced is kept, lost or torn by `seed`. Files that are open are unusable from now on, locks are free,
-    /// and the boot id is another one.
+    /// The power goes: what was not synced is kept, lost or torn by `seed`. Files that are open are
+    /// unusable from now on, locks are free, and the boot id is another one.
     pub fn power_loss(&self, seed: u64) {
         let mut dice = Dice(seed);
         self.0.generation.fetch_add(1, Ordering::SeqCst);
         self.0.faults.heal();
         let names = &mut *self.0.names.lock();
         names.held.clear();
-        let mut files: Vec<_> = names.live.values().chain(names.durable.values()).filter_map(Node::file).collect();
+        let mut files: Vec<_> = names
+            .live
+            .values()
+            .chain(names.durable.values())
+            .filter_map(Node::file)
+            .collect();
         let mut durable = std::mem::take(&mut names.durable);
         // One seed in four each: all changes of names made it, none did, or each by itself.
         let mood = dice.below(4);
@@ -70,8 +77,16 @@ impl MemDisk {
             }
         }
         files.extend(durable.values().filter_map(Node::file));
-        let known: BTreeSet<PathBuf> = durable.iter().filter(|(_, node)| matches!(node, Node::Dir)).map(|(path, _)| path.clone()).collect();
-        durable.retain(|path, _| path.ancestors().skip(1).all(|above| is_root(above) || known.contains(above)));
+        let known: BTreeSet<PathBuf> = durable
+            .iter()
+            .filter(|(_, node)| matches!(node, Node::Dir))
+            .map(|(path, _)| path.clone())
+            .collect();
+        durable.retain(|path, _| {
+            path.ancestors()
+                .skip(1)
+                .all(|above| is_root(above) || known.contains(above))
+        });
         names.durable = durable.clone();
         names.live = durable;
         for file in files {
@@ -89,7 +104,8 @@ impl MemDisk {
         self.0.faults.calls()
     }
 
-    /// Calls with these numbers, as [`MemDisk::calls`] counts, fail, having done part of their work where a real one could.
+    /// Calls with these numbers, as [`MemDisk::calls`] counts, fail, having done part of their work
+    /// where a real one could.
     pub fn fail_calls(&self, calls: Range<u64>) {
         self.0.faults.fail_calls(calls);
     }
@@ -99,13 +115,14 @@ impl MemDisk {
         self.0.faults.set_full(full);
     }
 
-    /// Files may have so many bytes in all: what does not fit any more is written as far as it does, and fails with `StorageFull`.
+    /// Files may have so many bytes in all: what does not fit any more is written as far as it
+    /// does, and fails with `StorageFull`.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.0.faults.set_capacity(bytes);
     }
 
-    /// Whether after a failed sync a running system sees what the disk holds, zeros where it holds nothing, as on some file systems; else the unsynced
-    /// bytes stay readable.
+    /// Whether after a failed sync a running system sees what the disk holds, zeros where it holds
+    /// nothing, as on some file systems; else the unsynced bytes stay readable.
     pub fn set_forgetful(&self, forgetful: bool) {
         self.0.faults.set_forgetful(forgetful);
     }
@@ -131,13 +148,25 @@ impl MemDisk {
     }
 
     fn inode(&self, path: &Path) -> io::Result<Arc<Mutex<Inode>>> {
-        self.0.names.lock().live.get(path).and_then(Node::file).ok_or_else(|| missing(path))
+        self.0
+            .names
+            .lock()
+            .live
+            .get(path)
+            .and_then(Node::file)
+            .ok_or_else(|| missing(path))
     }
 }
 
 impl Inner {
     fn used_bytes(&self) -> u64 {
-        let files: Vec<_> = self.names.lock().live.values().filter_map(Node::file).collect();
+        let files: Vec<_> = self
+            .names
+            .lock()
+            .live
+            .values()
+            .filter_map(Node::file)
+            .collect();
         files.iter().map(|file| file.lock().taken() as u64).sum()
     }
 
@@ -151,7 +180,10 @@ fn is_root(path: &Path) -> bool {
 }
 
 fn missing(path: &Path) -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, format!("{} is not on the simulated disk", path.display()))
+    io::Error::new(
+        io::ErrorKind::NotFound,
+        format!("{} is not on the simulated disk", path.display()),
+    )
 }
 
 impl Disk for MemDisk {
@@ -178,13 +210,22 @@ impl Disk for MemDisk {
                     return Err(io::ErrorKind::StorageFull.into());
                 }
                 let inode = Arc::new(Mutex::new(Inode::default()));
-                names.live.insert(path.to_owned(), Node::File(inode.clone()));
-                names.pending.push(Change::Put(path.to_owned(), Node::File(inode.clone())));
+                names
+                    .live
+                    .insert(path.to_owned(), Node::File(inode.clone()));
+                names
+                    .pending
+                    .push(Change::Put(path.to_owned(), Node::File(inode.clone())));
                 inode
             }
         };
         let generation = self.0.generation.load(Ordering::SeqCst);
-        Ok(Arc::new(MemFile { disk: self.0.clone(), path: path.to_owned(), inode, generation }))
+        Ok(Arc::new(MemFile {
+            disk: self.0.clone(),
+            path: path.to_owned(),
+            inode,
+            generation,
+        }))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -211,7 +252,9 @@ impl Disk for MemDisk {
             return Err(missing(dir));
         }
         let inside = names.live.keys().filter(|path| path.parent() == Some(dir));
-        Ok(inside.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect())
+        Ok(inside
+            .filter_map(|path| path.file_name()?.to_str().map(str::to_owned))
+            .collect())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -221,7 +264,9 @@ impl Disk for MemDisk {
             return Err(missing(from));
         }
         rename(&mut names.live, from, to);
-        names.pending.push(Change::Rename(from.to_owned(), to.to_owned()));
+        names
+            .pending
+            .push(Change::Rename(from.to_owned(), to.to_owned()));
         Ok(())
     }
 
@@ -247,7 +292,10 @@ impl Disk for MemDisk {
         }
         if failed.is_err() {
             // It came as far as the first file.
-            let inside = names.live.iter().find(|(name, node)| name.starts_with(path) && matches!(node, Node::File(_)));
+            let inside = names
+                .live
+                .iter()
+                .find(|(name, node)| name.starts_with(path) && matches!(node, Node::File(_)));
             if let Some(first) = inside.map(|(name, _)| name.clone()) {
                 names.live.remove(&first);
                 names.pending.push(Change::Remove(first));
@@ -296,16 +344,30 @@ impl Disk for MemDisk {
     }
 
     fn boot_id(&self) -> Option<String> {
-        Some(format!("simulated boot {}", self.0.generation.load(Ordering::SeqCst)))
+        Some(format!(
+            "simulated boot {}",
+            self.0.generation.load(Ordering::SeqCst)
+        ))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {
         if !self.0.names.lock().held.insert(path.to_owned()) {
-            return Err(io::Error::new(io::ErrorKind::WouldBlock, format!("{} is held by another handle", path.display())));
+            return Err(io::Error::new(
+                io::ErrorKind::WouldBlock,
+                format!("{} is held by another handle", path.display()),
+            ));
         }
         let generation = self.0.generation.load(Ordering::SeqCst);
-        let mut guard = MemLock { disk: self.0.clone(), path: path.to_owned(), generation, boot: Boot::Other };
-        let before = self.inode(path).ok().and_then(|inode| String::from_utf8(inode.lock().live.clone()).ok());
+        let mut guard = MemLock {
+            disk: self.0.clone(),
+            path: path.to_owned(),
+            generation,
+            boot: Boot::Other,
+        };
+        let before = self
+            .inode(path)
+            .ok()
+            .and_then(|inode| String::from_utf8(inode.lock().live.clone()).ok());
         let now = self.boot_id();
         if before.is_some() && before == now {
             guard.boot = Boot::Same;
@@ -319,7 +381,10 @@ impl Disk for MemDisk {
     }
 
     fn file_system(&self, _: &Path) -> io::Result<Arc<dyn FileSystem>> {
-        Ok(Arc::new(MemFileSystem { disk: self.clone(), generation: self.0.generation.load(Ordering::SeqCst) }))
+        Ok(Arc::new(MemFileSystem {
+            disk: self.clone(),
+            generation: self.0.generation.load(Ordering::SeqCst),
+        }))
     }
 }
 
@@ -355,7 +420,12 @@ impl FileSystem for MemFileSystem {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let Inner { faults, names, generation, .. } = &*self.disk.0;
+        let Inner {
+            faults,
+            names,
+            generation,
+            ..
+        } = &*self.disk.0;
         if self.generation != generation.load(Ordering::SeqCst) {
             return Err(io::Error::other("opened before the power was lost"));
         }
@@ -404,7 +474,12 @@ impl DiskFile for MemFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.alive()?;
         let inode = self.inode.lock();
-        let Some(rest) = usize::try_from(offset).ok().and_then(|offset| inode.live.get(offset..)) else { return Ok(0) };
+        let Some(rest) = usize::try_from(offset)
+            .ok()
+            .and_then(|offset| inode.live.get(offset..))
+        else {
+            return Ok(0);
+        };
         let got = rest.len().min(buf.len());
         buf[..got].copy_from_slice(&rest[..got]);
         Ok(got)
@@ -412,19 +487,31 @@ impl DiskFile for MemFile {
 
     fn write_all_at(&self, bufs: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
         self.alive()?;
-        let whole: Vec<u8> = bufs.iter().flat_map(|slice| slice.iter().copied()).collect();
-        let offset = usize::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
-        let failed = self.disk.faults.call().and_then(|()| match self.disk.faults.take(Fault::Write) {
-            true => Err(injected("write")),
-            false => Ok(()),
-        });
+        let whole: Vec<u8> = bufs
+            .iter()
+            .flat_map(|slice| slice.iter().copied())
+            .collect();
+        let offset =
+            usize::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        let failed =
+            self.disk
+                .faults
+                .call()
+                .and_then(|()| match self.disk.faults.take(Fault::Write) {
+                    true => Err(injected("write")),
+                    false => Ok(()),
+                });
         let room = self.disk.room();
         let mut inode = self.inode.lock();
         if failed.is_err() {
             inode.write(offset, &whole[..whole.len() / 2]);
             return failed;
         }
-        let longest = room.map_or(usize::MAX, |room| inode.taken().saturating_add(usize::try_from(room).unwrap_or(usize::MAX)));
+        let longest = room.map_or(usize::MAX, |room| {
+            inode
+                .taken()
+                .saturating_add(usize::try_from(room).unwrap_or(usize::MAX))
+        });
         if offset + whole.len() > longest {
             inode.write(offset, &whole[..longest.saturating_sub(offset)]);
             return Err(io::ErrorKind::StorageFull.into());
@@ -448,10 +535,14 @@ impl DiskFile for MemFile {
     fn sync_data(&self) -> io::Result<()> {
         self.disk.faults.wait_for_release(&self.path);
         self.alive()?;
-        let failed = self.disk.faults.call().and_then(|()| match self.disk.faults.take(Fault::Sync) {
-            true => Err(injected("sync")),
-            false => Ok(()),
-        });
+        let failed =
+            self.disk
+                .faults
+                .call()
+                .and_then(|()| match self.disk.faults.take(Fault::Sync) {
+                    true => Err(injected("sync")),
+                    false => Ok(()),
+                });
         let mut inode = self.inode.lock();
         match failed {
             Ok(()) => inode.sync(),
@@ -462,7 +553,8 @@ impl DiskFile for MemFile {
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
         self.alive()?;
-        let until = usize::try_from(offset.saturating_add(len)).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        let until = usize::try_from(offset.saturating_add(len))
+            .map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
         let room = self.disk.room();
         let mut inode = self.inode.lock();
         let more = until.saturating_sub(inode.taken()) as u64;
@@ -474,7 +566,11 @@ impl DiskFile for MemFile {
     }
 
     fn read_at_now(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        if self.disk.faults.is_cold() { Err(io::ErrorKind::WouldBlock.into()) } else { self.read_at(buf, offset) }
+        if self.disk.faults.is_cold() {
+            Err(io::ErrorKind::WouldBlock.into())
+        } else {
+            self.read_at(buf, offset)
+        }
     }
 
     fn descriptor(&self) -> io::Result<Option<Arc<File>>> {
@@ -484,7 +580,10 @@ impl DiskFile for MemFile {
     fn map(&self, len: usize) -> io::Result<Mapped> {
         self.alive()?;
         let inode = self.inode.lock();
-        let bytes = inode.live.get(..len).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+        let bytes = inode
+            .live
+            .get(..len)
+            .ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
         Ok(Mapped::Owned(Bytes::copy_from_slice(bytes)))
     }
 }

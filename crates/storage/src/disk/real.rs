@@ -1,7 +1,8 @@
 //! The operating system's files (Linux): positioned and vectored writes, `fdatasync`, `flock`.
 //!
-//! Invariant: only index files of sealed segments are mapped, and those are replaced, never changed; so no store and no truncation can
-//! meet a map. Not here: any caching or retrying; an error is the caller's to judge.
+//! Invariant: only index files of sealed segments are mapped, and those are replaced, never
+//! changed; so no store and no truncation can meet a map. Not here: any caching or retrying; an
+//! error is the caller's to judge.
 
 use super::{
     Boot, Disk, DiskFile, FileSystem, LockGuard, Mapped, OpenMode,
@@ -41,11 +42,16 @@ impl Default for RealDisk {
 }
 
 impl RealDisk {
-    /// Half of the descriptors that the process may have now are for log files; the rest is left to connections. Nothing is opened by this.
+    /// Half of the descriptors that the process may have now are for log files; the rest is left to
+    /// connections. Nothing is opened by this.
     pub fn new() -> RealDisk {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let half = limit.and_then(|limit| usize::try_from(limit / 2).ok()).unwrap_or(OPEN_FILES_MAX);
-        RealDisk { handles: Arc::new(Handles::new(half.clamp(OPEN_FILES_MIN, OPEN_FILES_MAX))) }
+        let half = limit
+            .and_then(|limit| usize::try_from(limit / 2).ok())
+            .unwrap_or(OPEN_FILES_MAX);
+        RealDisk {
+            handles: Arc::new(Handles::new(half.clamp(OPEN_FILES_MIN, OPEN_FILES_MAX))),
+        }
     }
 }
 
@@ -57,7 +63,11 @@ impl Disk for RealDisk {
             OpenMode::ReadWrite => options.read(true).write(true),
             OpenMode::Create => options.read(true).write(true).create(true).truncate(true),
         };
-        Ok(Arc::new(RealFile(self.handles.open(path, &options, mode != OpenMode::Read)?)))
+        Ok(Arc::new(RealFile(self.handles.open(
+            path,
+            &options,
+            mode != OpenMode::Read,
+        )?)))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -127,7 +137,12 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
         let mut content = String::new();
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -136,13 +151,25 @@ impl Disk for RealDisk {
                 let holder = content.lines().next().unwrap_or_default();
                 return Err(io::Error::new(
                     io::ErrorKind::WouldBlock,
-                    format!("{} is held by {}", path.display(), if holder.is_empty() { "another process" } else { holder }),
+                    format!(
+                        "{} is held by {}",
+                        path.display(),
+                        if holder.is_empty() {
+                            "another process"
+                        } else {
+                            holder
+                        }
+                    ),
                 ));
             }
             Err(error) => return Err(error.into()),
         }
         // What is not text was not written by us: an unknown boot.
-        let previous = file.read_to_string(&mut content).ok().and_then(|_| content.lines().nth(1)).map(str::to_owned);
+        let previous = file
+            .read_to_string(&mut content)
+            .ok()
+            .and_then(|_| content.lines().nth(1))
+            .map(str::to_owned);
         let boot_id = self.boot_id();
         let boot = match (&previous, &boot_id) {
             (Some(before), Some(now)) if before == now => Boot::Same,
@@ -150,7 +177,12 @@ impl Disk for RealDisk {
         };
         file.set_len(0)?;
         file.rewind()?;
-        writeln!(file, "process {}\n{}", std::process::id(), boot_id.unwrap_or_default())?;
+        writeln!(
+            file,
+            "process {}\n{}",
+            std::process::id(),
+            boot_id.unwrap_or_default()
+        )?;
         file.sync_all()?;
         Ok(Box::new(RealLock { _file: file, boot }))
     }
@@ -167,7 +199,8 @@ impl Disk for RealDisk {
     }
 }
 
-/// One descriptor for as long as the process lives: `syncfs` reports every error since its last call by this descriptor, and none twice.
+/// One descriptor for as long as the process lives: `syncfs` reports every error since its last
+/// call by this descriptor, and none twice.
 struct RealFileSystem {
     root: File,
     device: u64,
@@ -176,7 +209,11 @@ struct RealFileSystem {
 impl FileSystem for RealFileSystem {
     fn covers(&self, file: &dyn DiskFile) -> bool {
         // What cannot be told is not vouched for.
-        let stat = file.descriptor().ok().flatten().and_then(|file| rustix::fs::fstat(file).ok());
+        let stat = file
+            .descriptor()
+            .ok()
+            .flatten()
+            .and_then(|file| rustix::fs::fstat(file).ok());
         stat.is_some_and(|stat| stat.st_dev == self.device)
     }
 
@@ -240,14 +277,26 @@ impl DiskFile for RealFile {
     }
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        Ok(rustix::fs::fallocate(self.0.file()?, FallocateFlags::KEEP_SIZE, offset, len)?)
+        Ok(rustix::fs::fallocate(
+            self.0.file()?,
+            FallocateFlags::KEEP_SIZE,
+            offset,
+            len,
+        )?)
     }
 
     fn read_at_now(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let read = rustix::io::preadv2(self.0.file()?, &mut [IoSliceMut::new(buf)], offset, ReadWriteFlags::NOWAIT);
+        let read = rustix::io::preadv2(
+            self.0.file()?,
+            &mut [IoSliceMut::new(buf)],
+            offset,
+            ReadWriteFlags::NOWAIT,
+        );
         match read {
             // The file system, the kernel, or what filters its calls.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM) => Err(io::ErrorKind::Unsupported.into()),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM) => {
+                Err(io::ErrorKind::Unsupported.into())
+            }
             read => Ok(read?),
         }
     }
@@ -269,7 +318,8 @@ impl DiskFile for RealFile {
             return Ok(Mapped::Owned(Bytes::new()));
         }
         let file = self.0.file()?;
-        // SAFETY: the file is a sealed index inside our locked directory: it is replaced by rename or removed, never written or cut.
+        // SAFETY: the file is a sealed index inside our locked directory: it is replaced by rename
+        // or removed, never written or cut.
         let map = unsafe { memmap2::MmapOptions::new().len(len).map(&*file)? };
         Ok(Mapped::Map(map))
     }

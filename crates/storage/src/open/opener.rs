@@ -1,5 +1,6 @@
-//! Opening the segments of a log, one after the other: which are taken as the checkpoint describes them, which are scanned, and what becomes of one in
-//! which something is wrong, as `recover.rs` decides it.
+//! Opening the segments of a log, one after the other: which are taken as the checkpoint describes
+//! them, which are scanned, and what becomes of one in which something is wrong, as `recover.rs`
+//! decides it.
 
 use super::{Cut, Recovery, remove_segment};
 use crate::{
@@ -52,9 +53,20 @@ impl Opener<'_> {
         let base = bases[at];
         let later = &bases[at + 1..];
         let path = log_path(self.dir, base);
-        let file = self.disk.open(&path, OpenMode::ReadWrite).map_err(LogError::io("open", &path))?;
+        let file = self
+            .disk
+            .open(&path, OpenMode::ReadWrite)
+            .map_err(LogError::io("open", &path))?;
         let len = file.len().map_err(LogError::io("look at", &path))?;
-        let summary = self.checkpoint.and_then(|checkpoint| checkpoint.segments.iter().find(|summary| summary.base == base)).copied();
+        let summary = self
+            .checkpoint
+            .and_then(|checkpoint| {
+                checkpoint
+                    .segments
+                    .iter()
+                    .find(|summary| summary.base == base)
+            })
+            .copied();
         if let Some(summary) = summary
             && summary.sealed
             && !later.is_empty()
@@ -64,28 +76,55 @@ impl Opener<'_> {
             self.vouched_for(path, file, summary, later[0]);
             return Ok(true);
         }
-        self.scan(&path, file, base, len, later, summary).map_err(LogError::io("recover", &path))
+        self.scan(&path, file, base, len, later, summary)
+            .map_err(LogError::io("recover", &path))
     }
 
-    /// A segment that need not be scanned; the log goes on at `next`. Where the checkpoint knows of one in between, that one's file is lost.
-    fn vouched_for(&mut self, path: PathBuf, file: Arc<dyn DiskFile>, mut summary: Summary, next: Offset) {
+    /// A segment that need not be scanned; the log goes on at `next`. Where the checkpoint knows of
+    /// one in between, that one's file is lost.
+    fn vouched_for(
+        &mut self,
+        path: PathBuf,
+        file: Arc<dyn DiskFile>,
+        mut summary: Summary,
+        next: Offset,
+    ) {
         let mut verified = Verified::default();
         let between = |other: &Summary| summary.base < other.base && other.base < next;
-        if self.checkpoint.is_some_and(|checkpoint| checkpoint.segments.iter().any(between)) {
-            verified.add_damage(Damage { start: summary.len, stop: summary.len, from: summary.end, to: next });
+        if self
+            .checkpoint
+            .is_some_and(|checkpoint| checkpoint.segments.iter().any(between))
+        {
+            verified.add_damage(Damage {
+                start: summary.len,
+                stop: summary.len,
+                from: summary.end,
+                to: next,
+            });
             self.recovery.damaged.push(summary.end..next);
             summary.end = next;
         }
         let content = self.content(summary.len, summary.end, summary.max_timestamp, verified);
-        self.segments.push(Segment::sealed(path, file, content, summary));
+        self.segments
+            .push(Segment::sealed(path, file, content, summary));
         self.summaries.push(Some(summary));
     }
 
     fn content(&self, len: u64, end: Offset, max_timestamp: i64, verified: Verified) -> Content {
         let durable = end <= self.flushed;
-        let synced = Synced { generation: 0, len: if durable { len } else { 0 } };
+        let synced = Synced {
+            generation: 0,
+            len: if durable { len } else { 0 },
+        };
         // Of an empty segment nothing was ever flushed, its name neither.
-        Content { len, end, max_timestamp, synced, name_synced: durable && len > 0, verified }
+        Content {
+            len,
+            end,
+            max_timestamp,
+            synced,
+            name_synced: durable && len > 0,
+            verified,
+        }
     }
 
     fn scan(
@@ -97,13 +136,22 @@ impl Opener<'_> {
         later: &[Offset],
         summary: Option<Summary>,
     ) -> io::Result<bool> {
-        let below = later.first().copied().unwrap_or(Offset::MAX).min(base.saturating_add(i64::from(u32::MAX)));
+        let below = later
+            .first()
+            .copied()
+            .unwrap_or(Offset::MAX)
+            .min(base.saturating_add(i64::from(u32::MAX)));
         let crc_above = match self.boot {
             Boot::Same if !self.place_unknown => Offset::MAX,
             Boot::Other if !self.place_unknown => self.flushed,
             Boot::Same | Boot::Other => Offset::MIN,
         };
-        let rules = Rules { crc_above, below, boundary: self.flushed_data, history: self.history };
+        let rules = Rules {
+            crc_above,
+            below,
+            boundary: self.flushed_data,
+            history: self.history,
+        };
         let (resumed, lowest) = self.resume(path, &file, base, len, summary)?;
         let mut scan = Scan::new(file.clone(), len, rules, resumed, lowest);
         let mut verified = Verified::default();
@@ -111,11 +159,22 @@ impl Opener<'_> {
         let mut cut = None;
         loop {
             let bad = scan.run()?;
-            match self.decide(&file, &mut scan, len, later, bad.as_ref(), &mut verified, &mut end)? {
+            match self.decide(
+                &file,
+                &mut scan,
+                len,
+                later,
+                bad.as_ref(),
+                &mut verified,
+                &mut end,
+            )? {
                 Next::Done => break,
                 Next::GoOn => {}
                 Next::CutHere => {
-                    cut = Some(bad.map_or_else(|| "the segment's end is missing".to_owned(), |bad| bad.to_string()));
+                    cut = Some(bad.map_or_else(
+                        || "the segment's end is missing".to_owned(),
+                        |bad| bad.to_string(),
+                    ));
                     break;
                 }
             }
@@ -131,11 +190,21 @@ impl Opener<'_> {
             len
         };
         let last = later.is_empty() || self.recovery.cut.is_some();
-        self.finish(path, file, base, len, end.unwrap_or(scan.next), last, scan, verified)?;
+        self.finish(
+            path,
+            file,
+            base,
+            len,
+            end.unwrap_or(scan.next),
+            last,
+            scan,
+            verified,
+        )?;
         Ok(self.recovery.cut.is_none())
     }
 
-    /// Where the scan begins: behind what the checkpoint's indexes cover and, if the power was lost, what was synced.
+    /// Where the scan begins: behind what the checkpoint's indexes cover and, if the power was
+    /// lost, what was synced.
     fn resume(
         &self,
         path: &Path,
@@ -145,21 +214,38 @@ impl Opener<'_> {
         summary: Option<Summary>,
     ) -> io::Result<((Indexer, Loaded, u64), Offset)> {
         let afresh = (Indexer::new(base, self.interval), Loaded::empty(), 0);
-        let Some(summary) = summary else { return Ok((afresh, base)) };
-        let Some(loaded) = Loaded::read(self.disk, path, &summary)? else { return Ok((afresh, base)) };
+        let Some(summary) = summary else {
+            return Ok((afresh, base));
+        };
+        let Some(loaded) = Loaded::read(self.disk, path, &summary)? else {
+            return Ok((afresh, base));
+        };
         let below = match self.boot {
             Boot::Same => summary.end,
             Boot::Other => summary.end.min(self.flushed),
         };
-        let resumed = Indexer::resume(base, self.interval, summary.first_timestamp, &loaded, below, summary.len.min(len));
+        let resumed = Indexer::resume(
+            base,
+            self.interval,
+            summary.first_timestamp,
+            &loaded,
+            below,
+            summary.len.min(len),
+        );
         let position = resumed.2;
         if position == 0 {
             return Ok((resumed, base));
         }
-        // The index vouches for the batch there. If it is another one, the scan has to find out what happened.
-        let last = loaded.offsets.floor(|entry| u64::from(entry.position) <= position).map(|entry| base + i64::from(entry.last));
+        // The index vouches for the batch there. If it is another one, the scan has to find out
+        // what happened.
+        let last = loaded
+            .offsets
+            .floor(|entry| u64::from(entry.position) <= position)
+            .map(|entry| base + i64::from(entry.last));
         match Walk::new(file.clone(), position, len).peek()? {
-            Step::Batch(header) if Some(header.last_offset()) == last => Ok((resumed, header.base_offset)),
+            Step::Batch(header) if Some(header.last_offset()) == last => {
+                Ok((resumed, header.base_offset))
+            }
             Step::Batch(_) | Step::Bad(_) | Step::End => Ok((afresh, base)),
         }
     }
@@ -187,14 +273,25 @@ impl Opener<'_> {
             None if scan.next < goes_on => Found::Missing,
             None => Found::Whole,
             Some(bad) => {
-                // A record may hold what looks like batches: inside a batch that was never completed nothing is looked for.
+                // A record may hold what looks like batches: inside a batch that was never
+                // completed nothing is looked for.
                 let incomplete = matches!(bad, Bad::Partial { .. }) && place == Place::AboveFlushed;
                 if !incomplete {
                     let below = later.first().copied().unwrap_or(Offset::MAX);
-                    let search = Search { from: scan.position() + 1, end: len, lowest: scan.next, below, target: None };
+                    let search = Search {
+                        from: scan.position() + 1,
+                        end: len,
+                        lowest: scan.next,
+                        below,
+                        target: None,
+                    };
                     behind = resync(file, &search)?;
                 }
-                if behind.is_some() || self.any_valid(later)? { Found::BadInside } else { Found::BadTail }
+                if behind.is_some() || self.any_valid(later)? {
+                    Found::BadInside
+                } else {
+                    Found::BadTail
+                }
             }
         };
         match action(found, self.boot, place) {
@@ -202,8 +299,15 @@ impl Opener<'_> {
             Action::Cut => Ok(Next::CutHere),
             Action::Damage => {
                 let (start, from) = (scan.position(), scan.next);
-                let (stop, to) = behind.map_or((len, goes_on.max(from)), |(position, header)| (position, header.base_offset));
-                verified.add_damage(Damage { start, stop, from, to });
+                let (stop, to) = behind.map_or((len, goes_on.max(from)), |(position, header)| {
+                    (position, header.base_offset)
+                });
+                verified.add_damage(Damage {
+                    start,
+                    stop,
+                    from,
+                    to,
+                });
                 verified.add_range(start, stop);
                 self.recovery.damaged.push(from..to);
                 if behind.is_some() {
@@ -231,9 +335,27 @@ impl Opener<'_> {
     }
 
     /// The log ends where the scan stands.
-    fn cut(&mut self, file: &Arc<dyn DiskFile>, scan: &Scan<'_>, len: u64, later: &[Offset], why: String) -> io::Result<()> {
-        let mut cut = Cut { at: scan.next, batches: 0, bytes: len - scan.position(), why };
-        let search = Search { from: scan.position(), end: len, lowest: scan.next, below: Offset::MAX, target: None };
+    fn cut(
+        &mut self,
+        file: &Arc<dyn DiskFile>,
+        scan: &Scan<'_>,
+        len: u64,
+        later: &[Offset],
+        why: String,
+    ) -> io::Result<()> {
+        let mut cut = Cut {
+            at: scan.next,
+            batches: 0,
+            bytes: len - scan.position(),
+            why,
+        };
+        let search = Search {
+            from: scan.position(),
+            end: len,
+            lowest: scan.next,
+            below: Offset::MAX,
+            target: None,
+        };
         if let Some((position, _)) = resync(file, &search)? {
             cut.batches += count(file.clone(), position, len)?;
         }
@@ -270,7 +392,13 @@ impl Opener<'_> {
             }
             self.ends_damaged = end != scan.next || len != scan.position();
             self.indexer = scan.indexer;
-            self.segments.push(Segment::new(base, path.to_owned(), file, content, scan.loaded));
+            self.segments.push(Segment::new(
+                base,
+                path.to_owned(),
+                file,
+                content,
+                scan.loaded,
+            ));
             return Ok(());
         }
         scan.indexer.finish(&mut scan.loaded.times);
@@ -288,12 +416,19 @@ impl Opener<'_> {
         };
         match scan.loaded.write(self.disk, path, &mut summary) {
             Ok(()) => {
-                self.segments.push(Segment::sealed(path.to_owned(), file, content, summary));
+                self.segments
+                    .push(Segment::sealed(path.to_owned(), file, content, summary));
                 self.summaries.push(Some(summary));
             }
             Err(error) => {
                 tracing::warn!(segment = %path.display(), %error, "index not written, it is kept in memory");
-                self.segments.push(Segment::new(base, path.to_owned(), file, content, scan.loaded));
+                self.segments.push(Segment::new(
+                    base,
+                    path.to_owned(),
+                    file,
+                    content,
+                    scan.loaded,
+                ));
                 self.summaries.push(None);
             }
         }

@@ -1,11 +1,15 @@
-//! A random life of one log, by seed, against a `Vec`: append, flush, truncate, trim, retain, roll, reopen, lose power.
+//! A random life of one log, by seed, against a `Vec`: append, flush, truncate, trim, retain, roll,
+//! reopen, lose power.
 //!
-//! What must hold: a process that dies loses nothing; a power loss takes nothing below what was called flushed, and what it takes is a tail
-//! of whole batches; everything else reads back byte for byte.
+//! What must hold: a process that dies loses nothing; a power loss takes nothing below what was
+//! called flushed, and what it takes is a tail of whole batches; everything else reads back byte
+//! for byte.
 
 use super::{Model, batch, check, read_all};
 use gnomon_protocol::ids::{BatchEpoch, Offset};
-use gnomon_storage::{Boot, CheckpointExtra, FlushPoint, Log, LogOptions, MemDisk, RetentionLimits};
+use gnomon_storage::{
+    Boot, CheckpointExtra, FlushPoint, Log, LogOptions, MemDisk, RetentionLimits,
+};
 use std::{path::PathBuf, sync::Arc};
 
 /// SplitMix64.
@@ -33,7 +37,8 @@ struct Life {
     power_losses: u64,
 }
 
-/// Lives one life, and says how often it lost its power; panics, with its story, when the log and the model part.
+/// Lives one life, and says how often it lost its power; panics, with its story, when the log and
+/// the model part.
 pub fn live(seed: u64, steps: usize) -> u64 {
     let mut dice = Dice(seed);
     let options = LogOptions {
@@ -47,8 +52,21 @@ pub fn live(seed: u64, steps: usize) -> u64 {
     let disk = MemDisk::new();
     let start = dice.below(3) as i64 * 7;
     let log = Log::create(Arc::new(disk.clone()), dir(), options.clone(), start).expect("created");
-    let model = Model { start, end: start, ..Model::default() };
-    let mut life = Life { dice, disk, options, log: Some(log), model, point: None, story: Vec::new(), power_losses: 0 };
+    let model = Model {
+        start,
+        end: start,
+        ..Model::default()
+    };
+    let mut life = Life {
+        dice,
+        disk,
+        options,
+        log: Some(log),
+        model,
+        point: None,
+        story: Vec::new(),
+        power_losses: 0,
+    };
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         for _ in 0..steps {
             life.step();
@@ -57,7 +75,12 @@ pub fn live(seed: u64, steps: usize) -> u64 {
     }));
     if let Err(panic) = outcome {
         eprintln!("seed {seed}, the last of its {} steps:", life.story.len());
-        life.story.iter().rev().take(25).rev().for_each(|line| eprintln!("  {line}"));
+        life.story
+            .iter()
+            .rev()
+            .take(25)
+            .rev()
+            .for_each(|line| eprintln!("  {line}"));
         std::panic::resume_unwind(panic);
     }
     life.power_losses
@@ -100,10 +123,23 @@ impl Life {
         let mut batches = Vec::new();
         let mut end = self.model.end;
         for _ in 0..1 + self.dice.below(6) {
-            let jump = if self.dice.below(30) == 0 { self.dice.below(50) as i64 } else { 0 };
+            let jump = if self.dice.below(30) == 0 {
+                self.dice.below(50) as i64
+            } else {
+                0
+            };
             let salt = self.dice.below(1 << 40);
-            let bytes = if self.dice.below(8) == 0 { self.dice.below(6_000) } else { self.dice.below(300) };
-            let batch = batch(end + jump, 1 + self.dice.below(4) as i32, bytes as usize / 4, salt);
+            let bytes = if self.dice.below(8) == 0 {
+                self.dice.below(6_000)
+            } else {
+                self.dice.below(300)
+            };
+            let batch = batch(
+                end + jump,
+                1 + self.dice.below(4) as i32,
+                bytes as usize / 4,
+                salt,
+            );
             end = batch.next_offset();
             batches.push(batch);
         }
@@ -125,13 +161,19 @@ impl Life {
             point.sync().expect("synced");
             let flushed = self.log().flushed_to(&point);
             assert!(flushed <= self.model.end);
-            self.note(format!("finish the point of {}: flushed to {flushed}", point.end()));
+            self.note(format!(
+                "finish the point of {}: flushed to {flushed}",
+                point.end()
+            ));
         }
     }
 
     fn checkpoint(&mut self) {
         let end = self.model.end;
-        let extra = CheckpointExtra { epochs: vec![(BatchEpoch(0), self.model.start)], producer_snapshot_at: end };
+        let extra = CheckpointExtra {
+            epochs: vec![(BatchEpoch(0), self.model.start)],
+            producer_snapshot_at: end,
+        };
         self.log().checkpoint(extra).expect("written");
         let flushed = self.log().flushed();
         self.note(format!("checkpoint, flushed {flushed}"));
@@ -158,7 +200,10 @@ impl Life {
     }
 
     fn retain(&mut self) {
-        let limits = RetentionLimits { bytes: Some(self.dice.below(40_000)), before_timestamp: Some(1_000 + self.somewhere()) };
+        let limits = RetentionLimits {
+            bytes: Some(self.dice.below(40_000)),
+            before_timestamp: Some(1_000 + self.somewhere()),
+        };
         let bound = self.somewhere();
         let start = self.log().retain(limits, bound).expect("retained");
         if let Some(start) = start {
@@ -181,8 +226,18 @@ impl Life {
             self.log().release_reserved();
         }
         self.log = None;
-        let opened = Log::open(Arc::new(self.disk.clone()), dir(), self.options.clone(), boot).expect("opened");
-        self.note(format!("open: {:?}, end {}", opened.recovered, opened.log.end()));
+        let opened = Log::open(
+            Arc::new(self.disk.clone()),
+            dir(),
+            self.options.clone(),
+            boot,
+        )
+        .expect("opened");
+        self.note(format!(
+            "open: {:?}, end {}",
+            opened.recovered,
+            opened.log.end()
+        ));
         assert_eq!(opened.recovered.damaged, [], "nothing was damaged");
         if boot == Boot::Same {
             assert_eq!(opened.recovered.cut, None, "nothing was torn");
@@ -196,13 +251,23 @@ impl Life {
     fn power_loss(&mut self) {
         let flushed = self.log().flushed();
         let seed = self.dice.below(u64::MAX);
-        self.note(format!("power loss {seed}, flushed {flushed} of {}", self.model.end));
+        self.note(format!(
+            "power loss {seed}, flushed {flushed} of {}",
+            self.model.end
+        ));
         self.disk.power_loss(seed);
         self.power_losses += 1;
         self.reopen(Boot::Other);
         let end = self.log().end();
-        assert!(end >= flushed, "the log ends at {end}, but {flushed} was flushed");
-        assert!(end <= self.model.end, "the log ends at {end}, but only {} was written", self.model.end);
+        assert!(
+            end >= flushed,
+            "the log ends at {end}, but {flushed} was flushed"
+        );
+        assert!(
+            end <= self.model.end,
+            "the log ends at {end}, but only {} was written",
+            self.model.end
+        );
         self.model.truncate(end);
         assert_eq!(self.model.end, end, "the log ends between batches");
         check(self.log.as_ref().expect("open"), &self.model);
@@ -214,8 +279,13 @@ impl Life {
         let upper = start + self.dice.below((end - start + 1) as u64) as i64;
         let bytes_max = self.dice.below(5_000) as usize;
         let (got, damaged) = read_all(&self.log().reader(), from, upper, bytes_max);
-        let wanted: Vec<_> =
-            self.model.batches.iter().filter(|(_, next, _)| *next > from && *next <= upper).map(|(_, _, bytes)| bytes.clone()).collect();
+        let wanted: Vec<_> = self
+            .model
+            .batches
+            .iter()
+            .filter(|(_, next, _)| *next > from && *next <= upper)
+            .map(|(_, _, bytes)| bytes.clone())
+            .collect();
         assert_eq!(damaged, []);
         super::same(&got, &wanted, &format!("read {from} to {upper}"));
     }

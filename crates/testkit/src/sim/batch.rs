@@ -1,4 +1,5 @@
-//! Many simulations, one seed after the other, on a few threads: until so much time has been simulated, or one fails.
+//! Many simulations, one seed after the other, on a few threads: until so much time has been
+//! simulated, or one fails.
 
 use super::run::{Outcome, Plan, simulate};
 use std::{
@@ -10,9 +11,15 @@ use std::{
     time::Duration,
 };
 
-/// Simulates seeds from `from` on until `simulated` has passed in all, and reports each outcome as it comes; stops early at a broken invariant.
-/// Returns the time simulated.
-pub fn simulate_many(from: u64, simulated: Duration, threads: usize, plan: &Plan, report: impl FnMut(&Outcome) + Send) -> Duration {
+/// Simulates seeds from `from` on until `simulated` has passed in all, and reports each outcome as
+/// it comes; stops early at a broken invariant. Returns the time simulated.
+pub fn simulate_many(
+    from: u64,
+    simulated: Duration,
+    threads: usize,
+    plan: &Plan,
+    report: impl FnMut(&Outcome) + Send,
+) -> Duration {
     let next = AtomicU64::new(from);
     let over = AtomicBool::new(false);
     let done = Mutex::new((Duration::ZERO, report));
@@ -32,5 +39,7 @@ pub fn simulate_many(from: u64, simulated: Duration, threads: usize, plan: &Plan
             });
         }
     });
-    done.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).0
+    done.into_inner()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+        .0
 }

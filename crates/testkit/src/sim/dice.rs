@@ -1,6 +1,7 @@
 //! Chance by seed: every choice of a simulation comes from one number.
 //!
-//! Each part of a simulation has dice of its own ([`Dice::fork`]), so that one more draw in one part does not change what every other part meets.
+//! Each part of a simulation has dice of its own ([`Dice::fork`]), so that one more draw in one
+//! part does not change what every other part meets.
 
 use std::{ops::Range, time::Duration};
 
@@ -17,7 +18,12 @@ impl Dice {
     /// Dice for another part, by its name.
     pub fn fork(&mut self, name: &str) -> Dice {
         let own = self.draw();
-        Dice(name.bytes().fold(own ^ 0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)))
+        Dice(
+            name.bytes()
+                .fold(own ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
+                    (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+                }),
+        )
     }
 
     /// A uniformly drawn number.

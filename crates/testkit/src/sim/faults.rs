@@ -1,6 +1,8 @@
-//! What goes wrong, by seed: processes, power, disks, and the network between sites and to their clients.
+//! What goes wrong, by seed: processes, power, disks, and the network between sites and to their
+//! clients.
 //!
-//! A fault begins and ends here; what it means for what clients were promised is told to the model before anything can be seen of it.
+//! A fault begins and ends here; what it means for what clients were promised is told to the model
+//! before anything can be seen of it.
 
 use super::{
     dice::Dice,
@@ -18,13 +20,15 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout_at},
 };
 
-/// When a disk works again, a failed sync is noted on it, and its partition opened anew, within this time.
+/// When a disk works again, a failed sync is noted on it, and its partition opened anew, within
+/// this time.
 const NOTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Operations of a disk after which the power may go.
 const OPERATIONS: std::ops::Range<u64> = 1..1_500;
 
-/// A site's keeper: starts it, ends it in every way, and starts it again; and what its disk does wrong meanwhile.
+/// A site's keeper: starts it, ends it in every way, and starts it again; and what its disk does
+/// wrong meanwhile.
 pub struct Keeper {
     world: Arc<World>,
     dice: Dice,
@@ -34,15 +38,24 @@ pub struct Keeper {
     armed: bool,
     /// The disk fails, or is full, until then.
     disk_fails_until: Option<Instant>,
-    /// A sync may have failed, and the note of it too: until then nobody but the process that saw it knows. When it ends, the power goes as well, for
-    /// a start under the same kernel would believe what the page cache shows (see `docs/decisions/0014-what-simulation-checks.md`).
+    /// A sync may have failed, and the note of it too: until then nobody but the process that saw
+    /// it knows. When it ends, the power goes as well, for a start under the same kernel would
+    /// believe what the page cache shows (see `docs/decisions/0014-what-simulation-checks.md`).
     unnoted_until: Option<Instant>,
 }
 
 impl Keeper {
     /// The process is not started yet.
     pub fn new(world: &Arc<World>, dice: Dice, site: usize, process: Process) -> Keeper {
-        Keeper { world: world.clone(), dice, site, process, armed: false, disk_fails_until: None, unnoted_until: None }
+        Keeper {
+            world: world.clone(),
+            dice,
+            site,
+            process,
+            armed: false,
+            disk_fails_until: None,
+            unnoted_until: None,
+        }
     }
 
     fn who(&self) -> String {
@@ -53,11 +66,17 @@ impl Keeper {
     pub async fn run(mut self, until: Instant) -> Keeper {
         while goes_on(&self.world, until) {
             let trouble = Instant::now() + self.dice.millis(2_000..25_000);
-            let next = self.disk_fails_until.map_or(trouble, |healed| healed.min(trouble)).min(until);
+            let next = self
+                .disk_fails_until
+                .map_or(trouble, |healed| healed.min(trouble))
+                .min(until);
             if let Ok(ended) = timeout_at(next, self.process.ended()).await {
                 self.after(ended).await;
                 self.down_for_a_while(until).await;
-            } else if self.disk_fails_until.is_some_and(|healed| healed <= Instant::now()) {
+            } else if self
+                .disk_fails_until
+                .is_some_and(|healed| healed <= Instant::now())
+            {
                 self.heal_disk();
             } else if Instant::now() < until {
                 self.trouble(until).await;
@@ -95,7 +114,11 @@ impl Keeper {
             _ = &mut over => return self,
             ended = self.process.ended() => ended,
         };
-        self.world.broken(&self.who(), "L5", format!("the site ended by itself: {ended:?}"));
+        self.world.broken(
+            &self.who(),
+            "L5",
+            format!("the site ended by itself: {ended:?}"),
+        );
         self
     }
 
@@ -109,7 +132,10 @@ impl Keeper {
             3..=5 => self.lose_power().await,
             6..=7 => {
                 let operations = self.dice.within(OPERATIONS);
-                self.world.tell(&self.who(), format!("the power is to go after {operations} operations"));
+                self.world.tell(
+                    &self.who(),
+                    format!("the power is to go after {operations} operations"),
+                );
                 self.process.power_off_after(operations);
                 self.armed = true;
                 return;
@@ -152,7 +178,8 @@ impl Keeper {
         self.unnoted_until = Some(healed + NOTED_WITHIN);
     }
 
-    /// What was acknowledged with acks=1 may be gone: after a failed sync the disk alone knows what it has.
+    /// What was acknowledged with acks=1 may be gone: after a failed sync the disk alone knows what
+    /// it has.
     fn heal_disk(&mut self) {
         if self.disk_fails_until.take().is_some() {
             self.process.disk().heal();
@@ -168,7 +195,8 @@ impl Keeper {
     }
 
     fn is_unnoted(&self) -> bool {
-        self.unnoted_until.is_some_and(|until| Instant::now() < until)
+        self.unnoted_until
+            .is_some_and(|until| Instant::now() < until)
     }
 
     async fn lose_power(&mut self) {
@@ -188,12 +216,20 @@ impl Keeper {
             // The metadata log was lost: the site says so and ends, by design.
             Ended::Failed(_) if self.is_unnoted() => self.lose_power().await,
             Ended::Failed(_) if self.armed || self.disk_fails_until.is_some() => {}
-            Ended::Failed(why) => self.world.broken(&self.who(), "L5", format!("the site ended without a fault of its disk: {why}")),
+            Ended::Failed(why) => self.world.broken(
+                &self.who(),
+                "L5",
+                format!("the site ended without a fault of its disk: {why}"),
+            ),
         }
     }
 
     async fn down_for_a_while(&mut self, until: Instant) {
-        let down = if self.dice.once_in(3) { Duration::ZERO } else { self.dice.millis(0..8_000) };
+        let down = if self.dice.once_in(3) {
+            Duration::ZERO
+        } else {
+            self.dice.millis(0..8_000)
+        };
         sleep_until((Instant::now() + down).min(until)).await;
         while !self.process.is_up() && goes_on(&self.world, until) {
             // Now and then the power goes again while the site recovers.
@@ -214,12 +250,18 @@ impl Keeper {
                 self.world.tell(&self.who(), "up");
             }
             (Err(error), _) if self.disk_fails_until.is_some() => {
-                self.world.tell(&self.who(), format!("does not start on a disk that fails: {error}"));
+                self.world.tell(
+                    &self.who(),
+                    format!("does not start on a disk that fails: {error}"),
+                );
                 self.world.model.lock().lost_power(self.site);
                 self.heal_disk();
             }
             (Err(error), Some(operations)) => {
-                self.world.tell(&self.who(), format!("the power went after {operations} operations of the start: {error}"));
+                self.world.tell(
+                    &self.who(),
+                    format!("the power went after {operations} operations of the start: {error}"),
+                );
                 self.world.model.lock().lost_power(self.site);
                 sleep(Duration::from_millis(100)).await;
             }
@@ -228,7 +270,11 @@ impl Keeper {
     }
 
     async fn cannot_start(&mut self, error: &StartError) {
-        self.world.broken(&self.who(), "L1", format!("the site does not start: {error}"));
+        self.world.broken(
+            &self.who(),
+            "L1",
+            format!("the site does not start: {error}"),
+        );
     }
 }
 
@@ -240,7 +286,11 @@ pub async fn trouble_network(world: Arc<World>, mut dice: Dice, until: Instant) 
             break;
         }
         let site = SITES[dice.index(SITES.len())];
-        let peer = if dice.once_in(3) { CLIENTS } else { SITES[1 - SITES.iter().position(|name| *name == site).unwrap_or(0)] };
+        let peer = if dice.once_in(3) {
+            CLIENTS
+        } else {
+            SITES[1 - SITES.iter().position(|name| *name == site).unwrap_or(0)]
+        };
         let net = &world.net;
         let what = match dice.within(0..7) {
             0 => {

@@ -38,9 +38,13 @@ impl SeenBatch {
         if !header.is_control() {
             for record in records(view, UNPACKED_BYTES_MAX).map_err(|error| error.to_string())? {
                 let record = record.map_err(|error| error.to_string())?;
-                let value = String::from_utf8_lossy(record.value.as_deref().unwrap_or_default()).into_owned();
+                let value = String::from_utf8_lossy(record.value.as_deref().unwrap_or_default())
+                    .into_owned();
                 // What follows a blank is there to make the record large.
-                values.push((record.offset, value.split(' ').next().unwrap_or_default().to_owned()));
+                values.push((
+                    record.offset,
+                    value.split(' ').next().unwrap_or_default().to_owned(),
+                ));
             }
         }
         Ok(SeenBatch {
@@ -58,7 +62,9 @@ impl SeenBatch {
 
 /// FNV-1a: enough to tell two batches of a test apart.
 pub fn sum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// A record that a producer was told is written.
@@ -99,13 +105,21 @@ pub struct PartitionLog {
 impl PartitionLog {
     /// The batch that holds an offset, if it was seen.
     pub fn batch_at(&self, offset: Offset) -> Option<&SeenBatch> {
-        self.batches.range(..=offset).next_back().map(|(_, batch)| batch).filter(|batch| batch.last >= offset)
+        self.batches
+            .range(..=offset)
+            .next_back()
+            .map(|(_, batch)| batch)
+            .filter(|batch| batch.last >= offset)
     }
 
     /// The value seen at an offset.
     pub fn value_at(&self, offset: Offset) -> Option<&str> {
         let batch = self.batch_at(offset)?;
-        batch.values.iter().find(|(at, _)| *at == offset).map(|(_, value)| value.as_str())
+        batch
+            .values
+            .iter()
+            .find(|(at, _)| *at == offset)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Notes a batch that passed every check.
@@ -119,9 +133,17 @@ impl PartitionLog {
     /// The power was lost: what was not promised to survive it, and nobody saw, may be gone.
     pub fn lost_power(&mut self) {
         let seen = &self.batches;
-        let seen_at = |offset: &Offset| seen.range(..=*offset).next_back().is_some_and(|(_, batch)| batch.last >= *offset);
-        let doubtful: Vec<Offset> =
-            self.acked.iter().filter(|(offset, acked)| !acked.durable && !seen_at(offset)).map(|(offset, _)| *offset).collect();
+        let seen_at = |offset: &Offset| {
+            seen.range(..=*offset)
+                .next_back()
+                .is_some_and(|(_, batch)| batch.last >= *offset)
+        };
+        let doubtful: Vec<Offset> = self
+            .acked
+            .iter()
+            .filter(|(offset, acked)| !acked.durable && !seen_at(offset))
+            .map(|(offset, _)| *offset)
+            .collect();
         for offset in doubtful {
             if let Some(acked) = self.acked.remove(&offset) {
                 self.doubtful.insert(offset, acked);

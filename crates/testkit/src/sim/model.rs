@@ -1,4 +1,5 @@
-//! What a simulation knows of both sites from what clients were told, and which invariants each new answer is held against.
+//! What a simulation knows of both sites from what clients were told, and which invariants each new
+//! answer is held against.
 //!
 //! Nothing here looks into a broker. The first broken invariant ends the run.
 
@@ -88,9 +89,11 @@ pub struct Topic {
     pub failover: Option<Failover>,
     /// Somebody began to delete it: nothing is promised of it any more.
     pub retired: bool,
-    /// A topic of this name was deleted before: its id at the site that shadowed it. An answer that is under way may speak of it long after its end.
+    /// A topic of this name was deleted before: its id at the site that shadowed it. An answer that
+    /// is under way may speak of it long after its end.
     pub former: Option<TopicId>,
-    /// At the site that shadows it: what still stands there from before it was made again under its name.
+    /// At the site that shadows it: what still stands there from before it was made again under its
+    /// name.
     pub stale: Option<TopicId>,
 }
 
@@ -127,7 +130,8 @@ pub struct Written {
     pub values: Vec<String>,
     /// acks=all.
     pub durable: bool,
-    /// The epoch that the producer believed in, if the site was the same process from the question to the answer.
+    /// The epoch that the producer believed in, if the site was the same process from the question
+    /// to the answer.
     pub epoch: Option<i32>,
     /// High watermark known before the first attempt; `None` if the batch may have come by a link.
     pub end_before: Option<Offset>,
@@ -154,7 +158,8 @@ pub struct Model {
     pub attempts: u64,
     /// By producer: records it has sent, whatever came of them.
     pub sent: BTreeMap<u32, u64>,
-    /// Producers whose records lie in the order in which they were sent: idempotent, and never without their sequence.
+    /// Producers whose records lie in the order in which they were sent: idempotent, and never
+    /// without their sequence.
     pub in_order: BTreeSet<u32>,
     /// By site: processes started.
     pub lives: [u64; 2],
@@ -178,7 +183,11 @@ pub fn producer_of(value: &str) -> Option<(u32, u64)> {
 impl Model {
     /// A partition's log, if the topic's id there is known.
     pub fn id(&self, site: usize, topic: &str, partition: i32) -> Option<LogId> {
-        Some(LogId { site, topic: self.topics.get(topic)?.ids[site]?, partition })
+        Some(LogId {
+            site,
+            topic: self.topics.get(topic)?.ids[site]?,
+            partition,
+        })
     }
 
     /// What is known of a partition, for whoever is about to ask for it.
@@ -188,20 +197,32 @@ impl Model {
 
     /// The topic with this id at a site, unless it was retired.
     pub fn topic(&self, site: usize, id: TopicId) -> Option<&Topic> {
-        self.topics.values().find(|topic| topic.ids[site] == Some(id) && !topic.retired)
+        self.topics
+            .values()
+            .find(|topic| topic.ids[site] == Some(id) && !topic.retired)
     }
 
     /// The power went at a site.
     pub fn lost_power(&mut self, site: usize) {
         self.power_losses[site] += 1;
-        self.logs.iter_mut().filter(|(id, _)| id.site == site).for_each(|(_, log)| log.lost_power());
+        self.logs
+            .iter_mut()
+            .filter(|(id, _)| id.site == site)
+            .for_each(|(_, log)| log.lost_power());
     }
 
     /// A reader is answered.
     pub fn read(&mut self, id: LogId, told: Told) -> Check {
-        let Some(topic) = self.topic(id.site, id.topic).cloned() else { return Ok(()) };
-        let source =
-            (topic.owner != id.site).then(|| topic.ids[topic.owner].map(|source| LogId { site: topic.owner, topic: source, ..id }));
+        let Some(topic) = self.topic(id.site, id.topic).cloned() else {
+            return Ok(());
+        };
+        let source = (topic.owner != id.site).then(|| {
+            topic.ids[topic.owner].map(|source| LogId {
+                site: topic.owner,
+                topic: source,
+                ..id
+            })
+        });
         records::l2_watermark_rises(told.floor, told.marks.high_watermark)?;
         records::l2_dense(told.from, &told.batches, told.marks.high_watermark)?;
         let empty = PartitionLog::default();
@@ -212,13 +233,20 @@ impl Model {
             records::l2_not_reused(log, &batch)?;
             records::l1_once(log, &batch)?;
             records::l1_acked_is_there(log, &batch)?;
-            let cut = topic.failover.as_ref().and_then(|failover| failover.cuts.get(&id.partition)).copied();
+            let cut = topic
+                .failover
+                .as_ref()
+                .and_then(|failover| failover.cuts.get(&id.partition))
+                .copied();
             match (source.flatten(), cut) {
                 (None, _) => {}
-                (Some(_), Some(cut)) if batch.base >= cut.end => shadows::r5_nothing_late(cut, &batch)?,
+                (Some(_), Some(cut)) if batch.base >= cut.end => {
+                    shadows::r5_nothing_late(cut, &batch)?
+                }
                 (Some(source), cut) => {
                     cut.map_or(Ok(()), |cut| shadows::r5_nothing_late(cut, &batch))?;
-                    // While a failover runs, what is written behind the cut cannot be told from what was copied until the cut is known.
+                    // While a failover runs, what is written behind the cut cannot be told from
+                    // what was copied until the cut is known.
                     if topic.failover.is_none() || cut.is_some() {
                         shadows::r1_same_bytes(self.logs.get(&source).unwrap_or(&empty), &batch)?;
                     }
@@ -236,12 +264,23 @@ impl Model {
     fn nothing_invented(&self, topic: &Topic, partition: i32, batch: &SeenBatch) -> Check {
         for (offset, value) in &batch.values {
             let prefix = format!("{}#", topic.name);
-            let place = value.strip_prefix(&prefix).and_then(|rest| rest.split_once(':')).and_then(|(place, _)| place.split_once('/'));
+            let place = value
+                .strip_prefix(&prefix)
+                .and_then(|rest| rest.split_once(':'))
+                .and_then(|(place, _)| place.split_once('/'));
             let here = place.is_some_and(|(_, to)| to.parse() == Ok(partition));
-            let sent = producer_of(value).is_some_and(|(producer, number)| self.sent.get(&producer).is_some_and(|sent| number < *sent));
+            let sent = producer_of(value).is_some_and(|(producer, number)| {
+                self.sent.get(&producer).is_some_and(|sent| number < *sent)
+            });
             if !here || !sent {
-                let what = format!("{value} is read at offset {offset} of {}-{partition}, and nobody wrote it there", topic.name);
-                return Err(Violation { invariant: "L2", what });
+                let what = format!(
+                    "{value} is read at offset {offset} of {}-{partition}, and nobody wrote it there",
+                    topic.name
+                );
+                return Err(Violation {
+                    invariant: "L2",
+                    what,
+                });
             }
         }
         Ok(())
@@ -249,20 +288,43 @@ impl Model {
 
     /// A producer is answered.
     pub fn written(&mut self, id: LogId, written: Written) -> Check {
-        let Some(topic) = self.topic(id.site, id.topic).cloned() else { return Ok(()) };
+        let Some(topic) = self.topic(id.site, id.topic).cloned() else {
+            return Ok(());
+        };
         if topic.owner != id.site {
-            let cut = topic.failover.as_ref().and_then(|failover| failover.cuts.get(&id.partition)).copied();
+            let cut = topic
+                .failover
+                .as_ref()
+                .and_then(|failover| failover.cuts.get(&id.partition))
+                .copied();
             shadows::r4_not_written(topic.failover.is_some(), cut, written.base)?;
         }
         let log = self.logs.entry(id).or_default();
-        let ack = Ack { base: written.base, values: &written.values, durable: written.durable, end_before: written.end_before };
+        let ack = Ack {
+            base: written.base,
+            values: &written.values,
+            durable: written.durable,
+            end_before: written.end_before,
+        };
         records::l6_right_offset(log, &ack)?;
-        let lost = !written.durable && (written.power_losses != self.power_losses[id.site] || self.doubted[id.site]);
+        let lost = !written.durable
+            && (written.power_losses != self.power_losses[id.site] || self.doubted[id.site]);
         let end = written.base + written.values.len() as i64;
         for (offset, value) in (written.base..).zip(written.values) {
             let seen = log.places.contains_key(&value);
-            let into = if lost && !seen { &mut log.doubtful } else { &mut log.acked };
-            into.insert(offset, AckedRecord { value, durable: written.durable, epoch: written.epoch });
+            let into = if lost && !seen {
+                &mut log.doubtful
+            } else {
+                &mut log.acked
+            };
+            into.insert(
+                offset,
+                AckedRecord {
+                    value,
+                    durable: written.durable,
+                    epoch: written.epoch,
+                },
+            );
         }
         if written.durable {
             log.marks.high_watermark = log.marks.high_watermark.max(end);
@@ -272,13 +334,22 @@ impl Model {
 
     /// Somebody is about to ask for a failover of a topic.
     pub fn failover_asked(&mut self, name: &str) {
-        let Some(topic) = self.topics.get(name).filter(|topic| topic.failover.is_none()) else { return };
+        let Some(topic) = self
+            .topics
+            .get(name)
+            .filter(|topic| topic.failover.is_none())
+        else {
+            return;
+        };
         let shadow = 1 - topic.owner;
         let seen = (0..topic.partitions).filter_map(|partition| {
             let id = self.id(shadow, name, partition)?;
             Some((partition, self.marks(id).high_watermark))
         });
-        let failover = Failover { seen: seen.collect(), ..Failover::default() };
+        let failover = Failover {
+            seen: seen.collect(),
+            ..Failover::default()
+        };
         if let Some(topic) = self.topics.get_mut(name) {
             topic.failover = Some(failover);
         }
@@ -287,13 +358,30 @@ impl Model {
     /// A failover of a topic is reported as done, with its cuts.
     pub fn failed_over(&mut self, name: &str, cuts: &[(i32, Cut)]) -> Check {
         // What stands there from before the topic was made anew is not this topic.
-        let Some(topic) = self.topics.get(name).filter(|topic| !topic.retired && topic.stale.is_none()).cloned() else { return Ok(()) };
+        let Some(topic) = self
+            .topics
+            .get(name)
+            .filter(|topic| !topic.retired && topic.stale.is_none())
+            .cloned()
+        else {
+            return Ok(());
+        };
         let before = topic.failover.clone().unwrap_or_default();
         for (partition, cut) in cuts {
             shadows::r7_cut_stands(before.cuts.get(partition).copied(), *cut)?;
-            shadows::r7_cut_holds_what_was_seen(*cut, before.seen.get(partition).copied().unwrap_or(0))?;
-            let Some(id) = self.id(1 - topic.owner, name, *partition) else { continue };
-            for batch in self.logs.get(&id).into_iter().flat_map(|log| log.batches.values()) {
+            shadows::r7_cut_holds_what_was_seen(
+                *cut,
+                before.seen.get(partition).copied().unwrap_or(0),
+            )?;
+            let Some(id) = self.id(1 - topic.owner, name, *partition) else {
+                continue;
+            };
+            for batch in self
+                .logs
+                .get(&id)
+                .into_iter()
+                .flat_map(|log| log.batches.values())
+            {
                 shadows::r5_nothing_late(*cut, batch)?;
             }
         }
@@ -317,29 +405,53 @@ impl Model {
 
     /// A partition was read whole, from its log start to its end, while nobody wrote.
     pub fn read_whole(&mut self, id: LogId, start: Offset, end: Offset) -> Check {
-        let Some(log) = self.logs.get(&id) else { return Ok(()) };
+        let Some(log) = self.logs.get(&id) else {
+            return Ok(());
+        };
         records::l1_nothing_is_missing(log, start, end)?;
-        records::l1_in_order(log, |value| producer_of(value).filter(|(producer, _)| self.in_order.contains(producer)))
+        records::l1_in_order(log, |value| {
+            producer_of(value).filter(|(producer, _)| self.in_order.contains(producer))
+        })
     }
 
-    /// A partition was read by a read_committed consumer, from its log start to its last stable offset, while nobody wrote.
+    /// A partition was read by a read_committed consumer, from its log start to its last stable
+    /// offset, while nobody wrote.
     pub fn read_committed(&self, id: LogId, start: Offset, read: &Committed) -> Check {
-        let (Some(topic), Some(log)) = (self.topic(id.site, id.topic), self.logs.get(&id)) else { return Ok(()) };
+        let (Some(topic), Some(log)) = (self.topic(id.site, id.topic), self.logs.get(&id)) else {
+            return Ok(());
+        };
         let failed_over = topic.failover.as_ref().filter(|_| topic.owner != id.site);
-        let cut = failed_over.and_then(|failover| failover.cuts.get(&id.partition)).map(|cut| cut.end);
+        let cut = failed_over
+            .and_then(|failover| failover.cuts.get(&id.partition))
+            .map(|cut| cut.end);
         if failed_over.is_some() && cut.is_none() {
             return Ok(());
         }
-        txns::l6_all_or_nothing(log, &self.txns, cut, (start, read.last_stable), &read.records)?;
-        let here =
-            |txn: &&Txn| txn.fate == Fate::Open && cut.is_none() && log.batch_at(txn.first).is_some_and(|batch| self.is_of(batch, txn));
+        txns::l6_all_or_nothing(
+            log,
+            &self.txns,
+            cut,
+            (start, read.last_stable),
+            &read.records,
+        )?;
+        let here = |txn: &&Txn| {
+            txn.fate == Fate::Open
+                && cut.is_none()
+                && log
+                    .batch_at(txn.first)
+                    .is_some_and(|batch| self.is_of(batch, txn))
+        };
         let open = self.txns.values().filter(here).map(|txn| txn.first);
         txns::l6_stable_offset(open, read.last_stable, read.high_watermark)
     }
 
-    /// Whether a batch is the first one of a transaction: offsets of other partitions are other transactions'.
+    /// Whether a batch is the first one of a transaction: offsets of other partitions are other
+    /// transactions'.
     fn is_of(&self, batch: &SeenBatch, txn: &Txn) -> bool {
-        let first = batch.values.first().and_then(|(_, value)| producer_of(value));
+        let first = batch
+            .values
+            .first()
+            .and_then(|(_, value)| producer_of(value));
         first.is_some_and(|(number, _)| self.txns.get(&number) == Some(txn))
     }
 }

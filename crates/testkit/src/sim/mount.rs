@@ -1,6 +1,8 @@
-//! A simulated disk as one life of a process has it: everything fails once that life is over, and the power may go in the middle of an operation.
+//! A simulated disk as one life of a process has it: everything fails once that life is over, and
+//! the power may go in the middle of an operation.
 //!
-//! Invariant: after the life's end, not a byte and not a name changes on the disk by it. What a power loss leaves is `MemDisk`'s.
+//! Invariant: after the life's end, not a byte and not a name changes on the disk by it. What a
+//! power loss leaves is `MemDisk`'s.
 
 use gnomon_storage::{Boot, Disk, DiskFile, FileSystem, LockGuard, Mapped, MemDisk, OpenMode};
 use parking_lot::Mutex;
@@ -32,7 +34,15 @@ struct State {
 impl Mount {
     /// The disk for a new life.
     pub fn new(disk: MemDisk) -> Mount {
-        Mount(Arc::new(Shared { disk, state: Mutex::new(State { alive: true, fuse: None, blown: None, lock: None }) }))
+        Mount(Arc::new(Shared {
+            disk,
+            state: Mutex::new(State {
+                alive: true,
+                fuse: None,
+                blown: None,
+                lock: None,
+            }),
+        }))
     }
 
     /// The life is over.
@@ -41,7 +51,8 @@ impl Mount {
         (state.alive, state.lock, state.fuse) = (false, None, None);
     }
 
-    /// The power goes right before the operation that comes `after` that many others; then `blown` is called, once.
+    /// The power goes right before the operation that comes `after` that many others; then `blown`
+    /// is called, once.
     pub fn power_off_after(&self, after: u64, blown: impl FnOnce() + Send + 'static) {
         let mut state = self.0.state.lock();
         if state.alive {
@@ -66,7 +77,11 @@ impl Mount {
             Some(left) => *left -= 1,
             None => {}
         }
-        if state.alive { Ok(&self.0.disk) } else { Err(dead()) }
+        if state.alive {
+            Ok(&self.0.disk)
+        } else {
+            Err(dead())
+        }
     }
 }
 
@@ -76,7 +91,10 @@ fn dead() -> io::Error {
 
 impl Disk for Mount {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(File { mount: self.clone(), file: self.disk()?.open(path, mode)? }))
+        Ok(Arc::new(File {
+            mount: self.clone(),
+            file: self.disk()?.open(path, mode)?,
+        }))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -131,7 +149,10 @@ impl Disk for Mount {
         let guard = self.disk()?.lock(path)?;
         let boot = guard.boot();
         self.0.state.lock().lock = Some(guard);
-        Ok(Box::new(Held { mount: self.clone(), boot }))
+        Ok(Box::new(Held {
+            mount: self.clone(),
+            boot,
+        }))
     }
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
@@ -139,7 +160,10 @@ impl Disk for Mount {
     }
 
     fn file_system(&self, dir: &Path) -> io::Result<Arc<dyn FileSystem>> {
-        Ok(Arc::new(Whole { mount: self.clone(), file_system: self.disk()?.file_system(dir)? }))
+        Ok(Arc::new(Whole {
+            mount: self.clone(),
+            file_system: self.disk()?.file_system(dir)?,
+        }))
     }
 }
 
@@ -239,14 +263,22 @@ mod tests {
         let mount = Mount::new(disk.clone());
         mount.create_dir_all(Path::new("/data")).unwrap();
         let held = mount.lock(Path::new("/data/lock")).unwrap();
-        let file = mount.open(Path::new("/data/file"), OpenMode::Create).unwrap();
+        let file = mount
+            .open(Path::new("/data/file"), OpenMode::Create)
+            .unwrap();
         mount.end();
-        assert!(file.write_all_at(&mut [IoSlice::new(b"late")], 0).is_err() && mount.remove_file(Path::new("/data/file")).is_err());
+        assert!(
+            file.write_all_at(&mut [IoSlice::new(b"late")], 0).is_err()
+                && mount.remove_file(Path::new("/data/file")).is_err()
+        );
         assert_eq!(disk.read(Path::new("/data/file")).unwrap(), b"");
         let next = Mount::new(disk);
         let again = next.lock(Path::new("/data/lock")).unwrap();
         drop(held);
-        assert!(next.lock(Path::new("/data/lock")).is_err(), "the former life's guard frees nothing of the next one");
+        assert!(
+            next.lock(Path::new("/data/lock")).is_err(),
+            "the former life's guard frees nothing of the next one"
+        );
         drop(again);
     }
 
@@ -267,7 +299,10 @@ mod tests {
             let written = mount.write_atomic(path, b"new");
             assert_eq!(written.is_err(), dark.load(Ordering::SeqCst));
             let there = disk.read(path).unwrap();
-            assert!(there == b"old" || there == b"new" && (written.is_ok() || after >= 4), "{after}: {there:?}");
+            assert!(
+                there == b"old" || there == b"new" && (written.is_ok() || after >= 4),
+                "{after}: {there:?}"
+            );
             found.insert((written.is_ok(), there));
         }
         assert!(found.len() >= 2, "{found:?}");

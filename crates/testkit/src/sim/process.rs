@@ -1,4 +1,5 @@
-//! A site of a simulation through all its lives: the broker's own code on a simulated disk and network, started, stopped, killed, without power.
+//! A site of a simulation through all its lives: the broker's own code on a simulated disk and
+//! network, started, stopped, killed, without power.
 //!
 //! Invariant: when a life has ended, nothing of it reaches disk or network any more.
 
@@ -54,7 +55,13 @@ pub enum Ended {
 
 impl Process {
     /// A site that has not been started yet, on an empty disk. Its address in the network is `ip`.
-    pub fn new(name: &'static str, ip: &str, producer_tag: u16, net: &Net, mut dice: Dice) -> Process {
+    pub fn new(
+        name: &'static str,
+        ip: &str,
+        producer_tag: u16,
+        net: &Net,
+        mut dice: Dice,
+    ) -> Process {
         let skew_ms = dice.within(0..4_000) as i64 - 2_000;
         let disk = MemDisk::new();
         disk.set_forgetful(dice.once_in(2));
@@ -93,7 +100,8 @@ impl Process {
         self.start_on(None).await
     }
 
-    /// As [`Process::start`], with the power going after so many operations of the disk, whether the site is up by then or not.
+    /// As [`Process::start`], with the power going after so many operations of the disk, whether
+    /// the site is up by then or not.
     pub async fn start_until(&mut self, operations: u64) -> Result<(), StartError> {
         self.start_on(Some(operations)).await
     }
@@ -102,7 +110,11 @@ impl Process {
         self.net.boot(self.name);
         self.darkened = Arc::default();
         let mount = Mount::new(self.disk.clone());
-        let flush = if self.dice.once_in(2) { Duration::ZERO } else { self.dice.millis(1..15) };
+        let flush = if self.dice.once_in(2) {
+            Duration::ZERO
+        } else {
+            self.dice.millis(1..15)
+        };
         let world = World {
             disk: Arc::new(mount.clone()),
             network: Arc::new(self.net.host(self.name)),
@@ -145,7 +157,8 @@ impl Process {
         self.die(Death::Process).await;
     }
 
-    /// The power goes at once: what was not synced is kept, lost or torn. The host answers nobody until the next start.
+    /// The power goes at once: what was not synced is kept, lost or torn. The host answers nobody
+    /// until the next start.
     pub async fn lose_power(&mut self) {
         if let Some(life) = &self.life {
             life.mount.end();
@@ -154,7 +167,8 @@ impl Process {
         self.die(Death::Power).await;
     }
 
-    /// The power goes in the middle of what the site does, after so many operations of its disk; [`Process::ended`] tells when.
+    /// The power goes in the middle of what the site does, after so many operations of its disk;
+    /// [`Process::ended`] tells when.
     pub fn power_off_after(&mut self, operations: u64) {
         if let Some(life) = &self.life {
             let mount = life.mount.clone();
@@ -163,7 +177,12 @@ impl Process {
     }
 
     fn arm(&mut self, mount: &Mount, operations: u64) {
-        let (disk, net, name, seed) = (self.disk.clone(), self.net.clone(), self.name, self.dice.draw());
+        let (disk, net, name, seed) = (
+            self.disk.clone(),
+            self.net.clone(),
+            self.name,
+            self.dice.draw(),
+        );
         let darkened = self.darkened.clone();
         mount.power_off_after(operations, move || {
             disk.power_loss(seed);
@@ -191,7 +210,12 @@ impl Process {
             },
             None => std::future::pending().await,
         };
-        self.die(if ended == Ended::Dark { Death::Power } else { Death::Process }).await;
+        self.die(if ended == Ended::Dark {
+            Death::Power
+        } else {
+            Death::Process
+        })
+        .await;
         ended
     }
 

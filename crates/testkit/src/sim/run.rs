@@ -1,4 +1,5 @@
-//! One simulation: rounds of trouble, each followed by calm, in which everything must come back to order and every log is read whole.
+//! One simulation: rounds of trouble, each followed by calm, in which everything must come back to
+//! order and every log is read whole.
 
 use super::{
     calm::{self, WELL_AGAIN},
@@ -9,7 +10,10 @@ use super::{
     net::Net,
     process::{Process, Task},
     txns::Scribe,
-    work::{landlord::Landlord, member::Member, operator::Operator, producer::Producer, reader, watcher::watch},
+    work::{
+        landlord::Landlord, member::Member, operator::Operator, producer::Producer, reader,
+        watcher::watch,
+    },
     world::{CLIENTS, World},
 };
 use std::{fmt, ops::Range, sync::Arc, time::Duration};
@@ -26,7 +30,10 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Plan {
-        Plan { rounds: 4, aloud: false }
+        Plan {
+            rounds: 4,
+            aloud: false,
+        }
     }
 }
 
@@ -49,8 +56,18 @@ pub struct Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Outcome { seed, simulated, lines, sum, .. } = self;
-        write!(f, "seed {seed}: {:.0} s, {lines} lines, sum {sum:016x}", simulated.as_secs_f64())?;
+        let Outcome {
+            seed,
+            simulated,
+            lines,
+            sum,
+            ..
+        } = self;
+        write!(
+            f,
+            "seed {seed}: {:.0} s, {lines} lines, sum {sum:016x}",
+            simulated.as_secs_f64()
+        )?;
         match &self.broken {
             Some(violation) => write!(f, ", BROKEN {violation}"),
             None => Ok(()),
@@ -66,7 +83,11 @@ const PAUSE_MS: Range<u64> = 20..900;
 
 /// Runs a simulation.
 pub fn simulate(seed: u64, plan: &Plan) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let mut simulation = Simulation::new(seed, plan.aloud);
         simulation.begin().await;
@@ -74,7 +95,9 @@ pub fn simulate(seed: u64, plan: &Plan) -> Outcome {
             if simulation.world.is_over() {
                 break;
             }
-            simulation.world.tell("simulation", format!("round {round}"));
+            simulation
+                .world
+                .tell("simulation", format!("round {round}"));
             simulation.write_transactions().await;
             simulation.trouble().await;
             simulation.calm().await;
@@ -104,11 +127,19 @@ impl Simulation {
         let world = World::new(net, aloud);
         let mut keeper = |site: usize| {
             let name = SITES[site];
-            let process = Process::new(name, &format!("10.0.0.{}", site + 1), site as u16 + 1, &world.net, dice.fork(name));
+            let process = Process::new(
+                name,
+                &format!("10.0.0.{}", site + 1),
+                site as u16 + 1,
+                &world.net,
+                dice.fork(name),
+            );
             Keeper::new(&world, dice.fork("keeper"), site, process)
         };
         let keepers = (0..SITES.len()).map(&mut keeper).collect();
-        let tails = (0..SITES.len()).map(|site| reader::Tail::new(&world, dice.fork("tail"), site)).collect();
+        let tails = (0..SITES.len())
+            .map(|site| reader::Tail::new(&world, dice.fork("tail"), site))
+            .collect();
         Simulation {
             landlord: Some(Landlord::new(&world, dice.fork("landlord"))),
             operator: Some(Operator::new(&world, dice.fork("operator"))),
@@ -141,13 +172,39 @@ impl Simulation {
     async fn trouble(&mut self) {
         self.hire();
         let until = Instant::now() + self.dice.millis(TROUBLE_MS);
-        let network = Task::spawn(trouble_network(self.world.clone(), self.dice.fork("trouble"), until));
-        let keepers: Vec<_> = self.keepers.drain(..).map(|keeper| Task::spawn(keeper.run(until))).collect();
-        let tails: Vec<_> = self.tails.drain(..).map(|tail| Task::spawn(tail.run(until))).collect();
-        let producers: Vec<_> = self.producers.drain(..).map(|producer| Task::spawn(producer.run(until, PAUSE_MS))).collect();
-        let landlord = self.landlord.take().map(|landlord| Task::spawn(landlord.run(until)));
-        let operator = self.operator.take().map(|operator| Task::spawn(operator.run(until)));
-        let members: Vec<_> = self.members().into_iter().map(|member| Task::spawn(member.run(until))).collect();
+        let network = Task::spawn(trouble_network(
+            self.world.clone(),
+            self.dice.fork("trouble"),
+            until,
+        ));
+        let keepers: Vec<_> = self
+            .keepers
+            .drain(..)
+            .map(|keeper| Task::spawn(keeper.run(until)))
+            .collect();
+        let tails: Vec<_> = self
+            .tails
+            .drain(..)
+            .map(|tail| Task::spawn(tail.run(until)))
+            .collect();
+        let producers: Vec<_> = self
+            .producers
+            .drain(..)
+            .map(|producer| Task::spawn(producer.run(until, PAUSE_MS)))
+            .collect();
+        let landlord = self
+            .landlord
+            .take()
+            .map(|landlord| Task::spawn(landlord.run(until)));
+        let operator = self
+            .operator
+            .take()
+            .map(|operator| Task::spawn(operator.run(until)));
+        let members: Vec<_> = self
+            .members()
+            .into_iter()
+            .map(|member| Task::spawn(member.run(until)))
+            .collect();
         let watcher = Task::spawn(watch(self.world.clone(), self.dice.fork("watcher"), until));
         network.join().await;
         watcher.join().await;
@@ -180,7 +237,13 @@ impl Simulation {
                 let name = format!("{owner}_group_{}_{group}", self.groups[home]);
                 let site = if self.dice.once_in(4) { 1 - home } else { home };
                 for number in 0..self.dice.within(1..4) as u32 {
-                    members.push(Member::new(&self.world, self.dice.fork("member"), &name, number, site));
+                    members.push(Member::new(
+                        &self.world,
+                        self.dice.fork("member"),
+                        &name,
+                        number,
+                        site,
+                    ));
                 }
             }
         }
@@ -189,8 +252,17 @@ impl Simulation {
 
     /// Producers for topics that have none, and those of topics that are gone go.
     fn hire(&mut self) {
-        let topics: Vec<Topic> = self.world.model.lock().topics.values().filter(|topic| !topic.retired).cloned().collect();
-        self.producers.retain(|producer| topics.iter().any(|topic| producer.is_of(topic)));
+        let topics: Vec<Topic> = self
+            .world
+            .model
+            .lock()
+            .topics
+            .values()
+            .filter(|topic| !topic.retired)
+            .cloned()
+            .collect();
+        self.producers
+            .retain(|producer| topics.iter().any(|topic| producer.is_of(topic)));
         self.producers.iter_mut().for_each(Producer::may_move);
         for topic in &topics {
             if self.producers.iter().any(|producer| producer.is_of(topic)) {
@@ -200,7 +272,13 @@ impl Simulation {
                 for _ in 0..self.dice.within(1..3) {
                     let id = self.next_producer;
                     self.next_producer += 1;
-                    self.producers.push(Producer::new(&self.world, self.dice.fork("producer"), id, topic, partition));
+                    self.producers.push(Producer::new(
+                        &self.world,
+                        self.dice.fork("producer"),
+                        id,
+                        topic,
+                        partition,
+                    ));
                 }
             }
         }
@@ -232,7 +310,11 @@ impl Simulation {
 
     async fn come_to_order(&mut self, healed: Instant) {
         let until = healed + WELL_AGAIN;
-        let producers: Vec<_> = self.producers.drain(..).map(|producer| Task::spawn(producer.settle(until))).collect();
+        let producers: Vec<_> = self
+            .producers
+            .drain(..)
+            .map(|producer| Task::spawn(producer.settle(until)))
+            .collect();
         for producer in producers {
             let producer = producer.join().await;
             if producer.is_waiting() && producer.has_a_topic() && !self.world.is_over() {
@@ -257,7 +339,11 @@ impl Simulation {
         if let Some(landlord) = &mut self.landlord {
             landlord.settle(until).await;
             if landlord.is_busy() && !self.world.is_over() {
-                self.world.broken("simulation", "R11", "a deletion is not through though everything was healed");
+                self.world.broken(
+                    "simulation",
+                    "R11",
+                    "a deletion is not through though everything was healed",
+                );
             }
         }
     }

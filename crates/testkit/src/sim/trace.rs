@@ -1,4 +1,5 @@
-//! The story of a simulation: a line for everything that anybody was told. Two runs of one seed have the same story, and so the same sum.
+//! The story of a simulation: a line for everything that anybody was told. Two runs of one seed
+//! have the same story, and so the same sum.
 
 use super::log::sum;
 use std::{collections::VecDeque, time::Duration};

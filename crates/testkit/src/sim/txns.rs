@@ -1,7 +1,9 @@
-//! Transactions, written while a site is down: the broker's own clients have none yet, and a link copies those that a source already decided.
+//! Transactions, written while a site is down: the broker's own clients have none yet, and a link
+//! copies those that a source already decided.
 //!
-//! A scribe appends to the logs of a stopped site what a transactional producer and its coordinator would have written: batches of transactions,
-//! commit and abort markers, some transactions left open for a later time. Not here: what may be shown of them (`check/txns.rs`).
+//! A scribe appends to the logs of a stopped site what a transactional producer and its coordinator
+//! would have written: batches of transactions, commit and abort markers, some transactions left
+//! open for a later time. Not here: what may be shown of them (`check/txns.rs`).
 
 use super::{
     dice::Dice,
@@ -49,61 +51,136 @@ pub struct Scribe {
 impl Scribe {
     /// Has written nothing.
     pub fn new(world: &Arc<World>, dice: Dice) -> Scribe {
-        Scribe { world: world.clone(), dice, next_txn: FIRST_TXN, next_producer: FIRST_PRODUCER, writers: BTreeMap::new() }
+        Scribe {
+            world: world.clone(),
+            dice,
+            next_txn: FIRST_TXN,
+            next_producer: FIRST_PRODUCER,
+            writers: BTreeMap::new(),
+        }
     }
 
-    /// Topics of a site that are there for transactions, and the epochs under which the site, which runs, leads their partitions.
+    /// Topics of a site that are there for transactions, and the epochs under which the site, which
+    /// runs, leads their partitions.
     pub async fn topics(&self, site: usize) -> Vec<(Topic, Epochs)> {
         let topics: Vec<Topic> = {
             let model = self.world.model.lock();
-            let of = |topic: &&Topic| topic.owner == site && topic.kind == Kind::Transactional && !topic.retired;
+            let of = |topic: &&Topic| {
+                topic.owner == site && topic.kind == Kind::Transactional && !topic.retired
+            };
             model.topics.values().filter(of).cloned().collect()
         };
         if topics.is_empty() {
             return Vec::new();
         }
         let names = topics.iter().map(|topic| topic.name.clone()).collect();
-        match self.world.client(SITES[site], "scribe").metadata(Topics::Names(names), false).await {
+        match self
+            .world
+            .client(SITES[site], "scribe")
+            .metadata(Topics::Names(names), false)
+            .await
+        {
             Ok(metadata) => {
                 let epochs = |topic: &Topic| {
-                    let found = metadata.topics.get(&topic.name).filter(|found| found.id == topic.ids[site])?;
-                    Some(found.partitions.iter().map(|(index, partition)| (*index, partition.leader_epoch)).collect())
+                    let found = metadata
+                        .topics
+                        .get(&topic.name)
+                        .filter(|found| found.id == topic.ids[site])?;
+                    Some(
+                        found
+                            .partitions
+                            .iter()
+                            .map(|(index, partition)| (*index, partition.leader_epoch))
+                            .collect(),
+                    )
                 };
-                topics.into_iter().filter_map(|topic| Some((epochs(&topic)?, topic))).map(|(epochs, topic)| (topic, epochs)).collect()
+                topics
+                    .into_iter()
+                    .filter_map(|topic| Some((epochs(&topic)?, topic)))
+                    .map(|(epochs, topic)| (topic, epochs))
+                    .collect()
             }
             Err(error) => {
-                self.world.broken("scribe", "L1", format!("{} does not show its topics though all is well: {error}", SITES[site]));
+                self.world.broken(
+                    "scribe",
+                    "L1",
+                    format!(
+                        "{} does not show its topics though all is well: {error}",
+                        SITES[site]
+                    ),
+                );
                 Vec::new()
             }
         }
     }
 
-    /// Writes into every partition of these topics, as the process would have that led them under these epochs. It is stopped, and its disk is whole.
+    /// Writes into every partition of these topics, as the process would have that led them under
+    /// these epochs. It is stopped, and its disk is whole.
     pub async fn write(&mut self, site: usize, topics: &[(Topic, Epochs)], disk: &MemDisk) {
-        let flusher = Flusher::start(Blocking::Inline { flush: Duration::ZERO }).expect("inside a runtime");
-        let env =
-            Env { disk: Arc::new(disk.clone()), flusher, boot: Boot::Same, troubles: Default::default(), growing: Default::default() };
+        let flusher = Flusher::start(Blocking::Inline {
+            flush: Duration::ZERO,
+        })
+        .expect("inside a runtime");
+        let env = Env {
+            disk: Arc::new(disk.clone()),
+            flusher,
+            boot: Boot::Same,
+            troubles: Default::default(),
+            growing: Default::default(),
+        };
         for (topic, epochs) in topics {
             for (&partition, &epoch) in epochs {
                 if let Err(why) = self.write_one(&env, site, topic, (partition, epoch)).await {
-                    self.world.broken("scribe", "L1", format!("{}-{partition} of a stopped site: {why}", topic.name));
+                    self.world.broken(
+                        "scribe",
+                        "L1",
+                        format!("{}-{partition} of a stopped site: {why}", topic.name),
+                    );
                 }
             }
         }
     }
 
-    async fn write_one(&mut self, env: &Env, site: usize, topic: &Topic, (partition, epoch): (i32, LeaderEpoch)) -> Result<(), String> {
-        let Some(topic_id) = topic.ids[site] else { return Ok(()) };
-        let dir = PathBuf::from(format!("/data/partitions/{}-{partition}", topic_id.simple()));
-        let id = PartitionId { topic_id, index: partition };
-        // The epoch of the log's last batch would not do: a power loss may have taken others that were acknowledged under it.
-        let handle = Handle::open(env, dir, id, Role::leader(epoch.0), Settings::named(&topic.name)).map_err(|error| error.to_string())?;
+    async fn write_one(
+        &mut self,
+        env: &Env,
+        site: usize,
+        topic: &Topic,
+        (partition, epoch): (i32, LeaderEpoch),
+    ) -> Result<(), String> {
+        let Some(topic_id) = topic.ids[site] else {
+            return Ok(());
+        };
+        let dir = PathBuf::from(format!(
+            "/data/partitions/{}-{partition}",
+            topic_id.simple()
+        ));
+        let id = PartitionId {
+            topic_id,
+            index: partition,
+        };
+        // The epoch of the log's last batch would not do: a power loss may have taken others that
+        // were acknowledged under it.
+        let handle = Handle::open(
+            env,
+            dir,
+            id,
+            Role::leader(epoch.0),
+            Settings::named(&topic.name),
+        )
+        .map_err(|error| error.to_string())?;
         for _ in 0..self.dice.within(2..9) {
             self.act(&handle, topic, partition)?;
         }
         let end = handle.offsets().end;
         handle.close().await.map_err(|error| error.to_string())?;
-        self.world.tell("scribe", format!("{}-{partition} at {} ends at {end}", topic.name, SITES[site]));
+        self.world.tell(
+            "scribe",
+            format!(
+                "{}-{partition} at {} ends at {end}",
+                topic.name, SITES[site]
+            ),
+        );
         Ok(())
     }
 
@@ -112,7 +189,11 @@ impl Scribe {
         let key = (topic.generation, partition);
         let writers = self.writers.entry(key).or_default();
         if writers.len() < WRITERS {
-            writers.push(Writer { producer: self.next_producer, sequence: 0, open: None });
+            writers.push(Writer {
+                producer: self.next_producer,
+                sequence: 0,
+                open: None,
+            });
             self.next_producer += 1;
         }
         let at = self.dice.index(writers.len());
@@ -125,7 +206,10 @@ impl Scribe {
             let appended = append(handle, marker, Origin::Site, now_ms)?;
             let mut model = self.world.model.lock();
             if let Some(txn) = model.txns.get_mut(&txn) {
-                txn.fate = Fate::Ended { commit, marker: appended };
+                txn.fate = Fate::Ended {
+                    commit,
+                    marker: appended,
+                };
             }
             return Ok(());
         }
@@ -135,8 +219,14 @@ impl Scribe {
         });
         let count = self.dice.within(1..4);
         let mut model = self.world.model.lock();
-        let known = model.txns.entry(txn).or_insert_with(|| Txn { first: -1, fate: Fate::Open, records: 0 });
-        let mut batch = BatchBuilder::new(now_ms).producer(writer.producer, 0, writer.sequence).transactional();
+        let known = model.txns.entry(txn).or_insert_with(|| Txn {
+            first: -1,
+            fate: Fate::Open,
+            records: 0,
+        });
+        let mut batch = BatchBuilder::new(now_ms)
+            .producer(writer.producer, 0, writer.sequence)
+            .transactional();
         for number in known.records..known.records + count {
             let value = model::value(&topic.name, topic.generation, partition, txn, number);
             batch.push(now_ms, None, Some(value.as_bytes()), &[]);
@@ -144,7 +234,12 @@ impl Scribe {
         known.records += count;
         writer.sequence += count as i32;
         let sent = known.records;
-        let first = append(handle, batch.build().map_err(|error| error.to_string())?, Origin::Client { zstd_allowed: true }, now_ms)?;
+        let first = append(
+            handle,
+            batch.build().map_err(|error| error.to_string())?,
+            Origin::Client { zstd_allowed: true },
+            now_ms,
+        )?;
         if known.first < 0 {
             known.first = first;
         }
@@ -153,7 +248,15 @@ impl Scribe {
     }
 }
 
-fn append(handle: &Handle, bytes: bytes::Bytes, origin: Origin, now_ms: i64) -> Result<i64, String> {
+fn append(
+    handle: &Handle,
+    bytes: bytes::Bytes,
+    origin: Origin,
+    now_ms: i64,
+) -> Result<i64, String> {
     let batch = BatchView::parse_only(bytes).map_err(|error| error.to_string())?;
-    handle.append(batch, origin, now_ms).map(|appended| appended.base_offset).map_err(|error| error.to_string())
+    handle
+        .append(batch, origin, now_ms)
+        .map(|appended| appended.base_offset)
+        .map_err(|error| error.to_string())
 }

@@ -1,4 +1,5 @@
-//! A plain connection to a site: one request, one answer. For the APIs that our own client does not speak, group membership above all.
+//! A plain connection to a site: one request, one answer. For the APIs that our own client does not
+//! speak, group membership above all.
 
 use super::{net::Host, process::KAFKA_PORT};
 use bytes::BytesMut;
@@ -35,9 +36,20 @@ impl Wire {
     }
 
     /// Asks and waits, for so long at most.
-    pub async fn ask(&mut self, key: i16, version: i16, request: RequestKind, patience: Duration) -> Result<ResponseKind, String> {
+    pub async fn ask(
+        &mut self,
+        key: i16,
+        version: i16,
+        request: RequestKind,
+        patience: Duration,
+    ) -> Result<ResponseKind, String> {
         self.asked += 1;
-        let header = RequestHeader { api_key: key, api_version: version, correlation_id: self.asked, client_id: None };
+        let header = RequestHeader {
+            api_key: key,
+            api_version: version,
+            correlation_id: self.asked,
+            client_id: None,
+        };
         let frame = encode_request(&header, &request).map_err(|error| error.to_string())?;
         let exchange = async {
             self.stream.write_all(&frame).await?;
@@ -50,7 +62,15 @@ impl Wire {
             Ok(answer) => answer.map_err(|error| error.to_string())?,
             Err(_) => return Err(format!("no answer to API {key}")),
         };
-        let (correlation_id, response) = decode_response(key, version, answer).map_err(|error| error.to_string())?;
-        if correlation_id == self.asked { Ok(response) } else { Err(format!("the answer to {} came for {correlation_id}", self.asked)) }
+        let (correlation_id, response) =
+            decode_response(key, version, answer).map_err(|error| error.to_string())?;
+        if correlation_id == self.asked {
+            Ok(response)
+        } else {
+            Err(format!(
+                "the answer to {} came for {correlation_id}",
+                self.asked
+            ))
+        }
     }
 }

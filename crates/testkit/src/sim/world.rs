@@ -28,7 +28,11 @@ impl World {
     pub fn new(net: Net, aloud: bool) -> Arc<World> {
         let mut model = Model::default();
         model.trace.aloud = aloud;
-        Arc::new(World { net, model: Mutex::new(model), began: Instant::now() })
+        Arc::new(World {
+            net,
+            model: Mutex::new(model),
+            began: Instant::now(),
+        })
     }
 
     /// Since the beginning.
@@ -60,7 +64,12 @@ impl World {
 
     /// Something is wrong that no answer says.
     pub fn broken(&self, who: &str, invariant: &'static str, what: impl Display) {
-        self.hold(who, |_| Err(Violation { invariant, what: what.to_string() }));
+        self.hold(who, |_| {
+            Err(Violation {
+                invariant,
+                what: what.to_string(),
+            })
+        });
     }
 
     /// Whether an invariant was broken: everybody stops.

@@ -16,13 +16,21 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::runtime::Runtime;
 
 pub fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 /// Its records carry the time of 2023: retention must not take them while they are counted.
 pub fn new_topic(name: &str, partitions: i32) -> NewTopic {
     let configs = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
-    NewTopic { name: name.into(), partitions, replication_factor: -1, configs }
+    NewTopic {
+        name: name.into(),
+        partitions,
+        replication_factor: -1,
+        configs,
+    }
 }
 
 pub async fn make_topic(client: &Client, name: &str) {
@@ -30,17 +38,33 @@ pub async fn make_topic(client: &Client, name: &str) {
 }
 
 pub async fn make_topic_with(client: &Client, name: &str, configs: &[(&str, &str)]) {
-    let configs = configs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    make(client, NewTopic { configs, ..new_topic(name, 1) }).await;
+    let configs = configs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    make(
+        client,
+        NewTopic {
+            configs,
+            ..new_topic(name, 1)
+        },
+    )
+    .await;
 }
 
 async fn make(client: &Client, topic: NewTopic) {
-    let outcome = client.create_topics(&[topic], false).await.expect("an answer");
+    let outcome = client
+        .create_topics(&[topic], false)
+        .await
+        .expect("an answer");
     assert_eq!(outcome[0].error, None);
 }
 
 pub async fn epoch(client: &Client, topic: &str) -> i32 {
-    let metadata = client.metadata(Topics::Names(vec![topic.into()]), false).await.expect("metadata");
+    let metadata = client
+        .metadata(Topics::Names(vec![topic.into()]), false)
+        .await
+        .expect("metadata");
     metadata.topics[topic].partitions[&0].leader_epoch.0
 }
 
@@ -55,22 +79,43 @@ pub fn batch(values: &[String], producer: Option<(i64, i32)>) -> Bytes {
     builder.build().expect("a batch")
 }
 
-/// Everything in a topic's first partition: offset, epoch of its batch, value. Looks again where consumers do.
+/// Everything in a topic's first partition: offset, epoch of its batch, value. Looks again where
+/// consumers do.
 pub async fn read(client: &Client, name: &str) -> Vec<(Offset, i32, String)> {
-    let metadata = client.metadata(Topics::Names(vec![name.into()]), false).await.expect("metadata");
+    let metadata = client
+        .metadata(Topics::Names(vec![name.into()]), false)
+        .await
+        .expect("metadata");
     let topic = &metadata.topics[name];
     let mut fetcher = Fetcher::new(
-        client.dedicated(topic.partitions[&0].leader.expect("a leader")).await.expect("a connection"),
+        client
+            .dedicated(topic.partitions[&0].leader.expect("a leader"))
+            .await
+            .expect("a connection"),
         FetchOptions::default(),
     );
-    let target = FetchTarget { topic: name.into(), topic_id: topic.id.expect("an id"), partition: 0 };
+    let target = FetchTarget {
+        topic: name.into(),
+        topic_id: topic.id.expect("an id"),
+        partition: 0,
+    };
     let (mut next, mut found) = (0, Vec::new());
     loop {
-        let position = FetchPosition { offset: next, current_leader_epoch: LeaderEpoch::NONE, last_fetched_epoch: BatchEpoch::NONE };
-        fetcher.send(&BTreeMap::from([(target.clone(), position)])).await.expect("sent");
-        let Some(fetched) = fetcher.receive().await.expect("an answer").pop() else { return found };
+        let position = FetchPosition {
+            offset: next,
+            current_leader_epoch: LeaderEpoch::NONE,
+            last_fetched_epoch: BatchEpoch::NONE,
+        };
+        fetcher
+            .send(&BTreeMap::from([(target.clone(), position)]))
+            .await
+            .expect("sent");
+        let Some(fetched) = fetcher.receive().await.expect("an answer").pop() else {
+            return found;
+        };
         if fetched.error == Some(ErrorCode::KafkaStorageError.code()) {
-            // A partition that is being opened again, its tail perhaps cut under our feet: consumers look again.
+            // A partition that is being opened again, its tail perhaps cut under our feet:
+            // consumers look again.
             tokio::time::sleep(Duration::from_millis(5)).await;
             continue;
         }
@@ -79,7 +124,8 @@ pub async fn read(client: &Client, name: &str) -> Vec<(Offset, i32, String)> {
         while let Some(batch) = BatchView::parse_first(&mut bytes).expect("a batch") {
             for record in records(&batch, 1 << 20).expect("records") {
                 let record = record.expect("a record");
-                let value = String::from_utf8(record.value.expect("a value").to_vec()).expect("text");
+                let value =
+                    String::from_utf8(record.value.expect("a value").to_vec()).expect("text");
                 found.push((record.offset, batch.header().leader_epoch.0, value));
             }
             next = batch.header().next_offset();

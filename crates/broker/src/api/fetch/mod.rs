@@ -1,16 +1,21 @@
 //! Fetch, key 1, versions 4-18.
 //!
 //! Behaviour
-//! - Whole batches, from the one that contains the offset asked for; the client skips what it has. Limits are soft: the first batch of the first
-//!   partition that has any is sent whatever its size (KIP-74).
-//! - Consumers read to the high watermark, or to the last stable offset with the aborted transactions in between.
-//! - Waits until `min_bytes` are there or `max_wait_ms` are over; an error or a divergence is answered at once.
+//! - Whole batches, from the one that contains the offset asked for; the client skips what it has.
+//!   Limits are soft: the first batch of the first partition that has any is sent whatever its size
+//!   (KIP-74).
+//! - Consumers read to the high watermark, or to the last stable offset with the aborted
+//!   transactions in between.
+//! - Waits until `min_bytes` are there or `max_wait_ms` are over; an error or a divergence is
+//!   answered at once.
 //! - Sessions in `session.rs` (KIP-227).
-//! - On a shadow a position that has not been copied yet is OFFSET_NOT_AVAILABLE: the consumer waits. It is out of range, or its history has parted,
-//!   only once the source, asked after the request came, named a lower end or epoch; its word ends a long poll (`asks.rs`).
+//! - On a shadow a position that has not been copied yet is OFFSET_NOT_AVAILABLE: the consumer
+//!   waits. It is out of range, or its history has parted, only once the source, asked after the
+//!   request came, named a lower end or epoch; its word ends a long poll (`asks.rs`).
 //!
 //! Version notes
-//! - Version 12 asks where logs diverge (KIP-595); version 13 names topics by id (KIP-516); version 16 tells the current leader (KIP-951).
+//! - Version 12 asks where logs diverge (KIP-595); version 13 names topics by id (KIP-516); version
+//!   16 tells the current leader (KIP-951).
 
 mod read;
 pub mod session;
@@ -41,7 +46,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
-/// A fetch waits at least so long for partitions to be opened: what needs no recovery is open by then.
+/// A fetch waits at least so long for partitions to be opened: what needs no recovery is open by
+/// then.
 const OPEN_WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// Read committed, on the wire.
@@ -62,25 +68,46 @@ pub fn begin(site: &Arc<Site>, context: Context, header: &RequestHeader, body: B
 }
 
 async fn handle(site: &Site, context: &Context, request: FetchRequest) -> FetchResponse<Records> {
-    let named = Named { id: request.session_id, epoch: request.session_epoch };
-    let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0).min(FETCH_BYTES_MAX);
-    let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
+    let named = Named {
+        id: request.session_id,
+        epoch: request.session_epoch,
+    };
+    let bytes_max = usize::try_from(request.max_bytes)
+        .unwrap_or(0)
+        .min(FETCH_BYTES_MAX);
+    let max_wait =
+        Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
     let limits = Limits {
         bytes_max,
-        isolation: if request.isolation_level == READ_COMMITTED { Isolation::ReadCommitted } else { Isolation::ReadUncommitted },
+        isolation: if request.isolation_level == READ_COMMITTED {
+            Isolation::ReadCommitted
+        } else {
+            Isolation::ReadUncommitted
+        },
         // More than the answer can hold never comes.
-        bytes_min: usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max),
+        bytes_min: usize::try_from(request.min_bytes)
+            .unwrap_or(0)
+            .min(bytes_max),
         wait: max_wait,
         open_until: Instant::now() + max_wait.max(OPEN_WAIT_MIN),
     };
     let (asked, forgotten) = partitions(request);
-    match site.fetch_sessions.begin(named, asked, &forgotten, Instant::now()) {
+    match site
+        .fetch_sessions
+        .begin(named, asked, &forgotten, Instant::now())
+    {
         Ok(fetch) => {
             let read = wait(site, context, &fetch, &limits).await;
             read_ahead(site, &read).await;
             respond(site, context, fetch, read)
         }
-        Err(error) => FetchResponse { throttle_ms: 0, error, session_id: 0, topics: Vec::new(), node_endpoints: Vec::new() },
+        Err(error) => FetchResponse {
+            throttle_ms: 0,
+            error,
+            session_id: 0,
+            topics: Vec::new(),
+            node_endpoints: Vec::new(),
+        },
     }
 }
 
@@ -110,13 +137,21 @@ fn partitions(request: FetchRequest) -> (Vec<Asked>, Vec<Key>) {
     });
     let forgotten = request.forgotten_topics_data.into_iter().flat_map(|topic| {
         let (name, id) = (topic.topic.0, topic.topic_id);
-        topic.partitions.into_iter().map(move |partition| (name.clone(), id, partition))
+        topic
+            .partitions
+            .into_iter()
+            .map(move |partition| (name.clone(), id, partition))
     });
     (asked.collect(), forgotten.collect())
 }
 
 /// Reads until there is enough, or something to say, or no more time.
-async fn wait(site: &Site, context: &Context, fetch: &Fetch, limits: &Limits) -> Vec<PartitionRead> {
+async fn wait(
+    site: &Site,
+    context: &Context,
+    fetch: &Fetch,
+    limits: &Limits,
+) -> Vec<PartitionRead> {
     let deadline = Instant::now() + limits.wait;
     let waiter = Waiter::new();
     let mut watched = false;
@@ -125,16 +160,20 @@ async fn wait(site: &Site, context: &Context, fetch: &Fetch, limits: &Limits) ->
     loop {
         let read = read_all(site, &mut asking, &fetch.asked, limits).await;
         let bytes: usize = read.iter().map(PartitionRead::bytes).sum();
-        // What stops short of what may be read, at the end of a segment or of a limit, does not grow by waiting.
+        // What stops short of what may be read, at the end of a segment or of a limit, does not
+        // grow by waiting.
         let enough = bytes >= limits.bytes_min
             || limits.wait.is_zero()
             || fetch.asked.is_empty()
-            || read.iter().any(|read| read.urgent() || read.stops_short(limits.isolation));
+            || read
+                .iter()
+                .any(|read| read.urgent() || read.stops_short(limits.isolation));
         if enough {
             return read;
         }
         if !watched {
-            // What happens between the read above and the registration must not be missed: read once more after it.
+            // What happens between the read above and the registration must not be missed: read
+            // once more after it.
             watch(site, &fetch.asked, &waiter);
             watched = true;
             continue;
@@ -145,13 +184,22 @@ async fn wait(site: &Site, context: &Context, fetch: &Fetch, limits: &Limits) ->
     }
 }
 
-/// Records that have left the page cache are brought back where that holds nobody up: `sendfile` would wait for the disk on a thread that serves others.
+/// Records that have left the page cache are brought back where that holds nobody up: `sendfile`
+/// would wait for the disk on a thread that serves others.
 async fn read_ahead(site: &Site, read: &[PartitionRead]) {
-    let cold: Vec<_> = read.iter().filter_map(PartitionRead::range).filter(|range| !range.is_resident()).cloned().collect();
+    let cold: Vec<_> = read
+        .iter()
+        .filter_map(PartitionRead::range)
+        .filter(|range| !range.is_resident())
+        .cloned()
+        .collect();
     if cold.is_empty() {
         return;
     }
-    let ahead = site.partitions.blocking(move || cold.iter().try_for_each(FileRange::read_ahead)).await;
+    let ahead = site
+        .partitions
+        .blocking(move || cold.iter().try_for_each(FileRange::read_ahead))
+        .await;
     if let Err(error) = ahead.and_then(|read| read) {
         // Sending meets the same error, and ends the connection.
         debug!("records cannot be read ahead: {error}");
@@ -160,14 +208,25 @@ async fn read_ahead(site: &Site, read: &[PartitionRead]) {
 
 fn watch(site: &Site, asked: &[Asked], waiter: &Waiter) {
     for asked in asked {
-        if let Some(handle) = read::id(site, asked).ok().and_then(|id| site.partitions.if_open(id)) {
+        if let Some(handle) = read::id(site, asked)
+            .ok()
+            .and_then(|id| site.partitions.if_open(id))
+        {
             handle.watch(waiter);
         }
     }
 }
 
-fn respond(site: &Site, context: &Context, fetch: Fetch, read: Vec<PartitionRead>) -> FetchResponse<Records> {
-    let told: Vec<_> = read.iter().map(|read| (read.told(), read.urgent() || read.bytes() > 0)).collect();
+fn respond(
+    site: &Site,
+    context: &Context,
+    fetch: Fetch,
+    read: Vec<PartitionRead>,
+) -> FetchResponse<Records> {
+    let told: Vec<_> = read
+        .iter()
+        .map(|read| (read.told(), read.urgent() || read.bytes() > 0))
+        .collect();
     let changed = fetch.changed(&told);
     let mut response = FetchResponse {
         throttle_ms: 0,
@@ -191,8 +250,14 @@ fn respond(site: &Site, context: &Context, fetch: Fetch, read: Vec<PartitionRead
         }
         let partition = read.into_response(site.config.broker_id, asked.partition);
         match response.topics.last_mut() {
-            Some(topic) if topic.name == asked.topic && topic.id == asked.topic_id => topic.partitions.push(partition),
-            _ => response.topics.push(FetchTopic { name: asked.topic, id: asked.topic_id, partitions: vec![partition] }),
+            Some(topic) if topic.name == asked.topic && topic.id == asked.topic_id => {
+                topic.partitions.push(partition)
+            }
+            _ => response.topics.push(FetchTopic {
+                name: asked.topic,
+                id: asked.topic_id,
+                partitions: vec![partition],
+            }),
         }
     }
     response
@@ -213,7 +278,9 @@ mod tests {
     fn what_a_session_remembers_keeps_no_request_in_memory() {
         let frame = Bytes::from(b"orders".to_vec());
         let topic = TopicName(StrBytes::from_utf8(frame.clone()).expect("text"));
-        let topic = FetchTopic::default().with_topic(topic).with_partitions(vec![FetchPartition::default()]);
+        let topic = FetchTopic::default()
+            .with_topic(topic)
+            .with_partitions(vec![FetchPartition::default()]);
         let (asked, _) = partitions(FetchRequest::default().with_topics(vec![topic]));
         assert_eq!(&*asked[0].topic, "orders");
         assert!(frame.is_unique());

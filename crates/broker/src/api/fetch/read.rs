@@ -11,7 +11,9 @@ use crate::{
     partitions::Unavailable,
     site::Site,
 };
-use gnomon_partition::{Handle, Isolation, Offsets, PartitionId, Position, Read, ReadError, Standing};
+use gnomon_partition::{
+    Handle, Isolation, Offsets, PartitionId, Position, Read, ReadError, Standing,
+};
 use gnomon_protocol::{
     error_code::ErrorCode,
     fetch::FetchPartition,
@@ -32,26 +34,50 @@ pub enum PartitionRead {
 
 /// The id of the partition that is asked for.
 pub fn id(site: &Site, asked: &Asked) -> Result<PartitionId, Unavailable> {
-    let topic_id = if asked.topic_id.is_nil() { site.partitions.id(&asked.topic)? } else { asked.topic_id };
-    Ok(PartitionId { topic_id, index: asked.partition })
+    let topic_id = if asked.topic_id.is_nil() {
+        site.partitions.id(&asked.topic)?
+    } else {
+        asked.topic_id
+    };
+    Ok(PartitionId {
+        topic_id,
+        index: asked.partition,
+    })
 }
 
-/// Its handle. One that is being recovered does not hold up the others for longer than until `until`.
+/// Its handle. One that is being recovered does not hold up the others for longer than until
+/// `until`.
 async fn open(site: &Site, asked: &Asked, until: Instant) -> Result<Handle, Unavailable> {
     if let Some(handle) = site.partitions.if_open(id(site, asked)?) {
         return Ok(handle);
     }
     let opened = async {
         match asked.topic_id.is_nil() {
-            true => site.partitions.open_by_name(&asked.topic, asked.partition).await,
-            false => site.partitions.open_by_id(asked.topic_id, asked.partition).await,
+            true => {
+                site.partitions
+                    .open_by_name(&asked.topic, asked.partition)
+                    .await
+            }
+            false => {
+                site.partitions
+                    .open_by_id(asked.topic_id, asked.partition)
+                    .await
+            }
         }
     };
-    timeout_at(until, opened).await.unwrap_or(Err(Unavailable::Opening))
+    timeout_at(until, opened)
+        .await
+        .unwrap_or(Err(Unavailable::Opening))
 }
 
-/// Reads all partitions in order, within the limits. `asking`: for positions that only a shadow's source can judge.
-pub async fn read_all(site: &Site, asking: &mut Asking<'_, Position>, asked: &[Asked], limits: &Limits) -> Vec<PartitionRead> {
+/// Reads all partitions in order, within the limits. `asking`: for positions that only a shadow's
+/// source can judge.
+pub async fn read_all(
+    site: &Site,
+    asking: &mut Asking<'_, Position>,
+    asked: &[Asked],
+    limits: &Limits,
+) -> Vec<PartitionRead> {
     let mut bytes_left = limits.bytes_max;
     let mut empty = true;
     let mut all = Vec::with_capacity(asked.len());
@@ -74,47 +100,82 @@ async fn read_one(
 ) -> PartitionRead {
     let handle = match open(site, asked, limits.open_until).await {
         Ok(handle) => handle,
-        Err(unavailable) => return PartitionRead::Error(error_code::unavailable(&unavailable), None),
+        Err(unavailable) => {
+            return PartitionRead::Error(error_code::unavailable(&unavailable), None);
+        }
     };
     let known = |handle: &Handle| Some((handle.offsets(), handle.leader_epoch()));
     if let Err(refusal) = handle.check_current_epoch(asked.current_leader_epoch) {
         return PartitionRead::Error(refusal.code(), known(&handle));
     }
-    let position = Position { offset: asked.fetch_offset, last_epoch: asked.last_fetched_epoch };
+    let position = Position {
+        offset: asked.fetch_offset,
+        last_epoch: asked.last_fetched_epoch,
+    };
     let mut elsewhere = || match asking.judge(&handle, position).0 {
         Standing::Here => None,
-        Standing::Diverging { epoch, end } => Some(PartitionRead::Diverging(handle.offsets(), epoch, end)),
-        Standing::OutOfRange => Some(PartitionRead::Error(ErrorCode::OffsetOutOfRange, known(&handle))),
-        Standing::NotYet => Some(PartitionRead::Error(ErrorCode::OffsetNotAvailable, known(&handle))),
+        Standing::Diverging { epoch, end } => {
+            Some(PartitionRead::Diverging(handle.offsets(), epoch, end))
+        }
+        Standing::OutOfRange => Some(PartitionRead::Error(
+            ErrorCode::OffsetOutOfRange,
+            known(&handle),
+        )),
+        Standing::NotYet => Some(PartitionRead::Error(
+            ErrorCode::OffsetNotAvailable,
+            known(&handle),
+        )),
     };
-    // Consumers do not say what they read last, and to judge where they stand is the read's: only who does is compared first.
+    // Consumers do not say what they read last, and to judge where they stand is the read's: only
+    // who does is compared first.
     if position.last_epoch >= BatchEpoch(0)
         && let Some(elsewhere) = elsewhere()
     {
         return elsewhere;
     }
     let bytes_max = asked.bytes_max.min(bytes_left);
-    match read_up_to(&handle, asked.fetch_offset, bytes_max, limits.isolation, at_least_one).await {
+    match read_up_to(
+        &handle,
+        asked.fetch_offset,
+        bytes_max,
+        limits.isolation,
+        at_least_one,
+    )
+    .await
+    {
         Ok(read) => {
             asking.settled(&handle);
             PartitionRead::Records(Box::new(read))
         }
         // Copied between the two looks, if it is here now: the next look reads it.
-        Err(error @ ReadError::NotYet { .. }) => {
-            elsewhere().unwrap_or_else(|| PartitionRead::Error(error_code::read(&error), known(&handle)))
-        }
+        Err(error @ ReadError::NotYet { .. }) => elsewhere()
+            .unwrap_or_else(|| PartitionRead::Error(error_code::read(&error), known(&handle))),
         Err(error) => PartitionRead::Error(error_code::read(&error), known(&handle)),
     }
 }
 
 /// Reads here what the page cache has, and where it holds nobody up what must come from the disk.
-async fn read_up_to(handle: &Handle, from: Offset, bytes_max: usize, isolation: Isolation, at_least_one: bool) -> Result<Read, ReadError> {
+async fn read_up_to(
+    handle: &Handle,
+    from: Offset,
+    bytes_max: usize,
+    isolation: Isolation,
+    at_least_one: bool,
+) -> Result<Read, ReadError> {
     if let Some(read) = handle.read_now(from, bytes_max, isolation, at_least_one)? {
         return Ok(read);
     }
-    let read = handle.blocking(move |handle| handle.read(from, bytes_max, isolation, at_least_one)).await;
+    let read = handle
+        .blocking(move |handle| handle.read(from, bytes_max, isolation, at_least_one))
+        .await;
     // The runtime ends: nothing is read any more, and the connection is about to go.
-    read.unwrap_or_else(|| Ok(Read { range: None, offsets: handle.offsets(), aborted: None }))
+    read.unwrap_or_else(|| {
+        Ok(Read {
+            range: None,
+            offsets: handle.offsets(),
+            aborted: None,
+        })
+    })
 }
 
 impl PartitionRead {
@@ -139,13 +200,16 @@ impl PartitionRead {
                     Isolation::ReadCommitted => read.offsets.last_stable,
                     Isolation::ReadUncommitted | Isolation::LogEnd => read.offsets.high_watermark,
                 };
-                read.range.as_ref().is_some_and(|range| range.next_offset < bound)
+                read.range
+                    .as_ref()
+                    .is_some_and(|range| range.next_offset < bound)
             }
             PartitionRead::Diverging(..) | PartitionRead::Error(..) => false,
         }
     }
 
-    /// Whether the client must hear of it at once. A position that is not here yet is worth waiting for.
+    /// Whether the client must hear of it at once. A position that is not here yet is worth waiting
+    /// for.
     pub fn urgent(&self) -> bool {
         match self {
             PartitionRead::Records(..) => false,
@@ -156,17 +220,31 @@ impl PartitionRead {
 
     /// Whether the answer tells who leads (KIP-951).
     pub fn names_leader(&self) -> bool {
-        matches!(self, PartitionRead::Error(ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch, Some(_)))
+        matches!(
+            self,
+            PartitionRead::Error(
+                ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch,
+                Some(_)
+            )
+        )
     }
 
     /// What the session remembers.
     pub fn told(&self) -> Told {
-        let offsets = |offsets: &Offsets, error| Told { high_watermark: offsets.high_watermark, log_start: offsets.log_start, error };
+        let offsets = |offsets: &Offsets, error| Told {
+            high_watermark: offsets.high_watermark,
+            log_start: offsets.log_start,
+            error,
+        };
         match self {
             PartitionRead::Records(read) => offsets(&read.offsets, false),
             PartitionRead::Diverging(known, ..) => offsets(known, false),
             PartitionRead::Error(_, Some((known, _))) => offsets(known, true),
-            PartitionRead::Error(_, None) => Told { high_watermark: -1, log_start: -1, error: true },
+            PartitionRead::Error(_, None) => Told {
+                high_watermark: -1,
+                log_start: -1,
+                error: true,
+            },
         }
     }
 
@@ -191,11 +269,14 @@ impl PartitionRead {
                 records: read.range.map_or(Records::Empty, Records::File),
                 ..nothing(ErrorCode::None, Some(read.offsets))
             },
-            PartitionRead::Diverging(offsets, epoch, end) => {
-                FetchPartition { diverging_epoch: Some((epoch, end)), ..nothing(ErrorCode::None, Some(offsets)) }
-            }
+            PartitionRead::Diverging(offsets, epoch, end) => FetchPartition {
+                diverging_epoch: Some((epoch, end)),
+                ..nothing(ErrorCode::None, Some(offsets))
+            },
             PartitionRead::Error(code, known) => FetchPartition {
-                current_leader: known.filter(|_| names_leader).map(|(_, epoch)| (broker_id, epoch)),
+                current_leader: known
+                    .filter(|_| names_leader)
+                    .map(|(_, epoch)| (broker_id, epoch)),
                 ..nothing(code, known.map(|(offsets, _)| offsets))
             },
         }

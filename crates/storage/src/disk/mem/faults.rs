@@ -1,7 +1,9 @@
-//! What a test makes a simulated disk do wrong: calls that fail, a disk that is full, syncs that hang.
+//! What a test makes a simulated disk do wrong: calls that fail, a disk that is full, syncs that
+//! hang.
 //!
-//! Only calls that change the disk, and syncs, are counted and fail; a failing call does part of its work where a real one could. Invariant: the same
-//! calls and the same orders give the same failures. Not here: what a power loss leaves (`mem.rs`).
+//! Only calls that change the disk, and syncs, are counted and fail; a failing call does part of
+//! its work where a real one could. Invariant: the same calls and the same orders give the same
+//! failures. Not here: what a power loss leaves (`mem.rs`).
 
 use parking_lot::{Condvar, Mutex};
 use std::{
@@ -15,7 +17,8 @@ use std::{
 pub enum Fault {
     /// The next write to a file writes half and fails.
     Write,
-    /// The next sync of a file fails. As with a real kernel, its unsynced bytes stay readable, but no later sync writes them.
+    /// The next sync of a file fails. As with a real kernel, its unsynced bytes stay readable, but
+    /// no later sync writes them.
     Sync,
 }
 
@@ -46,7 +49,11 @@ impl Faults {
         let mut orders = self.orders.lock();
         let number = orders.calls;
         orders.calls += 1;
-        if orders.failing.contains(&number) { Err(injected(&format!("call {number}"))) } else { Ok(()) }
+        if orders.failing.contains(&number) {
+            Err(injected(&format!("call {number}")))
+        } else {
+            Ok(())
+        }
     }
 
     pub fn calls(&self) -> u64 {
@@ -82,7 +89,11 @@ impl Faults {
             let orders = self.orders.lock();
             (orders.full, orders.capacity)
         };
-        if full { Some(0) } else { capacity.map(|capacity| capacity.saturating_sub(used())) }
+        if full {
+            Some(0)
+        } else {
+            capacity.map(|capacity| capacity.saturating_sub(used()))
+        }
     }
 
     pub fn set_forgetful(&self, forgetful: bool) {
@@ -109,7 +120,11 @@ impl Faults {
     /// Returns once syncs of this file do not hang.
     pub fn wait_for_release(&self, path: &Path) {
         let mut orders = self.orders.lock();
-        while orders.held.as_ref().is_some_and(|held| path.starts_with(held)) {
+        while orders
+            .held
+            .as_ref()
+            .is_some_and(|held| path.starts_with(held))
+        {
             self.released.wait(&mut orders);
         }
     }
@@ -118,7 +133,12 @@ impl Faults {
     pub fn heal(&self) {
         let mut orders = self.orders.lock();
         let (calls, forgetful, cold) = (orders.calls, orders.forgetful, orders.cold);
-        *orders = Orders { calls, forgetful, cold, ..Orders::default() };
+        *orders = Orders {
+            calls,
+            forgetful,
+            cold,
+            ..Orders::default()
+        };
         self.released.notify_all();
     }
 }

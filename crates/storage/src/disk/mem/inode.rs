@@ -40,7 +40,8 @@ impl Inode {
     pub fn sync(&mut self) {
         self.durable.resize(self.live.len(), 0);
         for page in std::mem::take(&mut self.dirty) {
-            let range = (page * PAGE).min(self.live.len())..((page + 1) * PAGE).min(self.live.len());
+            let range =
+                (page * PAGE).min(self.live.len())..((page + 1) * PAGE).min(self.live.len());
             self.durable[range.clone()].copy_from_slice(&self.live[range]);
         }
     }
@@ -49,7 +50,8 @@ impl Inode {
     pub fn fail_sync(&mut self, forgetful: bool) {
         for page in std::mem::take(&mut self.dirty) {
             if forgetful {
-                let page = (page * PAGE).min(self.live.len())..((page + 1) * PAGE).min(self.live.len());
+                let page =
+                    (page * PAGE).min(self.live.len())..((page + 1) * PAGE).min(self.live.len());
                 self.live[page.clone()].fill(0);
                 let known = page.start..page.end.min(self.durable.len());
                 if !known.is_empty() {

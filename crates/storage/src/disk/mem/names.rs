@@ -49,10 +49,18 @@ impl Change {
 }
 
 pub(super) fn rename(names: &mut BTreeMap<PathBuf, Node>, from: &Path, to: &Path) {
-    let moved: Vec<_> = names.keys().filter(|name| name.starts_with(from)).cloned().collect();
+    let moved: Vec<_> = names
+        .keys()
+        .filter(|name| name.starts_with(from))
+        .cloned()
+        .collect();
     for name in moved {
         if let (Some(node), Ok(rest)) = (names.remove(&name), name.strip_prefix(from)) {
-            let target = if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) };
+            let target = if rest.as_os_str().is_empty() {
+                to.to_owned()
+            } else {
+                to.join(rest)
+            };
             names.insert(target, node);
         }
     }

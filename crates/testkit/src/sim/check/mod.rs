@@ -1,6 +1,8 @@
-//! The invariants, each a function that is given what clients were told before and what they are told now. Names are those of the design's list.
+//! The invariants, each a function that is given what clients were told before and what they are
+//! told now. Names are those of the design's list.
 //!
-//! Pure: a check changes nothing, and says what is wrong in a sentence with the numbers. Who calls them, and when, is `model.rs`'s.
+//! Pure: a check changes nothing, and says what is wrong in a sentence with the numbers. Who calls
+//! them, and when, is `model.rs`'s.
 
 pub mod groups;
 pub mod links;
@@ -32,5 +34,12 @@ pub type Check = Result<(), Violation>;
 
 /// Fails with a sentence unless `holds`.
 pub(super) fn unless(holds: bool, invariant: &'static str, what: impl FnOnce() -> String) -> Check {
-    if holds { Ok(()) } else { Err(Violation { invariant, what: what() }) }
+    if holds {
+        Ok(())
+    } else {
+        Err(Violation {
+            invariant,
+            what: what(),
+        })
+    }
 }

@@ -1,4 +1,5 @@
-//! One connection: what each side has sent and the other not yet read, and what each side knows of the other's end.
+//! One connection: what each side has sent and the other not yet read, and what each side knows of
+//! the other's end.
 //!
 //! Pure: the time is an argument, and whether packets get through is asked by the caller.
 
@@ -82,7 +83,10 @@ impl Conn {
             reader: None,
             writer: None,
         };
-        Conn { ends: [end(caller), end(called)], frozen: false }
+        Conn {
+            ends: [end(caller), end(called)],
+            frozen: false,
+        }
     }
 
     pub fn host(&self, side: Side) -> usize {
@@ -99,7 +103,11 @@ impl Conn {
     }
 
     pub fn side_of(&self, host: usize) -> Side {
-        if self.ends[0].host == host { Side::Caller } else { Side::Called }
+        if self.ends[0].host == host {
+            Side::Caller
+        } else {
+            Side::Called
+        }
     }
 
     pub fn is_closed(&self) -> bool {
@@ -111,7 +119,13 @@ impl Conn {
     }
 
     /// Reads at one end. `through`: whether packets get through to it.
-    pub fn read(&mut self, side: Side, buf: &mut ReadBuf<'_>, now: Instant, through: bool) -> io::Result<Outcome<()>> {
+    pub fn read(
+        &mut self,
+        side: Side,
+        buf: &mut ReadBuf<'_>,
+        now: Instant,
+        through: bool,
+    ) -> io::Result<Outcome<()>> {
         self.check(side, now, through)?;
         let end = &mut self.ends[side as usize];
         let mut next = end.deadline();
@@ -137,7 +151,14 @@ impl Conn {
     }
 
     /// Writes at one end; what is written arrives at `arrival` if packets get `through`.
-    pub fn write(&mut self, side: Side, bytes: &[u8], now: Instant, arrival: Instant, through: bool) -> io::Result<Outcome<usize>> {
+    pub fn write(
+        &mut self,
+        side: Side,
+        bytes: &[u8],
+        now: Instant,
+        arrival: Instant,
+        through: bool,
+    ) -> io::Result<Outcome<usize>> {
         self.check(side, now, through)?;
         let far = &mut self.ends[side.other() as usize];
         if far.closed && !far.silent {
@@ -145,11 +166,17 @@ impl Conn {
             self.reset(side, arrival);
             return Ok(Outcome::Done(bytes.len()));
         }
-        let room = WINDOW_BYTES.saturating_sub(far.incoming_bytes).min(bytes.len());
+        let room = WINDOW_BYTES
+            .saturating_sub(far.incoming_bytes)
+            .min(bytes.len());
         if room == 0 && !bytes.is_empty() {
             return Ok(Outcome::Wait(self.ends[side as usize].deadline()));
         }
-        self.send(side, Packet::Bytes(Bytes::copy_from_slice(&bytes[..room])), arrival);
+        self.send(
+            side,
+            Packet::Bytes(Bytes::copy_from_slice(&bytes[..room])),
+            arrival,
+        );
         if !through || self.ends[side.other() as usize].silent {
             self.ends[side as usize].unheard_since.get_or_insert(now);
             wake(&mut self.ends[side as usize].reader);
@@ -170,10 +197,14 @@ impl Conn {
         self.send(side, Packet::Fin, arrival);
     }
 
-    /// Nobody holds this end any more: what has come and was not read is answered with a reset, as TCP does.
+    /// Nobody holds this end any more: what has come and was not read is answered with a reset, as
+    /// TCP does.
     pub fn close(&mut self, side: Side, arrival: Instant) {
         let end = &mut self.ends[side as usize];
-        let unread = end.incoming.iter().any(|(_, packet)| matches!(packet, Packet::Bytes(_)));
+        let unread = end
+            .incoming
+            .iter()
+            .any(|(_, packet)| matches!(packet, Packet::Bytes(_)));
         let broken = end.broken.is_some();
         self.abandon(side);
         match (broken, unread) {
@@ -192,7 +223,8 @@ impl Conn {
         end.wake();
     }
 
-    /// The host of this end has no power any more: the other side is left in the belief that all is well.
+    /// The host of this end has no power any more: the other side is left in the belief that all is
+    /// well.
     pub fn silenced(&mut self, side: Side, now: Instant) {
         self.ends[side as usize].silent = true;
         // What is on the wire still comes; what waits behind a cut has nobody to send it again.
@@ -201,10 +233,12 @@ impl Conn {
         far.incoming_bytes = far.incoming.iter().map(|(_, packet)| packet.len()).sum();
     }
 
-    /// The host of this end has power again, and knows nothing of the connection: whoever sent something hears so at `at`, who did not stays in
-    /// his belief.
+    /// The host of this end has power again, and knows nothing of the connection: whoever sent
+    /// something hears so at `at`, who did not stays in his belief.
     pub fn rebooted(&mut self, side: Side, at: Instant) {
-        if std::mem::take(&mut self.ends[side as usize].silent) && self.ends[side.other() as usize].unheard_since.is_some() {
+        if std::mem::take(&mut self.ends[side as usize].silent)
+            && self.ends[side.other() as usize].unheard_since.is_some()
+        {
             self.reset(side.other(), at);
         }
     }
@@ -224,7 +258,11 @@ impl Conn {
     /// Packets do not get through any more, in one direction at least.
     pub fn blocked(&mut self, now: Instant) {
         for side in Side::BOTH {
-            if self.ends[side.other() as usize].incoming.iter().any(|(arrival, _)| *arrival > now) {
+            if self.ends[side.other() as usize]
+                .incoming
+                .iter()
+                .any(|(arrival, _)| *arrival > now)
+            {
                 self.ends[side as usize].unheard_since.get_or_insert(now);
             }
             self.ends[side as usize].wake();
@@ -253,7 +291,10 @@ impl Conn {
         if end.broken.is_none() {
             if through && end.reset_at.is_some_and(|at| at <= now) {
                 end.broken = Some(io::ErrorKind::ConnectionReset);
-            } else if end.unheard_since.is_some_and(|since| since + GIVES_UP_AFTER <= now) {
+            } else if end
+                .unheard_since
+                .is_some_and(|since| since + GIVES_UP_AFTER <= now)
+            {
                 end.broken = Some(io::ErrorKind::TimedOut);
             }
         }
@@ -287,7 +328,10 @@ impl Packet {
 impl End {
     /// When this end will find out that it is dead, as things stand.
     fn deadline(&self) -> Option<Instant> {
-        earliest(self.reset_at, self.unheard_since.map(|since| since + GIVES_UP_AFTER))
+        earliest(
+            self.reset_at,
+            self.unheard_since.map(|since| since + GIVES_UP_AFTER),
+        )
     }
 
     fn wake(&mut self) {

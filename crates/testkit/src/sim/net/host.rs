@@ -1,4 +1,5 @@
-//! The network as the process on one host sees it: it binds, accepts and connects. What it holds dies with the process.
+//! The network as the process on one host sees it: it binds, accepts and connects. What it holds
+//! dies with the process.
 
 use super::{Backlog, Conn, Net, conn::Side, stream::SimStream};
 use gnomon_broker::{Accept, Accepted, Network};
@@ -26,11 +27,16 @@ impl Host {
     async fn knock(&self, name: &str, port: u16) -> io::Result<Option<SimStream>> {
         let (target, round_trip) = {
             let mut state = self.net.0.lock();
-            let target = state.find(name).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no host is called {name}")))?;
+            let target = state.find(name).ok_or_else(|| {
+                io::Error::new(io::ErrorKind::NotFound, format!("no host is called {name}"))
+            })?;
             if !state.reaches(self.host, target) {
                 return Ok(None);
             }
-            (target, state.delay(self.host, target) + state.delay(target, self.host))
+            (
+                target,
+                state.delay(self.host, target) + state.delay(target, self.host),
+            )
         };
         sleep(round_trip).await;
         let mut state = self.net.0.lock();
@@ -42,7 +48,9 @@ impl Host {
         }
         let id = state.next_conn;
         state.next_conn += 1;
-        state.conns.insert(id, Conn::new(self.host, target, Instant::now()));
+        state
+            .conns
+            .insert(id, Conn::new(self.host, target, Instant::now()));
         let near = &mut state.hosts[self.host];
         near.next_port = near.next_port.checked_add(1).unwrap_or(40_000);
         let peer = SocketAddr::new(near.ip, near.next_port);
@@ -59,7 +67,12 @@ impl Host {
 impl gnomon_client::Net for Host {
     fn connect<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
         Box::pin(async move {
-            let malformed = || io::Error::new(io::ErrorKind::InvalidInput, format!("{address} is not HOST:PORT"));
+            let malformed = || {
+                io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    format!("{address} is not HOST:PORT"),
+                )
+            };
             let (name, port) = address.rsplit_once(':').ok_or_else(malformed)?;
             let port = port.parse().map_err(|_| malformed())?;
             loop {
@@ -87,7 +100,10 @@ impl Network for Host {
                 return Err(io::ErrorKind::AddrInUse.into());
             }
             host.listeners.insert(address.port(), Backlog::default());
-            Ok(Box::new(Listener { host: self.clone(), address }) as Box<dyn Accept>)
+            Ok(Box::new(Listener {
+                host: self.clone(),
+                address,
+            }) as Box<dyn Accept>)
         })
     }
 }
@@ -106,8 +122,13 @@ impl Accept for Listener {
         Box::pin(poll_fn(|cx| {
             let mut state = self.host.net.0.lock();
             let host = &mut state.hosts[self.host.host];
-            let backlog = host.listeners.get_mut(&self.address.port()).filter(|_| host.life == self.host.life);
-            let Some(backlog) = backlog else { return Poll::Pending };
+            let backlog = host
+                .listeners
+                .get_mut(&self.address.port())
+                .filter(|_| host.life == self.host.life);
+            let Some(backlog) = backlog else {
+                return Poll::Pending;
+            };
             match backlog.waiting.pop_front() {
                 Some((id, peer)) => {
                     let stream = SimStream::new(self.host.net.clone(), id, Side::Called);
@@ -130,7 +151,11 @@ impl Drop for Listener {
         if host.life != self.host.life {
             return;
         }
-        let waiting = host.listeners.remove(&self.address.port()).map(|backlog| backlog.waiting).unwrap_or_default();
+        let waiting = host
+            .listeners
+            .remove(&self.address.port())
+            .map(|backlog| backlog.waiting)
+            .unwrap_or_default();
         for (id, _) in waiting {
             if let Some(conn) = state.conns.get_mut(&id) {
                 conn.abandon(Side::Called);

@@ -1,8 +1,11 @@
-//! A network in memory, by seed: hosts with names, byte streams between them, and everything that goes wrong with both.
+//! A network in memory, by seed: hosts with names, byte streams between them, and everything that
+//! goes wrong with both.
 //!
-//! It behaves as TCP does where that shows: bytes arrive in order or not at all; what is sent into a cut is sent again when the cut heals, and after
-//! [`GIVES_UP_AFTER`] the sender's side alone learns that the connection is dead; a peer that lost its power leaves connections half open, until it is
-//! up again and refuses what it does not know. Invariant: the same calls at the same times with the same seed give the same network.
+//! It behaves as TCP does where that shows: bytes arrive in order or not at all; what is sent into
+//! a cut is sent again when the cut heals, and after [`GIVES_UP_AFTER`] the sender's side alone
+//! learns that the connection is dead; a peer that lost its power leaves connections half open,
+//! until it is up again and refuses what it does not know. Invariant: the same calls at the same
+//! times with the same seed give the same network.
 //!
 //! Not here: bandwidth, loss short of a cut (TCP hides it as delay), and names that change.
 
@@ -74,7 +77,10 @@ struct Path {
 
 impl Default for Path {
     fn default() -> Path {
-        Path { delay_ms: ORDINARY_MS, cut: false }
+        Path {
+            delay_ms: ORDINARY_MS,
+            cut: false,
+        }
     }
 }
 
@@ -99,7 +105,13 @@ impl Net {
             next_port: 40_000,
         };
         let hosts = names.iter().enumerate().map(host).collect();
-        Net(Arc::new(Mutex::new(State { dice, hosts, paths: BTreeMap::new(), conns: BTreeMap::new(), next_conn: 0 })))
+        Net(Arc::new(Mutex::new(State {
+            dice,
+            hosts,
+            paths: BTreeMap::new(),
+            conns: BTreeMap::new(),
+            next_conn: 0,
+        })))
     }
 
     /// The network as the process that runs on a host now sees it.
@@ -108,8 +120,14 @@ impl Net {
     /// If there is no such host.
     pub fn host(&self, name: &str) -> Host {
         let state = self.0.lock();
-        let host = state.find(name).unwrap_or_else(|| panic!("no host is called {name}"));
-        Host { net: self.clone(), host, life: state.hosts[host].life }
+        let host = state
+            .find(name)
+            .unwrap_or_else(|| panic!("no host is called {name}"));
+        Host {
+            net: self.clone(),
+            host,
+            life: state.hosts[host].life,
+        }
     }
 
     /// Nothing goes from one host to the other any more; the other direction stands as it is.
@@ -119,13 +137,20 @@ impl Net {
 
     /// Every packet from one host to the other takes so many milliseconds.
     pub fn delay(&self, from: &str, to: &str, delay_ms: Range<u64>) {
-        self.on_path(from, to, |state, path| state.paths.entry(path).or_default().delay_ms = delay_ms);
+        self.on_path(from, to, |state, path| {
+            state.paths.entry(path).or_default().delay_ms = delay_ms
+        });
     }
 
     /// Every path is whole and quick again. Connections that froze stay frozen.
     pub fn heal(&self) {
         let mut state = self.0.lock();
-        let cut: Vec<(usize, usize)> = state.paths.iter().filter(|(_, path)| path.cut).map(|(path, _)| *path).collect();
+        let cut: Vec<(usize, usize)> = state
+            .paths
+            .iter()
+            .filter(|(_, path)| path.cut)
+            .map(|(path, _)| *path)
+            .collect();
         state.paths.clear();
         for path in cut {
             state.healed(path);
@@ -134,10 +159,13 @@ impl Net {
 
     /// Every connection between two hosts is reset, on both sides.
     pub fn reset(&self, one: &str, other: &str) {
-        self.between(one, other, |conn, now| Side::BOTH.iter().for_each(|side| conn.reset(*side, now)));
+        self.between(one, other, |conn, now| {
+            Side::BOTH.iter().for_each(|side| conn.reset(*side, now))
+        });
     }
 
-    /// Every connection between two hosts is forgotten by what stands between them: neither side hears of the other again, and new connections work.
+    /// Every connection between two hosts is forgotten by what stands between them: neither side
+    /// hears of the other again, and new connections work.
     pub fn freeze(&self, one: &str, other: &str) {
         self.between(one, other, |conn, now| conn.freeze(now));
     }
@@ -165,9 +193,15 @@ impl Net {
 
     fn between(&self, one: &str, other: &str, change: impl Fn(&mut Conn, Instant)) {
         let mut state = self.0.lock();
-        let (Some(one), Some(other)) = (state.find(one), state.find(other)) else { return };
+        let (Some(one), Some(other)) = (state.find(one), state.find(other)) else {
+            return;
+        };
         let now = Instant::now();
-        for conn in state.conns.values_mut().filter(|conn| conn.joins(one, other)) {
+        for conn in state
+            .conns
+            .values_mut()
+            .filter(|conn| conn.joins(one, other))
+        {
             change(conn, now);
         }
     }
@@ -175,7 +209,9 @@ impl Net {
 
 impl State {
     fn find(&self, name: &str) -> Option<usize> {
-        self.hosts.iter().position(|host| host.name == name || host.ip.to_string() == name)
+        self.hosts
+            .iter()
+            .position(|host| host.name == name || host.ip.to_string() == name)
     }
 
     fn is_cut(&self, from: usize, to: usize) -> bool {
@@ -188,14 +224,21 @@ impl State {
     }
 
     fn delay(&mut self, from: usize, to: usize) -> Duration {
-        let range = self.paths.get(&(from, to)).map_or(ORDINARY_MS, |path| path.delay_ms.clone());
+        let range = self
+            .paths
+            .get(&(from, to))
+            .map_or(ORDINARY_MS, |path| path.delay_ms.clone());
         self.dice.millis(range)
     }
 
     fn cut(&mut self, path: (usize, usize)) {
         self.paths.entry(path).or_default().cut = true;
         let now = Instant::now();
-        for conn in self.conns.values_mut().filter(|conn| conn.joins(path.0, path.1)) {
+        for conn in self
+            .conns
+            .values_mut()
+            .filter(|conn| conn.joins(path.0, path.1))
+        {
             conn.blocked(now);
         }
     }
@@ -217,10 +260,17 @@ impl State {
         state.life += 1;
         state.up &= death == Death::Process;
         state.listeners.clear();
-        let hosts: Vec<u64> = self.conns.iter().filter(|(_, conn)| conn.touches(host)).map(|(id, _)| *id).collect();
+        let hosts: Vec<u64> = self
+            .conns
+            .iter()
+            .filter(|(_, conn)| conn.touches(host))
+            .map(|(id, _)| *id)
+            .collect();
         for id in hosts {
             let polite = self.dice.once_in(2);
-            let Some(conn) = self.conns.get_mut(&id) else { continue };
+            let Some(conn) = self.conns.get_mut(&id) else {
+                continue;
+            };
             let (near, far) = (conn.side_of(host), conn.side_of(host).other());
             conn.abandon(near);
             match death {

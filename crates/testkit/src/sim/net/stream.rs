@@ -24,12 +24,22 @@ pub(super) struct SimStream {
 
 impl SimStream {
     pub fn new(net: Net, conn: u64, side: Side) -> SimStream {
-        SimStream { net, conn, side, reading: None, writing: None }
+        SimStream {
+            net,
+            conn,
+            side,
+            reading: None,
+            writing: None,
+        }
     }
 }
 
 /// Polls a timer for `at`; ready when it has passed.
-fn poll_timer(timer: &mut Option<Pin<Box<Sleep>>>, at: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
+fn poll_timer(
+    timer: &mut Option<Pin<Box<Sleep>>>,
+    at: Option<Instant>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
     let Some(at) = at else {
         *timer = None;
         return Poll::Pending;
@@ -58,13 +68,21 @@ fn gone() -> io::Error {
 }
 
 impl AsyncRead for SimStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
             let next = {
                 let state = &mut *this.net.0.lock();
-                let Some((inward, ..)) = state.way(this.conn, this.side) else { return Poll::Ready(Err(gone())) };
-                let Some(conn) = state.conns.get_mut(&this.conn) else { return Poll::Ready(Err(gone())) };
+                let Some((inward, ..)) = state.way(this.conn, this.side) else {
+                    return Poll::Ready(Err(gone()));
+                };
+                let Some(conn) = state.conns.get_mut(&this.conn) else {
+                    return Poll::Ready(Err(gone()));
+                };
                 match conn.read(this.side, buf, Instant::now(), inward) {
                     Ok(Outcome::Done(())) => return Poll::Ready(Ok(())),
                     Err(error) => return Poll::Ready(Err(error)),
@@ -84,13 +102,21 @@ impl AsyncRead for SimStream {
 }
 
 impl AsyncWrite for SimStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         loop {
             let next = {
                 let state = &mut *this.net.0.lock();
-                let Some((_, both, arrival)) = state.way(this.conn, this.side) else { return Poll::Ready(Err(gone())) };
-                let Some(conn) = state.conns.get_mut(&this.conn) else { return Poll::Ready(Err(gone())) };
+                let Some((_, both, arrival)) = state.way(this.conn, this.side) else {
+                    return Poll::Ready(Err(gone()));
+                };
+                let Some(conn) = state.conns.get_mut(&this.conn) else {
+                    return Poll::Ready(Err(gone()));
+                };
                 match conn.write(this.side, bytes, Instant::now(), arrival, both) {
                     Ok(Outcome::Done(count)) => return Poll::Ready(Ok(count)),
                     Err(error) => return Poll::Ready(Err(error)),
@@ -113,7 +139,9 @@ impl AsyncWrite for SimStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let state = &mut *self.net.0.lock();
-        let Some((.., arrival)) = state.way(self.conn, self.side) else { return Poll::Ready(Ok(())) };
+        let Some((.., arrival)) = state.way(self.conn, self.side) else {
+            return Poll::Ready(Ok(()));
+        };
         if let Some(conn) = state.conns.get_mut(&self.conn) {
             conn.finish(self.side, arrival);
         }
@@ -124,7 +152,9 @@ impl AsyncWrite for SimStream {
 impl Drop for SimStream {
     fn drop(&mut self) {
         let state = &mut *self.net.0.lock();
-        let Some((.., arrival)) = state.way(self.conn, self.side) else { return };
+        let Some((.., arrival)) = state.way(self.conn, self.side) else {
+            return;
+        };
         if let Some(conn) = state.conns.get_mut(&self.conn) {
             conn.close(self.side, arrival);
         }

@@ -1,4 +1,5 @@
-//! A read_committed consumer, with the filter that Kafka's clients have: records of aborted transactions are left out, up to their markers (KIP-98).
+//! A read_committed consumer, with the filter that Kafka's clients have: records of aborted
+//! transactions are left out, up to their markers (KIP-98).
 
 use crate::sim::log::SeenBatch;
 use gnomon_client::{
@@ -26,28 +27,58 @@ pub struct Committed {
 }
 
 /// Reads from `start` to the last stable offset.
-pub async fn read_committed(client: &Client, target: &FetchTarget, start: Offset) -> Result<Committed, ClientError> {
+pub async fn read_committed(
+    client: &Client,
+    target: &FetchTarget,
+    start: Offset,
+) -> Result<Committed, ClientError> {
     let node = client.leader(&target.topic, target.partition).await?.0;
-    let options = FetchOptions { isolation: Isolation::ReadCommitted, request_timeout: Duration::from_secs(5), ..FetchOptions::default() };
+    let options = FetchOptions {
+        isolation: Isolation::ReadCommitted,
+        request_timeout: Duration::from_secs(5),
+        ..FetchOptions::default()
+    };
     let mut fetcher = Fetcher::new(client.dedicated(node).await?, options);
     let mut shown = Committed::default();
     let mut next = start;
     loop {
-        let position = FetchPosition { offset: next, current_leader_epoch: LeaderEpoch::NONE, last_fetched_epoch: BatchEpoch::NONE };
-        fetcher.send(&BTreeMap::from([(target.clone(), position)])).await?;
-        let Some(fetched) = fetcher.receive().await?.pop() else { return Ok(shown) };
+        let position = FetchPosition {
+            offset: next,
+            current_leader_epoch: LeaderEpoch::NONE,
+            last_fetched_epoch: BatchEpoch::NONE,
+        };
+        fetcher
+            .send(&BTreeMap::from([(target.clone(), position)]))
+            .await?;
+        let Some(fetched) = fetcher.receive().await?.pop() else {
+            return Ok(shown);
+        };
         if let Some(code) = fetched.error {
-            return Err(ClientError::Refused { api: "Fetch", subject: target.topic.to_string(), code, message: String::new() });
+            return Err(ClientError::Refused {
+                api: "Fetch",
+                subject: target.topic.to_string(),
+                code,
+                message: String::new(),
+            });
         }
-        (shown.last_stable, shown.high_watermark) = (fetched.last_stable_offset, fetched.high_watermark);
+        (shown.last_stable, shown.high_watermark) =
+            (fetched.last_stable_offset, fetched.high_watermark);
         let mut bytes = fetched.records;
-        let mut filter = Filter { aborted: fetched.aborted, aborting: BTreeSet::new() };
+        let mut filter = Filter {
+            aborted: fetched.aborted,
+            aborting: BTreeSet::new(),
+        };
         while let Ok(Some(view)) = BatchView::parse_first(&mut bytes) {
             next = view.header().next_offset();
             if let Ok(batch) = SeenBatch::of(&view)
                 && filter.shows(&batch)
             {
-                shown.records.extend(batch.values.into_iter().filter(|(offset, _)| *offset >= start));
+                shown.records.extend(
+                    batch
+                        .values
+                        .into_iter()
+                        .filter(|(offset, _)| *offset >= start),
+                );
             }
         }
         if next >= shown.last_stable {
@@ -65,7 +96,10 @@ struct Filter {
 
 impl Filter {
     fn shows(&mut self, batch: &SeenBatch) -> bool {
-        let begun = self.aborted.extract_if(.., |(_, first)| *first <= batch.last).map(|(producer, _)| producer);
+        let begun = self
+            .aborted
+            .extract_if(.., |(_, first)| *first <= batch.last)
+            .map(|(producer, _)| producer);
         self.aborting.extend(begun);
         let (producer, _) = batch.producer;
         if batch.control {

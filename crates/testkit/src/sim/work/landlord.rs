@@ -1,5 +1,5 @@
-//! Who makes topics and deletes them, at their owners; now and then one is made again under its name while the other site still shadows the former
-//! one.
+//! Who makes topics and deletes them, at their owners; now and then one is made again under its
+//! name while the other site still shadows the former one.
 
 use super::goes_on;
 use crate::sim::{
@@ -32,7 +32,12 @@ impl Landlord {
     /// Nothing is made yet.
     pub fn new(world: &Arc<World>, dice: Dice) -> Landlord {
         let clients = SITES.map(|site| world.client(site, "landlord"));
-        Landlord { world: world.clone(), dice, clients, made: 0 }
+        Landlord {
+            world: world.clone(),
+            dice,
+            clients,
+            made: 0,
+        }
     }
 
     /// Makes and deletes until `until`.
@@ -59,12 +64,22 @@ impl Landlord {
 
     /// Whether a deletion is not through yet.
     pub fn is_busy(&self) -> bool {
-        self.world.model.lock().topics.values().any(|topic| topic.retired || topic.stale.is_some())
+        self.world
+            .model
+            .lock()
+            .topics
+            .values()
+            .any(|topic| topic.retired || topic.stale.is_some())
     }
 
     fn topics_of(&self, site: usize) -> Vec<Topic> {
         let model = self.world.model.lock();
-        model.topics.values().filter(|topic| topic.owner == site && !topic.retired).cloned().collect()
+        model
+            .topics
+            .values()
+            .filter(|topic| topic.owner == site && !topic.retired)
+            .cloned()
+            .collect()
     }
 
     async fn step(&mut self, until: Instant) {
@@ -74,14 +89,23 @@ impl Landlord {
         if topics.len() < TOPICS {
             return self.make_new(site, until).await;
         }
-        let spent: Vec<Topic> =
-            topics.iter().filter(|topic| topic.failover.as_ref().is_some_and(|failover| failover.done)).cloned().collect();
+        let spent: Vec<Topic> = topics
+            .iter()
+            .filter(|topic| {
+                topic
+                    .failover
+                    .as_ref()
+                    .is_some_and(|failover| failover.done)
+            })
+            .cloned()
+            .collect();
         if !spent.is_empty() && self.dice.once_in(2) {
             let topic = self.dice.pick(&spent).name.clone();
             self.retire(&topic);
         } else if self.dice.once_in(4) {
             let topic = self.dice.pick(&topics).clone();
-            let shadowed = topic.ids[1 - site].is_some() && topic.failover.is_none() && topic.stale.is_none();
+            let shadowed =
+                topic.ids[1 - site].is_some() && topic.failover.is_none() && topic.stale.is_none();
             if shadowed && self.dice.once_in(2) {
                 self.make_again(&topic, until).await;
             } else {
@@ -91,7 +115,8 @@ impl Landlord {
     }
 
     fn retire(&self, name: &str) {
-        self.world.tell("landlord", format!("{name} is to be deleted"));
+        self.world
+            .tell("landlord", format!("{name} is to be deleted"));
         if let Some(topic) = self.world.model.lock().topics.get_mut(name) {
             topic.retired = true;
         }
@@ -100,34 +125,69 @@ impl Landlord {
     async fn make_new(&mut self, site: usize, until: Instant) {
         self.made += 1;
         let name = format!("{}_{}", SITES[site], self.made);
-        let kind = *self.dice.pick(&[Kind::Plain, Kind::Plain, Kind::Trimmed, Kind::Transactional]);
+        let kind = *self
+            .dice
+            .pick(&[Kind::Plain, Kind::Plain, Kind::Trimmed, Kind::Transactional]);
         let partitions = self.dice.within(1..4) as i32;
         self.make(site, name, partitions, kind, None, until).await;
     }
 
     /// Makes a topic, however often that takes, and tells the model its id.
-    async fn make(&mut self, site: usize, name: String, partitions: i32, kind: Kind, stale: Option<TopicId>, until: Instant) {
+    async fn make(
+        &mut self,
+        site: usize,
+        name: String,
+        partitions: i32,
+        kind: Kind,
+        stale: Option<TopicId>,
+        until: Instant,
+    ) {
         let configs: &[(&str, &str)] = match kind {
             Kind::Plain | Kind::Transactional => &[],
             Kind::Trimmed => &[("segment.ms", "5000"), ("retention.ms", "20000")],
         };
-        let configs = configs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>();
-        let new = NewTopic { name: name.clone(), partitions, replication_factor: -1, configs };
+        let configs = configs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect::<BTreeMap<_, _>>();
+        let new = NewTopic {
+            name: name.clone(),
+            partitions,
+            replication_factor: -1,
+            configs,
+        };
         let generation = self.made;
         while goes_on(&self.world, until) {
             match self.made_at(site, &new).await {
                 Ok(id) => {
-                    self.world.tell("landlord", format!("{name} with {partitions} partitions made at {}: {id}", SITES[site]));
+                    self.world.tell(
+                        "landlord",
+                        format!(
+                            "{name} with {partitions} partitions made at {}: {id}",
+                            SITES[site]
+                        ),
+                    );
                     let mut ids = [None; 2];
                     ids[site] = Some(id);
                     let (owner, failover, retired) = (site, None, false);
-                    let topic =
-                        Topic { name: name.clone(), generation, owner, partitions, kind, ids, failover, retired, former: stale, stale };
+                    let topic = Topic {
+                        name: name.clone(),
+                        generation,
+                        owner,
+                        partitions,
+                        kind,
+                        ids,
+                        failover,
+                        retired,
+                        former: stale,
+                        stale,
+                    };
                     self.world.model.lock().topics.insert(name, topic);
                     return;
                 }
                 Err(error) => {
-                    self.world.tell("landlord", format!("{name} is not made: {error}"));
+                    self.world
+                        .tell("landlord", format!("{name} is not made: {error}"));
                     sleep(self.dice.millis(100..1_000)).await;
                 }
             }
@@ -135,8 +195,16 @@ impl Landlord {
     }
 
     async fn made_at(&self, site: usize, new: &NewTopic) -> Result<TopicId, ClientError> {
-        let refused = |code, message: String| ClientError::Refused { api: "CreateTopics", subject: new.name.clone(), code, message };
-        for outcome in self.clients[site].create_topics(std::slice::from_ref(new), false).await? {
+        let refused = |code, message: String| ClientError::Refused {
+            api: "CreateTopics",
+            subject: new.name.clone(),
+            code,
+            message,
+        };
+        for outcome in self.clients[site]
+            .create_topics(std::slice::from_ref(new), false)
+            .await?
+        {
             match outcome.error {
                 None | Some((TOPIC_ALREADY_EXISTS, _)) => {}
                 Some((code, message)) => return Err(refused(code, message)),
@@ -159,7 +227,15 @@ impl Landlord {
         while goes_on(&self.world, until) {
             if self.delete(site, name, topic.ids[site]).await {
                 self.made += 1;
-                self.make(site, name.clone(), topic.partitions, topic.kind, topic.ids[1 - site], until).await;
+                self.make(
+                    site,
+                    name.clone(),
+                    topic.partitions,
+                    topic.kind,
+                    topic.ids[1 - site],
+                    until,
+                )
+                .await;
                 return;
             }
             sleep(self.dice.millis(100..1_000)).await;
@@ -175,14 +251,20 @@ impl Landlord {
                 Some(_) => {}
             }
             for outcome in self.clients[site].delete_topics(&[name.to_owned()]).await? {
-                self.world.tell("landlord", format!("deletion of {name} at {}: {:?}", SITES[site], outcome.error));
+                self.world.tell(
+                    "landlord",
+                    format!("deletion of {name} at {}: {:?}", SITES[site], outcome.error),
+                );
             }
             Ok::<bool, ClientError>(self.there(site, name).await?.is_none())
         };
         match gone.await {
             Ok(gone) => gone,
             Err(error) => {
-                self.world.tell("landlord", format!("{name} is not deleted at {}: {error}", SITES[site]));
+                self.world.tell(
+                    "landlord",
+                    format!("{name} is not deleted at {}: {error}", SITES[site]),
+                );
                 false
             }
         }
@@ -190,13 +272,23 @@ impl Landlord {
 
     /// One step of every deletion that is not through.
     async fn tidy(&mut self) {
-        let topics: Vec<Topic> =
-            self.world.model.lock().topics.values().filter(|topic| topic.retired || topic.stale.is_some()).cloned().collect();
+        let topics: Vec<Topic> = self
+            .world
+            .model
+            .lock()
+            .topics
+            .values()
+            .filter(|topic| topic.retired || topic.stale.is_some())
+            .cloned()
+            .collect();
         for topic in topics {
             let other = 1 - topic.owner;
             if topic.retired {
-                if self.delete(topic.owner, &topic.name, None).await && self.delete(other, &topic.name, None).await {
-                    self.world.tell("landlord", format!("{} is gone", topic.name));
+                if self.delete(topic.owner, &topic.name, None).await
+                    && self.delete(other, &topic.name, None).await
+                {
+                    self.world
+                        .tell("landlord", format!("{} is gone", topic.name));
                     self.world.model.lock().topics.remove(&topic.name);
                 }
             } else if self.is_faulted(other, &topic).await
@@ -208,16 +300,28 @@ impl Landlord {
         }
     }
 
-    /// R11: whether the shadow of what was made again has become a fault; a link that never sees it leaves the deletion stuck.
+    /// R11: whether the shadow of what was made again has become a fault; a link that never sees it
+    /// leaves the deletion stuck.
     async fn is_faulted(&self, site: usize, topic: &Topic) -> bool {
-        let Ok(shown) = admin::links(&self.world.net, SITES[site]).await else { return false };
-        let found = shown.iter().flat_map(|link| &link.topics).find(|status| Some(status.id) == topic.stale);
+        let Ok(shown) = admin::links(&self.world.net, SITES[site]).await else {
+            return false;
+        };
+        let found = shown
+            .iter()
+            .flat_map(|link| &link.topics)
+            .find(|status| Some(status.id) == topic.stale);
         match found {
             None => true,
             Some(status) => {
                 let judged = links::r11_made_again_is_a_fault(status);
                 if judged.is_ok() {
-                    self.world.tell("landlord", format!("{} at {} is {}: {:?}", topic.name, SITES[site], status.state, status.reason));
+                    self.world.tell(
+                        "landlord",
+                        format!(
+                            "{} at {} is {}: {:?}",
+                            topic.name, SITES[site], status.state, status.reason
+                        ),
+                    );
                 }
                 judged.is_ok()
             }

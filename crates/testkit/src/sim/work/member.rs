@@ -1,6 +1,8 @@
-//! Members of consumer groups: they join, are given partitions, read on from what the group has committed, commit, and leave or die.
+//! Members of consumer groups: they join, are given partitions, read on from what the group has
+//! committed, commit, and leave or die.
 //!
-//! A group belongs to a site; now and then its members work at the other one, on shadows, and go on there from what the link brought along.
+//! A group belongs to a site; now and then its members work at the other one, on shadows, and go on
+//! there from what the link brought along.
 
 use super::goes_on;
 use crate::sim::{
@@ -16,8 +18,9 @@ use gnomon_protocol::{
     error_code::ErrorCode,
     ids::Offset,
     messages::{
-        ApiKey, GroupId, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, OffsetCommitRequest, OffsetFetchRequest, RequestKind,
-        ResponseKind, SyncGroupRequest, TopicName,
+        ApiKey, GroupId, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
+        OffsetCommitRequest, OffsetFetchRequest, RequestKind, ResponseKind, SyncGroupRequest,
+        TopicName,
         join_group_request::JoinGroupRequestProtocol,
         leave_group_request::MemberIdentity,
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
@@ -75,7 +78,11 @@ impl From<String> for Trouble {
 }
 
 fn accepted(code: i16) -> Result<(), Trouble> {
-    if code == 0 { Ok(()) } else { Err(Trouble::Refused(code)) }
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(Trouble::Refused(code))
+    }
 }
 
 fn other(response: &ResponseKind) -> Trouble {
@@ -115,7 +122,8 @@ impl Member {
         }
         if self.dice.once_in(2) {
             let left = self.leave().await;
-            self.world.tell(&self.who, format!("left: {}", left.is_ok()));
+            self.world
+                .tell(&self.who, format!("left: {}", left.is_ok()));
         }
     }
 
@@ -128,7 +136,10 @@ impl Member {
             Trouble::Refused(code) => {
                 self.world.tell(&self.who, format!("refused with {code}"));
                 let known = ErrorCode::from_code(code);
-                if matches!(known, Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration)) {
+                if matches!(
+                    known,
+                    Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration)
+                ) {
                     self.member_id = StrBytes::default();
                 }
                 let expected = matches!(
@@ -143,7 +154,11 @@ impl Member {
                     )
                 );
                 if !expected {
-                    self.world.broken(&self.who, "L5", format!("a member was answered with error {code}"));
+                    self.world.broken(
+                        &self.who,
+                        "L5",
+                        format!("a member was answered with error {code}"),
+                    );
                 }
             }
         }
@@ -157,7 +172,10 @@ impl Member {
         }
         let members = self.join().await?;
         let assigned = self.sync(members).await?;
-        self.world.tell(&self.who, format!("generation {}: {assigned:?}", self.generation));
+        self.world.tell(
+            &self.who,
+            format!("generation {}: {assigned:?}", self.generation),
+        );
         self.begin(&assigned).await?;
         while goes_on(&self.world, until) {
             sleep_until((Instant::now() + self.dice.millis(300..1_500)).min(until)).await;
@@ -173,15 +191,25 @@ impl Member {
         Ok(())
     }
 
-    async fn ask(&mut self, key: ApiKey, version: i16, request: RequestKind, patience: Duration) -> Result<ResponseKind, Trouble> {
-        let Some(wire) = &mut self.wire else { return Err(Trouble::Wire("no connection".to_owned())) };
+    async fn ask(
+        &mut self,
+        key: ApiKey,
+        version: i16,
+        request: RequestKind,
+        patience: Duration,
+    ) -> Result<ResponseKind, Trouble> {
+        let Some(wire) = &mut self.wire else {
+            return Err(Trouble::Wire("no connection".to_owned()));
+        };
         Ok(wire.ask(key as i16, version, request, patience).await?)
     }
 
     /// The members, if this is the one that assigns.
     async fn join(&mut self) -> Result<Vec<StrBytes>, Trouble> {
         loop {
-            let protocol = JoinGroupRequestProtocol::default().with_name(text("all")).with_metadata(Bytes::from_static(b"all"));
+            let protocol = JoinGroupRequestProtocol::default()
+                .with_name(text("all"))
+                .with_metadata(Bytes::from_static(b"all"));
             let request = JoinGroupRequest::default()
                 .with_group_id(group_id(&self.group))
                 .with_session_timeout_ms(SESSION.as_millis() as i32)
@@ -189,7 +217,15 @@ impl Member {
                 .with_member_id(self.member_id.clone())
                 .with_protocol_type(text("consumer"))
                 .with_protocols(vec![protocol]);
-            let response = match self.ask(ApiKey::JoinGroup, JOIN_VERSION, RequestKind::JoinGroup(request), JOIN_PATIENCE).await? {
+            let response = match self
+                .ask(
+                    ApiKey::JoinGroup,
+                    JOIN_VERSION,
+                    RequestKind::JoinGroup(request),
+                    JOIN_PATIENCE,
+                )
+                .await?
+            {
                 ResponseKind::JoinGroup(response) => response,
                 response => return Err(other(&response)),
             };
@@ -200,7 +236,11 @@ impl Member {
             accepted(response.error_code)?;
             (self.member_id, self.generation) = (response.member_id, response.generation_id);
             return Ok(if response.leader == self.member_id {
-                response.members.into_iter().map(|member| member.member_id).collect()
+                response
+                    .members
+                    .into_iter()
+                    .map(|member| member.member_id)
+                    .collect()
             } else {
                 Vec::new()
             });
@@ -216,9 +256,15 @@ impl Member {
             }
         }
         let share = |(index, member): (usize, StrBytes)| {
-            let places = shares.get(&index).into_iter().flatten().map(|(topic, partition)| format!("{topic}/{partition}"));
+            let places = shares
+                .get(&index)
+                .into_iter()
+                .flatten()
+                .map(|(topic, partition)| format!("{topic}/{partition}"));
             let written = places.collect::<Vec<_>>().join(",");
-            SyncGroupRequestAssignment::default().with_member_id(member).with_assignment(Bytes::from(written))
+            SyncGroupRequestAssignment::default()
+                .with_member_id(member)
+                .with_assignment(Bytes::from(written))
         };
         let request = SyncGroupRequest::default()
             .with_group_id(group_id(&self.group))
@@ -227,17 +273,30 @@ impl Member {
             .with_protocol_type(Some(text("consumer")))
             .with_protocol_name(Some(text("all")))
             .with_assignments(members.into_iter().enumerate().map(share).collect());
-        let response = match self.ask(ApiKey::SyncGroup, SYNC_VERSION, RequestKind::SyncGroup(request), JOIN_PATIENCE).await? {
+        let response = match self
+            .ask(
+                ApiKey::SyncGroup,
+                SYNC_VERSION,
+                RequestKind::SyncGroup(request),
+                JOIN_PATIENCE,
+            )
+            .await?
+        {
             ResponseKind::SyncGroup(response) => response,
             response => return Err(other(&response)),
         };
         accepted(response.error_code)?;
         let written = String::from_utf8_lossy(&response.assignment).into_owned();
-        let place = |place: &str| place.split_once('/').and_then(|(topic, partition)| Some((topic.to_owned(), partition.parse().ok()?)));
+        let place = |place: &str| {
+            place
+                .split_once('/')
+                .and_then(|(topic, partition)| Some((topic.to_owned(), partition.parse().ok()?)))
+        };
         Ok(written.split(',').filter_map(place).collect())
     }
 
-    /// The partitions that the group reads: of its owner's topics that keep everything and have always been the same.
+    /// The partitions that the group reads: of its owner's topics that keep everything and have
+    /// always been the same.
     fn places(&self) -> Vec<Place> {
         let model = self.world.model.lock();
         let reads = |topic: &&Topic| {
@@ -247,13 +306,21 @@ impl Member {
                 && topic.former.is_none()
                 && topic.ids[self.site].is_some()
         };
-        model.topics.values().filter(reads).flat_map(|topic| (0..topic.partitions).map(|index| (topic.name.clone(), index))).collect()
+        model
+            .topics
+            .values()
+            .filter(reads)
+            .flat_map(|topic| (0..topic.partitions).map(|index| (topic.name.clone(), index)))
+            .collect()
     }
 
     /// Reads on from what the group has committed.
     async fn begin(&mut self, assigned: &[Place]) -> Result<(), Trouble> {
         let committed = self.fetch(assigned).await?;
-        self.positions = assigned.iter().map(|place| (place.clone(), committed.get(place).copied().unwrap_or(0))).collect();
+        self.positions = assigned
+            .iter()
+            .map(|place| (place.clone(), committed.get(place).copied().unwrap_or(0)))
+            .collect();
         self.compare_with_the_data(&committed).await;
         Ok(())
     }
@@ -261,12 +328,22 @@ impl Member {
     /// R9: what is committed lies within the log.
     async fn compare_with_the_data(&mut self, committed: &BTreeMap<Place, Offset>) {
         let client = self.world.client(SITES[self.site], "member");
-        let wanted = committed.keys().map(|place| (place.clone(), LATEST)).collect();
-        for (place, end) in client.list_offsets(&wanted, Isolation::ReadUncommitted).await {
-            let (Ok(end), Some(offset)) = (end, committed.get(&place)) else { continue };
-            self.world.hold(&self.who, |model| match model.may_commit(self.site, &place) {
-                true => groups::r9_within_the_data(*offset, end.offset),
-                false => Ok(()),
+        let wanted = committed
+            .keys()
+            .map(|place| (place.clone(), LATEST))
+            .collect();
+        for (place, end) in client
+            .list_offsets(&wanted, Isolation::ReadUncommitted)
+            .await
+        {
+            let (Ok(end), Some(offset)) = (end, committed.get(&place)) else {
+                continue;
+            };
+            self.world.hold(&self.who, |model| {
+                match model.may_commit(self.site, &place) {
+                    true => groups::r9_within_the_data(*offset, end.offset),
+                    false => Ok(()),
+                }
             });
         }
     }
@@ -281,13 +358,19 @@ impl Member {
             return Ok(BTreeMap::new());
         }
         let topic = |(name, partitions): (&str, Vec<i32>)| {
-            OffsetFetchRequestTopics::default().with_name(TopicName(text(name))).with_partition_indexes(partitions)
+            OffsetFetchRequestTopics::default()
+                .with_name(TopicName(text(name)))
+                .with_partition_indexes(partitions)
         };
         let group = OffsetFetchRequestGroup::default()
             .with_group_id(group_id(&self.group))
             .with_topics(Some(topics.into_iter().map(topic).collect()));
-        let request = RequestKind::OffsetFetch(OffsetFetchRequest::default().with_groups(vec![group]));
-        let response = match self.ask(ApiKey::OffsetFetch, FETCH_VERSION, request, PATIENCE).await? {
+        let request =
+            RequestKind::OffsetFetch(OffsetFetchRequest::default().with_groups(vec![group]));
+        let response = match self
+            .ask(ApiKey::OffsetFetch, FETCH_VERSION, request, PATIENCE)
+            .await?
+        {
             ResponseKind::OffsetFetch(response) => response,
             response => return Err(other(&response)),
         };
@@ -297,9 +380,15 @@ impl Member {
             for topic in group.topics {
                 for partition in topic.partitions {
                     let place = (topic.name.0.to_string(), partition.partition_index);
-                    let offset = (partition.committed_offset >= 0).then_some(partition.committed_offset);
-                    self.world.tell(&self.who, format!("{}-{} is committed at {offset:?}", place.0, place.1));
-                    self.world.hold(&self.who, |model| model.committed(self.site, &self.group, &place, offset));
+                    let offset =
+                        (partition.committed_offset >= 0).then_some(partition.committed_offset);
+                    self.world.tell(
+                        &self.who,
+                        format!("{}-{} is committed at {offset:?}", place.0, place.1),
+                    );
+                    self.world.hold(&self.who, |model| {
+                        model.committed(self.site, &self.group, &place, offset)
+                    });
                     found.extend(offset.map(|offset| (place, offset)));
                 }
             }
@@ -307,11 +396,14 @@ impl Member {
         Ok(found)
     }
 
-    /// Pretends to have read on, as far as readers of the site have been told that there is something.
+    /// Pretends to have read on, as far as readers of the site have been told that there is
+    /// something.
     fn read_on(&mut self) {
         let model = self.world.model.lock();
         for ((topic, partition), position) in &mut self.positions {
-            let there = model.id(self.site, topic, *partition).map_or(0, |id| model.marks(id).high_watermark);
+            let there = model
+                .id(self.site, topic, *partition)
+                .map_or(0, |id| model.marks(id).high_watermark);
             if there > *position {
                 *position += self.dice.within(1..(there - *position) as u64 + 1) as i64;
             }
@@ -341,25 +433,48 @@ impl Member {
             return Ok(());
         }
         let topic = |(name, partitions): (String, _)| {
-            OffsetCommitRequestTopic::default().with_name(TopicName(text(&name))).with_partitions(partitions)
+            OffsetCommitRequestTopic::default()
+                .with_name(TopicName(text(&name)))
+                .with_partitions(partitions)
         };
         let request = OffsetCommitRequest::default()
             .with_group_id(group_id(&self.group))
             .with_generation_id_or_member_epoch(self.generation)
             .with_member_id(self.member_id.clone())
             .with_topics(topics.into_iter().map(topic).collect());
-        let response = match self.ask(ApiKey::OffsetCommit, COMMIT_VERSION, RequestKind::OffsetCommit(request), PATIENCE).await? {
+        let response = match self
+            .ask(
+                ApiKey::OffsetCommit,
+                COMMIT_VERSION,
+                RequestKind::OffsetCommit(request),
+                PATIENCE,
+            )
+            .await?
+        {
             ResponseKind::OffsetCommit(response) => response,
             response => return Err(other(&response)),
         };
         for topic in response.topics {
             for partition in topic.partitions {
                 let place = (topic.name.0.to_string(), partition.partition_index);
-                let Some((number, offset)) = attempts.get(&place).copied() else { continue };
-                self.world.tell(&self.who, format!("{}-{} committed at {offset}: {}", place.0, place.1, partition.error_code));
+                let Some((number, offset)) = attempts.get(&place).copied() else {
+                    continue;
+                };
+                self.world.tell(
+                    &self.who,
+                    format!(
+                        "{}-{} committed at {offset}: {}",
+                        place.0, place.1, partition.error_code
+                    ),
+                );
                 if partition.error_code == 0 {
-                    self.world.model.lock().commit_acked(self.site, &self.group, &place, number);
-                } else if ErrorCode::from_code(partition.error_code) != Some(ErrorCode::UnknownTopicOrPartition) {
+                    self.world
+                        .model
+                        .lock()
+                        .commit_acked(self.site, &self.group, &place, number);
+                } else if ErrorCode::from_code(partition.error_code)
+                    != Some(ErrorCode::UnknownTopicOrPartition)
+                {
                     return Err(Trouble::Refused(partition.error_code));
                 }
             }
@@ -372,7 +487,15 @@ impl Member {
             .with_group_id(group_id(&self.group))
             .with_generation_id(self.generation)
             .with_member_id(self.member_id.clone());
-        match self.ask(ApiKey::Heartbeat, HEARTBEAT_VERSION, RequestKind::Heartbeat(request), PATIENCE).await? {
+        match self
+            .ask(
+                ApiKey::Heartbeat,
+                HEARTBEAT_VERSION,
+                RequestKind::Heartbeat(request),
+                PATIENCE,
+            )
+            .await?
+        {
             ResponseKind::Heartbeat(response) => accepted(response.error_code),
             response => Err(other(&response)),
         }
@@ -380,8 +503,18 @@ impl Member {
 
     async fn leave(&mut self) -> Result<(), Trouble> {
         let member = MemberIdentity::default().with_member_id(self.member_id.clone());
-        let request = LeaveGroupRequest::default().with_group_id(group_id(&self.group)).with_members(vec![member]);
-        match self.ask(ApiKey::LeaveGroup, LEAVE_VERSION, RequestKind::LeaveGroup(request), PATIENCE).await? {
+        let request = LeaveGroupRequest::default()
+            .with_group_id(group_id(&self.group))
+            .with_members(vec![member]);
+        match self
+            .ask(
+                ApiKey::LeaveGroup,
+                LEAVE_VERSION,
+                RequestKind::LeaveGroup(request),
+                PATIENCE,
+            )
+            .await?
+        {
             ResponseKind::LeaveGroup(response) => accepted(response.error_code),
             response => Err(other(&response)),
         }

@@ -46,7 +46,14 @@ pub struct Operator {
 impl Operator {
     /// No link yet.
     pub fn new(world: &Arc<World>, dice: Dice) -> Operator {
-        Operator { world: world.clone(), dice, made: [0; 2], links: [Link::None; 2], unanswered: [None, None], poached: [0; 2] }
+        Operator {
+            world: world.clone(),
+            dice,
+            made: [0; 2],
+            links: [Link::None; 2],
+            unanswered: [None, None],
+            poached: [0; 2],
+        }
     }
 
     /// Every failover that was asked for is through, and both sites have a link that runs.
@@ -70,7 +77,14 @@ impl Operator {
                 1..=2 => self.intrude(site).await,
                 _ => {
                     let poacher = FIRST_POACHER + site as u32;
-                    poach(&self.world, &mut self.dice, poacher, &mut self.poached[site], site).await;
+                    poach(
+                        &self.world,
+                        &mut self.dice,
+                        poacher,
+                        &mut self.poached[site],
+                        site,
+                    )
+                    .await;
                 }
             }
         }
@@ -90,7 +104,10 @@ impl Operator {
             self.link_name(site)
         );
         let made = admin::create_link(&self.world.net, SITES[site], &file).await;
-        self.world.tell("operator", format!("link {} at {}: {made:?}", self.link_name(site), SITES[site]));
+        self.world.tell(
+            "operator",
+            format!("link {} at {}: {made:?}", self.link_name(site), SITES[site]),
+        );
         // A name that a link here ever had is not used again.
         self.links[site] = if made.is_ok() { Link::Runs } else { Link::None };
     }
@@ -103,8 +120,11 @@ impl Operator {
             model.topics.values().filter(of).cloned().collect()
         };
         let all = self.dice.once_in(5);
-        let mut chosen: Vec<String> =
-            shadows.iter().filter(|topic| topic.ids[site].is_some() && topic.stale.is_none()).map(|topic| topic.name.clone()).collect();
+        let mut chosen: Vec<String> = shadows
+            .iter()
+            .filter(|topic| topic.ids[site].is_some() && topic.stale.is_none())
+            .map(|topic| topic.name.clone())
+            .collect();
         if !all {
             chosen.retain(|_| self.dice.once_in(3));
         }
@@ -112,7 +132,11 @@ impl Operator {
             return;
         }
         // What has not been discovered yet may be when the command comes.
-        let topics = if all { shadows.iter().map(|topic| topic.name.clone()).collect() } else { chosen };
+        let topics = if all {
+            shadows.iter().map(|topic| topic.name.clone()).collect()
+        } else {
+            chosen
+        };
         self.unanswered[site] = Some(Asked { topics, all });
         self.finish_failover(site, until).await;
     }
@@ -120,17 +144,37 @@ impl Operator {
     /// Asks until there is an answer.
     async fn finish_failover(&mut self, site: usize, until: Instant) {
         let link = self.link_name(site);
-        while let Some(Asked { topics, all }) = self.unanswered[site].clone().filter(|_| goes_on(&self.world, until)) {
-            topics.iter().for_each(|name| self.world.model.lock().failover_asked(name));
-            self.world.tell("operator", format!("failover of {topics:?} (all: {all}) asked of {}", SITES[site]));
-            match admin::fail_over(&self.world.net, SITES[site], &link, (!all).then_some(&topics[..])).await {
+        while let Some(Asked { topics, all }) = self.unanswered[site]
+            .clone()
+            .filter(|_| goes_on(&self.world, until))
+        {
+            topics
+                .iter()
+                .for_each(|name| self.world.model.lock().failover_asked(name));
+            self.world.tell(
+                "operator",
+                format!(
+                    "failover of {topics:?} (all: {all}) asked of {}",
+                    SITES[site]
+                ),
+            );
+            match admin::fail_over(
+                &self.world.net,
+                SITES[site],
+                &link,
+                (!all).then_some(&topics[..]),
+            )
+            .await
+            {
                 Ok(done) => {
                     // A topic that a disk keeps on the way is asked for again.
                     let stuck = done.iter().any(|topic| topic.stuck.is_some());
                     for topic in done {
                         self.world.tell("operator", format!("{topic:?}"));
                         if topic.stuck.is_none() {
-                            self.world.hold("operator", |model| model.failed_over(&topic.topic, &topic.cuts));
+                            self.world.hold("operator", |model| {
+                                model.failed_over(&topic.topic, &topic.cuts)
+                            });
                         }
                     }
                     if stuck {
@@ -143,11 +187,13 @@ impl Operator {
                     }
                 }
                 Err(Failed::Refused(status, why)) if status < 500 => {
-                    self.world.tell("operator", format!("failover refused with {status}: {why}"));
+                    self.world
+                        .tell("operator", format!("failover refused with {status}: {why}"));
                     self.unanswered[site] = None;
                 }
                 Err(failed) => {
-                    self.world.tell("operator", format!("failover not answered: {failed}"));
+                    self.world
+                        .tell("operator", format!("failover not answered: {failed}"));
                     sleep(self.dice.millis(200..2_000)).await;
                 }
             }
@@ -157,13 +203,23 @@ impl Operator {
     /// R8: a name that another site owns, or that a link claims, is not made here.
     async fn intrude(&mut self, site: usize) {
         let name = format!("{}_intruder", SITES[1 - site]);
-        let new = NewTopic { name: name.clone(), partitions: 1, replication_factor: -1, configs: BTreeMap::new() };
+        let new = NewTopic {
+            name: name.clone(),
+            partitions: 1,
+            replication_factor: -1,
+            configs: BTreeMap::new(),
+        };
         let client = self.world.client(SITES[site], "intruder");
         if let Ok(outcomes) = client.create_topics(&[new], false).await {
             for outcome in outcomes {
-                self.world.tell("operator", format!("{name} at {}: {:?}", SITES[site], outcome.error));
+                self.world.tell(
+                    "operator",
+                    format!("{name} at {}: {:?}", SITES[site], outcome.error),
+                );
                 if self.links[site] == Link::Runs && self.unanswered[site].is_none() {
-                    self.world.hold("operator", |_| links::r8_one_owner(&name, SITES[site], outcome.error.is_some()));
+                    self.world.hold("operator", |_| {
+                        links::r8_one_owner(&name, SITES[site], outcome.error.is_some())
+                    });
                 }
             }
         }

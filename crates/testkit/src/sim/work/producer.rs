@@ -1,6 +1,8 @@
-//! Producers: one batch in flight, to one partition. An idempotent one repeats a batch until it is answered; another one gives an unanswered batch up.
+//! Producers: one batch in flight, to one partition. An idempotent one repeats a batch until it is
+//! answered; another one gives an unanswered batch up.
 //!
-//! When its topic is failed over a producer may move to the other site, with its producer id, its next sequence, and the batch that was not answered.
+//! When its topic is failed over a producer may move to the other site, with its producer id, its
+//! next sequence, and the batch that was not answered.
 
 use super::goes_on;
 use crate::sim::{
@@ -66,7 +68,13 @@ enum Failure {
 
 impl Producer {
     /// A producer of a topic's owner. Its habits follow from the dice.
-    pub fn new(world: &Arc<World>, mut dice: Dice, id: u32, topic: &model::Topic, partition: i32) -> Producer {
+    pub fn new(
+        world: &Arc<World>,
+        mut dice: Dice,
+        id: u32,
+        topic: &model::Topic,
+        partition: i32,
+    ) -> Producer {
         let site = topic.owner;
         Producer {
             client: world.client(SITES[site], &format!("producer-{id}")),
@@ -98,7 +106,10 @@ impl Producer {
     }
 
     fn who(&self) -> String {
-        format!("producer {} {}/{}-{}", self.id, SITES[self.site], self.topic, self.partition)
+        format!(
+            "producer {} {}/{}-{}",
+            self.id, SITES[self.site], self.topic, self.partition
+        )
     }
 
     /// Writes until `until`; `sparse` makes it slow.
@@ -122,24 +133,40 @@ impl Producer {
     /// What it writes to, if that is there: a topic made anew under the name is another one.
     fn log(&self) -> Option<LogId> {
         let model = self.world.model.lock();
-        let topic = model.topics.get(&self.topic).filter(|topic| topic.generation == self.generation && !topic.retired)?;
-        Some(LogId { site: self.site, topic: topic.ids[self.site]?, partition: self.partition })
+        let topic = model
+            .topics
+            .get(&self.topic)
+            .filter(|topic| topic.generation == self.generation && !topic.retired)?;
+        Some(LogId {
+            site: self.site,
+            topic: topic.ids[self.site]?,
+            partition: self.partition,
+        })
     }
 
     /// Whether its topic is still there, and not made anew.
     pub fn has_a_topic(&self) -> bool {
         let model = self.world.model.lock();
-        model.topics.get(&self.topic).is_some_and(|topic| topic.generation == self.generation && !topic.retired)
+        model
+            .topics
+            .get(&self.topic)
+            .is_some_and(|topic| topic.generation == self.generation && !topic.retired)
     }
 
     /// Goes to the other site, if the topic was failed over to it.
     pub fn may_move(&mut self) {
         let model = self.world.model.lock();
-        let done = model.topics.get(&self.topic).and_then(|topic| topic.failover.as_ref()).is_some_and(|failover| failover.done);
+        let done = model
+            .topics
+            .get(&self.topic)
+            .and_then(|topic| topic.failover.as_ref())
+            .is_some_and(|failover| failover.done);
         drop(model);
         if done && !self.moved && self.dice.once_in(2) {
             (self.moved, self.site, self.epoch) = (true, 1 - self.site, None);
-            self.client = self.world.client(SITES[self.site], &format!("producer-{}", self.id));
+            self.client = self
+                .world
+                .client(SITES[self.site], &format!("producer-{}", self.id));
             if let Some(batch) = &mut self.unanswered {
                 batch.end_before = None;
             }
@@ -154,16 +181,27 @@ impl Producer {
                 Failure::Unknown | Failure::NotHere if self.idempotent => {}
                 Failure::Unknown | Failure::NotHere => self.unanswered = None,
                 Failure::SequenceLost => self.sequence_lost(&error),
-                Failure::Unexpected => self.world.broken(&self.who(), "L5", format!("a producer was answered: {error}")),
+                Failure::Unexpected => self.world.broken(
+                    &self.who(),
+                    "L5",
+                    format!("a producer was answered: {error}"),
+                ),
             }
             sleep(self.dice.millis(20..400)).await;
         }
     }
 
-    /// Allowed only where power loss may take what was acknowledged, or what was not copied is behind.
+    /// Allowed only where power loss may take what was acknowledged, or what was not copied is
+    /// behind.
     fn sequence_lost(&mut self, error: &ClientError) {
         if self.durable && !self.moved {
-            self.world.broken(&self.who(), "L6", format!("a producer whose every batch was answered before the next is told: {error}"));
+            self.world.broken(
+                &self.who(),
+                "L6",
+                format!(
+                    "a producer whose every batch was answered before the next is told: {error}"
+                ),
+            );
         }
         self.world.model.lock().in_order.remove(&self.id);
         (self.identity, self.unanswered) = (None, None);
@@ -173,34 +211,73 @@ impl Producer {
         let Some(id) = self.log() else { return Ok(()) };
         if self.idempotent && self.identity.is_none() {
             let producer = self.client.init_producer_id().await?;
-            self.world.tell(&self.who(), format!("is producer {}", producer.0));
+            self.world
+                .tell(&self.who(), format!("is producer {}", producer.0));
             if self.number == 0 {
                 self.world.model.lock().in_order.insert(self.id);
             }
-            self.identity = Some(Identity { producer, sequence: 0 });
+            self.identity = Some(Identity {
+                producer,
+                sequence: 0,
+            });
         }
         self.look_up_epoch().await?;
         if self.unanswered.is_none() {
             let end_before = self.world.model.lock().marks(id).high_watermark;
             self.unanswered = Some(self.make_batch(end_before));
         }
-        let Some(batch) = &self.unanswered else { return Ok(()) };
-        let acks = if self.durable { Acks::All } else { Acks::Leader };
+        let Some(batch) = &self.unanswered else {
+            return Ok(());
+        };
+        let acks = if self.durable {
+            Acks::All
+        } else {
+            Acks::Leader
+        };
         let (life, power_losses) = {
             let model = self.world.model.lock();
             (model.lives[self.site], model.power_losses[self.site])
         };
-        let produced = self.client.produce(&(self.topic.clone(), self.partition), batch.bytes.clone(), acks).await?;
-        let Some(Batch { values, end_before, .. }) = self.unanswered.take() else { return Ok(()) };
+        let produced = self
+            .client
+            .produce(
+                &(self.topic.clone(), self.partition),
+                batch.bytes.clone(),
+                acks,
+            )
+            .await?;
+        let Some(Batch {
+            values, end_before, ..
+        }) = self.unanswered.take()
+        else {
+            return Ok(());
+        };
         if let Some(identity) = &mut self.identity {
             identity.sequence += values.len() as i32;
         }
         let (first, count) = (values.first().cloned().unwrap_or_default(), values.len());
-        self.world.tell(&self.who(), format!("{count} from {first} written at {} ({acks:?})", produced.base_offset));
+        self.world.tell(
+            &self.who(),
+            format!(
+                "{count} from {first} written at {} ({acks:?})",
+                produced.base_offset
+            ),
+        );
         let same_process = self.world.model.lock().lives[self.site] == life;
-        let epoch = self.epoch.filter(|(known, _)| same_process && *known == life).map(|(_, epoch)| epoch);
-        let written = Written { base: produced.base_offset, values, durable: self.durable, epoch, end_before, power_losses };
-        self.world.hold(&self.who(), |model| model.written(id, written));
+        let epoch = self
+            .epoch
+            .filter(|(known, _)| same_process && *known == life)
+            .map(|(_, epoch)| epoch);
+        let written = Written {
+            base: produced.base_offset,
+            values,
+            durable: self.durable,
+            epoch,
+            end_before,
+            power_losses,
+        };
+        self.world
+            .hold(&self.who(), |model| model.written(id, written));
         Ok(())
     }
 
@@ -210,10 +287,18 @@ impl Producer {
         if self.epoch.is_some_and(|(known, _)| known == life) {
             return Ok(());
         }
-        let metadata = self.client.metadata(Topics::Names(vec![self.topic.clone()]), false).await?;
-        let partition = metadata.topics.get(&self.topic).and_then(|topic| topic.partitions.get(&self.partition));
+        let metadata = self
+            .client
+            .metadata(Topics::Names(vec![self.topic.clone()]), false)
+            .await?;
+        let partition = metadata
+            .topics
+            .get(&self.topic)
+            .and_then(|topic| topic.partitions.get(&self.partition));
         let same_process = self.world.model.lock().lives[self.site] == life;
-        self.epoch = partition.filter(|_| same_process).map(|partition| (life, partition.leader_epoch.0));
+        self.epoch = partition
+            .filter(|_| same_process)
+            .map(|partition| (life, partition.leader_epoch.0));
         Ok(())
     }
 
@@ -221,29 +306,54 @@ impl Producer {
         let now_ms = self.world.wall_ms();
         let count = self.dice.within(1..5);
         let mut builder = BatchBuilder::new(now_ms);
-        if let Some(Identity { producer: (id, epoch), sequence }) = &self.identity {
+        if let Some(Identity {
+            producer: (id, epoch),
+            sequence,
+        }) = &self.identity
+        {
             builder = builder.producer(*id, *epoch, *sequence);
         }
         if self.dice.once_in(8) {
-            builder = builder.codec(*self.dice.pick(&[Codec::Lz4, Codec::Snappy, Codec::Zstd, Codec::Gzip]));
+            builder = builder.codec(*self.dice.pick(&[
+                Codec::Lz4,
+                Codec::Snappy,
+                Codec::Zstd,
+                Codec::Gzip,
+            ]));
         }
         let mut values = Vec::new();
         for _ in 0..count {
-            let value = model::value(&self.topic, self.generation, self.partition, self.id, self.number);
+            let value = model::value(
+                &self.topic,
+                self.generation,
+                self.partition,
+                self.id,
+                self.number,
+            );
             self.number += 1;
             // Some records are larger than a page of the disk.
-            let padding = if self.dice.once_in(10) { self.dice.within(0..12_000) } else { self.dice.within(0..200) };
+            let padding = if self.dice.once_in(10) {
+                self.dice.within(0..12_000)
+            } else {
+                self.dice.within(0..200)
+            };
             let padded = format!("{value} {}", "x".repeat(padding as usize));
             builder.push(now_ms, Some(b"key"), Some(padded.as_bytes()), &[]);
             values.push(value);
         }
         self.world.model.lock().sent.insert(self.id, self.number);
-        Batch { bytes: builder.build().expect("a batch of a few records"), values, end_before: Some(end_before) }
+        Batch {
+            bytes: builder.build().expect("a batch of a few records"),
+            values,
+            end_before: Some(end_before),
+        }
     }
 }
 
 fn judge(error: &ClientError) -> Failure {
-    let Some(code) = error.code() else { return Failure::Unknown };
+    let Some(code) = error.code() else {
+        return Failure::Unknown;
+    };
     match ErrorCode::from_code(code) {
         Some(
             ErrorCode::NotEnoughReplicas
@@ -254,7 +364,11 @@ fn judge(error: &ClientError) -> Failure {
             | ErrorCode::CoordinatorNotAvailable
             | ErrorCode::UnknownTopicOrPartition,
         ) => Failure::Unknown,
-        Some(ErrorCode::OutOfOrderSequenceNumber | ErrorCode::UnknownProducerId | ErrorCode::InvalidProducerEpoch) => Failure::SequenceLost,
+        Some(
+            ErrorCode::OutOfOrderSequenceNumber
+            | ErrorCode::UnknownProducerId
+            | ErrorCode::InvalidProducerEpoch,
+        ) => Failure::SequenceLost,
         Some(ErrorCode::PolicyViolation) => Failure::NotHere,
         _ => Failure::Unexpected,
     }
@@ -264,7 +378,12 @@ fn judge(error: &ClientError) -> Failure {
 pub async fn poach(world: &Arc<World>, dice: &mut Dice, id: u32, number: &mut u64, site: usize) {
     let shadows: Vec<model::Topic> = {
         let model = world.model.lock();
-        model.topics.values().filter(|topic| topic.owner != site && !topic.retired && topic.ids[site].is_some()).cloned().collect()
+        model
+            .topics
+            .values()
+            .filter(|topic| topic.owner != site && !topic.retired && topic.ids[site].is_some())
+            .cloned()
+            .collect()
     };
     if shadows.is_empty() {
         return;
@@ -281,13 +400,28 @@ pub async fn poach(world: &Arc<World>, dice: &mut Dice, id: u32, number: &mut u6
     let power_losses = world.model.lock().power_losses[site];
     let who = format!("poacher {id} {}/{}-{partition}", SITES[site], topic.name);
     let client = world.client(SITES[site], &format!("poacher-{id}"));
-    match client.produce(&(topic.name.clone(), partition), bytes, Acks::All).await {
+    match client
+        .produce(&(topic.name.clone(), partition), bytes, Acks::All)
+        .await
+    {
         Ok(produced) => {
             world.tell(&who, format!("{value} written at {}", produced.base_offset));
-            let written =
-                Written { base: produced.base_offset, values: vec![value], durable: true, epoch: None, end_before: None, power_losses };
+            let written = Written {
+                base: produced.base_offset,
+                values: vec![value],
+                durable: true,
+                epoch: None,
+                end_before: None,
+                power_losses,
+            };
             world.hold(&who, |model| {
-                let Some(id) = topic.ids[site].map(|topic| LogId { site, topic, partition }) else { return Ok(()) };
+                let Some(id) = topic.ids[site].map(|topic| LogId {
+                    site,
+                    topic,
+                    partition,
+                }) else {
+                    return Ok(());
+                };
                 model.written(id, written)
             });
         }

@@ -1,4 +1,5 @@
-//! Readers: one tails every partition of a site as records come, another reads every partition whole while nobody writes.
+//! Readers: one tails every partition of a site as records come, another reads every partition
+//! whole while nobody writes.
 
 use super::goes_on;
 use crate::sim::{
@@ -9,7 +10,9 @@ use crate::sim::{
 };
 use gnomon_client::{
     Client, ClientError, Topics,
-    fetcher::{FetchOptions, FetchPosition, FetchTarget, Fetched, Fetcher, Isolation, is_session_error},
+    fetcher::{
+        FetchOptions, FetchPosition, FetchTarget, Fetched, Fetcher, Isolation, is_session_error,
+    },
     offsets::{EARLIEST, LATEST, TopicPartition},
 };
 use gnomon_protocol::{
@@ -41,7 +44,15 @@ impl Tail {
     /// Reads from the beginning.
     pub fn new(world: &Arc<World>, dice: Dice, site: usize) -> Tail {
         let client = world.client(SITES[site], &format!("tail-{}", SITES[site]));
-        Tail { world: world.clone(), dice, site, client, fetcher: None, targets: BTreeMap::new(), looked: None }
+        Tail {
+            world: world.clone(),
+            dice,
+            site,
+            client,
+            fetcher: None,
+            targets: BTreeMap::new(),
+            looked: None,
+        }
     }
 
     fn who(&self) -> String {
@@ -74,9 +85,15 @@ impl Tail {
             Some(fetcher) => fetcher,
             None => {
                 let metadata = self.client.metadata(Topics::None, false).await?;
-                let Some(node) = metadata.brokers.keys().next() else { return Ok(()) };
-                let options = FetchOptions { request_timeout: Duration::from_secs(5), ..FetchOptions::default() };
-                self.fetcher.insert(Fetcher::new(self.client.dedicated(*node).await?, options))
+                let Some(node) = metadata.brokers.keys().next() else {
+                    return Ok(());
+                };
+                let options = FetchOptions {
+                    request_timeout: Duration::from_secs(5),
+                    ..FetchOptions::default()
+                };
+                self.fetcher
+                    .insert(Fetcher::new(self.client.dedicated(*node).await?, options))
             }
         };
         let floors = floors(&self.world, self.site, self.targets.keys());
@@ -85,7 +102,11 @@ impl Tail {
             current_leader_epoch: LeaderEpoch::NONE,
             last_fetched_epoch: *epoch,
         };
-        let wanted = self.targets.iter().map(|(target, at)| (target.clone(), position(at))).collect();
+        let wanted = self
+            .targets
+            .iter()
+            .map(|(target, at)| (target.clone(), position(at)))
+            .collect();
         fetcher.send(&wanted).await?;
         for fetched in fetcher.receive().await? {
             let floor = floors.get(&fetched.target).copied().unwrap_or_default();
@@ -100,14 +121,28 @@ impl Tail {
         let mut model = self.world.model.lock();
         let mut targets = BTreeMap::new();
         for topic in model.topics.values_mut().filter(|topic| !topic.retired) {
-            let found = metadata.topics.get(&topic.name).and_then(|found| found.id).filter(|id| topic.former != Some(*id));
+            let found = metadata
+                .topics
+                .get(&topic.name)
+                .and_then(|found| found.id)
+                .filter(|id| topic.former != Some(*id));
             if topic.owner != self.site && topic.ids[self.site].is_none() {
                 topic.ids[self.site] = found;
             }
-            let Some(id) = topic.ids[self.site].filter(|id| found == Some(*id)) else { continue };
+            let Some(id) = topic.ids[self.site].filter(|id| found == Some(*id)) else {
+                continue;
+            };
             for partition in 0..topic.partitions {
-                let target = FetchTarget { topic: topic.name.as_str().into(), topic_id: id, partition };
-                let at = self.targets.get(&target).copied().unwrap_or((0, BatchEpoch::NONE));
+                let target = FetchTarget {
+                    topic: topic.name.as_str().into(),
+                    topic_id: id,
+                    partition,
+                };
+                let at = self
+                    .targets
+                    .get(&target)
+                    .copied()
+                    .unwrap_or((0, BatchEpoch::NONE));
                 targets.insert(target, at);
             }
         }
@@ -119,9 +154,17 @@ impl Tail {
     async fn take(&mut self, fetched: Fetched, floor: Marks) -> Result<(), ClientError> {
         let who = self.who();
         let id = log_of(self.site, &fetched.target);
-        let Some((from, _)) = self.targets.get(&fetched.target).copied() else { return Ok(()) };
+        let Some((from, _)) = self.targets.get(&fetched.target).copied() else {
+            return Ok(());
+        };
         if let Some(code) = fetched.error {
-            self.world.tell(&who, format!("{}-{} at {from}: error {code}", fetched.target.topic, fetched.target.partition));
+            self.world.tell(
+                &who,
+                format!(
+                    "{}-{} at {from}: error {code}",
+                    fetched.target.topic, fetched.target.partition
+                ),
+            );
             return match ErrorCode::from_code(code) {
                 Some(ErrorCode::OffsetOutOfRange) => self.find_place(&fetched.target, from).await,
                 Some(ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition) => {
@@ -130,18 +173,32 @@ impl Tail {
                     Ok(())
                 }
                 // Closed by a disk error, or not copied yet.
-                Some(ErrorCode::KafkaStorageError | ErrorCode::OffsetNotAvailable | ErrorCode::NotLeaderOrFollower) => {
+                Some(
+                    ErrorCode::KafkaStorageError
+                    | ErrorCode::OffsetNotAvailable
+                    | ErrorCode::NotLeaderOrFollower,
+                ) => {
                     sleep(Duration::from_millis(50)).await;
                     Ok(())
                 }
                 _ => {
-                    self.world.broken(&who, "L5", format!("a reader of {} was answered with error {code}", fetched.target.topic));
+                    self.world.broken(
+                        &who,
+                        "L5",
+                        format!(
+                            "a reader of {} was answered with error {code}",
+                            fetched.target.topic
+                        ),
+                    );
                     Ok(())
                 }
             };
         }
         if let Some((epoch, end)) = fetched.diverging {
-            let what = format!("{} was read up to {from}, and is said to have ended at {end} in epoch {}", fetched.target.topic, epoch.0);
+            let what = format!(
+                "{} was read up to {from}, and is said to have ended at {end} in epoch {}",
+                fetched.target.topic, epoch.0
+            );
             self.world.broken(&who, "L2", what);
             return Ok(());
         }
@@ -154,13 +211,31 @@ impl Tail {
     /// A position that was refused: trimmed away, or the end of the log went back.
     async fn find_place(&mut self, target: &FetchTarget, from: Offset) -> Result<(), ClientError> {
         let name: TopicPartition = (target.topic.to_string(), target.partition);
-        let mut listed = self.client.list_offsets(&BTreeMap::from([(name.clone(), EARLIEST)]), Isolation::ReadUncommitted).await;
-        let Some(start) = listed.remove(&name) else { return Ok(()) };
+        let mut listed = self
+            .client
+            .list_offsets(
+                &BTreeMap::from([(name.clone(), EARLIEST)]),
+                Isolation::ReadUncommitted,
+            )
+            .await;
+        let Some(start) = listed.remove(&name) else {
+            return Ok(());
+        };
         let start = start?.offset;
         if start > from {
-            self.targets.insert(target.clone(), (start, BatchEpoch::NONE));
-        } else if self.world.model.lock().topic(self.site, target.topic_id).is_some() {
-            let what = format!("{}-{} was read up to {from}, which is out of range now; the log starts at {start}", name.0, name.1);
+            self.targets
+                .insert(target.clone(), (start, BatchEpoch::NONE));
+        } else if self
+            .world
+            .model
+            .lock()
+            .topic(self.site, target.topic_id)
+            .is_some()
+        {
+            let what = format!(
+                "{}-{} was read up to {from}, which is out of range now; the log starts at {start}",
+                name.0, name.1
+            );
             self.world.broken(&self.who(), "L1", what);
         }
         Ok(())
@@ -168,16 +243,33 @@ impl Tail {
 }
 
 fn log_of(site: usize, target: &FetchTarget) -> LogId {
-    LogId { site, topic: target.topic_id, partition: target.partition }
+    LogId {
+        site,
+        topic: target.topic_id,
+        partition: target.partition,
+    }
 }
 
-fn floors<'a>(world: &World, site: usize, targets: impl Iterator<Item = &'a FetchTarget>) -> BTreeMap<FetchTarget, Marks> {
+fn floors<'a>(
+    world: &World,
+    site: usize,
+    targets: impl Iterator<Item = &'a FetchTarget>,
+) -> BTreeMap<FetchTarget, Marks> {
     let model = world.model.lock();
-    targets.map(|target| (target.clone(), model.marks(log_of(site, target)))).collect()
+    targets
+        .map(|target| (target.clone(), model.marks(log_of(site, target))))
+        .collect()
 }
 
 /// Tells the model; returns where to read on.
-fn told(world: &World, who: &str, id: LogId, from: Offset, floor: Marks, fetched: &Fetched) -> Option<Position> {
+fn told(
+    world: &World,
+    who: &str,
+    id: LogId,
+    from: Offset,
+    floor: Marks,
+    fetched: &Fetched,
+) -> Option<Position> {
     let mut bytes = fetched.records.clone();
     let mut batches = Vec::new();
     loop {
@@ -190,21 +282,39 @@ fn told(world: &World, who: &str, id: LogId, from: Offset, floor: Marks, fetched
                     world.broken(
                         who,
                         "L1",
-                        format!("offset {} of {} cannot be read: {why}", view.header().base_offset, fetched.target.topic),
+                        format!(
+                            "offset {} of {} cannot be read: {why}",
+                            view.header().base_offset,
+                            fetched.target.topic
+                        ),
                     );
                     return None;
                 }
             },
             Err(why) => {
-                world.broken(who, "L1", format!("what was fetched at {from} of {} cannot be read: {why}", fetched.target.topic));
+                world.broken(
+                    who,
+                    "L1",
+                    format!(
+                        "what was fetched at {from} of {} cannot be read: {why}",
+                        fetched.target.topic
+                    ),
+                );
                 return None;
             }
         }
     }
-    let next = batches.last().map(|batch| (batch.last + 1, BatchEpoch(batch.epoch)));
-    let marks = Marks { log_start: fetched.log_start_offset, high_watermark: fetched.high_watermark };
+    let next = batches
+        .last()
+        .map(|batch| (batch.last + 1, BatchEpoch(batch.epoch)));
+    let marks = Marks {
+        log_start: fetched.log_start_offset,
+        high_watermark: fetched.high_watermark,
+    };
     let place = format!("{}-{}", fetched.target.topic, fetched.target.partition);
-    let digest = batches.iter().fold(0_u64, |digest, batch| digest.rotate_left(5) ^ batch.sum);
+    let digest = batches
+        .iter()
+        .fold(0_u64, |digest, batch| digest.rotate_left(5) ^ batch.sum);
     let to = next.map_or(from, |(next, _)| next);
     let (count, epoch) = (batches.len(), next.map_or(-1, |(_, epoch)| epoch.0));
     world.tell(
@@ -214,18 +324,45 @@ fn told(world: &World, who: &str, id: LogId, from: Offset, floor: Marks, fetched
             marks.high_watermark, marks.log_start
         ),
     );
-    world.hold(who, |model| model.read(id, Told { from, floor, marks, batches }));
+    world.hold(who, |model| {
+        model.read(
+            id,
+            Told {
+                from,
+                floor,
+                marks,
+                batches,
+            },
+        )
+    });
     next
 }
 
-/// Reads a partition whole, from its log start to its end, and says where these are. Nobody may write meanwhile.
-pub async fn read_whole(world: &Arc<World>, client: &Client, site: usize, target: &FetchTarget) -> Result<(Offset, Offset), ClientError> {
+/// Reads a partition whole, from its log start to its end, and says where these are. Nobody may
+/// write meanwhile.
+pub async fn read_whole(
+    world: &Arc<World>,
+    client: &Client,
+    site: usize,
+    target: &FetchTarget,
+) -> Result<(Offset, Offset), ClientError> {
     let who = format!("auditor {}", SITES[site]);
     let name: TopicPartition = (target.topic.to_string(), target.partition);
     let list = async |timestamp| {
-        let mut listed = client.list_offsets(&BTreeMap::from([(name.clone(), timestamp)]), Isolation::ReadUncommitted).await;
-        let missing = ClientError::Missing { api: "ListOffsets", subject: name.0.clone() };
-        listed.remove(&name).unwrap_or(Err(missing)).map(|listed| listed.offset)
+        let mut listed = client
+            .list_offsets(
+                &BTreeMap::from([(name.clone(), timestamp)]),
+                Isolation::ReadUncommitted,
+            )
+            .await;
+        let missing = ClientError::Missing {
+            api: "ListOffsets",
+            subject: name.0.clone(),
+        };
+        listed
+            .remove(&name)
+            .unwrap_or(Err(missing))
+            .map(|listed| listed.offset)
     };
     let start = list(EARLIEST).await?;
     let floor = world.model.lock().marks(log_of(site, target));
@@ -233,22 +370,39 @@ pub async fn read_whole(world: &Arc<World>, client: &Client, site: usize, target
     world.tell(&who, format!("{}-{} has {start} to {end}", name.0, name.1));
     world.hold(&who, |model| model.marked(log_of(site, target), floor, end));
     let node = client.leader(&name.0, name.1).await?.0;
-    let options = FetchOptions { request_timeout: Duration::from_secs(5), ..FetchOptions::default() };
+    let options = FetchOptions {
+        request_timeout: Duration::from_secs(5),
+        ..FetchOptions::default()
+    };
     let mut fetcher = Fetcher::new(client.dedicated(node).await?, options);
     let mut next = (start, BatchEpoch::NONE);
     while next.0 < end && !world.is_over() {
         let floor = world.model.lock().marks(log_of(site, target));
-        let position = FetchPosition { offset: next.0, current_leader_epoch: LeaderEpoch::NONE, last_fetched_epoch: next.1 };
-        fetcher.send(&BTreeMap::from([(target.clone(), position)])).await?;
+        let position = FetchPosition {
+            offset: next.0,
+            current_leader_epoch: LeaderEpoch::NONE,
+            last_fetched_epoch: next.1,
+        };
+        fetcher
+            .send(&BTreeMap::from([(target.clone(), position)]))
+            .await?;
         for fetched in fetcher.receive().await? {
             if let Some(code) = fetched.error {
-                return Err(ClientError::Refused { api: "Fetch", subject: name.0.clone(), code, message: String::new() });
+                return Err(ClientError::Refused {
+                    api: "Fetch",
+                    subject: name.0.clone(),
+                    code,
+                    message: String::new(),
+                });
             }
-            if let Some(read_on) = told(world, &who, log_of(site, target), next.0, floor, &fetched) {
+            if let Some(read_on) = told(world, &who, log_of(site, target), next.0, floor, &fetched)
+            {
                 next = read_on;
             }
         }
     }
-    world.hold(&who, |model| model.read_whole(log_of(site, target), start, end));
+    world.hold(&who, |model| {
+        model.read_whole(log_of(site, target), start, end)
+    });
     Ok((start, end))
 }

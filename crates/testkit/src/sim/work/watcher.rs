@@ -1,4 +1,5 @@
-//! Somebody who looks at groups from the outside: where a link brought their positions, the data must be there already.
+//! Somebody who looks at groups from the outside: where a link brought their positions, the data
+//! must be there already.
 
 use super::goes_on;
 use crate::sim::{check::groups, dice::Dice, model::SITES, world::World};
@@ -27,11 +28,21 @@ async fn look(world: &Arc<World>, client: &Client, site: usize) -> Result<(), Cl
             positions.push((group.clone(), place, committed.offset));
         }
     }
-    let wanted = positions.iter().map(|(_, place, _)| (place.clone(), LATEST)).collect::<BTreeMap<_, _>>();
-    let ends = client.list_offsets(&wanted, Isolation::ReadUncommitted).await;
-    world.tell("watcher", format!("{} positions at {}", positions.len(), SITES[site]));
+    let wanted = positions
+        .iter()
+        .map(|(_, place, _)| (place.clone(), LATEST))
+        .collect::<BTreeMap<_, _>>();
+    let ends = client
+        .list_offsets(&wanted, Isolation::ReadUncommitted)
+        .await;
+    world.tell(
+        "watcher",
+        format!("{} positions at {}", positions.len(), SITES[site]),
+    );
     for (group, place, offset) in positions {
-        let Some(Ok(end)) = ends.get(&place) else { continue };
+        let Some(Ok(end)) = ends.get(&place) else {
+            continue;
+        };
         world.hold("watcher", |model| {
             if !model.may_commit(site, &place) {
                 return Ok(());
