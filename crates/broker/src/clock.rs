@@ -49,7 +49,7 @@ impl Clock {
 /// How far a test has the wall clock stepped away, as somebody who sets it does:
 /// `wall_clock=return(MILLISECONDS)`.
 fn jumped_ms() -> i64 {
-    fail::fail_point!("wall_clock", |ms| ms
+    gnomon_failpoints::fail_point!("wall_clock", |ms| ms
         .and_then(|ms| ms.parse().ok())
         .unwrap_or(0));
     0

@@ -148,7 +148,7 @@ impl Journal for PartitionJournal {
     fn append(&mut self, records: &[EncodedRecord], wall_ms: i64) -> Result<LogPos, JournalError> {
         // Planted fault for tests of groups: what is committed is applied and answered, and written
         // nowhere.
-        fail::fail_point!(
+        gnomon_failpoints::fail_point!(
             "lose_group_commit",
             self.name.starts_with("__consumer_offsets"),
             |_| Ok(self.end())

@@ -548,13 +548,13 @@ fn encoded_bytes<M: Machine>(records: &[M::Record]) -> u64 {
 
 /// Planted fault for tests of machines: a snapshot's end is not marked.
 fn snapshot_without_marker() -> bool {
-    fail::fail_point!("snapshot_without_marker", |_| true);
+    gnomon_failpoints::fail_point!("snapshot_without_marker", |_| true);
     false
 }
 
 /// Planted fault for tests of machines: what is to be seen does not wait for the disk.
 fn reply_before_durable() -> bool {
-    fail::fail_point!("reply_before_durable", |_| true);
+    gnomon_failpoints::fail_point!("reply_before_durable", |_| true);
     false
 }
 

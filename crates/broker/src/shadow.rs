@@ -349,7 +349,7 @@ async fn forget_offsets(site: &Site, id: TopicId, name: &str) {
 
 /// Tests make the news late, so that they come long after the name is used again.
 fn news_after() -> Duration {
-    fail::fail_point!("late_news_of_deletions", |ms| Duration::from_millis(
+    gnomon_failpoints::fail_point!("late_news_of_deletions", |ms| Duration::from_millis(
         ms.and_then(|ms| ms.parse().ok()).unwrap_or(0)
     ));
     Duration::ZERO

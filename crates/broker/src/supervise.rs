@@ -360,7 +360,7 @@ fn catalog_settings(config: &Config) -> Settings {
 
 fn epoch_policy() -> EpochPolicy {
     // Planted fault for tests of failover: the old owner's next elections meet our epochs.
-    fail::fail_point!("failover_epoch_plus_one", |_| EpochPolicy::PlusOne);
+    gnomon_failpoints::fail_point!("failover_epoch_plus_one", |_| EpochPolicy::PlusOne);
     EpochPolicy::default()
 }
 
@@ -405,7 +405,7 @@ async fn register(
     };
     // Planted fault for tests of durability: offsets that power loss took back come again under the
     // same epoch.
-    fail::fail_point!("same_epoch_after_restart", |_| Ok(()));
+    gnomon_failpoints::fail_point!("same_epoch_after_restart", |_| Ok(()));
     match catalog.submit(Event::Incarnate).await? {
         Reply::Incarnate(Ok(_)) => Ok(()),
         _ => Err(unexpected()),

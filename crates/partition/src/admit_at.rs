@@ -104,7 +104,7 @@ impl CopiedEnd {
 
 /// Planted fault for tests of copying: missing offsets pass unseen.
 fn accept_gap() -> bool {
-    fail::fail_point!("accept_gap", |_| true);
+    gnomon_failpoints::fail_point!("accept_gap", |_| true);
     false
 }
 
@@ -118,6 +118,6 @@ fn verbatim(view: BatchView) -> PlacedBatch {
 
 /// Planted fault for tests of copying: the header gets an epoch of our own.
 fn copy_rewrites() -> bool {
-    fail::fail_point!("copy_rewrites", |_| true);
+    gnomon_failpoints::fail_point!("copy_rewrites", |_| true);
     false
 }

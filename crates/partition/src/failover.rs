@@ -88,7 +88,7 @@ impl Handle {
             }
         }
         // Planted fault for tests of failover: open transactions stay open.
-        fail::fail_point!("leave_open", |_| Ok(Vec::new()));
+        gnomon_failpoints::fail_point!("leave_open", |_| Ok(Vec::new()));
         let open = self.open_transactions();
         for txn in &open {
             let epoch = txn.producer_epoch.saturating_add(1);

@@ -140,6 +140,6 @@ impl Handle {
 
 /// Planted fault for tests of trims: one offset more than the source goes.
 fn trim_too_far() -> Offset {
-    fail::fail_point!("trim_too_far", |_| 1);
+    gnomon_failpoints::fail_point!("trim_too_far", |_| 1);
     0
 }

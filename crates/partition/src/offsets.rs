@@ -130,13 +130,13 @@ impl Offsets {
 }
 
 fn open_is_stable() -> bool {
-    fail::fail_point!("open_is_stable", |_| true);
+    gnomon_failpoints::fail_point!("open_is_stable", |_| true);
     false
 }
 
 /// Planted fault for tests of durability: the watermark runs ahead of the disk.
 fn ack_before_flush() -> bool {
-    fail::fail_point!("ack_before_flush", |_| true);
+    gnomon_failpoints::fail_point!("ack_before_flush", |_| true);
     false
 }
 

@@ -296,12 +296,12 @@ impl Handle {
 
 /// Planted fault for tests of durability: consumers see what the disk may lose.
 fn visible_before_flush() -> bool {
-    fail::fail_point!("visible_before_flush", |_| true);
+    gnomon_failpoints::fail_point!("visible_before_flush", |_| true);
     false
 }
 
 fn forget_aborted() -> bool {
-    fail::fail_point!("forget_aborted", |_| true);
+    gnomon_failpoints::fail_point!("forget_aborted", |_| true);
     false
 }
 

@@ -182,6 +182,6 @@ fn marker(
 
 /// Planted fault for tests of restarts: sequences begin anew.
 fn forget_producer_state() -> bool {
-    fail::fail_point!("forget_producer_state", |_| true);
+    gnomon_failpoints::fail_point!("forget_producer_state", |_| true);
     false
 }

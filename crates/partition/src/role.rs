@@ -238,13 +238,13 @@ impl fmt::Display for Writers {
 
 /// Planted fault for tests of failover: the gate forgets its fence.
 fn fence_ignored() -> bool {
-    fail::fail_point!("fence_ignored", |_| true);
+    gnomon_failpoints::fail_point!("fence_ignored", |_| true);
     false
 }
 
 /// Planted fault for tests of shadows: clients may write them.
 fn shadow_writable() -> bool {
-    fail::fail_point!("shadow_writable", |_| true);
+    gnomon_failpoints::fail_point!("shadow_writable", |_| true);
     false
 }
 

@@ -57,7 +57,7 @@ impl Waiters {
 
     /// Wakes all that still exist; they stay registered.
     pub(crate) fn wake(&self) {
-        fail::fail_point!("one_lost_wakeup", |_| ());
+        gnomon_failpoints::fail_point!("one_lost_wakeup", |_| ());
         self.0
             .lock()
             .waiters

@@ -30,7 +30,7 @@ const AGAIN_AFTER_MAX: Duration = Duration::from_secs(60);
 /// Ends the process if the failpoint says so.
 macro_rules! may_end_here {
     ($name:literal) => {
-        fail::fail_point!($name, |_| std::process::abort())
+        gnomon_failpoints::fail_point!($name, |_| std::process::abort())
     };
 }
 
@@ -214,7 +214,7 @@ async fn end_of(
     match handle.flush().await {
         Ok(end) => {
             // Planted fault for tests of failover: the cut misses the last record.
-            fail::fail_point!("cut_short", |_| {
+            gnomon_failpoints::fail_point!("cut_short", |_| {
                 let last_epoch = handle.latest_epoch();
                 Event::CutReached {
                     topic,

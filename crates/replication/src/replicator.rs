@@ -450,6 +450,6 @@ impl Replicator {
 
 /// Planted fault for tests of links: what failed once is not tried again for a day.
 fn planted(wait: Duration) -> Duration {
-    fail::fail_point!("link_gives_up", |_| Duration::from_secs(86_400));
+    gnomon_failpoints::fail_point!("link_gives_up", |_| Duration::from_secs(86_400));
     wait
 }

@@ -72,8 +72,8 @@ impl FlushPoint {
         points: &[&FlushPoint],
         file_system: &dyn FileSystem,
     ) -> Option<Vec<Result<(), LogError>>> {
-        fail::fail_point!("skip_fsync", |_| None);
-        fail::fail_point!("storage_sync", |_| None);
+        gnomon_failpoints::fail_point!("skip_fsync", |_| None);
+        gnomon_failpoints::fail_point!("storage_sync", |_| None);
         let _one_at_a_time: Vec<_> = points
             .iter()
             .map(|point| point.shared.syncing.lock())
@@ -125,7 +125,7 @@ impl FlushPoint {
     /// Syncs: `fdatasync` of each file, and of the directory when a file is new. Blocks. After an
     /// error the log takes no more writes and no other point of it succeeds.
     pub fn sync(&self) -> Result<(), LogError> {
-        fail::fail_point!("skip_fsync", |_| {
+        gnomon_failpoints::fail_point!("skip_fsync", |_| {
             self.done.store(true, Ordering::Release);
             Ok(())
         });
@@ -155,7 +155,7 @@ impl FlushPoint {
                 // Taken before the sync: what is written meanwhile is not covered.
                 let covered = segment.len();
                 let sync = || {
-                    fail::fail_point!("storage_sync", |_| Err(std::io::Error::other(
+                    gnomon_failpoints::fail_point!("storage_sync", |_| Err(std::io::Error::other(
                         "fail point storage_sync"
                     )));
                     segment.file.sync_data()
@@ -210,6 +210,6 @@ impl fmt::Debug for FlushPoint {
 
 /// Planted fault for tests of durability: a new file's name is not synced.
 fn skip_name_sync() -> bool {
-    fail::fail_point!("skip_name_sync", |_| true);
+    gnomon_failpoints::fail_point!("skip_name_sync", |_| true);
     false
 }

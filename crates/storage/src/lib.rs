@@ -15,8 +15,6 @@ mod checkpoint;
 pub mod disk;
 pub mod dump;
 mod error;
-#[cfg(feature = "failpoints")]
-mod failpoints;
 mod flush;
 mod health;
 mod index;

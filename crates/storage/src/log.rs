@@ -180,11 +180,11 @@ impl Log {
         let bytes: u64 = run.iter().map(|batch| batch.total_bytes() as u64).sum();
         self.reserve(&segment, len + bytes);
         let write = |slices: &mut [IoSlice<'_>]| {
-            fail::fail_point!("storage_append", |_| Err(io::Error::other(
+            gnomon_failpoints::fail_point!("storage_append", |_| Err(io::Error::other(
                 "fail point storage_append"
             )));
-            fail::fail_point!("ack_before_append", |_| Ok(()));
-            fail::fail_point!("swap_batches", |_| {
+            gnomon_failpoints::fail_point!("ack_before_append", |_| Ok(()));
+            gnomon_failpoints::fail_point!("swap_batches", |_| {
                 slices.rotate_left(2);
                 segment.file.write_all_at(slices, len)
             });

@@ -429,7 +429,7 @@ impl Cursor {
     }
 
     fn damaged(&mut self, from: Offset, to: Offset, start: u64, stop: u64) -> Item {
-        fail::fail_point!("pass_over_damage", |_| {
+        gnomon_failpoints::fail_point!("pass_over_damage", |_| {
             (self.walk.position, self.lowest) = (stop, to);
             Item::Damaged {
                 from: to,

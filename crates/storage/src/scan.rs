@@ -169,7 +169,7 @@ impl<'a> Scan<'a> {
         let Some(before) = self.before.take_if(|before| !before.verified) else {
             return Ok(None);
         };
-        fail::fail_point!("keep_torn_batch", |_| Ok(None));
+        gnomon_failpoints::fail_point!("keep_torn_batch", |_| Ok(None));
         if !cut_one_batch_too_far()
             && crc_holds(
                 &*self.file,
@@ -216,6 +216,6 @@ impl<'a> Scan<'a> {
 
 /// Planted fault for tests of recovery: the last batch is taken for a torn one.
 fn cut_one_batch_too_far() -> bool {
-    fail::fail_point!("cut_one_batch_too_far", |_| true);
+    gnomon_failpoints::fail_point!("cut_one_batch_too_far", |_| true);
     false
 }

@@ -319,12 +319,12 @@ impl Log {
 
 /// Planted fault for tests of truncation: the index goes on naming what was cut off.
 fn keep_truncated_index_entry() -> bool {
-    fail::fail_point!("drop_truncated_index_entry", |_| true);
+    gnomon_failpoints::fail_point!("drop_truncated_index_entry", |_| true);
     false
 }
 
 /// Planted fault for tests of trims: one offset goes that was to stay.
 fn trim_one_too_far() -> Offset {
-    fail::fail_point!("trim_one_too_far", |_| 1);
+    gnomon_failpoints::fail_point!("trim_one_too_far", |_| 1);
     0
 }

@@ -322,12 +322,12 @@ impl Judge<'_> {
 
 /// Planted fault for tests of damage: checksums are computed for nothing.
 fn serve_bad_crc() -> bool {
-    fail::fail_point!("serve_bad_crc", |_| true);
+    gnomon_failpoints::fail_point!("serve_bad_crc", |_| true);
     false
 }
 
 /// Planted fault for tests of damage: an epoch that was flipped passes.
 fn serve_wrong_epoch() -> bool {
-    fail::fail_point!("serve_wrong_epoch", |_| true);
+    gnomon_failpoints::fail_point!("serve_wrong_epoch", |_| true);
     false
 }

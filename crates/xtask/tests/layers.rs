@@ -12,6 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["gnomon-protocol"],
     &["gnomon-links", "gnomon-machine", "gnomon-auth"],
     &["gnomon-catalog", "gnomon-groups", "gnomon-transactions"],
+    &["gnomon-failpoints"],
     &["gnomon-storage"],
     &["gnomon-client", "gnomon-partition"],
     &["gnomon-replication", "gnomon-registry"],
@@ -141,4 +142,17 @@ fn pure_crates_use_pure_libraries() {
 #[test]
 fn storage_knows_no_runtime() {
     assert!(!normal_dependencies(&workspace()["gnomon-storage"]).contains("tokio"));
+}
+
+#[test]
+fn release_builds_have_no_fail_points() {
+    for (name, package) in &workspace() {
+        for dependency in package.dependencies.iter().filter(|d| d.name == "fail") {
+            let optional_here = name == "gnomon-failpoints" && dependency.optional;
+            assert!(
+                optional_here || dependency.kind == DependencyKind::Development,
+                "{name} depends on the library of fail points: use gnomon_failpoints::fail_point!"
+            );
+        }
+    }
 }

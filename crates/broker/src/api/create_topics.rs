@@ -69,7 +69,7 @@ pub async fn handle(
 
 fn origin() -> Origin {
     // Planted fault for tests of ownership: nobody asks whose a name is.
-    fail::fail_point!("create_unowned", |_| Origin::Site);
+    gnomon_failpoints::fail_point!("create_unowned", |_| Origin::Site);
     Origin::Client
 }
 

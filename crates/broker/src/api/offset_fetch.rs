@@ -121,7 +121,7 @@ async fn fetch(
         .await?;
     let mut topics = reply.into_fetched()?.topics;
     // A planted bug.
-    fail::fail_point!("show_offsets_of_deleted_topics", |_| Ok(std::mem::take(
+    gnomon_failpoints::fail_point!("show_offsets_of_deleted_topics", |_| Ok(std::mem::take(
         &mut topics
     )));
     // Looked at after the machine has answered: what it knows of was committed on topics that this

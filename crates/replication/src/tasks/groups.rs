@@ -176,7 +176,7 @@ impl GroupSync {
     /// were read.
     async fn wait_for_data(&self, t0: u64) -> Result<(), RoundError> {
         // Planted fault for tests of groups: no barrier, and no clamp below.
-        fail::fail_point!("offsets_outrun_data", |_| Ok(()));
+        gnomon_failpoints::fail_point!("offsets_outrun_data", |_| Ok(()));
         let image = self.link.site.image();
         let copied = copied_partitions(&self.link, &image);
         let wanted: BTreeMap<TopicPartition, i64> = copied
@@ -332,7 +332,7 @@ pub(crate) fn local_partition(handle: &Handle, standing: Standing) -> LocalParti
         high_watermark: offsets.high_watermark,
         newest_epoch: handle.latest_epoch(),
     };
-    fail::fail_point!("offsets_outrun_data", |_| LocalPartition {
+    gnomon_failpoints::fail_point!("offsets_outrun_data", |_| LocalPartition {
         high_watermark: Offset::MAX,
         ..local
     });
