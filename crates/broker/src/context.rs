@@ -1,31 +1,119 @@
-//! Who asks: what a handler knows of a request beyond its body.
+//! The context of a request: the client, its connection and listener, and the services that a
+//! handler may call.
 
-use crate::{asks::Asks, config::Endpoint};
+use crate::{asks::Asks, config::Endpoint, services::Services};
+use gnomon_catalog::{BrokerEntry, Image};
 use gnomon_protocol::wire::StrBytes;
-use std::{net::SocketAddr, sync::Arc};
+use parking_lot::Mutex;
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+/// Who a client is. Every client is anonymous until connections authenticate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// Kafka's `User:ANONYMOUS`.
+    Anonymous,
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Principal::Anonymous => f.write_str("User:ANONYMOUS"),
+        }
+    }
+}
+
+/// A listener, as its connections see it.
+#[derive(Debug)]
+pub struct ListenerInfo {
+    /// Its name, such as `PLAINTEXT`.
+    pub name: String,
+    /// The address that its clients are told to connect to.
+    pub advertised: Endpoint,
+}
 
 /// One client connection.
 #[derive(Debug)]
 pub struct Connection {
     /// The client's address.
     pub peer: SocketAddr,
-    /// What the listener that the client came in by tells clients to connect to.
-    pub advertise: Endpoint,
-    /// What the client asked of shadows' sources.
-    pub asks: Arc<Asks>,
+    /// Our address of the connection, as far as the network has one.
+    pub local: Option<IpAddr>,
+    /// The listener that accepted it.
+    pub listener: Arc<ListenerInfo>,
+    /// What changes in the life of the connection.
+    pub state: Mutex<ConnectionState>,
+    /// Inquiries at the sources of shadows that the client waits for.
+    pub asks: Asks,
+}
+
+/// The part of a connection that changes.
+#[derive(Debug)]
+pub struct ConnectionState {
+    /// The client, as it authenticated last.
+    pub principal: Principal,
+}
+
+impl Connection {
+    /// A connection that was just accepted.
+    pub fn new(peer: SocketAddr, local: Option<IpAddr>, listener: Arc<ListenerInfo>) -> Connection {
+        Connection {
+            peer,
+            local,
+            listener,
+            state: Mutex::new(ConnectionState {
+                principal: Principal::Anonymous,
+            }),
+            asks: Asks::default(),
+        }
+    }
 }
 
 /// One request.
-#[derive(Clone, Debug)]
-pub struct Context {
-    /// The API version asked for.
+#[derive(Clone)]
+pub struct RequestContext {
+    /// The services that the handler may call.
+    pub services: Arc<Services>,
+    /// The connection that it came in on.
+    pub connection: Arc<Connection>,
+    /// The client, as it was authenticated when the request came in.
+    pub principal: Principal,
+    /// The API version of the request and of its response.
     pub version: i16,
-    /// What the client calls itself.
+    /// The client's own name.
     pub client_id: Option<StrBytes>,
-    /// The client's address.
-    pub peer: SocketAddr,
-    /// How clients reach this broker by the listener they came in by.
-    pub advertise: Endpoint,
-    /// What was asked of shadows' sources on this connection.
-    pub asks: Arc<Asks>,
+}
+
+impl RequestContext {
+    /// The site's metadata now. A handler that decides by several facts takes one image for all of
+    /// them, and a new one after every wait.
+    pub fn image(&self) -> Arc<Image> {
+        self.services.metadata.image()
+    }
+
+    /// The address of a broker for this client: that of the listener with the name of the client's
+    /// own (KIP-103). `None` if that broker has no such listener.
+    pub fn endpoint_of(&self, broker: &BrokerEntry) -> Option<Endpoint> {
+        let listener = &self.connection.listener;
+        let mut endpoint = if broker.id == self.services.config.broker_id {
+            listener.advertised.clone()
+        } else {
+            broker
+                .endpoints
+                .iter()
+                .find(|endpoint| endpoint.listener == listener.name)
+                .map(|endpoint| Endpoint {
+                    host: endpoint.host.clone(),
+                    port: endpoint.port,
+                })?
+        };
+        // A listener on all addresses advertises the one that the client reached it by.
+        if let (true, Some(local)) = (endpoint.is_unspecified(), self.connection.local) {
+            endpoint.host = local.to_string();
+        }
+        Some(endpoint)
+    }
 }

@@ -1,165 +1,174 @@
-//! API key to handler: the whole table on one screen.
+//! The table of APIs: which handler answers a request.
 //!
-//! Produce and Fetch have codecs of their own and answer through the connection's pipeline;
-//! everything else is decoded, handled and encoded here, one request of a connection at a time.
+//! Produce and Fetch have codecs of their own and answer through the connection's pipeline. Every
+//! other API is decoded, handled and encoded here, one request of a connection at a time.
 
 use crate::{
     api,
-    context::{Connection, Context},
-    net::answer::{Answer, Outgoing},
-    site::Site,
+    context::{Connection, RequestContext},
+    net::answer::{Answer, Outgoing, close},
+    services::Services,
 };
 use bytes::Bytes;
 use gnomon_protocol::{
-    api::api,
+    api::{Api, api, keys},
     header::{RequestHeader, peek},
-    messages::{ApiKey, RequestKind, ResponseKind},
     request,
+    wire::{Decodable, Encodable},
 };
 use std::sync::Arc;
 use tracing::debug;
 
+/// Begins a request: its context, its header, and its body.
+type Begin = fn(RequestContext, RequestHeader, Bytes) -> Answer;
+
+/// Every API that is answered. Versions are in `gnomon_protocol::api`; a test holds the two tables
+/// together.
+const HANDLERS: &[(i16, Begin)] = &[
+    (keys::PRODUCE, api::produce::begin),
+    (keys::FETCH, api::fetch::begin),
+    (keys::LIST_OFFSETS, |c, h, b| {
+        answer(c, h, b, api::list_offsets::handle)
+    }),
+    (keys::METADATA, |c, h, b| {
+        answer(c, h, b, api::metadata::handle)
+    }),
+    (keys::OFFSET_COMMIT, |c, h, b| {
+        answer(c, h, b, api::offset_commit::handle)
+    }),
+    (keys::OFFSET_FETCH, |c, h, b| {
+        answer(c, h, b, api::offset_fetch::handle)
+    }),
+    (keys::FIND_COORDINATOR, |c, h, b| {
+        answer(c, h, b, api::find_coordinator::handle)
+    }),
+    (keys::JOIN_GROUP, |c, h, b| {
+        answer(c, h, b, api::join_group::handle)
+    }),
+    (keys::HEARTBEAT, |c, h, b| {
+        answer(c, h, b, api::heartbeat::handle)
+    }),
+    (keys::LEAVE_GROUP, |c, h, b| {
+        answer(c, h, b, api::leave_group::handle)
+    }),
+    (keys::SYNC_GROUP, |c, h, b| {
+        answer(c, h, b, api::sync_group::handle)
+    }),
+    (keys::DESCRIBE_GROUPS, |c, h, b| {
+        answer(c, h, b, api::describe_groups::handle)
+    }),
+    (keys::LIST_GROUPS, |c, h, b| {
+        answer(c, h, b, api::list_groups::handle)
+    }),
+    (keys::API_VERSIONS, |c, h, b| {
+        answer(c, h, b, api::api_versions::handle)
+    }),
+    (keys::CREATE_TOPICS, |c, h, b| {
+        answer(c, h, b, api::create_topics::handle)
+    }),
+    (keys::DELETE_TOPICS, |c, h, b| {
+        answer(c, h, b, api::delete_topics::handle)
+    }),
+    (keys::INIT_PRODUCER_ID, |c, h, b| {
+        answer(c, h, b, api::init_producer_id::handle)
+    }),
+    (keys::OFFSET_FOR_LEADER_EPOCH, |c, h, b| {
+        answer(c, h, b, api::offset_for_leader_epoch::handle)
+    }),
+    (keys::DESCRIBE_CONFIGS, |c, h, b| {
+        answer(c, h, b, api::describe_configs::handle)
+    }),
+    (keys::DESCRIBE_CLUSTER, |c, h, b| {
+        answer(c, h, b, api::describe_cluster::handle)
+    }),
+];
+
+/// The API and its handler.
+fn handler(key: i16) -> Option<(&'static Api, Begin)> {
+    let (_, begin) = HANDLERS.iter().find(|(handled, _)| *handled == key)?;
+    Some((api(key)?, *begin))
+}
+
 /// Begins a request: the frame without its size.
-pub fn dispatch(site: &Arc<Site>, connection: &Connection, mut frame: Bytes) -> Answer {
+pub fn dispatch(
+    services: &Arc<Services>,
+    connection: &Arc<Connection>,
+    mut frame: Bytes,
+) -> Answer {
     let header = match peek(&mut frame) {
         Ok(header) => header,
         Err(error) => return close(format!("unreadable request header: {error}")),
     };
-    let Some(row) = api(header.api_key) else {
-        return close(format!("API key {} is not answered here", header.api_key));
+    let (key, version) = (header.api_key, header.api_version);
+    let Some((api, begin)) = handler(key) else {
+        return close(format!("API key {key} is not answered here"));
     };
-    let context = Context {
-        version: header.api_version,
-        client_id: header.client_id.clone(),
-        peer: connection.peer,
-        advertise: connection.advertise.clone(),
-        asks: connection.asks.clone(),
-    };
-    debug!(peer = %connection.peer, api = row.name, version = header.api_version, "request");
-    if !(row.min..=row.max).contains(&header.api_version) {
-        return match header.api_key {
-            key if key == ApiKey::ApiVersions as i16 => respond(
-                &header,
-                0,
-                ResponseKind::ApiVersions(api::api_versions::unsupported_version()),
-            ),
+    if !(api.min..=api.max).contains(&version) {
+        return match key {
+            keys::API_VERSIONS => respond(&header, 0, &api::api_versions::unsupported_version()),
             _ => close(format!(
-                "{} version {} is not answered here",
-                row.name, header.api_version
+                "{} version {version} is not answered here",
+                api.name
             )),
         };
     }
-    match header.api_key {
-        key if key == ApiKey::Produce as i16 => api::produce::begin(site, context, &header, frame),
-        key if key == ApiKey::Fetch as i16 => api::fetch::begin(site, context, &header, frame),
-        _ => match request::decode(&header, frame) {
-            Ok(request) => {
-                let site = site.clone();
-                Answer::Exclusive(Box::pin(async move {
-                    let response = handle(&site, &context, request).await;
-                    encode(&header, header.api_version, response)
-                }))
-            }
-            Err(error) => close(format!(
-                "{} version {}: {error}",
-                row.name, header.api_version
-            )),
-        },
+    let context = RequestContext {
+        services: services.clone(),
+        connection: connection.clone(),
+        principal: connection.state.lock().principal.clone(),
+        version,
+        client_id: header.client_id.clone(),
+    };
+    debug!(peer = %connection.peer, principal = %context.principal, api = api.name, version, "request");
+    begin(context, header, frame)
+}
+
+/// Decodes a request, hands it to its handler, and encodes the response. Later requests of the
+/// connection wait.
+fn answer<Request, Response, Handled>(
+    context: RequestContext,
+    header: RequestHeader,
+    body: Bytes,
+    handle: impl FnOnce(RequestContext, Request) -> Handled + Send + 'static,
+) -> Answer
+where
+    Request: Decodable + Send + 'static,
+    Response: Encodable,
+    Handled: Future<Output = Response> + Send,
+{
+    match request::decode_body(&header, body) {
+        Ok(request) => Answer::Exclusive(Box::pin(async move {
+            let response = handle(context, request).await;
+            encode(&header, header.api_version, &response)
+        })),
+        Err(error) => close(error.to_string()),
     }
 }
 
-async fn handle(
-    site: &Arc<Site>,
-    context: &Context,
-    request: RequestKind,
-) -> Result<ResponseKind, String> {
-    Ok(match request {
-        RequestKind::ApiVersions(request) => {
-            ResponseKind::ApiVersions(api::api_versions::handle(context, &request))
-        }
-        RequestKind::Metadata(request) => {
-            ResponseKind::Metadata(api::metadata::handle(site, context, request).await)
-        }
-        RequestKind::DescribeCluster(request) => {
-            ResponseKind::DescribeCluster(api::describe_cluster::handle(site, context, &request))
-        }
-        RequestKind::DescribeConfigs(request) => {
-            ResponseKind::DescribeConfigs(api::describe_configs::handle(site, request))
-        }
-        RequestKind::CreateTopics(request) => {
-            ResponseKind::CreateTopics(api::create_topics::handle(site, context, request).await)
-        }
-        RequestKind::DeleteTopics(request) => {
-            ResponseKind::DeleteTopics(api::delete_topics::handle(site, request).await)
-        }
-        RequestKind::ListOffsets(request) => {
-            ResponseKind::ListOffsets(api::list_offsets::handle(site, context, request).await)
-        }
-        RequestKind::OffsetForLeaderEpoch(request) => ResponseKind::OffsetForLeaderEpoch(
-            api::offset_for_leader_epoch::handle(site, context, request).await,
-        ),
-        RequestKind::InitProducerId(request) => {
-            ResponseKind::InitProducerId(api::init_producer_id::handle(site, request).await)
-        }
-        RequestKind::FindCoordinator(request) => {
-            ResponseKind::FindCoordinator(api::find_coordinator::handle(site, context, request))
-        }
-        RequestKind::JoinGroup(request) => {
-            ResponseKind::JoinGroup(api::join_group::handle(site, context, request).await)
-        }
-        RequestKind::SyncGroup(request) => {
-            ResponseKind::SyncGroup(api::sync_group::handle(site, context, request).await)
-        }
-        RequestKind::Heartbeat(request) => {
-            ResponseKind::Heartbeat(api::heartbeat::handle(site, request).await)
-        }
-        RequestKind::LeaveGroup(request) => {
-            ResponseKind::LeaveGroup(api::leave_group::handle(site, context, request).await)
-        }
-        RequestKind::OffsetCommit(request) => {
-            ResponseKind::OffsetCommit(api::offset_commit::handle(site, request).await)
-        }
-        RequestKind::OffsetFetch(request) => {
-            ResponseKind::OffsetFetch(api::offset_fetch::handle(site, context, request).await)
-        }
-        RequestKind::ListGroups(request) => {
-            ResponseKind::ListGroups(api::list_groups::handle(site, request).await)
-        }
-        RequestKind::DescribeGroups(request) => {
-            ResponseKind::DescribeGroups(api::describe_groups::handle(site, context, request).await)
-        }
-        other => {
-            return Err(format!(
-                "{other:?} is in the version table and has no handler"
-            ));
-        }
-    })
+/// A response that is ready, in version `version`.
+pub fn respond(header: &RequestHeader, version: i16, response: &impl Encodable) -> Answer {
+    Answer::Now(encode(header, version, response))
 }
 
-/// A response that is ready, in the version it was asked in.
-pub fn respond(header: &RequestHeader, version: i16, response: ResponseKind) -> Answer {
-    Answer::Now(encode(header, version, Ok(response)))
-}
-
-fn encode(
-    header: &RequestHeader,
-    version: i16,
-    response: Result<ResponseKind, String>,
-) -> Outgoing {
-    let encoded = response.and_then(|response| {
-        request::encode_response(header.api_key, version, header.correlation_id, &response)
-            .map_err(|error| error.to_string())
-    });
+/// A response as it is sent, in version `version`.
+pub fn encode(header: &RequestHeader, version: i16, response: &impl Encodable) -> Outgoing {
+    let encoded =
+        request::encode_response_body(header.api_key, version, header.correlation_id, response);
     match encoded {
         Ok(frame) => Outgoing::Bytes(frame.freeze()),
-        Err(why) => Outgoing::Close(format!(
-            "no response for API key {} version {version}: {why}",
-            header.api_key
-        )),
+        Err(why) => Outgoing::Close(format!("no response can be encoded: {why}")),
     }
 }
 
-/// The client could read no answer.
-pub fn close(why: String) -> Answer {
-    Answer::Now(Outgoing::Close(why))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gnomon_protocol::api::APIS;
+
+    #[test]
+    fn every_api_of_the_version_table_has_a_handler_and_no_other() {
+        let versions: Vec<i16> = APIS.iter().map(|api| api.key).collect();
+        let handlers: Vec<i16> = HANDLERS.iter().map(|(key, _)| *key).collect();
+        assert_eq!(versions, handlers);
+    }
 }

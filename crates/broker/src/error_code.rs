@@ -1,8 +1,9 @@
 //! Our errors become Kafka's codes here and nowhere else. Every match is exhaustive: an unknown
 //! failure never looks retriable by accident.
 
-use crate::{partitions::Unavailable, replicated::NoReply};
+use gnomon_driver::NoReply;
 use gnomon_groups::GroupError;
+use gnomon_host::Unavailable;
 use gnomon_partition::{
     AppendError, EpochMismatch, Lost, OpenError, ReadError, RoleRefusal, SequenceError,
 };
@@ -77,6 +78,7 @@ impl Refusal for NoReply {
     fn code(&self) -> ErrorCode {
         match self {
             NoReply::Gone => ErrorCode::CoordinatorNotAvailable,
+            NoReply::NotLeader => ErrorCode::NotCoordinator,
             NoReply::Refused { .. } => ErrorCode::KafkaStorageError,
         }
     }

@@ -1,34 +1,33 @@
-//! The broker: everything assembled. [`Broker::start`] brings a site up in the order that
+//! The front of a site, and its assembly. [`Broker::start`] brings a site up in the order that
 //! durability asks for, [`Broker::stop`] takes it down.
 //!
-//! Not here: what a partition, a group, a topic or a link means; those are crates of their own,
-//! below.
+//! A request goes one way: `net` receives a frame, `dispatch` finds the API's handler in its table,
+//! `api/<name>.rs` turns the message into calls of narrow services and their results into a message.
+//!
+//! Not here: partitions and metadata (`gnomon_host`), machines (`gnomon_driver`), and the meaning of
+//! a partition, a group, a topic or a link, which are crates of their own.
 
 mod admin;
 mod api;
 mod asks;
-mod clock;
+mod broker;
 mod config;
 mod context;
 mod coordinators;
-mod data_dir;
 mod dispatch;
+mod environment;
 mod error_code;
-mod essential;
-mod housekeeping;
-pub mod inspect;
-mod journal;
+mod fetch_sessions;
+mod links;
 mod net;
-mod partitions;
-mod per_partition;
-mod reopen;
-mod replicated;
-mod shadow;
-mod site;
-mod supervise;
-mod world;
+mod random;
+mod registration;
+mod services;
+mod start_error;
 
+pub use broker::{Broker, SiteInfo, StartError};
 pub use config::{Config, ConfigError, Endpoint, Listener, RawConfig};
+pub use environment::Environment;
+pub use gnomon_driver::WallClock;
 pub use net::network::{Accept, Accepted, Network, Reader, Writer};
-pub use supervise::{Broker, SiteInfo, StartError};
-pub use world::{Chance, WallClock, World};
+pub use random::Random;

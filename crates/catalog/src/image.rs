@@ -216,6 +216,11 @@ pub enum Writers {
 }
 
 impl Image {
+    /// The broker that leads the metadata log, -1 before the first start has been recorded.
+    pub fn controller_id(&self) -> i32 {
+        self.site.as_ref().map_or(-1, |site| site.broker_id)
+    }
+
     /// Our cluster id, empty before the first start has been recorded.
     pub fn cluster_id(&self) -> &str {
         self.site.as_ref().map_or("", |site| &site.cluster_id)

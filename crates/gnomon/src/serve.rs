@@ -1,7 +1,7 @@
 //! `gnomon serve`: one site, from its configuration to its clean stop.
 
 use crate::{Failure, args::Serve, output::site_line};
-use gnomon_broker::{Broker, RawConfig, World};
+use gnomon_broker::{Broker, Environment, RawConfig};
 use gnomon_storage::RealDisk;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
@@ -31,7 +31,7 @@ pub fn run(args: Serve) -> Result<(), Failure> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let broker = Broker::start(config, World::real(Arc::new(RealDisk::new()))).await?;
+        let broker = Broker::start(config, Environment::real(Arc::new(RealDisk::new()))).await?;
         let mut out = std::io::stdout();
         writeln!(out, "{}", site_line(broker.info(), process::id()))?;
         out.flush()?;

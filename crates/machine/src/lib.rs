@@ -83,19 +83,19 @@ impl<M: Machine + ?Sized> Effects<M> {
 /// A state that changes by durable records only. See the crate's page for the contract; the driver
 /// MUST call `replay` with exactly the records of a step, in order, before the next `step`, and
 /// MUST NOT call it with records that were not appended.
-pub trait Machine {
-    /// What survives: rebuilt from records.
-    type Durable: Default;
-    /// What does not: members that are joining, parked replies, timers.
-    type Soft: Default;
-    /// What a caller asks or the world reports.
-    type Event;
+pub trait Machine: 'static {
+    /// The state that survives: rebuilt from records.
+    type Durable: Default + Send;
+    /// The state that does not: members that are joining, parked replies, timers.
+    type Soft: Default + Send;
+    /// A caller's request, or a report from the outside world.
+    type Event: Send;
     /// One durable change.
-    type Record: DurableRecord;
-    /// What a caller is told.
-    type Reply;
+    type Record: DurableRecord + Send;
+    /// The answer to a caller.
+    type Reply: Send;
     /// Work for the outside world.
-    type Action;
+    type Action: Send;
 
     /// Decides. May change `Soft`, never `Durable`.
     fn step(

@@ -13,6 +13,7 @@ use crate::{
     layout::{self, Damage, Direction},
     messages::{ApiKey, RequestKind, ResponseKind},
     read::{ReadError, Reader},
+    wire::{Decodable, Encodable},
 };
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -78,6 +79,26 @@ pub fn decode(header: &RequestHeader, mut body: Bytes) -> Result<RequestKind, De
     })
 }
 
+/// Decodes the body that [`crate::header::peek`] left, as the message of its API.
+pub fn decode_body<Request: Decodable>(
+    header: &RequestHeader,
+    mut body: Bytes,
+) -> Result<Request, DecodeError> {
+    let (key, version) = (header.api_key, header.api_version);
+    let (name, _) = checked(
+        Direction::Request,
+        key,
+        version,
+        &body,
+        layout::REQUEST_ELEMENTS_MAX,
+    )?;
+    Request::decode(&mut body, version).map_err(|error| DecodeError::Value {
+        name,
+        version,
+        why: error.to_string(),
+    })
+}
+
 /// Checks that a body may be decoded.
 fn checked(
     direction: Direction,
@@ -115,6 +136,25 @@ pub fn encode_response(
     version: i16,
     correlation_id: i32,
     response: &ResponseKind,
+) -> Result<BytesMut, EncodeError> {
+    let mut frame = BytesMut::new();
+    start_response(&mut frame, key, version, correlation_id);
+    response
+        .encode(&mut frame, version)
+        .map_err(|error| EncodeError::Message {
+            key,
+            version,
+            why: error.to_string(),
+        })?;
+    finish(frame, key, version)
+}
+
+/// A response as a frame, its size in front.
+pub fn encode_response_body(
+    key: i16,
+    version: i16,
+    correlation_id: i32,
+    response: &impl Encodable,
 ) -> Result<BytesMut, EncodeError> {
     let mut frame = BytesMut::new();
     start_response(&mut frame, key, version, correlation_id);

@@ -1,6 +1,6 @@
 //! One site in this process, on any disk.
 
-use gnomon_broker::{Broker, RawConfig, StartError, World};
+use gnomon_broker::{Broker, Environment, RawConfig, StartError};
 use gnomon_client::{Client, Config, Tcp};
 use gnomon_storage::{Disk, MemDisk};
 use std::{
@@ -52,7 +52,7 @@ impl Site {
             .build()
             .expect("a runtime");
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-        let broker = runtime.block_on(Broker::start(config, World::real(shared)))?;
+        let broker = runtime.block_on(Broker::start(config, Environment::real(shared)))?;
         let (kafka, admin) = (broker.info().kafka.clone(), broker.info().admin);
         Ok(Site {
             broker: Some(broker),

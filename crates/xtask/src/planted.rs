@@ -35,9 +35,9 @@ const fn partition(program: &'static str, filter: &'static str) -> Test {
     }
 }
 
-const fn broker(filter: &'static str) -> Test {
+const fn driver(filter: &'static str) -> Test {
     Test {
-        package: "gnomon-broker",
+        package: "gnomon-driver",
         program: "lib",
         filter,
     }
@@ -81,8 +81,9 @@ const BUGS: &[Planted] = &[
     bug("accept_gap", "a copy accepts missing offsets", partition("copy", "all_of_a_response_or_none")),
     bug("fence_ignored", "a late answer of the source is appended after a fence", partition("copy", "a_late_response_meets_the_fence")),
     Planted { action: "1*return", ..bug("one_lost_wakeup", "one wake-up of a waiting fetch is lost", partition("durability", "every_single_change")) },
-    bug("snapshot_without_marker", "a machine's snapshot has no end", broker("a_long_log_is_rewritten")),
-    bug("reply_before_durable", "a machine answers before the disk has it", broker("what_was_answered_survives_power_loss")),
+    bug("snapshot_without_marker", "a machine's snapshot has no end", driver("a_long_log_is_rewritten")),
+    bug("reply_before_durable", "a machine answers before the disk has it", driver("what_was_answered_survives_power_loss")),
+    bug("timers_after_events", "a machine's timers wait until no event does", driver("a_timer_that_is_due_runs")),
     bug("lose_group_commit", "a commit is answered and never written", site("power_loss", "takes_nothing_that_was_promised")),
     bug("same_epoch_after_restart", "a restart uses its epoch again", site("power_loss", "takes_nothing_that_was_promised")),
     bug("skip_fsync", "the same, between two sites", site("simulation", "an_hour_of_trouble")),

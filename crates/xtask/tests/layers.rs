@@ -15,8 +15,9 @@ const LAYERS: &[&[&str]] = &[
     &["gnomon-failpoints"],
     &["gnomon-storage"],
     &["gnomon-client", "gnomon-partition"],
-    &["gnomon-replication", "gnomon-registry"],
-    &["gnomon-broker"],
+    &["gnomon-driver", "gnomon-replication"],
+    &["gnomon-host", "gnomon-registry"],
+    &["gnomon-broker", "gnomon-inspect"],
     &["gnomon-testkit", "gnomon", "gnomon-bench", "proto-tests"],
 ];
 

@@ -7,8 +7,7 @@ use super::{links, metrics};
 use crate::{
     config::limits::ADMIN_BODY_BYTES_MAX,
     net::network::{Accept, Accepted, Reader, Writer},
-    site::Site,
-    supervise::stopped,
+    services::Services,
 };
 use axum::{
     Json, Router,
@@ -17,9 +16,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use gnomon_driver::supervise::StopSignal;
 use serde::Serialize;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{io::Join, sync::watch, time::sleep};
+use tokio::{io::Join, time::sleep};
 use tracing::{error, warn};
 
 /// A request that is not carried out.
@@ -96,7 +96,7 @@ struct SiteView {
 }
 
 /// Serves until `stopping` says so.
-pub async fn serve(socket: Box<dyn Accept>, site: Arc<Site>, mut stopping: watch::Receiver<bool>) {
+pub async fn serve(socket: Box<dyn Accept>, services: Arc<Services>, mut stop: StopSignal) {
     let routes = Router::new()
         .route("/health", get(|| async { "ok\n" }))
         .route("/metrics", get(metrics::scrape))
@@ -109,11 +109,11 @@ pub async fn serve(socket: Box<dyn Accept>, site: Arc<Site>, mut stopping: watch
         )
         .route("/v1/links/{name}/failover", post(links::failover))
         .layer(DefaultBodyLimit::max(ADMIN_BODY_BYTES_MAX))
-        .with_state(site);
+        .with_state(services);
     let serving = axum::serve(Incoming(socket), routes).into_future();
     tokio::select! {
         biased;
-        () = stopped(&mut stopping) => {}
+        () = stop.stopped() => {}
         ended = serving => if let Err(failure) = ended {
             error!("the admin address answers no more: {failure}");
         }
@@ -134,6 +134,7 @@ impl axum::serve::Listener for Incoming {
                     reader,
                     writer,
                     peer,
+                    ..
                 }) => return (tokio::io::join(reader, writer), peer),
                 Err(failure) => {
                     // Out of file handles, most likely: wait for some to be given back rather than
@@ -150,13 +151,13 @@ impl axum::serve::Listener for Incoming {
     }
 }
 
-async fn describe(State(site): State<Arc<Site>>) -> Json<SiteView> {
+async fn describe(State(services): State<Arc<Services>>) -> Json<SiteView> {
     Json(SiteView {
-        name: site.config.site_name.clone(),
-        cluster_id: site.cluster_id(),
-        broker_id: site.config.broker_id,
-        owns: site.config.owns.clone(),
-        write_caching: site.config.write_caching,
+        name: services.config.site_name.clone(),
+        cluster_id: services.metadata.image().cluster_id().to_owned(),
+        broker_id: services.config.broker_id,
+        owns: services.config.owns.clone(),
+        write_caching: services.config.write_caching,
         version: env!("CARGO_PKG_VERSION"),
     })
 }

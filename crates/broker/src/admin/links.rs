@@ -1,7 +1,7 @@
 //! Shadow links over HTTP: list, create, status, what a failover would lose, failover.
 
 use super::http::Refused;
-use crate::{shadow, site::Site};
+use crate::{links::parse, services::Services};
 use axum::{
     Json,
     extract::{Path, State},
@@ -14,53 +14,51 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Every link.
-pub async fn list(State(site): State<Arc<Site>>) -> Json<Vec<LinkStatus>> {
-    let image = site.catalog.image();
-    Json(
-        image
-            .links
-            .values()
-            .filter_map(|link| shadow::status(&site, link))
-            .collect(),
-    )
+pub async fn list(State(services): State<Arc<Services>>) -> Json<Vec<LinkStatus>> {
+    Json(services.links.statuses())
 }
 
 /// One link.
 pub async fn status(
-    State(site): State<Arc<Site>>,
+    State(services): State<Arc<Services>>,
     Path(name): Path<String>,
 ) -> Result<Json<LinkStatus>, Refused> {
-    find(&site, &name).map(Json)
+    find(&services, &name).map(Json)
 }
 
-fn find(site: &Site, name: &str) -> Result<LinkStatus, Refused> {
-    let image = site.catalog.image();
+fn find(services: &Services, name: &str) -> Result<LinkStatus, Refused> {
+    let image = services.metadata.image();
     let link = image.link_by_name(name).ok_or_else(|| {
         Refused::not_found(format!(
             "there is no link '{name}' on site '{}'",
-            site.config.site_name
+            services.config.site_name
         ))
     })?;
-    shadow::status(site, link).ok_or_else(|| Refused::unavailable("links are not running yet"))
+    services
+        .links
+        .status(link)
+        .ok_or_else(|| Refused::unavailable("links are not running yet"))
 }
 
 /// Makes a link from the text of a link file; its source must answer.
 pub async fn create(
-    State(site): State<Arc<Site>>,
+    State(services): State<Arc<Services>>,
     text: String,
 ) -> Result<Json<LinkStatus>, Refused> {
-    let config = shadow::parse(&text).map_err(Refused::invalid_argument)?;
+    let config = parse(&text).map_err(Refused::invalid_argument)?;
     let name = config.name.to_string();
-    shadow::try_source(&site, &config)
+    services
+        .links
+        .try_source(&config)
         .await
         .map_err(Refused::failed_precondition)?;
     let event = Event::CreateLink {
-        id: LinkId(site.fresh_id()),
+        id: LinkId(services.random.id()),
         config: Box::new(config),
         source: LinkSource::Command,
     };
-    match site.catalog.submit(event).await {
-        Ok(Reply::CreateLink(Ok(_))) => find(&site, &name).map(Json),
+    match services.metadata.submit(event).await {
+        Ok(Reply::CreateLink(Ok(_))) => find(&services, &name).map(Json),
         Ok(Reply::CreateLink(Err(error))) => Err(match error {
             CreateLinkError::Exists { .. } => Refused::already_exists(error),
             CreateLinkError::Overlap(_) | CreateLinkError::Deleted { .. } => {
@@ -97,20 +95,22 @@ impl Asked {
 
 /// What a failover would lose, as far as is known.
 pub async fn failover_report(
-    State(site): State<Arc<Site>>,
+    State(services): State<Arc<Services>>,
     Path(name): Path<String>,
     Json(asked): Json<Asked>,
 ) -> Result<Json<Loss>, Refused> {
     asked.check()?;
-    let image = site.catalog.image();
+    let image = services.metadata.image();
     let link = image.link_by_name(&name).ok_or_else(|| {
         Refused::not_found(format!(
             "there is no link '{name}' on site '{}'",
-            site.config.site_name
+            services.config.site_name
         ))
     })?;
     let topics = (!asked.all).then_some(&asked.topics[..]);
-    shadow::loss(&site, link, topics)
+    services
+        .links
+        .loss(link, topics)
         .await
         .map(Json)
         .ok_or_else(|| Refused::unavailable("links are not running yet"))
@@ -142,7 +142,7 @@ struct PartitionCut {
 
 /// Makes shadow topics writable here; answered when they are, or stuck with a reason.
 pub async fn failover(
-    State(site): State<Arc<Site>>,
+    State(services): State<Arc<Services>>,
     Path(name): Path<String>,
     Json(asked): Json<Asked>,
 ) -> Result<Json<Outcome>, Refused> {
@@ -152,8 +152,8 @@ pub async fn failover(
     } else {
         Which::Topics(asked.topics)
     };
-    match site
-        .catalog
+    match services
+        .metadata
         .submit(Event::FailOver(FailOver { link: name, which }))
         .await
     {

@@ -3,7 +3,7 @@
 //!
 //! The shadow-link names are Redpanda's under our prefix.
 
-use crate::{shadow, site::Site};
+use crate::services::Services;
 use axum::{extract::State, http::header::CONTENT_TYPE, response::IntoResponse};
 use gnomon_links::{LinkStatus, TopicState, status::GapEvent};
 use gnomon_partition::PartitionId;
@@ -20,11 +20,11 @@ use std::{fmt, sync::Arc};
 const TEXT_FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// One scrape.
-pub async fn scrape(State(site): State<Arc<Site>>) -> impl IntoResponse {
+pub async fn scrape(State(services): State<Arc<Services>>) -> impl IntoResponse {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Snapshot {
-        links: links(&site),
-        site,
+        links: services.links.statuses(),
+        services,
     }));
     let mut text = String::new();
     // Writing to a string does not fail; a collector's error would show as a text that ends early.
@@ -32,18 +32,9 @@ pub async fn scrape(State(site): State<Arc<Site>>) -> impl IntoResponse {
     ([(CONTENT_TYPE, TEXT_FORMAT)], text)
 }
 
-fn links(site: &Site) -> Vec<LinkStatus> {
-    site.catalog
-        .image()
-        .links
-        .values()
-        .filter_map(|link| shadow::status(site, link))
-        .collect()
-}
-
 struct Snapshot {
     links: Vec<LinkStatus>,
-    site: Arc<Site>,
+    services: Arc<Services>,
 }
 
 impl fmt::Debug for Snapshot {
@@ -91,7 +82,7 @@ impl Collector for Snapshot {
 
 impl Snapshot {
     fn encode_site(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let image = self.site.catalog.image();
+        let image = self.services.metadata.image();
         let partitions: usize = image
             .topics
             .values()
@@ -107,17 +98,17 @@ impl Snapshot {
             (
                 "gnomon_partitions_open",
                 "Partitions in use since the start",
-                self.site.partitions.all_open().len(),
+                self.services.partitions.all_open().len(),
             ),
             (
                 "gnomon_partitions_closed",
                 "Partitions that take no writes after a disk error",
-                self.site.partitions.closed_count(),
+                self.services.partitions.closed_count(),
             ),
             (
                 "gnomon_fetch_sessions",
                 "Incremental fetch sessions kept",
-                self.site.fetch_sessions.count(),
+                self.services.fetch_sessions.count(),
             ),
         ];
         for (name, help, value) in gauges {
@@ -163,7 +154,7 @@ impl Snapshot {
                 |health| health.indexes_rebuilt as u64,
             ),
         ];
-        let image = self.site.catalog.image();
+        let image = self.services.metadata.image();
         let named = |id: PartitionId| {
             image.topic(id.topic_id).map(|topic| LogLabel {
                 topic: topic.name.clone(),
@@ -171,7 +162,7 @@ impl Snapshot {
             })
         };
         let found: Vec<(LogLabel, Health)> = self
-            .site
+            .services
             .partitions
             .all_open()
             .into_iter()

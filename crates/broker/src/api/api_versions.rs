@@ -11,7 +11,7 @@
 //! - No features are announced: no transaction.version and no group.version, so clients use their
 //!   classic paths.
 
-use crate::context::Context;
+use crate::context::RequestContext;
 use gnomon_protocol::{
     api::APIS,
     error_code::ErrorCode,
@@ -24,7 +24,7 @@ use gnomon_protocol::{
 const CLIENT_SOFTWARE_SINCE: i16 = 3;
 
 /// Answers the version table.
-pub fn handle(context: &Context, request: &ApiVersionsRequest) -> ApiVersionsResponse {
+pub async fn handle(context: RequestContext, request: ApiVersionsRequest) -> ApiVersionsResponse {
     let named = looks_like_a_name(&request.client_software_name)
         && looks_like_a_name(&request.client_software_version);
     if context.version >= CLIENT_SOFTWARE_SINCE && !named {

@@ -11,7 +11,7 @@
 //! - Version 5 answers the settings in force (KIP-525); version 7 the topic id (KIP-516).
 
 use super::{describe_configs::in_force, text, topic_name};
-use crate::{context::Context, site::Site};
+use crate::context::RequestContext;
 use gnomon_catalog::{
     CreateTopicError, CreateTopics, CreatedTopic, Event, NewTopic, Origin, Reply,
 };
@@ -25,11 +25,7 @@ use gnomon_protocol::{
 };
 
 /// Makes topics.
-pub async fn handle(
-    site: &Site,
-    _context: &Context,
-    request: CreateTopicsRequest,
-) -> CreateTopicsResponse {
+pub async fn handle(context: RequestContext, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let names: Vec<_> = request
         .topics
         .iter()
@@ -38,18 +34,23 @@ pub async fn handle(
     let topics = request
         .topics
         .into_iter()
-        .map(|topic| new_topic(site, topic))
+        .map(|topic| new_topic(&context, topic))
         .collect();
     let event = CreateTopics {
         topics,
         origin: origin(),
         validate_only: request.validate_only,
     };
-    let results = match site.catalog.submit(Event::CreateTopics(event)).await {
+    let results = match context
+        .services
+        .metadata
+        .submit(Event::CreateTopics(event))
+        .await
+    {
         Ok(Reply::CreateTopics(outcomes)) => outcomes
             .into_iter()
             .map(|outcome| match outcome.result {
-                Ok(created) => made(site, &outcome.name, created),
+                Ok(created) => made(&context, &outcome.name, created),
                 Err(error) => refused(&outcome.name, &error),
             })
             .collect(),
@@ -73,15 +74,15 @@ fn origin() -> Origin {
     Origin::Client
 }
 
-fn new_topic(site: &Site, topic: CreatableTopic) -> NewTopic {
+fn new_topic(context: &RequestContext, topic: CreatableTopic) -> NewTopic {
     let partitions = if topic.num_partitions == -1 && topic.assignments.is_empty() {
-        site.config.default_partitions
+        context.services.config.default_partitions
     } else {
         topic.num_partitions
     };
     NewTopic {
         name: topic.name.0.to_string(),
-        id: site.fresh_id(),
+        id: context.services.random.id(),
         partitions,
         replication_factor: topic.replication_factor,
         configs: topic
@@ -107,13 +108,14 @@ fn new_topic(site: &Site, topic: CreatableTopic) -> NewTopic {
     }
 }
 
-fn made(site: &Site, name: &str, created: CreatedTopic) -> CreatableTopicResult {
-    let configs = in_force(&created.configs, site.partitions.defaults()).map(|config| {
-        CreatableTopicConfigs::default()
-            .with_name(text(config.name))
-            .with_value(Some(text(config.value)))
-            .with_config_source(config.source)
-    });
+fn made(context: &RequestContext, name: &str, created: CreatedTopic) -> CreatableTopicResult {
+    let configs =
+        in_force(&created.configs, context.services.partitions.defaults()).map(|config| {
+            CreatableTopicConfigs::default()
+                .with_name(text(config.name))
+                .with_value(Some(text(config.value)))
+                .with_config_source(config.source)
+        });
     CreatableTopicResult::default()
         .with_name(topic_name(name))
         .with_topic_id(created.id)

@@ -8,7 +8,7 @@
 //! - Version 5 has error messages; version 6 names topics by name or by id (KIP-516).
 
 use super::{text, topic_name};
-use crate::site::Site;
+use crate::context::RequestContext;
 use gnomon_catalog::{DeleteTopicError, Event, Reply};
 use gnomon_protocol::{
     error_code::ErrorCode,
@@ -20,7 +20,7 @@ use gnomon_protocol::{
 use std::collections::BTreeMap;
 
 /// Deletes topics.
-pub async fn handle(site: &Site, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
+pub async fn handle(context: RequestContext, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
     let by_name = request
         .topic_names
         .into_iter()
@@ -30,7 +30,7 @@ pub async fn handle(site: &Site, request: DeleteTopicsRequest) -> DeleteTopicsRe
         .into_iter()
         .map(|topic| (topic.name.map(|name| name.0.to_string()), topic.topic_id));
     let asked: Vec<(Option<String>, Uuid)> = by_name.chain(by_either).collect();
-    let image = site.catalog.image();
+    let image = context.image();
     let ids: Vec<Option<TopicId>> = asked
         .iter()
         .map(|(name, id)| match name {
@@ -39,8 +39,9 @@ pub async fn handle(site: &Site, request: DeleteTopicsRequest) -> DeleteTopicsRe
         })
         .collect();
     let known = ids.iter().flatten().copied().collect();
-    let outcomes: BTreeMap<TopicId, Result<String, DeleteTopicError>> = match site
-        .catalog
+    let outcomes: BTreeMap<TopicId, Result<String, DeleteTopicError>> = match context
+        .services
+        .metadata
         .submit(Event::DeleteTopics { ids: known })
         .await
     {

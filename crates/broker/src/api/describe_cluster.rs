@@ -5,7 +5,7 @@
 //! - The endpoint type "controllers" is not served: UNSUPPORTED_ENDPOINT_TYPE.
 
 use super::text;
-use crate::{context::Context, site::Site};
+use crate::context::RequestContext;
 use gnomon_protocol::{
     error_code::ErrorCode,
     messages::{
@@ -18,24 +18,28 @@ use gnomon_protocol::{
 const ENDPOINT_BROKERS: i8 = 1;
 
 /// Answers the cluster's id and brokers.
-pub fn handle(
-    site: &Site,
-    context: &Context,
-    request: &DescribeClusterRequest,
+pub async fn handle(
+    context: RequestContext,
+    request: DescribeClusterRequest,
 ) -> DescribeClusterResponse {
     if context.version >= 1 && request.endpoint_type != ENDPOINT_BROKERS {
         return DescribeClusterResponse::default()
             .with_error_code(ErrorCode::UnsupportedEndpointType.code())
             .with_error_message(Some(text("only the brokers' endpoints can be described")));
     }
-    let broker_id = BrokerId(site.config.broker_id);
-    let broker = DescribeClusterBroker::default()
-        .with_broker_id(broker_id)
-        .with_host(text(&context.advertise.host))
-        .with_port(i32::from(context.advertise.port));
+    let image = context.image();
+    let brokers = image.brokers.values().filter_map(|broker| {
+        let endpoint = context.endpoint_of(broker)?;
+        Some(
+            DescribeClusterBroker::default()
+                .with_broker_id(BrokerId(broker.id))
+                .with_host(text(endpoint.host))
+                .with_port(i32::from(endpoint.port)),
+        )
+    });
     DescribeClusterResponse::default()
         .with_endpoint_type(ENDPOINT_BROKERS)
-        .with_cluster_id(text(site.cluster_id()))
-        .with_controller_id(broker_id)
-        .with_brokers(vec![broker])
+        .with_cluster_id(text(image.cluster_id()))
+        .with_controller_id(BrokerId(image.controller_id()))
+        .with_brokers(brokers.collect())
 }

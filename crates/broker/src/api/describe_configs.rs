@@ -12,7 +12,7 @@
 //! - Version 3 has types and docs (KIP-569).
 
 use super::{distinct, text};
-use crate::site::Site;
+use crate::context::RequestContext;
 use gnomon_catalog::{CONFIG_KEYS, ConfigKey, SiteDefaults, Topic, shadow_configs};
 use gnomon_links::peer;
 use gnomon_protocol::{
@@ -70,19 +70,22 @@ pub fn in_force<'a>(
 }
 
 /// Answers settings.
-pub fn handle(site: &Site, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
+pub async fn handle(
+    context: RequestContext,
+    request: DescribeConfigsRequest,
+) -> DescribeConfigsResponse {
     let resources = distinct(request.resources, |resource| {
         (resource.resource_type, resource.resource_name.clone())
     });
     let results = resources.into_iter().map(|resource| {
         let described = match resource.resource_type {
             RESOURCE_TOPIC => topic(
-                site,
+                &context,
                 &resource,
                 request.include_synonyms,
                 request.include_documentation,
             ),
-            RESOURCE_BROKER => broker(site, &resource),
+            RESOURCE_BROKER => broker(&context, &resource),
             other => Err((
                 ErrorCode::InvalidRequest,
                 format!("resources of type {other} have no settings here"),
@@ -118,8 +121,13 @@ fn only(
     }
 }
 
-fn topic(site: &Site, resource: &DescribeConfigsResource, synonyms: bool, docs: bool) -> Described {
-    let image = site.catalog.image();
+fn topic(
+    context: &RequestContext,
+    resource: &DescribeConfigsResource,
+    synonyms: bool,
+    docs: bool,
+) -> Described {
+    let image = context.image();
     let unknown = || {
         (
             ErrorCode::UnknownTopicOrPartition,
@@ -129,7 +137,7 @@ fn topic(site: &Site, resource: &DescribeConfigsResource, synonyms: bool, docs: 
     let topic: &Topic = image
         .topic_by_name(&resource.resource_name)
         .ok_or_else(unknown)?;
-    let mut configs: Vec<_> = in_force(&topic.configs, site.partitions.defaults())
+    let mut configs: Vec<_> = in_force(&topic.configs, context.services.partitions.defaults())
         .map(|config| {
             let result = DescribeConfigsResourceResult::default()
                 .with_name(text(config.name))
@@ -138,7 +146,7 @@ fn topic(site: &Site, resource: &DescribeConfigsResource, synonyms: bool, docs: 
                 .with_config_type(config.key.kind.code())
                 .with_documentation(docs.then(|| text(config.key.doc)));
             if synonyms {
-                result.with_synonyms(chain(&config, site.partitions.defaults()))
+                result.with_synonyms(chain(&config, context.services.partitions.defaults()))
             } else {
                 result
             }
@@ -171,16 +179,19 @@ fn chain(config: &InForce<'_>, defaults: &SiteDefaults) -> Vec<DescribeConfigsSy
     chain
 }
 
-fn broker(site: &Site, resource: &DescribeConfigsResource) -> Described {
+fn broker(context: &RequestContext, resource: &DescribeConfigsResource) -> Described {
     let name: &str = &resource.resource_name;
-    if !name.is_empty() && name != site.config.broker_id.to_string() {
+    if !name.is_empty() && name != context.services.config.broker_id.to_string() {
         return Err((
             ErrorCode::InvalidRequest,
-            format!("this is broker {}, not {name}", site.config.broker_id),
+            format!(
+                "this is broker {}, not {name}",
+                context.services.config.broker_id
+            ),
         ));
     }
-    let image = site.catalog.image();
-    let config = &site.config;
+    let image = context.image();
+    let config = &context.services.config;
     let mut configs: Vec<_> = [
         (
             "auto.create.topics.enable",

@@ -6,7 +6,7 @@
 //!   from version 6 (KIP-1043).
 
 use super::{distinct, text};
-use crate::{context::Context, error_code::Refusal, site::Site};
+use crate::{context::RequestContext, error_code::Refusal};
 use gnomon_groups::{Describe, Described, DescribedMember, Event, Name, Reply};
 use gnomon_protocol::{
     error_code::ErrorCode,
@@ -23,14 +23,14 @@ const DEAD: &str = "Dead";
 
 /// Describes groups, each on its own coordinator.
 pub async fn handle(
-    site: &Site,
-    context: &Context,
+    context: RequestContext,
     request: DescribeGroupsRequest,
 ) -> DescribeGroupsResponse {
     let mut groups = Vec::new();
     for id in distinct(request.groups, Clone::clone) {
         let name = Name::from(&*id.0);
-        let reply = site
+        let reply = context
+            .services
             .groups
             .submit(
                 &name,
@@ -43,7 +43,7 @@ pub async fn handle(
             Ok(described) => groups.extend(
                 described
                     .into_iter()
-                    .map(|described| group(context, described)),
+                    .map(|described| group(&context, described)),
             ),
             Err(error) => groups.push(
                 DescribedGroup::default()
@@ -55,7 +55,7 @@ pub async fn handle(
     DescribeGroupsResponse::default().with_groups(groups)
 }
 
-fn group(context: &Context, described: Described) -> DescribedGroup {
+fn group(context: &RequestContext, described: Described) -> DescribedGroup {
     let response = DescribedGroup::default().with_group_id(GroupId(text(&*described.group)));
     let Some(state) = described.state else {
         return match context.version >= NOT_FOUND_SINCE {

@@ -10,7 +10,7 @@
 //! - Version 4 asks for many keys at once (KIP-699).
 
 use super::text;
-use crate::{context::Context, site::Site};
+use crate::{config::Endpoint, context::RequestContext, coordinators::groups::OFFSETS_TOPIC};
 use gnomon_protocol::{
     error_code::ErrorCode,
     messages::{
@@ -27,20 +27,19 @@ const KEY_TYPE_GROUP: i8 = 0;
 const KEY_TYPE_TRANSACTION: i8 = 1;
 
 /// Answers who coordinates each key.
-pub fn handle(
-    site: &Site,
-    context: &Context,
+pub async fn handle(
+    context: RequestContext,
     request: FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
     if context.version >= BATCHED_SINCE {
         let coordinators = request
             .coordinator_keys
             .into_iter()
-            .map(|key| coordinator(site, context, request.key_type, key))
+            .map(|key| coordinator(&context, request.key_type, key))
             .collect();
         return FindCoordinatorResponse::default().with_coordinators(coordinators);
     }
-    let found = coordinator(site, context, request.key_type, request.key);
+    let found = coordinator(&context, request.key_type, request.key);
     FindCoordinatorResponse::default()
         .with_error_code(found.error_code)
         .with_error_message(found.error_message)
@@ -49,7 +48,7 @@ pub fn handle(
         .with_port(found.port)
 }
 
-fn coordinator(site: &Site, context: &Context, key_type: i8, key: StrBytes) -> Coordinator {
+fn coordinator(context: &RequestContext, key_type: i8, key: StrBytes) -> Coordinator {
     let refused = |key, error: ErrorCode, why: &str| {
         Coordinator::default()
             .with_key(key)
@@ -64,11 +63,18 @@ fn coordinator(site: &Site, context: &Context, key_type: i8, key: StrBytes) -> C
             ErrorCode::InvalidGroupId,
             "a group id must not be empty",
         ),
-        KEY_TYPE_GROUP => Coordinator::default()
-            .with_key(key)
-            .with_node_id(BrokerId(site.config.broker_id))
-            .with_host(text(&context.advertise.host))
-            .with_port(i32::from(context.advertise.port)),
+        KEY_TYPE_GROUP => match group_coordinator(context, &key) {
+            Some((broker, endpoint)) => Coordinator::default()
+                .with_key(key)
+                .with_node_id(BrokerId(broker))
+                .with_host(text(endpoint.host))
+                .with_port(i32::from(endpoint.port)),
+            None => refused(
+                key,
+                ErrorCode::CoordinatorNotAvailable,
+                "no broker leads the group's partition at the moment",
+            ),
+        },
         KEY_TYPE_TRANSACTION => refused(
             key,
             ErrorCode::TransactionalIdAuthorizationFailed,
@@ -80,4 +86,16 @@ fn coordinator(site: &Site, context: &Context, key_type: i8, key: StrBytes) -> C
             "only groups have coordinators here",
         ),
     }
+}
+
+/// The broker that leads a group's partition of `__consumer_offsets`, and its address.
+fn group_coordinator(context: &RequestContext, group: &str) -> Option<(i32, Endpoint)> {
+    let image = context.image();
+    let partition = context.services.groups.partition_of(group);
+    let leader = image
+        .topic_by_name(OFFSETS_TOPIC)?
+        .partition(partition)?
+        .leader;
+    let endpoint = context.endpoint_of(image.brokers.get(&leader)?)?;
+    Some((leader, endpoint))
 }

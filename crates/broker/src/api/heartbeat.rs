@@ -3,12 +3,12 @@
 //! Behaviour
 //! - Keeps a member alive, and tells it of a rebalance. Version 3 has instance ids (KIP-345).
 
-use crate::{error_code::Refusal, site::Site};
+use crate::{context::RequestContext, error_code::Refusal};
 use gnomon_groups::{Event, Heartbeat, Name, Reply};
 use gnomon_protocol::messages::{HeartbeatRequest, HeartbeatResponse};
 
 /// A member is alive.
-pub async fn handle(site: &Site, request: HeartbeatRequest) -> HeartbeatResponse {
+pub async fn handle(context: RequestContext, request: HeartbeatRequest) -> HeartbeatResponse {
     let group = Name::from(&*request.group_id.0);
     let heartbeat = Heartbeat {
         group: group.clone(),
@@ -16,7 +16,8 @@ pub async fn handle(site: &Site, request: HeartbeatRequest) -> HeartbeatResponse
         instance_id: request.group_instance_id.as_deref().map(Name::from),
         generation: request.generation_id,
     };
-    match site
+    match context
+        .services
         .groups
         .submit(&group, Event::Heartbeat(heartbeat))
         .await

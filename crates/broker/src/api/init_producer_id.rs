@@ -8,14 +8,17 @@
 //! - A producer that brings its id (KIP-360) gets a new one: without transactions there is nothing
 //!   to fence.
 
-use crate::{error_code::Refusal, site::Site};
+use crate::{context::RequestContext, error_code::Refusal};
 use gnomon_protocol::{
     error_code::ErrorCode,
     messages::{InitProducerIdRequest, InitProducerIdResponse, ProducerId},
 };
 
 /// Answers a producer id that nobody had.
-pub async fn handle(site: &Site, request: InitProducerIdRequest) -> InitProducerIdResponse {
+pub async fn handle(
+    context: RequestContext,
+    request: InitProducerIdRequest,
+) -> InitProducerIdResponse {
     let refused = |error: ErrorCode| {
         InitProducerIdResponse::default()
             .with_error_code(error.code())
@@ -25,7 +28,12 @@ pub async fn handle(site: &Site, request: InitProducerIdRequest) -> InitProducer
     match request.transactional_id {
         Some(id) if id.is_empty() => refused(ErrorCode::InvalidRequest),
         Some(_) => refused(ErrorCode::TransactionalIdAuthorizationFailed),
-        None => match site.producer_ids.next(&site.catalog).await {
+        None => match context
+            .services
+            .producer_ids
+            .next(&context.services.metadata)
+            .await
+        {
             Ok(id) => InitProducerIdResponse::default()
                 .with_producer_id(ProducerId(id))
                 .with_producer_epoch(0),

@@ -11,7 +11,7 @@
 //!   the assignment (KIP-814).
 
 use super::{kept, text};
-use crate::{context::Context, error_code::Refusal, site::Site};
+use crate::{context::RequestContext, error_code::Refusal};
 use gnomon_groups::{Event, GroupError, Join, Joined, Name, Protocol, Reply};
 use gnomon_protocol::{
     messages::{JoinGroupRequest, JoinGroupResponse, join_group_response::JoinGroupResponseMember},
@@ -24,11 +24,7 @@ const PROTOCOL_TYPE_SINCE: i16 = 7;
 const SKIP_ASSIGNMENT_SINCE: i16 = 9;
 
 /// Joins a member to its group.
-pub async fn handle(
-    site: &Site,
-    context: &Context,
-    request: JoinGroupRequest,
-) -> JoinGroupResponse {
+pub async fn handle(context: RequestContext, request: JoinGroupRequest) -> JoinGroupResponse {
     let member_id = request.member_id.clone();
     let group = Name::from(&*request.group_id.0);
     let client_id = context.client_id.as_deref().unwrap_or_default();
@@ -37,9 +33,9 @@ pub async fn handle(
         group: group.clone(),
         member_id: Name::from(&*member_id),
         instance_id: request.group_instance_id.as_deref().map(Name::from),
-        fresh_member_id: format!("{stem}-{}", site.fresh_id()).into(),
+        fresh_member_id: format!("{stem}-{}", context.services.random.id()).into(),
         client_id: client_id.into(),
-        client_host: format!("/{}", context.peer.ip()).into(),
+        client_host: format!("/{}", context.connection.peer.ip()).into(),
         session_timeout_ms: request.session_timeout_ms,
         rebalance_timeout_ms: if context.version >= REBALANCE_TIMEOUT_SINCE {
             request.rebalance_timeout_ms
@@ -58,18 +54,19 @@ pub async fn handle(
         require_known_member_id: context.version >= KNOWN_MEMBER_ID_SINCE,
         supports_skip_assignment: context.version >= SKIP_ASSIGNMENT_SINCE,
     };
-    match site
+    match context
+        .services
         .groups
         .submit(&group, Event::Join(join))
         .await
         .and_then(Reply::into_joined)
     {
-        Ok(joined) => accepted(context, joined),
-        Err(error) => refused(context, member_id, &error),
+        Ok(joined) => accepted(&context, joined),
+        Err(error) => refused(&context, member_id, &error),
     }
 }
 
-fn accepted(context: &Context, joined: Joined) -> JoinGroupResponse {
+fn accepted(context: &RequestContext, joined: Joined) -> JoinGroupResponse {
     let members = joined.members.into_iter().map(|member| {
         JoinGroupResponseMember::default()
             .with_member_id(text(&*member.member_id))
@@ -86,7 +83,7 @@ fn accepted(context: &Context, joined: Joined) -> JoinGroupResponse {
         .with_members(members.collect())
 }
 
-fn refused(context: &Context, member_id: StrBytes, error: &GroupError) -> JoinGroupResponse {
+fn refused(context: &RequestContext, member_id: StrBytes, error: &GroupError) -> JoinGroupResponse {
     let member_id = match error {
         GroupError::MemberIdRequired { member_id } => text(&**member_id),
         _ => member_id,
@@ -99,7 +96,7 @@ fn refused(context: &Context, member_id: StrBytes, error: &GroupError) -> JoinGr
 }
 
 /// The protocol's name may be null from version 7 on; before, it is empty.
-fn nullable(context: &Context, name: Option<Name>) -> Option<StrBytes> {
+fn nullable(context: &RequestContext, name: Option<Name>) -> Option<StrBytes> {
     match name {
         Some(name) => Some(text(&*name)),
         None if context.version >= PROTOCOL_TYPE_SINCE => None,

@@ -5,7 +5,7 @@
 //!   request may name several (KIP-345).
 
 use super::text;
-use crate::{context::Context, error_code::Refusal, site::Site};
+use crate::{context::RequestContext, error_code::Refusal};
 use gnomon_groups::{Event, Leave, LeaveMember, Left, Name, Reply};
 use gnomon_protocol::messages::{
     LeaveGroupRequest, LeaveGroupResponse, leave_group_response::MemberResponse,
@@ -14,11 +14,7 @@ use gnomon_protocol::messages::{
 const MANY_SINCE: i16 = 3;
 
 /// Takes members out of their group.
-pub async fn handle(
-    site: &Site,
-    context: &Context,
-    request: LeaveGroupRequest,
-) -> LeaveGroupResponse {
+pub async fn handle(context: RequestContext, request: LeaveGroupRequest) -> LeaveGroupResponse {
     let group = Name::from(&*request.group_id.0);
     let members = if context.version >= MANY_SINCE {
         let member =
@@ -33,7 +29,8 @@ pub async fn handle(
             instance_id: None,
         }]
     };
-    match site
+    match context
+        .services
         .groups
         .submit(
             &group,

@@ -5,7 +5,7 @@
 //!   are of the classic type.
 
 use super::text;
-use crate::{error_code::Refusal, site::Site};
+use crate::{context::RequestContext, error_code::Refusal};
 use gnomon_groups::{Event, GroupState, List, Listed, Reply};
 use gnomon_protocol::messages::{
     GroupId, ListGroupsRequest, ListGroupsResponse, list_groups_response::ListedGroup,
@@ -15,7 +15,7 @@ use gnomon_protocol::messages::{
 const TYPE_CLASSIC: &str = "classic";
 
 /// Lists groups.
-pub async fn handle(site: &Site, request: ListGroupsRequest) -> ListGroupsResponse {
+pub async fn handle(context: RequestContext, request: ListGroupsRequest) -> ListGroupsResponse {
     let types = &request.types_filter;
     if !types.is_empty()
         && !types
@@ -32,7 +32,7 @@ pub async fn handle(site: &Site, request: ListGroupsRequest) -> ListGroupsRespon
             .collect::<Vec<_>>()
     });
     let mut groups = Vec::new();
-    for coordinator in site.groups.all() {
+    for coordinator in context.services.groups.all() {
         let asked = coordinator
             .submit(Event::List(List {
                 states: states.clone(),

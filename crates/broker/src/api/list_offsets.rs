@@ -8,9 +8,8 @@
 //! - The same partition twice in a request is INVALID_REQUEST.
 
 use crate::{
-    context::Context,
+    context::RequestContext,
     error_code::{self, Refusal},
-    site::Site,
 };
 use gnomon_partition::{Isolation, ReadError, TimedOffset};
 use gnomon_protocol::{
@@ -35,11 +34,7 @@ const ISOLATION_SINCE: i16 = 2;
 const EPOCH_SINCE: i16 = 4;
 
 /// Answers offsets by time.
-pub async fn handle(
-    site: &Site,
-    context: &Context,
-    request: ListOffsetsRequest,
-) -> ListOffsetsResponse {
+pub async fn handle(context: RequestContext, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let isolation =
         match context.version >= ISOLATION_SINCE && request.isolation_level == READ_COMMITTED {
             true => Isolation::ReadCommitted,
@@ -52,7 +47,7 @@ pub async fn handle(
         for partition in &topic.partitions {
             let once = seen.insert((topic.name.clone(), partition.partition_index));
             let found = if once {
-                find(site, &topic.name.0, partition, isolation).await
+                find(&context, &topic.name.0, partition, isolation).await
             } else {
                 Err(ErrorCode::InvalidRequest)
             };
@@ -89,12 +84,13 @@ pub async fn handle(
 /// Offset, timestamp, leader epoch; each -1 where there is none. Whatever looks at records or goes
 /// over batches does so where it holds nobody up.
 async fn find(
-    site: &Site,
+    context: &RequestContext,
     topic: &str,
     asked: &ListOffsetsPartition,
     isolation: Isolation,
 ) -> Result<(Offset, i64, i32), ErrorCode> {
-    let handle = site
+    let handle = context
+        .services
         .partitions
         .open_by_name(topic, asked.partition_index)
         .await

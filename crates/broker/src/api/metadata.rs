@@ -13,7 +13,7 @@
 //!   by id from version 12.
 
 use super::{distinct, text, topic_name};
-use crate::{config::limits::PARTITIONS_PER_TOPIC_MAX, context::Context, site::Site};
+use crate::{config::limits::PARTITIONS_PER_TOPIC_MAX, context::RequestContext};
 use gnomon_catalog::{
     CreateTopicError, CreateTopics, Event, Image, NewTopic, Origin, Reply, Topic,
 };
@@ -36,15 +36,17 @@ const CREATION_FLAG_SINCE: i16 = 4;
 const NONE_MEANS_NONE_SINCE: i16 = 1;
 
 /// Answers brokers and topics.
-pub async fn handle(site: &Site, context: &Context, request: MetadataRequest) -> MetadataResponse {
+pub async fn handle(context: RequestContext, request: MetadataRequest) -> MetadataResponse {
     let everything = match &request.topics {
         None => true,
         Some(topics) => topics.is_empty() && context.version < NONE_MEANS_NONE_SINCE,
     };
-    let may_create = site.config.auto_create_topics
+    let may_create = context.services.config.auto_create_topics
         && (context.version < CREATION_FLAG_SINCE || request.allow_auto_topic_creation);
     let topics = if everything {
-        site.catalog
+        context
+            .services
+            .metadata
             .image()
             .topics
             .values()
@@ -57,35 +59,40 @@ pub async fn handle(site: &Site, context: &Context, request: MetadataRequest) ->
             Clone::clone,
         );
         let refused = if may_create {
-            create_missing(site, &asked).await
+            create_missing(&context, &asked).await
         } else {
             BTreeMap::new()
         };
-        let image = site.catalog.image();
+        let image = context.image();
         asked
             .into_iter()
-            .map(|(name, id)| answer(site, &image, name, id, &refused))
+            .map(|(name, id)| answer(&context, &image, name, id, &refused))
             .collect()
     };
-    let broker_id = BrokerId(site.config.broker_id);
-    let broker = MetadataResponseBroker::default()
-        .with_node_id(broker_id)
-        .with_host(text(&context.advertise.host))
-        .with_port(i32::from(context.advertise.port));
+    let image = context.image();
+    let brokers = image.brokers.values().filter_map(|broker| {
+        let endpoint = context.endpoint_of(broker)?;
+        Some(
+            MetadataResponseBroker::default()
+                .with_node_id(BrokerId(broker.id))
+                .with_host(text(endpoint.host))
+                .with_port(i32::from(endpoint.port)),
+        )
+    });
     MetadataResponse::default()
-        .with_brokers(vec![broker])
-        .with_cluster_id(Some(text(site.cluster_id())))
-        .with_controller_id(broker_id)
+        .with_brokers(brokers.collect())
+        .with_cluster_id(Some(text(image.cluster_id())))
+        .with_controller_id(BrokerId(image.controller_id()))
         .with_topics(topics)
 }
 
 /// Creates what is asked for by name and is not there; what could not be created is answered with
 /// why.
 async fn create_missing(
-    site: &Site,
+    context: &RequestContext,
     asked: &[(Option<String>, Uuid)],
 ) -> BTreeMap<String, ErrorCode> {
-    let image = site.catalog.image();
+    let image = context.image();
     let missing: BTreeSet<&String> = asked
         .iter()
         .filter_map(|(name, _)| name.as_ref())
@@ -95,15 +102,20 @@ async fn create_missing(
         return BTreeMap::new();
     }
     let topic = |name: &&String| NewTopic {
-        partitions: site.config.default_partitions,
-        ..NewTopic::named((*name).clone(), site.fresh_id())
+        partitions: context.services.config.default_partitions,
+        ..NewTopic::named((*name).clone(), context.services.random.id())
     };
     let event = CreateTopics {
         topics: missing.iter().map(topic).collect(),
         origin: Origin::AutoCreate,
         validate_only: false,
     };
-    match site.catalog.submit(Event::CreateTopics(event)).await {
+    match context
+        .services
+        .metadata
+        .submit(Event::CreateTopics(event))
+        .await
+    {
         Ok(Reply::CreateTopics(outcomes)) => {
             let refused = outcomes
                 .into_iter()
@@ -139,7 +151,7 @@ fn refusal(error: &CreateTopicError) -> Option<ErrorCode> {
 }
 
 fn answer(
-    site: &Site,
+    context: &RequestContext,
     image: &Image,
     name: Option<String>,
     id: Uuid,
@@ -155,7 +167,7 @@ fn answer(
     if let Some(topic) = image.topic_by_name(&name) {
         return known(topic);
     }
-    site.wake_discovery(&name);
+    context.services.links.wake_discovery(&name);
     let code = refused
         .get(&name)
         .copied()

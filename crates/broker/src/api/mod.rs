@@ -22,10 +22,17 @@ pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
 
-use crate::{error_code::Refusal, replicated::NoReply};
+use crate::{config::Endpoint, context::RequestContext, error_code::Refusal};
 use bytes::Bytes;
-use gnomon_protocol::{error_code::ErrorCode, messages::TopicName, wire::StrBytes};
-use std::{collections::HashSet, hash::Hash};
+use gnomon_driver::NoReply;
+use gnomon_partition::{Handle, Replica};
+use gnomon_protocol::{
+    error_code::ErrorCode, ids::LeaderEpoch, messages::TopicName, wire::StrBytes,
+};
+use std::{
+    collections::{BTreeSet, HashSet},
+    hash::Hash,
+};
 
 /// Each once, in order, told apart by `key`. Where a few bytes of a request stand for a large part
 /// of the answer, a name that comes a million times must not be answered a million times; no client
@@ -50,7 +57,7 @@ fn unrecorded(no_reply: Option<NoReply>) -> (ErrorCode, Option<StrBytes>) {
         Some(refused @ NoReply::Refused { .. }) => {
             (refused.code(), Some(text(refused.to_string())))
         }
-        Some(NoReply::Gone) | None => (ErrorCode::NotController, None),
+        Some(NoReply::Gone | NoReply::NotLeader) | None => (ErrorCode::NotController, None),
     }
 }
 
@@ -68,4 +75,26 @@ fn kept(bytes: &Bytes) -> Bytes {
 /// A topic's name as the protocol has it.
 fn topic_name(name: &str) -> TopicName {
     TopicName(text(name))
+}
+
+/// The broker that leads a partition, as far as this broker knows, and its epoch. `broker_id` is
+/// ours.
+fn current_leader(handle: &Handle, broker_id: i32) -> (i32, LeaderEpoch) {
+    match handle.role().replica {
+        Replica::Leader(epoch) => (broker_id, epoch),
+        Replica::Follower { leader, epoch } => (leader, epoch),
+    }
+}
+
+/// The addresses of leaders for a client (KIP-951), by broker id.
+fn leader_endpoints<'a>(
+    context: &'a RequestContext,
+    leaders: &'a BTreeSet<i32>,
+) -> impl Iterator<Item = (i32, Endpoint)> + 'a {
+    // No response names a leader unless it refuses something: then the image is not looked at.
+    let image = (!leaders.is_empty()).then(|| context.image());
+    leaders.iter().filter_map(move |id| {
+        let broker = image.as_ref()?.brokers.get(id)?;
+        Some((*id, context.endpoint_of(broker)?))
+    })
 }

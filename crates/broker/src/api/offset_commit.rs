@@ -7,7 +7,7 @@
 //! - Commits on shadows, and on own topics that a peer shadows, mark the group as local there: a
 //!   link no longer moves its offsets.
 
-use crate::{error_code::Refusal, site::Site};
+use crate::{context::RequestContext, error_code::Refusal};
 use gnomon_catalog::{Image, Topic};
 use gnomon_groups::{Commit, CommitOffset, Event, GroupError, Name, Reply};
 use gnomon_links::{LinkState, peer::PeerLink, selects};
@@ -22,10 +22,10 @@ use gnomon_protocol::{
 use std::{collections::HashMap, sync::Arc};
 
 /// Commits a group's positions.
-pub async fn handle(site: &Site, request: OffsetCommitRequest) -> OffsetCommitResponse {
+pub async fn handle(context: RequestContext, request: OffsetCommitRequest) -> OffsetCommitResponse {
     let group = Name::from(&*request.group_id.0);
     // One image for all of it: what is committed and what is answered.
-    let image = site.catalog.image();
+    let image = context.image();
     let commit = Commit {
         group: group.clone(),
         member_id: Name::from(&*request.member_id),
@@ -38,7 +38,8 @@ pub async fn handle(site: &Site, request: OffsetCommitRequest) -> OffsetCommitRe
             .flat_map(|topic| known_offsets(&image, topic))
             .collect(),
     };
-    let committed = site
+    let committed = context
+        .services
         .groups
         .submit(&group, Event::Commit(commit))
         .await

@@ -11,7 +11,7 @@
 //!   stable.
 
 use super::{distinct, text, topic_name};
-use crate::{context::Context, error_code::Refusal, site::Site};
+use crate::{context::RequestContext, error_code::Refusal};
 use gnomon_groups::{Event, Fetch, FetchedPartition, FetchedTopic, GroupError, Name, Which};
 use gnomon_protocol::messages::{
     GroupId, OffsetFetchRequest, OffsetFetchResponse,
@@ -25,11 +25,7 @@ const MANY_SINCE: i16 = 8;
 const ERROR_SINCE: i16 = 2;
 
 /// Answers groups' committed positions.
-pub async fn handle(
-    site: &Site,
-    context: &Context,
-    request: OffsetFetchRequest,
-) -> OffsetFetchResponse {
+pub async fn handle(context: RequestContext, request: OffsetFetchRequest) -> OffsetFetchResponse {
     if context.version >= MANY_SINCE {
         let mut groups = Vec::new();
         for group in distinct(request.groups, |group| group.group_id.clone()) {
@@ -40,7 +36,7 @@ pub async fn handle(
                         .map(|topic| (Name::from(&*topic.name.0), topic.partition_indexes)),
                 )
             });
-            groups.push(of_group(site, group.group_id, topics).await);
+            groups.push(of_group(&context, group.group_id, topics).await);
         }
         return OffsetFetchResponse::default().with_groups(groups);
     }
@@ -51,7 +47,7 @@ pub async fn handle(
                 .map(|topic| (Name::from(&*topic.name.0), topic.partition_indexes)),
         )
     });
-    match fetch(site, &request.group_id, asked.clone()).await {
+    match fetch(&context, &request.group_id, asked.clone()).await {
         Ok(topics) => {
             OffsetFetchResponse::default().with_topics(topics.into_iter().map(old_topic).collect())
         }
@@ -86,12 +82,12 @@ fn each_once(topics: impl Iterator<Item = (Name, Vec<i32>)>) -> Vec<(Name, Vec<i
 }
 
 async fn of_group(
-    site: &Site,
+    context: &RequestContext,
     group: GroupId,
     topics: Option<Vec<(Name, Vec<i32>)>>,
 ) -> OffsetFetchResponseGroup {
     let response = OffsetFetchResponseGroup::default();
-    match fetch(site, &group, topics).await {
+    match fetch(context, &group, topics).await {
         Ok(topics) => response
             .with_group_id(group)
             .with_topics(topics.into_iter().map(topic).collect()),
@@ -102,14 +98,15 @@ async fn of_group(
 }
 
 async fn fetch(
-    site: &Site,
+    context: &RequestContext,
     group: &GroupId,
     topics: Option<Vec<(Name, Vec<i32>)>>,
 ) -> Result<Vec<FetchedTopic>, GroupError> {
     let group = Name::from(&*group.0);
     let all = topics.is_none();
     let which = topics.map_or(Which::All, Which::Partitions);
-    let reply = site
+    let reply = context
+        .services
         .groups
         .submit(
             &group,
@@ -126,7 +123,7 @@ async fn fetch(
     )));
     // Looked at after the machine has answered: what it knows of was committed on topics that this
     // image has, or that are gone.
-    let image = site.catalog.image();
+    let image = context.image();
     for topic in &mut topics {
         let id = image.names.get(&*topic.topic).copied();
         for partition in &mut topic.partitions {

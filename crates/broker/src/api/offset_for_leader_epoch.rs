@@ -12,10 +12,10 @@
 use crate::{
     asks::Asking,
     config::limits::SOURCE_WORD_WAIT_MAX,
-    context::Context,
+    context::RequestContext,
     error_code::{self, Refusal},
-    site::Site,
 };
+use gnomon_host::Partitions;
 use gnomon_partition::{EpochEnd, PartitionId, Waiter};
 use gnomon_protocol::{
     error_code::ErrorCode,
@@ -26,11 +26,12 @@ use gnomon_protocol::{
         offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult},
     },
 };
+use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
 /// One request at work.
 struct Asked<'a> {
-    site: &'a Site,
+    partitions: &'a Arc<Partitions>,
     asking: Asking<'a, BatchEpoch>,
     /// A source is being asked and answers.
     open: bool,
@@ -38,15 +39,15 @@ struct Asked<'a> {
 
 /// Answers where epochs end.
 pub async fn handle(
-    site: &Site,
-    context: &Context,
+    context: RequestContext,
     request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
     let until = Instant::now() + SOURCE_WORD_WAIT_MAX;
-    let ask_source = |id| site.ask_source(id);
-    let asking = Asking::new(&ask_source, &context.asks.epochs);
+    let services = &context.services;
+    let ask_source = |id| services.links.ask_source(id);
+    let asking = Asking::new(&ask_source, &context.connection.asks.epochs);
     let mut asked = Asked {
-        site,
+        partitions: &services.partitions,
         asking,
         open: false,
     };
@@ -60,7 +61,7 @@ pub async fn handle(
         if !watched {
             // What comes between the look above and the registration must not be missed: look once
             // more after it.
-            watch(site, &request, &waiter);
+            watch(&services.partitions, &request, &waiter);
             watched = true;
         } else if timeout_at(until, waiter.changed()).await.is_err() {
             return response;
@@ -68,16 +69,16 @@ pub async fn handle(
     }
 }
 
-fn watch(site: &Site, request: &OffsetForLeaderEpochRequest, waiter: &Waiter) {
+fn watch(partitions: &Partitions, request: &OffsetForLeaderEpochRequest, waiter: &Waiter) {
     for topic in &request.topics {
-        let Ok(topic_id) = site.partitions.id(&topic.topic.0) else {
+        let Ok(topic_id) = partitions.id(&topic.topic.0) else {
             continue;
         };
         let ids = topic.partitions.iter().map(|partition| PartitionId {
             topic_id,
             index: partition.partition,
         });
-        for handle in ids.filter_map(|id| site.partitions.if_open(id)) {
+        for handle in ids.filter_map(|id| partitions.if_open(id)) {
             handle.watch(waiter);
         }
     }
@@ -116,11 +117,7 @@ impl Asked<'_> {
         topic: &str,
         asked: &OffsetForLeaderPartition,
     ) -> Result<(BatchEpoch, Offset), ErrorCode> {
-        let handle = self
-            .site
-            .partitions
-            .open_by_name(topic, asked.partition)
-            .await;
+        let handle = self.partitions.open_by_name(topic, asked.partition).await;
         let handle = handle.map_err(|error| error_code::unavailable(&error))?;
         handle
             .check_current_epoch(LeaderEpoch(asked.current_leader_epoch))

@@ -8,18 +8,14 @@
 //! - Version 3 has instance ids; version 5 checks and echoes protocol type and name (KIP-559).
 
 use super::{kept, text};
-use crate::{context::Context, error_code::Refusal, site::Site};
+use crate::{context::RequestContext, error_code::Refusal};
 use gnomon_groups::{Event, Name, Reply, Sync};
 use gnomon_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 
 const PROTOCOL_SINCE: i16 = 5;
 
 /// Gives a member its assignment.
-pub async fn handle(
-    site: &Site,
-    context: &Context,
-    request: SyncGroupRequest,
-) -> SyncGroupResponse {
+pub async fn handle(context: RequestContext, request: SyncGroupRequest) -> SyncGroupResponse {
     let group = Name::from(&*request.group_id.0);
     let sync = Sync {
         group: group.clone(),
@@ -34,7 +30,8 @@ pub async fn handle(
             .map(|given| (Name::from(&*given.member_id), kept(&given.assignment)))
             .collect(),
     };
-    match site
+    match context
+        .services
         .groups
         .submit(&group, Event::Sync(sync))
         .await

@@ -4,7 +4,11 @@
 pub mod limits;
 pub mod raw;
 
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 pub use raw::{ConfigError, RawConfig};
 
@@ -45,6 +49,8 @@ pub struct Config {
 /// One address that Kafka clients connect to.
 #[derive(Clone, Debug)]
 pub struct Listener {
+    /// Its name (Kafka's `listeners`): a broker is reached by the listener of the same name.
+    pub name: String,
     /// Bound here.
     pub bind: SocketAddr,
     /// What clients are told to connect to, when they came in by this listener; without a port the
@@ -59,6 +65,16 @@ pub struct Endpoint {
     pub host: String,
     /// 0 stands for the bound port.
     pub port: u16,
+}
+
+impl Endpoint {
+    /// Whether the host is the address of no interface, such as 0.0.0.0: no client can connect to
+    /// it.
+    pub fn is_unspecified(&self) -> bool {
+        self.host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_unspecified())
+    }
 }
 
 impl fmt::Display for Endpoint {

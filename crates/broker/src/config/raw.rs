@@ -161,6 +161,7 @@ impl RawConfig {
         Ok(Config {
             data: self.data.unwrap_or_else(|| "gnomon-data".into()),
             listeners: vec![Listener {
+                name: "PLAINTEXT".into(),
                 bind: address("listen", self.listen.as_deref().unwrap_or("127.0.0.1:9092"))?,
                 advertise: self
                     .advertise

@@ -1,23 +1,19 @@
-//! The group machines, one on each partition of `__consumer_offsets`.
+//! Consumer groups: one machine on each partition of `__consumer_offsets`.
 //!
-//! A machine whose log a disk error closed is rebuilt once that is open again, and one that
-//! panicked a moment later; until then its groups have no coordinator here.
+//! Not here: which partition a group belongs to, and how a machine that failed is started again
+//! (`gnomon_driver::Shards`).
 
-use crate::{
-    clock::Clock,
-    essential,
-    journal::{JournalError, PartitionJournal},
-    partitions::{Partitions, Unavailable},
-    reopen::Reopener,
-    replicated::{Host, RebuildError, Replicated, Submit},
+use gnomon_driver::{
+    Clock, JournalError, Leadership, NoReply, Owner, Reopen, ShardError, ShardLogs, Shards, Submit,
 };
 use gnomon_groups::{
-    Action, DeletedTopic, Durable, Event, GroupConfig, GroupError, Groups, Reply, Soft,
-    TopicsDeleted,
+    Action, DeletedTopic, Durable, Event, GroupConfig, GroupError, Groups as GroupMachine, Reply,
+    Soft, TopicsDeleted,
 };
+use gnomon_host::{Partitions, Reopener};
+use gnomon_partition::Handle;
 use gnomon_protocol::ids::TopicId;
-use parking_lot::RwLock;
-use std::{pin::Pin, sync::Arc};
+use std::{error::Error, pin::Pin, sync::Arc};
 use tokio::task::JoinHandle;
 use tracing::error;
 
@@ -29,81 +25,157 @@ pub const OFFSETS_PARTITIONS: i32 = 16;
 
 /// All group machines of this broker.
 #[derive(Clone)]
-pub struct GroupCoordinators {
-    coordinators: Vec<Arc<Coordinator>>,
-}
+pub struct Groups(Shards<GroupMachine>);
 
-/// One partition's machine.
-pub struct Coordinator {
-    machine: RwLock<Present>,
-}
+/// One partition's group machine.
+#[derive(Clone, Copy)]
+pub struct Shard<'a>(&'a gnomon_driver::Shard<GroupMachine>);
 
-/// Whether there is one to ask.
-enum Present {
-    Yes(Submit<Groups>),
-    /// It is being rebuilt.
-    NotNow,
-    /// The site stops.
-    NoMore,
-}
-
-impl Coordinator {
-    /// Asks this machine.
+impl Shard<'_> {
+    /// The machine's reply.
     pub async fn submit(&self, event: Event) -> Result<Reply, GroupError> {
-        let submit = match &*self.machine.read() {
-            Present::Yes(submit) => submit.clone(),
-            Present::NotNow | Present::NoMore => return Err(GroupError::NotCoordinator),
-        };
-        submit
+        self.0
             .submit(event)
             .await
-            .map_err(|_| GroupError::NotCoordinator)
+            .map_err(|no_reply| match no_reply {
+                // Clients look for the coordinator again, and try again there.
+                NoReply::Gone | NoReply::NotLeader | NoReply::Refused { .. } => {
+                    GroupError::NotCoordinator
+                }
+            })
     }
 
-    /// Gives this machine news, in as many parts as it wants them.
-    pub async fn tell(&self, news: Event) -> Result<(), GroupError> {
-        while !self.submit(news.clone()).await?.into_done()? {}
+    /// Sends an event that the machine handles in as many parts as it wants.
+    pub async fn tell(&self, event: &Event) -> Result<(), GroupError> {
+        while !self.submit(event.clone()).await?.into_done()? {}
         Ok(())
     }
+}
 
-    fn change(&self, to: Present) {
-        let mut machine = self.machine.write();
-        if !matches!(*machine, Present::NoMore) {
-            *machine = to;
+impl Groups {
+    /// Rebuilds and starts every machine. The tasks end after [`Groups::stop`].
+    pub fn start(
+        logs: GroupLogs,
+        clock: Clock,
+    ) -> Result<(Groups, Vec<JoinHandle<()>>), ShardError> {
+        let (shards, tasks) = Shards::start(&Arc::new(logs), OFFSETS_PARTITIONS, clock)?;
+        Ok((Groups(shards), tasks))
+    }
+
+    /// The reply of the machine that a group belongs to.
+    pub async fn submit(&self, group: &str, event: Event) -> Result<Reply, GroupError> {
+        Shard(self.0.of(group)).submit(event).await
+    }
+
+    /// The partition of `__consumer_offsets` that a group belongs to.
+    pub fn partition_of(&self, group: &str) -> i32 {
+        self.0.partition_of(group)
+    }
+
+    /// Every machine.
+    pub fn all(&self) -> impl Iterator<Item = Shard<'_>> {
+        self.0.all().iter().map(|shard| Shard(shard))
+    }
+
+    /// Sends an event to every machine. One that does not answer keeps no other from being told;
+    /// the first error is returned.
+    pub async fn tell_all(&self, event: &Event) -> Result<(), GroupError> {
+        let mut all = Ok(());
+        for shard in self.all() {
+            let told = shard.tell(event).await;
+            all = all.and(told);
         }
+        all
+    }
+
+    /// Takes no more events; decisions under way become durable.
+    pub fn stop(&self) {
+        self.0.stop();
     }
 }
 
-/// A group machine cannot be brought up.
-#[derive(Debug, thiserror::Error)]
-pub enum GroupsError {
-    /// Its log cannot be opened.
-    #[error("cannot open {OFFSETS_TOPIC}-{partition}: {source}")]
-    Open {
-        /// Which one.
-        partition: i32,
-        /// Why.
-        source: Unavailable,
-    },
-    /// Its log cannot be replayed.
-    #[error("cannot rebuild the groups of {OFFSETS_TOPIC}-{partition}: {source}")]
-    Rebuild {
-        /// Which one.
-        partition: i32,
-        /// Why.
-        source: RebuildError,
-    },
+/// The partitions of `__consumer_offsets`.
+pub struct GroupLogs {
+    /// Where they are opened.
+    pub partitions: Arc<Partitions>,
+    /// How they are opened again.
+    pub reopener: Reopener,
+    /// The id of `__consumer_offsets`.
+    pub topic_id: TopicId,
+    /// The settings of the machines.
+    pub config: GroupConfig,
 }
 
-struct GroupsHost {
+impl ShardLogs for GroupLogs {
+    type Machine = GroupMachine;
+    type Owner = GroupOwner;
+
+    fn topic(&self) -> &'static str {
+        OFFSETS_TOPIC
+    }
+
+    fn open(&self, shard: i32) -> Result<Handle, Box<dyn Error + Send + Sync>> {
+        Ok(self.partitions.by_id(self.topic_id, shard)?)
+    }
+
+    fn reopen(&self) -> Arc<dyn Reopen> {
+        Arc::new(self.reopener.clone())
+    }
+
+    fn owner(&self, shard: i32) -> GroupOwner {
+        GroupOwner {
+            partition: shard,
+            config: self.config.clone(),
+        }
+    }
+
+    fn leadership(&self, _shard: i32) -> Leadership {
+        // One broker a site: it leads every partition.
+        Leadership::always()
+    }
+
+    /// Removes offsets on topics whose deletion was cut short: the topics are gone, and their
+    /// offsets are not yet.
+    fn rebuilt(
+        &self,
+        durable: &Durable,
+        submit: &Submit<GroupMachine>,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let image = self.partitions.image();
+        let is_gone = |name: &str, id: Option<TopicId>| match id {
+            Some(id) => image.topic(id).is_none(),
+            None => !image.names.contains_key(name),
+        };
+        let gone: Vec<DeletedTopic> = durable
+            .committed_on()
+            .into_iter()
+            .filter(|(name, id)| is_gone(name, *id))
+            .map(|(name, id)| DeletedTopic {
+                name: name.clone(),
+                id,
+            })
+            .collect();
+        let submit = submit.clone();
+        Box::pin(async move {
+            if !gone.is_empty() {
+                let deleted = Event::TopicsDeleted(TopicsDeleted { topics: gone });
+                // Without a machine there are no offsets to remove; the next start tries again.
+                while let Ok(Reply::DoneInPart) = submit.submit(deleted.clone()).await {}
+            }
+        })
+    }
+}
+
+/// The decisions of a group machine need nothing but its log.
+pub struct GroupOwner {
     partition: i32,
     config: GroupConfig,
 }
 
-impl Host<Groups> for GroupsHost {
+impl Owner<GroupMachine> for GroupOwner {
     type Snapshot = ();
 
-    fn fresh(&self) -> Soft {
+    fn new_soft(&self) -> Soft {
         Soft::new(self.config.clone())
     }
 
@@ -118,176 +190,7 @@ impl Host<Groups> for GroupsHost {
     fn lost(&self, error: JournalError) {
         error!(
             partition = self.partition,
-            "the groups of this partition have no coordinator until the site is started again: {error}"
+            "the groups of this partition of {OFFSETS_TOPIC} have no coordinator until the site is started again: {error}"
         );
-    }
-}
-
-/// What a machine is rebuilt from.
-struct Rebuilding {
-    partitions: Arc<Partitions>,
-    topic_id: TopicId,
-    partition: i32,
-    config: GroupConfig,
-    clock: Clock,
-    reopener: Reopener,
-}
-
-/// A machine that has been rebuilt.
-struct Rebuilt {
-    submit: Submit<Groups>,
-    run: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// Topics whose deletion was cut short: they are gone, their offsets are not yet.
-    gone: Vec<DeletedTopic>,
-}
-
-impl Rebuilding {
-    fn name(&self) -> String {
-        format!("{OFFSETS_TOPIC}-{}", self.partition)
-    }
-
-    fn rebuild(&self) -> Result<Rebuilt, GroupsError> {
-        let partition = self.partition;
-        let handle = self
-            .partitions
-            .by_id(self.topic_id, partition)
-            .map_err(|source| GroupsError::Open { partition, source })?;
-        let journal = PartitionJournal::new(self.name(), handle, Some(self.reopener.clone()));
-        let host = GroupsHost {
-            partition,
-            config: self.config.clone(),
-        };
-        let machine = Replicated::<Groups, _, _>::rebuild(journal, host, self.clock);
-        let machine = machine.map_err(|source| GroupsError::Rebuild { partition, source })?;
-        let image = self.partitions.image();
-        let is_gone = |name: &str, id: Option<TopicId>| match id {
-            Some(id) => image.topic(id).is_none(),
-            None => !image.names.contains_key(name),
-        };
-        let topics = machine
-            .durable()
-            .committed_on()
-            .into_iter()
-            .filter(|(name, id)| is_gone(name, *id));
-        let gone = topics
-            .map(|(name, id)| DeletedTopic {
-                name: name.clone(),
-                id,
-            })
-            .collect();
-        let (submit, run) = machine.start();
-        Ok(Rebuilt {
-            submit,
-            run: Box::pin(run),
-            gone,
-        })
-    }
-
-    /// Serves until the site stops; after a panic with another machine.
-    async fn keep(self, first: Rebuilt, coordinator: Arc<Coordinator>) {
-        let mut first = Some(first);
-        let (this, coordinator) = (&self, &*coordinator);
-        let serve = || {
-            let first = first.take();
-            async move {
-                let rebuilt = match first {
-                    Some(rebuilt) => rebuilt,
-                    None => {
-                        coordinator.change(Present::NotNow);
-                        let rebuilt = this.rebuild().map_err(|error| error.to_string())?;
-                        coordinator.change(Present::Yes(rebuilt.submit.clone()));
-                        rebuilt
-                    }
-                };
-                rebuilt.serve().await;
-                Ok(())
-            }
-        };
-        essential::anew(&self.name(), serve).await;
-    }
-}
-
-impl Rebuilt {
-    async fn serve(self) {
-        let Rebuilt { submit, run, gone } = self;
-        let forget = async move {
-            if !gone.is_empty() {
-                let deleted = Event::TopicsDeleted(TopicsDeleted { topics: gone });
-                // Without a machine there are no offsets to forget; the next start tries again.
-                while let Ok(Reply::DoneInPart) = submit.submit(deleted.clone()).await {}
-            }
-        };
-        tokio::join!(run, forget);
-    }
-}
-
-impl GroupCoordinators {
-    /// Rebuilds and starts every machine; the tasks end when the coordinators are dropped.
-    pub fn start(
-        partitions: &Arc<Partitions>,
-        topic_id: TopicId,
-        config: &GroupConfig,
-        clock: Clock,
-        reopener: &Reopener,
-    ) -> Result<(GroupCoordinators, Vec<JoinHandle<()>>), GroupsError> {
-        let mut coordinators = Vec::new();
-        let mut tasks = Vec::new();
-        for partition in 0..OFFSETS_PARTITIONS {
-            let (partitions, config, reopener) =
-                (partitions.clone(), config.clone(), reopener.clone());
-            let rebuilding = Rebuilding {
-                partitions,
-                topic_id,
-                partition,
-                config,
-                clock,
-                reopener,
-            };
-            let first = rebuilding.rebuild()?;
-            let coordinator = Arc::new(Coordinator {
-                machine: RwLock::new(Present::Yes(first.submit.clone())),
-            });
-            tasks.push(tokio::spawn(rebuilding.keep(first, coordinator.clone())));
-            coordinators.push(coordinator);
-        }
-        Ok((GroupCoordinators { coordinators }, tasks))
-    }
-
-    /// Asks the machine that a group belongs to.
-    pub async fn submit(&self, group: &str, event: Event) -> Result<Reply, GroupError> {
-        self.coordinators[partition_of(group)].submit(event).await
-    }
-
-    /// Every machine.
-    pub fn all(&self) -> &[Arc<Coordinator>] {
-        &self.coordinators
-    }
-
-    /// Takes no more events; what is under way becomes durable.
-    pub fn stop(&self) {
-        for coordinator in &self.coordinators {
-            coordinator.change(Present::NoMore);
-        }
-    }
-}
-
-/// Kafka's rule: Java's hash of the name, without its sign.
-fn partition_of(group: &str) -> usize {
-    let hash = group.encode_utf16().fold(0_i32, |hash, unit| {
-        hash.wrapping_mul(31).wrapping_add(i32::from(unit))
-    });
-    (hash & i32::MAX) as usize % OFFSETS_PARTITIONS as usize
-}
-
-#[cfg(test)]
-mod tests {
-    use super::partition_of;
-
-    #[test]
-    fn groups_lie_where_kafka_puts_them() {
-        // "a".hashCode() is 97, "group".hashCode() is 98629247.
-        assert_eq!(partition_of("a"), 97 % 16);
-        assert_eq!(partition_of("group"), 98_629_247 % 16);
-        assert_eq!(partition_of(""), 0);
     }
 }

@@ -1,5 +1,4 @@
-//! The site's machines, each over an internal log of its own.
+//! The site's coordinators: group machines over `__consumer_offsets`, and producer ids.
 
-pub mod catalog;
 pub mod groups;
 pub mod producer_ids;

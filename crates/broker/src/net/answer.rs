@@ -47,3 +47,8 @@ pub enum Answer {
     /// Later requests of the connection wait until this one is answered.
     Exclusive(Later),
 }
+
+/// Ends the connection: there is no response that the client could read.
+pub fn close(why: String) -> Answer {
+    Answer::Now(Outgoing::Close(why))
+}

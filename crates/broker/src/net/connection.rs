@@ -11,12 +11,7 @@ use super::{
     receive::{ReceiveError, Receiver},
     send::Outbox,
 };
-use crate::{
-    config::limits::{CONNECTION_IDLE_MAX, FINISH_MAX, PIPELINE_MAX},
-    context::Connection,
-    dispatch::dispatch,
-    site::Site,
-};
+use crate::config::limits::{CONNECTION_IDLE_MAX, FINISH_MAX, PIPELINE_MAX};
 use bytes::Bytes;
 use gnomon_protocol::frame::FrameError;
 use std::{
@@ -24,7 +19,6 @@ use std::{
     future::poll_fn,
     io,
     pin::pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 use tokio::time::{Instant, sleep_until};
@@ -107,14 +101,14 @@ fn take(outbox: &mut Outbox, outgoing: Outgoing) -> Result<(), Ended> {
     }
 }
 
-/// Serves a connection until it ends.
+/// Serves a connection until it ends. `dispatch` begins each request.
 pub async fn serve(
     read: Reader,
     mut write: Writer,
-    site: Arc<Site>,
-    connection: Arc<Connection>,
+    request_bytes_max: usize,
+    dispatch: impl Fn(Bytes) -> Answer,
 ) -> Ended {
-    let mut receiver = Receiver::new(read, site.config.request_bytes_max);
+    let mut receiver = Receiver::new(read, request_bytes_max);
     let mut pending = Pending::default();
     let mut outbox = Outbox::default();
     let mut heard = Instant::now();
@@ -122,9 +116,7 @@ pub async fn serve(
     // Nothing more comes; what is here is finished first.
     let mut closed: Option<Ended> = None;
     let ended = loop {
-        let begun = begin(&mut receiver, &mut pending, &mut outbox, |frame| {
-            dispatch(&site, &connection, frame)
-        });
+        let begun = begin(&mut receiver, &mut pending, &mut outbox, &dispatch);
         let due = poll_fn(|cx| Poll::Ready(pending.poll_due(&mut outbox, cx))).await;
         let answered = due.is_some() || !outbox.is_empty();
         if let Err(ended) = begun.and(due.unwrap_or(Ok(()))) {

@@ -7,21 +7,24 @@ use super::{
 };
 use crate::{
     config::{Endpoint, Listener as ListenerConfig},
-    context::Connection,
-    site::Site,
-    supervise::stopped,
+    context::{Connection, ListenerInfo},
+    net::answer::Answer,
 };
+use bytes::Bytes;
+use gnomon_driver::supervise::StopSignal;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{
-    sync::{Semaphore, watch},
-    task::JoinSet,
-};
+use tokio::{sync::Semaphore, task::JoinSet};
 use tracing::{debug, info, warn};
+
+/// Begins a request of a connection: the frame without its size.
+pub type Dispatch = dyn Fn(&Arc<Connection>, Bytes) -> Answer + Send + Sync;
 
 /// A bound address, not yet accepting.
 pub struct Listener {
     socket: Box<dyn Accept>,
-    advertise: Endpoint,
+    info: Arc<ListenerInfo>,
+    /// The largest request taken, in bytes.
+    request_bytes_max: usize,
 }
 
 /// An address cannot be bound.
@@ -50,6 +53,7 @@ impl Listener {
     pub async fn bind(
         network: &dyn Network,
         config: &ListenerConfig,
+        request_bytes_max: usize,
     ) -> Result<Listener, BindError> {
         let socket = bind(network, config.bind).await?;
         let bound = socket.local_addr().map_err(|source| BindError {
@@ -63,31 +67,39 @@ impl Listener {
         if advertise.port == 0 {
             advertise.port = bound.port();
         }
-        Ok(Listener { socket, advertise })
+        let info = ListenerInfo {
+            name: config.name.clone(),
+            advertised: advertise,
+        };
+        Ok(Listener {
+            socket,
+            info: Arc::new(info),
+            request_bytes_max,
+        })
     }
 
-    /// What clients of this listener are told to connect to.
-    pub fn advertised(&self) -> &Endpoint {
-        &self.advertise
+    /// Its name and the address that its clients are told to connect to.
+    pub fn info(&self) -> &ListenerInfo {
+        &self.info
     }
 
-    /// Accepts until `stopping` says so; then connections end. Each takes one of `places`, which
-    /// all listeners share.
+    /// Accepts until the site stops; then connections end. Each takes one of `places`, which all
+    /// listeners share.
     pub async fn accept(
         mut self,
-        site: Arc<Site>,
+        dispatch: Arc<Dispatch>,
         places: Arc<Semaphore>,
-        mut stopping: watch::Receiver<bool>,
+        mut stop: StopSignal,
     ) {
         let mut connections = JoinSet::new();
         let mut starved = false;
         loop {
             tokio::select! {
                 biased;
-                () = stopped(&mut stopping) => break,
+                () = stop.stopped() => break,
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
                 accepted = self.socket.accept() => match accepted {
-                    Ok(Accepted { reader, writer, peer }) => {
+                    Ok(Accepted { reader, writer, peer, local }) => {
                         if std::mem::take(&mut starved) {
                             info!("connections are accepted again");
                         }
@@ -95,10 +107,11 @@ impl Listener {
                             warn!(%peer, "too many connections: closed a new one");
                             continue;
                         };
-                        let connection = Arc::new(Connection { peer, advertise: self.advertise.clone(), asks: Arc::default() });
-                        let site = site.clone();
+                        let connection = Arc::new(Connection::new(peer, local, self.info.clone()));
+                        let (dispatch, request_bytes_max) = (dispatch.clone(), self.request_bytes_max);
                         connections.spawn(async move {
-                            let ended = connection::serve(reader, writer, site, connection).await;
+                            let begin = |frame| dispatch(&connection, frame);
+                            let ended = connection::serve(reader, writer, request_bytes_max, begin).await;
                             debug!(%peer, "connection ended: {ended}");
                             drop(place);
                         });

@@ -8,7 +8,7 @@
 use gnomon_client::{BoxFuture, Net, Stream, Tcp};
 use std::{
     io::{self, IoSlice},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -42,6 +42,8 @@ pub struct Accepted {
     pub writer: Writer,
     /// The peer's address.
     pub peer: SocketAddr,
+    /// Our own address of the connection; `None` where the network has none.
+    pub local: Option<IpAddr>,
 }
 
 impl Accepted {
@@ -52,17 +54,20 @@ impl Accepted {
             reader: Reader::Other(reader),
             writer: Writer::Other(writer),
             peer,
+            local: None,
         }
     }
 }
 
 impl From<(TcpStream, SocketAddr)> for Accepted {
     fn from((stream, peer): (TcpStream, SocketAddr)) -> Accepted {
+        let local = stream.local_addr().ok().map(|local| local.ip());
         let (reader, writer) = stream.into_split();
         Accepted {
             reader: Reader::Tcp(reader),
             writer: Writer::Tcp(writer),
             peer,
+            local,
         }
     }
 }

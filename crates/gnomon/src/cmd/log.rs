@@ -7,7 +7,7 @@ use crate::{
     cmd::{log_check, log_dump},
     failed,
 };
-use gnomon_broker::inspect;
+use gnomon_inspect as inspect;
 use sha2::{Digest, Sha256};
 use std::{path::Path, process::ExitCode};
 

@@ -2,7 +2,7 @@
 //! programs.
 
 use crate::{Failure, args::Format, failed};
-use gnomon_broker::inspect::{CheckedPartition, Checks};
+use gnomon_inspect::{CheckedPartition, Checks};
 use serde_json::{Value, json};
 use std::{path::Path, process::ExitCode};
 

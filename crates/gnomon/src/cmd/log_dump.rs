@@ -5,7 +5,7 @@
 
 use crate::Failure;
 use bytes::Bytes;
-use gnomon_broker::inspect::{Snapshot, read_snapshot};
+use gnomon_inspect::{Snapshot, read_snapshot};
 use gnomon_protocol::batch::{BatchHeader, BatchView, Record, parse_marker, records, verify_crc};
 use gnomon_storage::{
     Checkpoint, Disk, RealDisk,

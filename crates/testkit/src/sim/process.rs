@@ -8,7 +8,7 @@ use super::{
     mount::Mount,
     net::{Death, Net},
 };
-use gnomon_broker::{Broker, Chance, RawConfig, StartError, WallClock, World};
+use gnomon_broker::{Broker, Environment, Random, RawConfig, StartError, WallClock};
 use gnomon_partition::Blocking;
 use gnomon_storage::MemDisk;
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -115,12 +115,12 @@ impl Process {
         } else {
             self.dice.millis(1..15)
         };
-        let world = World {
+        let world = Environment {
             disk: Arc::new(mount.clone()),
             network: Arc::new(self.net.host(self.name)),
             blocking: Blocking::Inline { flush },
             wall: WallClock::At(self.wall_ms()),
-            chance: Chance::seeded(self.dice.draw()),
+            random: Random::seeded(self.dice.draw()),
         };
         let raw = RawConfig {
             data: Some(PathBuf::from("/data")),

@@ -18,31 +18,29 @@
 //!   16 tells the current leader (KIP-951).
 
 mod read;
-pub mod session;
 
 use crate::{
-    api::{kept_text, text},
+    api::{kept_text, leader_endpoints, text},
     asks::Asking,
     config::limits::{FETCH_BYTES_MAX, WAIT_MAX},
-    context::Context,
-    dispatch::close,
-    net::answer::{Answer, Outgoing, Records},
-    site::Site,
+    context::RequestContext,
+    fetch_sessions::{Asked, Fetch, Key, Named},
+    net::answer::{Answer, Outgoing, Records, close},
 };
 use bytes::Bytes;
+use gnomon_host::Partitions;
 use gnomon_partition::{Isolation, Waiter};
 use gnomon_protocol::{
     error_code::ErrorCode,
     fetch::{FetchResponse, FetchTopic, NodeEndpoint, encode_fetch},
     header::RequestHeader,
     ids::{BatchEpoch, LeaderEpoch},
-    messages::{FetchRequest, RequestKind},
+    messages::FetchRequest,
     request,
 };
 use gnomon_storage::FileRange;
 use read::{PartitionRead, read_all};
-use session::{Asked, Fetch, Key, Named};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
@@ -54,20 +52,22 @@ const OPEN_WAIT_MIN: Duration = Duration::from_secs(1);
 const READ_COMMITTED: i8 = 1;
 
 /// Begins a fetch.
-pub fn begin(site: &Arc<Site>, context: Context, header: &RequestHeader, body: Bytes) -> Answer {
-    let request = match request::decode(header, body) {
-        Ok(RequestKind::Fetch(request)) => request,
-        Ok(other) => return close(format!("decoded {other:?} where a fetch was asked")),
-        Err(error) => return close(format!("Fetch version {}: {error}", header.api_version)),
+pub fn begin(context: RequestContext, header: RequestHeader, body: Bytes) -> Answer {
+    let request = match request::decode_body(&header, body) {
+        Ok(request) => request,
+        Err(error) => return close(error.to_string()),
     };
-    let (site, correlation_id) = (site.clone(), header.correlation_id);
     Answer::Exclusive(Box::pin(async move {
-        let response = handle(&site, &context, request).await;
-        Outgoing::Chunks(encode_fetch(context.version, correlation_id, response))
+        let response = handle(&context, request).await;
+        Outgoing::Chunks(encode_fetch(
+            context.version,
+            header.correlation_id,
+            response,
+        ))
     }))
 }
 
-async fn handle(site: &Site, context: &Context, request: FetchRequest) -> FetchResponse<Records> {
+async fn handle(context: &RequestContext, request: FetchRequest) -> FetchResponse<Records> {
     let named = Named {
         id: request.session_id,
         epoch: request.session_epoch,
@@ -90,16 +90,15 @@ async fn handle(site: &Site, context: &Context, request: FetchRequest) -> FetchR
             .min(bytes_max),
         wait: max_wait,
         open_until: Instant::now() + max_wait.max(OPEN_WAIT_MIN),
+        broker_id: context.services.config.broker_id,
     };
     let (asked, forgotten) = partitions(request);
-    match site
-        .fetch_sessions
-        .begin(named, asked, &forgotten, Instant::now())
-    {
+    let sessions = &context.services.fetch_sessions;
+    match sessions.begin(named, asked, &forgotten, Instant::now()) {
         Ok(fetch) => {
-            let read = wait(site, context, &fetch, &limits).await;
-            read_ahead(site, &read).await;
-            respond(site, context, fetch, read)
+            let read = wait(context, &fetch, &limits).await;
+            read_ahead(&context.services.partitions, &read).await;
+            respond(context, fetch, read)
         }
         Err(error) => FetchResponse {
             throttle_ms: 0,
@@ -119,6 +118,8 @@ struct Limits {
     wait: Duration,
     /// For partitions that have to be opened first.
     open_until: Instant,
+    /// Our own broker id, to name leaders.
+    broker_id: i32,
 }
 
 fn partitions(request: FetchRequest) -> (Vec<Asked>, Vec<Key>) {
@@ -146,19 +147,15 @@ fn partitions(request: FetchRequest) -> (Vec<Asked>, Vec<Key>) {
 }
 
 /// Reads until there is enough, or something to say, or no more time.
-async fn wait(
-    site: &Site,
-    context: &Context,
-    fetch: &Fetch,
-    limits: &Limits,
-) -> Vec<PartitionRead> {
+async fn wait(context: &RequestContext, fetch: &Fetch, limits: &Limits) -> Vec<PartitionRead> {
     let deadline = Instant::now() + limits.wait;
     let waiter = Waiter::new();
     let mut watched = false;
-    let ask_source = |id| site.ask_source(id);
-    let mut asking = Asking::new(&ask_source, &context.asks.positions);
+    let partitions = &context.services.partitions;
+    let ask_source = |id| context.services.links.ask_source(id);
+    let mut asking = Asking::new(&ask_source, &context.connection.asks.positions);
     loop {
-        let read = read_all(site, &mut asking, &fetch.asked, limits).await;
+        let read = read_all(partitions, &mut asking, &fetch.asked, limits).await;
         let bytes: usize = read.iter().map(PartitionRead::bytes).sum();
         // What stops short of what may be read, at the end of a segment or of a limit, does not
         // grow by waiting.
@@ -174,19 +171,19 @@ async fn wait(
         if !watched {
             // What happens between the read above and the registration must not be missed: read
             // once more after it.
-            watch(site, &fetch.asked, &waiter);
+            watch(partitions, &fetch.asked, &waiter);
             watched = true;
             continue;
         }
         if timeout_at(deadline, waiter.changed()).await.is_err() {
-            return read_all(site, &mut asking, &fetch.asked, limits).await;
+            return read_all(partitions, &mut asking, &fetch.asked, limits).await;
         }
     }
 }
 
 /// Records that have left the page cache are brought back where that holds nobody up: `sendfile`
 /// would wait for the disk on a thread that serves others.
-async fn read_ahead(site: &Site, read: &[PartitionRead]) {
+async fn read_ahead(partitions: &Partitions, read: &[PartitionRead]) {
     let cold: Vec<_> = read
         .iter()
         .filter_map(PartitionRead::range)
@@ -196,8 +193,7 @@ async fn read_ahead(site: &Site, read: &[PartitionRead]) {
     if cold.is_empty() {
         return;
     }
-    let ahead = site
-        .partitions
+    let ahead = partitions
         .blocking(move || cold.iter().try_for_each(FileRange::read_ahead))
         .await;
     if let Err(error) = ahead.and_then(|read| read) {
@@ -206,11 +202,11 @@ async fn read_ahead(site: &Site, read: &[PartitionRead]) {
     }
 }
 
-fn watch(site: &Site, asked: &[Asked], waiter: &Waiter) {
+fn watch(partitions: &Partitions, asked: &[Asked], waiter: &Waiter) {
     for asked in asked {
-        if let Some(handle) = read::id(site, asked)
+        if let Some(handle) = read::id(partitions, asked)
             .ok()
-            .and_then(|id| site.partitions.if_open(id))
+            .and_then(|id| partitions.if_open(id))
         {
             handle.watch(waiter);
         }
@@ -218,8 +214,7 @@ fn watch(site: &Site, asked: &[Asked], waiter: &Waiter) {
 }
 
 fn respond(
-    site: &Site,
-    context: &Context,
+    context: &RequestContext,
     fetch: Fetch,
     read: Vec<PartitionRead>,
 ) -> FetchResponse<Records> {
@@ -228,39 +223,38 @@ fn respond(
         .map(|read| (read.told(), read.urgent() || read.bytes() > 0))
         .collect();
     let changed = fetch.changed(&told);
-    let mut response = FetchResponse {
-        throttle_ms: 0,
-        error: ErrorCode::None,
-        session_id: fetch.session_id,
-        topics: Vec::new(),
-        node_endpoints: Vec::new(),
-    };
+    let mut leaders = BTreeSet::new();
+    let mut topics: Vec<FetchTopic<Records>> = Vec::new();
     for ((asked, read), changed) in fetch.asked.into_iter().zip(read).zip(changed) {
         if !changed {
             continue;
         }
-        if read.names_leader() && response.node_endpoints.is_empty() {
-            let host = text(&context.advertise.host);
-            response.node_endpoints.push(NodeEndpoint {
-                node_id: site.config.broker_id,
-                host,
-                port: i32::from(context.advertise.port),
-                rack: None,
-            });
-        }
-        let partition = read.into_response(site.config.broker_id, asked.partition);
-        match response.topics.last_mut() {
+        let partition = read.into_response(asked.partition);
+        leaders.extend(partition.current_leader.map(|(leader, _)| leader));
+        match topics.last_mut() {
             Some(topic) if topic.name == asked.topic && topic.id == asked.topic_id => {
                 topic.partitions.push(partition)
             }
-            _ => response.topics.push(FetchTopic {
+            _ => topics.push(FetchTopic {
                 name: asked.topic,
                 id: asked.topic_id,
                 partitions: vec![partition],
             }),
         }
     }
-    response
+    let endpoints = leader_endpoints(context, &leaders).map(|(node_id, endpoint)| NodeEndpoint {
+        node_id,
+        host: text(endpoint.host),
+        port: i32::from(endpoint.port),
+        rack: None,
+    });
+    FetchResponse {
+        throttle_ms: 0,
+        error: ErrorCode::None,
+        session_id: fetch.session_id,
+        node_endpoints: endpoints.collect(),
+        topics,
+    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,14 @@
 //! One pass over the partitions of a fetch: what each would answer now.
 
-use super::{
-    Limits,
-    session::{Asked, Told},
-};
+use super::Limits;
 use crate::{
+    api::current_leader,
     asks::Asking,
     error_code::{self, Refusal},
+    fetch_sessions::{Asked, Told},
     net::answer::Records,
-    partitions::Unavailable,
-    site::Site,
 };
+use gnomon_host::{Partitions, Unavailable};
 use gnomon_partition::{
     Handle, Isolation, Offsets, PartitionId, Position, Read, ReadError, Standing,
 };
@@ -20,7 +18,11 @@ use gnomon_protocol::{
     ids::{BatchEpoch, LeaderEpoch, Offset},
 };
 use gnomon_storage::FileRange;
+use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
+
+/// The broker that leads a partition, and its epoch.
+type Leader = (i32, LeaderEpoch);
 
 /// What a partition answers.
 pub enum PartitionRead {
@@ -28,14 +30,14 @@ pub enum PartitionRead {
     Records(Box<Read>),
     /// The client's log and this one part here.
     Diverging(Offsets, BatchEpoch, Offset),
-    /// An error, with the offsets and the leader epoch where the partition is known.
-    Error(ErrorCode, Option<(Offsets, LeaderEpoch)>),
+    /// An error, with the offsets and the leader where the partition is known.
+    Error(ErrorCode, Option<(Offsets, Leader)>),
 }
 
 /// The id of the partition that is asked for.
-pub fn id(site: &Site, asked: &Asked) -> Result<PartitionId, Unavailable> {
+pub fn id(partitions: &Partitions, asked: &Asked) -> Result<PartitionId, Unavailable> {
     let topic_id = if asked.topic_id.is_nil() {
-        site.partitions.id(&asked.topic)?
+        partitions.id(&asked.topic)?
     } else {
         asked.topic_id
     };
@@ -47,22 +49,18 @@ pub fn id(site: &Site, asked: &Asked) -> Result<PartitionId, Unavailable> {
 
 /// Its handle. One that is being recovered does not hold up the others for longer than until
 /// `until`.
-async fn open(site: &Site, asked: &Asked, until: Instant) -> Result<Handle, Unavailable> {
-    if let Some(handle) = site.partitions.if_open(id(site, asked)?) {
+async fn open(
+    partitions: &Arc<Partitions>,
+    asked: &Asked,
+    until: Instant,
+) -> Result<Handle, Unavailable> {
+    if let Some(handle) = partitions.if_open(id(partitions, asked)?) {
         return Ok(handle);
     }
     let opened = async {
         match asked.topic_id.is_nil() {
-            true => {
-                site.partitions
-                    .open_by_name(&asked.topic, asked.partition)
-                    .await
-            }
-            false => {
-                site.partitions
-                    .open_by_id(asked.topic_id, asked.partition)
-                    .await
-            }
+            true => partitions.open_by_name(&asked.topic, asked.partition).await,
+            false => partitions.open_by_id(asked.topic_id, asked.partition).await,
         }
     };
     timeout_at(until, opened)
@@ -73,7 +71,7 @@ async fn open(site: &Site, asked: &Asked, until: Instant) -> Result<Handle, Unav
 /// Reads all partitions in order, within the limits. `asking`: for positions that only a shadow's
 /// source can judge.
 pub async fn read_all(
-    site: &Site,
+    partitions: &Arc<Partitions>,
     asking: &mut Asking<'_, Position>,
     asked: &[Asked],
     limits: &Limits,
@@ -82,7 +80,7 @@ pub async fn read_all(
     let mut empty = true;
     let mut all = Vec::with_capacity(asked.len());
     for asked in asked {
-        let read = read_one(site, asking, asked, limits, bytes_left, empty).await;
+        let read = read_one(partitions, asking, asked, limits, bytes_left, empty).await;
         bytes_left = bytes_left.saturating_sub(read.bytes());
         empty &= read.bytes() == 0;
         all.push(read);
@@ -91,20 +89,21 @@ pub async fn read_all(
 }
 
 async fn read_one(
-    site: &Site,
+    partitions: &Arc<Partitions>,
     asking: &mut Asking<'_, Position>,
     asked: &Asked,
     limits: &Limits,
     bytes_left: usize,
     at_least_one: bool,
 ) -> PartitionRead {
-    let handle = match open(site, asked, limits.open_until).await {
+    let handle = match open(partitions, asked, limits.open_until).await {
         Ok(handle) => handle,
         Err(unavailable) => {
             return PartitionRead::Error(error_code::unavailable(&unavailable), None);
         }
     };
-    let known = |handle: &Handle| Some((handle.offsets(), handle.leader_epoch()));
+    let known =
+        |handle: &Handle| Some((handle.offsets(), current_leader(handle, limits.broker_id)));
     if let Err(refusal) = handle.check_current_epoch(asked.current_leader_epoch) {
         return PartitionRead::Error(refusal.code(), known(&handle));
     }
@@ -219,7 +218,7 @@ impl PartitionRead {
     }
 
     /// Whether the answer tells who leads (KIP-951).
-    pub fn names_leader(&self) -> bool {
+    fn names_leader(&self) -> bool {
         matches!(
             self,
             PartitionRead::Error(
@@ -249,7 +248,7 @@ impl PartitionRead {
     }
 
     /// The partition's part of the response.
-    pub fn into_response(self, broker_id: i32, index: i32) -> FetchPartition<Records> {
+    pub fn into_response(self, index: i32) -> FetchPartition<Records> {
         let nothing = |error, offsets: Option<Offsets>| FetchPartition {
             index,
             error,
@@ -274,9 +273,7 @@ impl PartitionRead {
                 ..nothing(ErrorCode::None, Some(offsets))
             },
             PartitionRead::Error(code, known) => FetchPartition {
-                current_leader: known
-                    .filter(|_| names_leader)
-                    .map(|(_, epoch)| (broker_id, epoch)),
+                current_leader: known.filter(|_| names_leader).map(|(_, leader)| leader),
                 ..nothing(code, known.map(|(offsets, _)| offsets))
             },
         }

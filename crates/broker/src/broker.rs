@@ -1,0 +1,328 @@
+//! Start and stop order of a site.
+//!
+//! Start: addresses, data directory, metadata log, incarnation, internal topics, group machines,
+//! links, and only then the first connection. Stop: connections, links, group machines, and last the
+//! partitions, with their checkpoints.
+
+use crate::{
+    admin,
+    config::{
+        Config,
+        limits::{CONNECTIONS_MAX, STOP_MAX},
+    },
+    context::Connection,
+    coordinators::{
+        groups::{GroupLogs, Groups},
+        producer_ids::ProducerIds,
+    },
+    dispatch::dispatch,
+    environment::Environment,
+    fetch_sessions::FetchSessions,
+    links::{Actions, LinkParts, Links},
+    net::listener::{BindError, Dispatch, Listener, bind},
+    registration::{metadata_settings, register_site, site_defaults},
+    services::Services,
+};
+use gnomon_driver::{
+    Clock,
+    supervise::{Stop, spawn_essential},
+};
+use gnomon_groups::GroupConfig;
+use gnomon_host::{
+    DataDir, Metadata, MetadataParts, Partitions, PublishedImage, Reopener,
+    housekeeping::Housekeeping,
+};
+use gnomon_partition::{Env, Flusher};
+use rustix::process::{Resource, getrlimit};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use tokio::{
+    sync::{Mutex, Semaphore, mpsc},
+    task::JoinHandle,
+    time::timeout,
+};
+use tracing::warn;
+
+pub use crate::start_error::StartError;
+
+/// A site that is ready, for the line that says so.
+#[derive(Clone, Debug)]
+pub struct SiteInfo {
+    /// Its short name.
+    pub name: String,
+    /// The address that Kafka clients connect to.
+    pub kafka: String,
+    /// The address that operators connect to.
+    pub admin: SocketAddr,
+    /// Prefixes of its own topics.
+    pub owns: Vec<String>,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// Whether power loss may take acknowledged records.
+    pub write_caching: bool,
+}
+
+/// A running site.
+pub struct Broker {
+    services: Arc<Services>,
+    info: SiteInfo,
+    stop: Stop,
+    /// Connections and the admin address: ended first.
+    front: Vec<JoinHandle<()>>,
+    /// Machines, actions, housekeeping: ended last.
+    back: Vec<JoinHandle<()>>,
+    failed: Mutex<mpsc::UnboundedReceiver<String>>,
+    data_dir: Arc<DataDir>,
+}
+
+impl Broker {
+    /// Brings a site up; when this returns it serves.
+    pub async fn start(config: Config, environment: Environment) -> Result<Broker, StartError> {
+        let Environment {
+            disk,
+            network,
+            blocking,
+            wall,
+            random,
+        } = environment;
+        let clock = Clock::start(wall);
+        let mut listeners = Vec::new();
+        for listener in &config.listeners {
+            let listener = Listener::bind(&*network, listener, config.request_bytes_max).await?;
+            listeners.push(listener);
+        }
+        let admin_socket = bind(&*network, config.admin).await?;
+        let admin_address = admin_socket.local_addr().map_err(|source| BindError {
+            address: config.admin,
+            source,
+        })?;
+        let info = info(&config, &listeners, admin_address);
+
+        let data_dir = Arc::new(DataDir::take(disk.clone(), &config.data)?);
+        let file_system = disk
+            .file_system(&config.data)
+            .map_err(StartError::FileSystem)?;
+        let env = Env {
+            disk,
+            flusher: Flusher::over(file_system, blocking).map_err(StartError::Flusher)?,
+            boot: data_dir.boot(),
+            troubles: Default::default(),
+            growing: Default::default(),
+        };
+        let image = Arc::<PublishedImage>::default();
+        let partitions = Partitions::new(
+            env.clone(),
+            config.data.clone(),
+            config.broker_id,
+            site_defaults(&config),
+            image.clone(),
+        );
+        let (actions, to_do) = mpsc::unbounded_channel();
+        let (fail, mut failed) = mpsc::unbounded_channel();
+        let parts = MetadataParts {
+            image,
+            actions,
+            fail: fail.clone(),
+            settings: metadata_settings(&config),
+        };
+        let (metadata, metadata_task) = Metadata::start(&env, &config.data, parts, clock)?;
+        let offsets_topic = register_site(&metadata, &config, &listeners, &random)
+            .await
+            .map_err(|error| match failed.try_recv() {
+                Ok(why) => StartError::Lost(why),
+                Err(_) => error,
+            })?;
+        let reopener = Reopener::new(metadata.clone(), partitions.clone());
+        let group_logs = GroupLogs {
+            partitions: partitions.clone(),
+            reopener: reopener.clone(),
+            topic_id: offsets_topic,
+            config: GroupConfig {
+                initial_rebalance_delay_ms: config.group_initial_rebalance_delay_ms,
+                ..GroupConfig::default()
+            },
+        };
+        let (groups, mut back) = Groups::start(group_logs, clock)?;
+        back.push(metadata_task);
+
+        let link_parts = LinkParts {
+            metadata: metadata.clone(),
+            partitions: partitions.clone(),
+            groups: groups.clone(),
+            clock,
+            random: random.clone(),
+        };
+        let links = Arc::new(Links::new(link_parts, network, &config.site_name));
+        for path in &config.link_files {
+            links.create_from_file(path, &random).await?;
+        }
+        links.run();
+        let (stop, stop_signal) = Stop::new();
+        let actions = Actions {
+            partitions: partitions.clone(),
+            groups: groups.clone(),
+            links: links.clone(),
+        };
+        let housekeeping = Housekeeping {
+            metadata: metadata.clone(),
+            partitions: partitions.clone(),
+            data_dir: data_dir.clone(),
+            clock,
+        };
+        back.push(spawn_essential(
+            "the task that carries out the actions of the metadata machine",
+            &fail,
+            actions.run(to_do),
+        ));
+        back.push(spawn_essential(
+            "housekeeping",
+            &fail,
+            housekeeping.run(stop_signal.clone()),
+        ));
+        back.push(spawn_essential(
+            "the task that opens partitions again after disk errors",
+            &fail,
+            reopener.run(stop_signal.clone()),
+        ));
+        let services = Arc::new(Services {
+            fetch_sessions: FetchSessions::new(random.number() as u32),
+            config,
+            clock,
+            random,
+            metadata,
+            partitions,
+            groups,
+            producer_ids: ProducerIds::default(),
+            links,
+        });
+        let places = connections_max(getrlimit(Resource::Nofile).current);
+        let places = Arc::new(Semaphore::new(places));
+        let dispatch: Arc<Dispatch> = {
+            let services = services.clone();
+            Arc::new(move |connection: &Arc<Connection>, frame| {
+                dispatch(&services, connection, frame)
+            })
+        };
+        let accept = |listener: Listener| {
+            tokio::spawn(listener.accept(dispatch.clone(), places.clone(), stop_signal.clone()))
+        };
+        let mut front: Vec<_> = listeners.into_iter().map(accept).collect();
+        let admin = admin::http::serve(admin_socket, services.clone(), stop_signal);
+        front.push(tokio::spawn(admin));
+        Ok(Broker {
+            services,
+            info,
+            stop,
+            front,
+            back,
+            failed: Mutex::new(failed),
+            data_dir,
+        })
+    }
+
+    /// For tests that look inside.
+    #[cfg(test)]
+    pub(crate) fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    /// The facts of the ready line.
+    pub fn info(&self) -> &SiteInfo {
+        &self.info
+    }
+
+    /// Returns, with a sentence, when the site cannot go on. Cancel safe.
+    pub async fn failed(&self) -> String {
+        match self.failed.lock().await.recv().await {
+            Some(why) => why,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops cleanly: everything acknowledged is durable, checkpoints are written.
+    pub async fn stop(mut self) {
+        self.stop.stop();
+        for task in self.front.drain(..) {
+            let _ = task.await;
+        }
+        self.services.links.shutdown().await;
+        self.services.groups.stop();
+        for task in &self.back {
+            task.abort();
+        }
+        for task in self.back.drain(..) {
+            // Aborted above, or ended by itself.
+            let _ = task.await;
+        }
+        let partitions = &self.services.partitions;
+        partitions.stop_opening().await;
+        for (id, handle) in partitions.all_open() {
+            let (topic, partition) = (partitions.name_of(id), id.index);
+            match timeout(STOP_MAX, handle.close()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => warn!(topic, partition, "not closed cleanly: {error}"),
+                Err(_) => warn!(
+                    topic,
+                    partition, "not closed in time; the next start recovers it"
+                ),
+            }
+        }
+        drop(self.data_dir);
+    }
+
+    /// Ends the site as the death of its process would: nothing more is answered, written or
+    /// flushed; work under way is dropped where it waits. When this returns none of its tasks is
+    /// left, except connections of the admin address that have a response under way. For
+    /// simulations, in which several sites share a process.
+    pub async fn kill(mut self) {
+        let tasks: Vec<_> = self.front.drain(..).chain(self.back.drain(..)).collect();
+        tasks.iter().for_each(JoinHandle::abort);
+        self.services.links.shutdown().await;
+        for task in tasks {
+            // Aborted above, or ended by itself.
+            let _ = task.await;
+        }
+    }
+}
+
+fn info(config: &Config, listeners: &[Listener], admin: SocketAddr) -> SiteInfo {
+    SiteInfo {
+        name: config.site_name.clone(),
+        kafka: listeners.first().map_or(String::new(), |listener| {
+            listener.info().advertised.to_string()
+        }),
+        admin,
+        owns: config.owns.clone(),
+        data: config.data.clone(),
+        write_caching: config.write_caching,
+    }
+}
+
+/// The most connections at one time, of all listeners together. Half of the files that may be open
+/// are kept for logs: a partition that cannot open a file takes no more writes, and clients that
+/// only connect must not cause that.
+fn connections_max(open_files: Option<u64>) -> usize {
+    let half = open_files.map_or(usize::MAX, |files| {
+        usize::try_from(files / 2).unwrap_or(usize::MAX)
+    });
+    CONNECTIONS_MAX.min(half)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_for_logs() {
+        assert_eq!(
+            (connections_max(None), connections_max(Some(1 << 20))),
+            (CONNECTIONS_MAX, CONNECTIONS_MAX)
+        );
+        assert_eq!(
+            (
+                connections_max(Some(1_024)),
+                connections_max(Some(u64::MAX))
+            ),
+            (512, CONNECTIONS_MAX)
+        );
+    }
+}

@@ -1,0 +1,21 @@
+//! What a driver needs from the part of the broker that owns a machine.
+
+use crate::JournalError;
+use gnomon_machine::Machine;
+
+/// The owner of a machine: where its decisions go once they are durable.
+pub trait Owner<M: Machine>: Send + 'static {
+    /// The state as readers hold it: captured when records are applied, published when they are
+    /// durable.
+    type Snapshot: Send;
+    /// The soft state that a new leadership starts with.
+    fn new_soft(&self) -> M::Soft;
+    /// Captures the state for readers.
+    fn capture(&self, durable: &M::Durable) -> Self::Snapshot;
+    /// Shows a captured state to readers: every record in it is durable.
+    fn publish(&self, snapshot: Self::Snapshot);
+    /// Begins an action. The machine asks at least once, so it must be idempotent.
+    fn act(&self, action: M::Action);
+    /// The log is lost for good. The machine has resigned, and the driver ends after this call.
+    fn lost(&self, error: JournalError);
+}
