@@ -10,7 +10,7 @@ use serde::Serialize;
 /// A figure that Gnomon is to reach in a case.
 #[derive(Clone, Debug)]
 pub struct Goal {
-    /// Of `measure.md`: P1 and so on.
+    /// The row of the table of goals in `bench/README.md`: P1 and so on.
     pub row: &'static str,
     pub figure: Figure,
     /// Which part of a sample; empty for those of one part.

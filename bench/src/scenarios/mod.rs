@@ -13,7 +13,7 @@ use crate::{case::Case, settings::Settings};
 /// A list of cases under a name.
 pub struct Scenario {
     pub name: &'static str,
-    /// The figures to reach that it measures, as `measure.md` numbers them.
+    /// The figures to reach that it measures, as `bench/README.md` numbers them.
     pub rows: &'static str,
     pub about: &'static str,
     pub cases: fn(&Settings) -> Vec<Case>,

@@ -1,8 +1,8 @@
 //! The classic group protocol: join, sync, heartbeat, leave, static membership.
 //!
 //! One verb is one [`Turn`] at one group: it may change the living group and its timers, and puts
-//! records and replies into the effects. The rules are in the design's `kafka-semantics.md`, 3.8;
-//! each file says which of them it holds. Not here: offsets.
+//! records and replies into the effects. The rules are those of Kafka's
+//! group coordinator; each file says which of them it holds. Not here: offsets.
 
 mod heartbeat;
 mod join;

@@ -225,8 +225,8 @@ pub struct DeletedTopic {
     pub id: Option<TopicId>,
 }
 
-/// The source's offsets of one group, for topics of one link. The machine decides what of it is
-/// taken (`shadow-links.md`, "What else is synced").
+/// The source's offsets of one group, for topics of one link. The machine decides which of
+/// them it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncOffsets {
     /// The link that brings them.

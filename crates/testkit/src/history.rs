@@ -1,7 +1,6 @@
 //! What clients were told, and the checker that holds a log against it.
 //!
-//! Invariants checked (see the design's list): L1 an acknowledged record is readable at its offset,
-//! once, in order; L2 an offset is never used again for other bytes under the same leader epoch.
+//! Invariants checked: L1 and L2 of `docs/architecture.md`.
 //! Values must be unique in a history, so that a record is known by its value.
 
 use gnomon_protocol::ids::Offset;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What a crate below the line may not name (see the architecture's layering law).
+/// What a pure crate may not name (see the layering law in `docs/architecture.md`).
 const IMPURE: &[&str] = &[
     "std::fs",
     "std::net",
@@ -29,6 +29,10 @@ fn root() -> PathBuf {
 }
 
 fn rust_files(below: &Path, found: &mut Vec<PathBuf>) {
+    files_ending(below, &["rs"], found);
+}
+
+fn files_ending(below: &Path, endings: &[&str], found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(below).expect("readable folder") {
         let path = entry.expect("readable entry").path();
         if path.is_dir() {
@@ -36,9 +40,12 @@ fn rust_files(below: &Path, found: &mut Vec<PathBuf>) {
                 .file_name()
                 .is_none_or(|name| name != "target" && name != "node_modules")
             {
-                rust_files(&path, found);
+                files_ending(&path, endings, found);
             }
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| endings.iter().any(|ending| extension == *ending))
+        {
             found.push(path);
         }
     }
@@ -62,6 +69,39 @@ fn every_file_opens_with_its_purpose() {
             "{} does not open with `//!` and its purpose",
             file.display()
         );
+    }
+}
+
+/// Pages that a program writes when it runs.
+const GENERATED_PAGES: &[&str] = &["report.md"];
+
+/// Every page (a file with the ending `md`) that a source file or a page names is in the repository.
+#[test]
+fn cited_pages_exist() {
+    let root = root();
+    let mut files = Vec::new();
+    for folder in ["crates", "proto-tests", "bench", "docs", "deploy"] {
+        files_ending(&root.join(folder), &["rs", "md"], &mut files);
+    }
+    files.push(root.join("README.md"));
+    for file in files {
+        let text = fs::read_to_string(&file).expect("readable file");
+        let cited = text.split(|c: char| !(c.is_alphanumeric() || "-_./".contains(c)));
+        for page in cited.filter(|word| word.len() > 3 && word.ends_with(".md")) {
+            if GENERATED_PAGES.contains(&page) {
+                continue;
+            }
+            let beside = file
+                .ancestors()
+                .skip(1)
+                .any(|folder| folder.join(page).exists());
+            let in_docs = root.join("docs").join(page).exists();
+            assert!(
+                beside || in_docs,
+                "{} names {page}, which is not there",
+                file.display()
+            );
+        }
     }
 }
 

@@ -1,5 +1,4 @@
-//! Offsets that a link brings from its source, and the end of that (`shadow-links.md`, "What else
-//! is synced").
+//! Offsets that a link brings from its source, and the end of that.
 //!
 //! - A group with live members here is left alone; so is a topic on which the group has committed
 //!   here.

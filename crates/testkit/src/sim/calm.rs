@@ -18,9 +18,9 @@ use std::{
 };
 use tokio::time::{Instant, sleep};
 
-/// R13: what is healed is well again within this time. The design asks for ten seconds; a
-/// connection that a fault left half open, at the last moment before the calm, shows only as a
-/// request that is not answered, whose deadline is ten seconds too, and then backs off.
+/// R13: after a fault has healed, everything is level again within this time. A connection that a
+/// fault left half open at the last moment shows only as a request that is not answered: its
+/// deadline is ten seconds, and then the link backs off for up to ten more.
 pub const WELL_AGAIN: Duration = Duration::from_secs(25);
 
 /// Between two looks.

@@ -2,7 +2,7 @@
 //! in-memory disk and network, all by one seed.
 //!
 //! [`simulate`] runs rounds of trouble and calm and holds every answer that a client gets against
-//! the invariants of the design ([`check`]). The same seed gives the same story, line by line; a
+//! the invariants of `docs/architecture.md` ([`check`]). The same seed gives the same story, line by line; a
 //! seed that fails is its own reproduction. Not here: what a fault means (`faults.rs`, `net`,
 //! `mount.rs`), who works (`work`), what is known (`model.rs`).
 

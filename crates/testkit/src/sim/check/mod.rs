@@ -1,5 +1,6 @@
 //! The invariants, each a function that is given what clients were told before and what they are
-//! told now. Names are those of the design's list.
+//! told now. Their numbers are those of
+//! `docs/architecture.md`.
 //!
 //! Pure: a check changes nothing, and says what is wrong in a sentence with the numbers. Who calls
 //! them, and when, is `model.rs`'s.
