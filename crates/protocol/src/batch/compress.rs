@@ -1,11 +1,12 @@
-//! The codecs of record batches, both ways, with a bound on what decompressing may produce.
+//! The codecs of record batches, both ways, with bounds on what unpacking may take.
 //!
-//! A few bytes can claim to be gigabytes: every codec here reads at most one byte more than the
-//! caller's limit and reserves nothing on a claim alone. Formats: gzip members; snappy raw
-//! (librdkafka) or in xerial's blocks (Java, Sarama; also what we write); LZ4 frames; zstd frames.
+//! A few bytes can claim to be gigabytes: every codec here unpacks piece by piece, holds at most one
+//! window or block of a named size, and reserves nothing on a claim alone. Formats: gzip members;
+//! snappy raw (librdkafka) or in xerial's blocks (Java, Sarama; also what we write); LZ4 frames; zstd
+//! frames.
 
 use super::{BatchError, Codec};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 /// `\x82SNAPPY\0`, then two 32-bit versions: what xerial's snappy-java puts in front of its blocks.
 const XERIAL_MAGIC: &[u8; 8] = b"\x82SNAPPY\0";
@@ -14,28 +15,52 @@ const XERIAL_HEADER_BYTES: usize = 16;
 const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
 /// A snappy copy of three bytes makes at most 64: a claim beyond that is a lie.
 const SNAPPY_RATIO_MAX: usize = 24;
-/// The largest zstd window that we make room for, as a power of two: what zstd's own decoder takes,
-/// 128 MiB.
-const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+/// The largest window of a zstd frame, and the largest block of raw snappy, that room is made for.
+/// zstd's own decoder takes no larger window by default, so consumers do not either.
+pub const WINDOW_BYTES_MAX: usize = 128 << 20;
+/// zstd's smallest window, as a power of two.
+const ZSTD_WINDOW_LOG_MIN: u32 = 10;
 const ZSTD_LEVEL: i32 = 3;
 
-/// Decompresses `data`, at most `max` bytes.
+/// Decompresses `data`, at most `max` bytes, into memory.
 pub fn decompress(codec: Codec, data: &[u8], max: usize) -> Result<Vec<u8>, BatchError> {
-    match codec {
-        Codec::None if data.len() > max => Err(BatchError::DecompressedTooLarge { codec, max }),
-        Codec::None => Ok(data.to_vec()),
-        Codec::Gzip => read_bounded(codec, flate2::read::MultiGzDecoder::new(data), max),
-        Codec::Snappy => snappy(data, max),
-        Codec::Lz4 => read_bounded(codec, lz4_flex::frame::FrameDecoder::new(data), max),
+    let window_max = match codec {
+        Codec::Snappy => max,
+        Codec::None | Codec::Gzip | Codec::Lz4 | Codec::Zstd => WINDOW_BYTES_MAX,
+    };
+    let mut out = Vec::new();
+    unpacker(codec, data, window_max)?
+        .take(max as u64 + 1)
+        .read_to_end(&mut out)
+        .map_err(|error| damaged(codec, error))?;
+    if out.len() > max {
+        return Err(BatchError::DecompressedTooLarge { codec, max });
+    }
+    Ok(out)
+}
+
+/// Unpacks `data` piece by piece, holding a window or a block of at most `window_max` bytes. Its
+/// errors become a batch's by [`damaged`].
+pub(super) fn unpacker<'a>(
+    codec: Codec,
+    data: &'a [u8],
+    window_max: usize,
+) -> Result<Box<dyn Read + 'a>, BatchError> {
+    Ok(match codec {
+        Codec::None => Box::new(data),
+        Codec::Gzip => Box::new(flate2::read::MultiGzDecoder::new(data)),
+        Codec::Snappy => Box::new(SnappyReader::new(data, window_max)),
+        Codec::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(data)),
         Codec::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(data)
                 .map_err(|error| damaged(codec, error))?;
+            let log = window_max.clamp(1, WINDOW_BYTES_MAX).ilog2();
             decoder
-                .window_log_max(ZSTD_WINDOW_LOG_MAX)
+                .window_log_max(log.max(ZSTD_WINDOW_LOG_MIN))
                 .map_err(|error| damaged(codec, error))?;
-            read_bounded(codec, decoder, max)
+            Box::new(decoder)
         }
-    }
+    })
 }
 
 /// Compresses `data`. Fails only when a codec does, which none of them does on memory.
@@ -59,7 +84,9 @@ pub fn compress(codec: Codec, data: &[u8]) -> Result<Vec<u8>, BatchError> {
             encoder
                 .write_all(data)
                 .map_err(|error| damaged(codec, error))?;
-            encoder.finish().map_err(|error| damaged(codec, error))
+            encoder
+                .finish()
+                .map_err(|error| damaged(codec, error.into()))
         }
         Codec::Zstd => {
             zstd::stream::encode_all(data, ZSTD_LEVEL).map_err(|error| damaged(codec, error))
@@ -71,80 +98,111 @@ pub fn compress(codec: Codec, data: &[u8]) -> Result<Vec<u8>, BatchError> {
 pub fn compress_snappy_raw(data: &[u8]) -> Result<Vec<u8>, BatchError> {
     snap::raw::Encoder::new()
         .compress_vec(data)
-        .map_err(|error| damaged(Codec::Snappy, error))
+        .map_err(|error| damaged(Codec::Snappy, broken_snappy(error)))
 }
 
-fn damaged(codec: Codec, error: impl std::fmt::Display) -> BatchError {
-    BatchError::Decompress {
-        codec,
-        why: error.to_string(),
-    }
+/// Why unpacking failed: ours if it was ours, else the codec's.
+pub(super) fn damaged(codec: Codec, error: io::Error) -> BatchError {
+    error
+        .downcast::<BatchError>()
+        .unwrap_or_else(|error| BatchError::Decompress {
+            codec,
+            why: error.to_string(),
+        })
 }
 
-fn read_bounded(codec: Codec, reader: impl Read, max: usize) -> Result<Vec<u8>, BatchError> {
-    let mut out = Vec::new();
-    reader
-        .take(max as u64 + 1)
-        .read_to_end(&mut out)
-        .map_err(|error| damaged(codec, error))?;
-    if out.len() > max {
-        return Err(BatchError::DecompressedTooLarge { codec, max });
-    }
-    Ok(out)
+fn broken_snappy(why: impl ToString) -> io::Error {
+    io::Error::other(BatchError::Decompress {
+        codec: Codec::Snappy,
+        why: why.to_string(),
+    })
 }
 
-fn snappy(data: &[u8], max: usize) -> Result<Vec<u8>, BatchError> {
-    let mut out = Vec::new();
-    if !data.starts_with(XERIAL_MAGIC) {
-        snappy_block(data, &mut out, max)?;
-        return Ok(out);
-    }
-    let mut rest = data;
-    while !rest.is_empty() {
-        if rest.starts_with(XERIAL_MAGIC) {
-            // At the start, and where streams were put one behind the other.
-            rest = rest
-                .get(XERIAL_HEADER_BYTES..)
-                .ok_or_else(|| damaged(Codec::Snappy, "cut inside the xerial header"))?;
-            continue;
+/// Snappy block by block. Raw snappy is one block, since its copies may reach back to its start.
+struct SnappyReader<'a> {
+    rest: &'a [u8],
+    xerial: bool,
+    block: Vec<u8>,
+    at: usize,
+    block_max: usize,
+}
+
+impl SnappyReader<'_> {
+    fn new(data: &[u8], block_max: usize) -> SnappyReader<'_> {
+        SnappyReader {
+            rest: data,
+            xerial: data.starts_with(XERIAL_MAGIC),
+            block: Vec::new(),
+            at: 0,
+            block_max,
         }
-        let (length, behind) = rest
+    }
+
+    /// Unpacks the next block; false at the end.
+    fn next_block(&mut self) -> io::Result<bool> {
+        // At the start, and where streams were put one behind the other.
+        while self.xerial && self.rest.starts_with(XERIAL_MAGIC) {
+            self.rest = self
+                .rest
+                .get(XERIAL_HEADER_BYTES..)
+                .ok_or_else(|| broken_snappy("cut inside the xerial header"))?;
+        }
+        if self.rest.is_empty() {
+            return Ok(false);
+        }
+        if !self.xerial {
+            let block = std::mem::take(&mut self.rest);
+            return self.unpack(block).map(|()| true);
+        }
+        let (length, behind) = self
+            .rest
             .split_first_chunk::<4>()
-            .ok_or_else(|| damaged(Codec::Snappy, "cut inside a block length"))?;
+            .ok_or_else(|| broken_snappy("cut inside a block length"))?;
         let length = usize::try_from(i32::from_be_bytes(*length))
-            .map_err(|_| damaged(Codec::Snappy, "negative block length"))?;
+            .map_err(|_| broken_snappy("negative block length"))?;
         let (block, behind) = behind
             .split_at_checked(length)
-            .ok_or_else(|| damaged(Codec::Snappy, "cut inside a block"))?;
-        snappy_block(block, &mut out, max)?;
-        rest = behind;
+            .ok_or_else(|| broken_snappy("cut inside a block"))?;
+        self.rest = behind;
+        self.unpack(block).map(|()| true)
     }
-    Ok(out)
+
+    fn unpack(&mut self, block: &[u8]) -> io::Result<()> {
+        let claimed = snap::raw::decompress_len(block).map_err(broken_snappy)?;
+        if claimed > self.block_max {
+            return Err(io::Error::other(BatchError::DecompressedTooLarge {
+                codec: Codec::Snappy,
+                max: self.block_max,
+            }));
+        }
+        if claimed > block.len().saturating_mul(SNAPPY_RATIO_MAX) {
+            return Err(broken_snappy(format!(
+                "{} bytes cannot hold {claimed}",
+                block.len()
+            )));
+        }
+        self.block.clear();
+        self.block.resize(claimed, 0);
+        let written = snap::raw::Decoder::new()
+            .decompress(block, &mut self.block)
+            .map_err(broken_snappy)?;
+        self.block.truncate(written);
+        self.at = 0;
+        Ok(())
+    }
 }
 
-/// Appends one raw snappy block to `out`, which stays within `max`.
-fn snappy_block(block: &[u8], out: &mut Vec<u8>, max: usize) -> Result<(), BatchError> {
-    let claimed =
-        snap::raw::decompress_len(block).map_err(|error| damaged(Codec::Snappy, error))?;
-    if claimed > max - out.len() {
-        return Err(BatchError::DecompressedTooLarge {
-            codec: Codec::Snappy,
-            max,
-        });
+impl Read for SnappyReader<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.block.len() {
+            if !self.next_block()? {
+                return Ok(0);
+            }
+        }
+        let read = (&self.block[self.at..]).read(out)?;
+        self.at += read;
+        Ok(read)
     }
-    if claimed > block.len().saturating_mul(SNAPPY_RATIO_MAX) {
-        return Err(damaged(
-            Codec::Snappy,
-            format!("{} bytes cannot hold {claimed}", block.len()),
-        ));
-    }
-    let start = out.len();
-    out.resize(start + claimed, 0);
-    let written = snap::raw::Decoder::new()
-        .decompress(block, &mut out[start..])
-        .map_err(|error| damaged(Codec::Snappy, error))?;
-    out.truncate(start + written);
-    Ok(())
 }
 
 fn xerial(data: &[u8]) -> Result<Vec<u8>, BatchError> {

@@ -45,7 +45,7 @@ pub enum BatchError {
     #[error("record {index}: {why}")]
     Record { index: i32, why: RecordFault },
     /// Bytes are left after the last record that the header counts.
-    #[error("{bytes} bytes behind the last of {count} records")]
+    #[error("{bytes} bytes or more follow the last of {count} records")]
     RecordsTrailing { count: i32, bytes: usize },
 }
 
@@ -67,6 +67,9 @@ pub enum RecordFault {
     /// Its offset is outside of the batch.
     #[error("offset delta {0} is outside of the batch")]
     OffsetDelta(i32),
+    /// A producer numbers its records from 0, without gaps.
+    #[error("offset delta {found} in the place of {expected}")]
+    OffsetOrder { found: i32, expected: i32 },
     /// Its timestamp does not fit 64 bits.
     #[error("timestamp delta {0} overflows")]
     TimestampDelta(i64),

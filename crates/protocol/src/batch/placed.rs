@@ -14,6 +14,7 @@ pub struct PlacedBatch {
     header: BatchHeader,
     prefix: [u8; PREFIX_BYTES],
     body: Bytes,
+    max_timestamp: i64,
 }
 
 impl PlacedBatch {
@@ -38,7 +39,22 @@ impl PlacedBatch {
             header,
             prefix: header.prefix(),
             body: whole.slice(PREFIX_BYTES..),
+            max_timestamp: header.max_timestamp,
         }
+    }
+
+    /// With this maximum timestamp beside its bytes.
+    pub(super) fn with_max_timestamp(self, max_timestamp: i64) -> PlacedBatch {
+        PlacedBatch {
+            max_timestamp,
+            ..self
+        }
+    }
+
+    /// The largest timestamp of its records, in milliseconds, -1 for none: what indexes and
+    /// retention go by. The header of a copied batch may say another one ([`super::max_timestamp`]).
+    pub fn max_timestamp(&self) -> i64 {
+        self.max_timestamp
     }
 
     /// The header with the assigned offset and epoch.

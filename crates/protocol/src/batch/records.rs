@@ -28,6 +28,8 @@ pub struct Record {
 pub fn records(view: &BatchView, decompressed_max: usize) -> Result<RecordIter, BatchError> {
     let bytes = match view.header().codec()? {
         Codec::None => view.payload(),
+        // Compaction took them all out: there is nothing to unpack.
+        _ if view.header().record_count == 0 => Bytes::new(),
         codec => Bytes::from(decompress(codec, &view.payload(), decompressed_max)?),
     };
     Ok(RecordIter {

@@ -5,26 +5,42 @@ use super::RecordFault;
 
 /// Reads a 32-bit varint off the front of `bytes`.
 pub(super) fn read_i32(bytes: &mut &[u8]) -> Result<i32, RecordFault> {
-    let raw = read_u64(bytes, 32)? as u32;
-    Ok((raw >> 1) as i32 ^ -((raw & 1) as i32))
+    Ok(unzigzag(read_u64(bytes, 32)?) as i32)
 }
 
 /// Reads a 64-bit varint off the front of `bytes`.
 pub(super) fn read_i64(bytes: &mut &[u8]) -> Result<i64, RecordFault> {
-    let raw = read_u64(bytes, 64)?;
-    Ok((raw >> 1) as i64 ^ -((raw & 1) as i64))
+    Ok(unzigzag(read_u64(bytes, 64)?))
+}
+
+/// The number that a varint's bits stand for. Of a 32-bit one it fits 32 bits.
+#[inline]
+pub(super) fn unzigzag(raw: u64) -> i64 {
+    (raw >> 1) as i64 ^ -((raw & 1) as i64)
 }
 
 fn read_u64(bytes: &mut &[u8], bits: u32) -> Result<u64, RecordFault> {
+    read_with(bits, || {
+        let (&byte, rest) = bytes.split_first().ok_or(RecordFault::Truncated)?;
+        *bytes = rest;
+        Ok(byte)
+    })
+}
+
+/// Reads a varint of `bits` bits whose bytes come from `next`, without undoing the zigzag.
+#[inline]
+pub(super) fn read_with<E: From<RecordFault>>(
+    bits: u32,
+    mut next: impl FnMut() -> Result<u8, E>,
+) -> Result<u64, E> {
     let mut value = 0_u64;
     let mut shift = 0;
     loop {
-        let (&byte, rest) = bytes.split_first().ok_or(RecordFault::Truncated)?;
-        *bytes = rest;
+        let byte = next()?;
         let part = u64::from(byte & 0x7f);
         // The last byte may carry only the bits that are left.
         if shift >= bits || (bits - shift < 7 && part >> (bits - shift) != 0) {
-            return Err(RecordFault::Varint);
+            return Err(RecordFault::Varint.into());
         }
         value |= part << shift;
         if byte & 0x80 == 0 {

@@ -1,8 +1,8 @@
 //! One whole record batch inside a receive buffer: header plausible, checksum right, records
 //! untouched and still compressed.
 //!
-//! A view shares the buffer it was cut from; nothing is copied until a batch must be changed under
-//! its checksum. The only way from bytes to something that a log takes leads through here:
+//! A view shares the buffer it was cut from; a batch is copied only if it must be changed under its
+//! checksum. The only way from bytes to something that a log takes leads through here:
 //! `BatchView` -> [`PlacedBatch`].
 
 use super::{BatchError, BatchHeader, HEADER_BYTES, PlacedBatch, crc};
@@ -99,23 +99,43 @@ impl BatchView {
         epoch: BatchEpoch,
         now_ms: i64,
     ) -> PlacedBatch {
-        let mut header = BatchHeader {
+        let (header, bytes) = self.rewritten(BatchHeader {
             base_offset,
             leader_epoch: epoch,
             attributes: self.header.attributes.with_log_append_time(),
             max_timestamp: now_ms,
             ..self.header
-        };
+        });
+        PlacedBatch::new(header, bytes)
+    }
+
+    /// The batch with the maximum timestamp that its records have. Copied if the header says
+    /// another one.
+    pub fn with_max_timestamp(self, max_timestamp: i64) -> BatchView {
+        if self.header.max_timestamp == max_timestamp {
+            return self;
+        }
+        let (header, bytes) = self.rewritten(BatchHeader {
+            max_timestamp,
+            ..self.header
+        });
+        BatchView { header, bytes }
+    }
+
+    /// The records under another header of the same length, with the checksum of both.
+    fn rewritten(&self, mut header: BatchHeader) -> (BatchHeader, Bytes) {
         let mut copy = Vec::with_capacity(self.bytes.len());
         copy.extend_from_slice(&header.to_bytes());
         copy.extend_from_slice(&self.bytes[HEADER_BYTES..]);
         header.crc = crc::crc32c(&copy[super::header::ATTRIBUTES_AT..]);
         copy[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
-        PlacedBatch::new(header, Bytes::from(copy))
+        (header, Bytes::from(copy))
     }
 
-    /// The batch at the offset and epoch it came with: a copy of another log.
+    /// The batch at the offset and epoch it came with: a copy of another log. Looks at its records
+    /// if its maximum timestamp cannot be right; then that of the records goes beside the bytes.
     pub fn place_verbatim(self) -> PlacedBatch {
-        PlacedBatch::new(self.header, self.bytes)
+        let max_timestamp = super::max_timestamp(&self);
+        PlacedBatch::new(self.header, self.bytes).with_max_timestamp(max_timestamp)
     }
 }

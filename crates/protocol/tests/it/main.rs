@@ -2,6 +2,7 @@
 
 mod batches;
 mod chance;
+mod checks;
 mod codecs;
 mod fetch;
 mod headers;
