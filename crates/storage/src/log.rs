@@ -222,7 +222,10 @@ impl Log {
         let mut position = len;
         let mut next_offset = segment.end();
         for batch in run {
-            if let Some(entries) = self.indexer.note(batch.header(), position) {
+            if let Some(entries) =
+                self.indexer
+                    .note(batch.header(), batch.max_timestamp(), position)
+            {
                 segment.grow(|loaded| entries.push_to(loaded));
             }
             position += batch.total_bytes() as u64;
@@ -657,6 +660,6 @@ fn incoming(batch: &PlacedBatch) -> Incoming {
     Incoming {
         bytes: batch.total_bytes() as u64,
         last_offset: header.last_offset(),
-        max_timestamp: header.max_timestamp,
+        max_timestamp: batch.max_timestamp(),
     }
 }

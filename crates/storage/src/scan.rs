@@ -7,6 +7,7 @@ use crate::{
     checkpoint::CheckpointExtra,
     disk::DiskFile,
     segment::{Indexer, Loaded},
+    time_index::max_timestamp,
     walk::{Bad, Step, Walk, crc_holds},
 };
 use gnomon_protocol::{batch::BatchHeader, ids::Offset};
@@ -149,7 +150,8 @@ impl<'a> Scan<'a> {
             }
             self.note_verified(position, header);
         }
-        if let Some(entries) = self.indexer.note(header, position) {
+        let timestamp = max_timestamp(&*self.file, header, position)?;
+        if let Some(entries) = self.indexer.note(header, timestamp, position) {
             entries.push_to(&mut self.loaded);
         }
         self.before = Some(Before {

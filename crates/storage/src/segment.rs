@@ -12,7 +12,7 @@ use crate::{
     disk::{Disk, DiskFile, OpenMode, Patience},
     index::{Entry, OffsetEntry, Table},
     resync::{Search, resync},
-    time_index::TimeEntry,
+    time_index::{TimeEntry, max_timestamp},
     verify::Verified,
     walk::{Step, Walk},
 };
@@ -432,7 +432,8 @@ impl Loaded {
                     if header.base_offset >= lowest && header.next_offset() <= below =>
                 {
                     lowest = header.next_offset();
-                    if let Some(entries) = indexer.note(&header, position) {
+                    let timestamp = max_timestamp(&**file, &header, position)?;
+                    if let Some(entries) = indexer.note(&header, timestamp, position) {
                         entries.push_to(&mut loaded);
                     }
                 }
@@ -546,14 +547,20 @@ impl Indexer {
         }
     }
 
-    /// Takes note of the batch at `position`.
-    pub fn note(&mut self, header: &BatchHeader, position: u64) -> Option<Entries> {
+    /// Takes note of the batch at `position`, whose largest timestamp is `max_timestamp`: the
+    /// header's may be wrong.
+    pub fn note(
+        &mut self,
+        header: &BatchHeader,
+        max_timestamp: i64,
+        position: u64,
+    ) -> Option<Entries> {
         let last = u32::try_from(header.last_offset() - self.base).unwrap_or(u32::MAX);
         if self.first_timestamp < 0 {
-            self.first_timestamp = header.max_timestamp;
+            self.first_timestamp = max_timestamp;
         }
-        if header.max_timestamp > self.max_timestamp {
-            (self.max_timestamp, self.max_timestamp_last) = (header.max_timestamp, last);
+        if max_timestamp > self.max_timestamp {
+            (self.max_timestamp, self.max_timestamp_last) = (max_timestamp, last);
         }
         let due = self.since > u64::from(self.interval);
         if due {

@@ -4,7 +4,34 @@
 //! Invariant: batches before that one have smaller timestamps only. So whoever looks for the first
 //! record at or after a timestamp starts at the entry with the largest timestamp not above it.
 
-use crate::index::{Entry, u32_at};
+use crate::{
+    disk::DiskFile,
+    index::{Entry, u32_at},
+};
+use gnomon_protocol::batch::{self, BatchHeader, BatchView};
+use std::io;
+
+/// The largest timestamp of the batch at `position`, as it was when the batch was appended: the
+/// header's, unless that cannot be right. Then its records are looked at, if they can be read.
+pub(crate) fn max_timestamp(
+    file: &dyn DiskFile,
+    header: &BatchHeader,
+    position: u64,
+) -> io::Result<i64> {
+    if header.max_timestamp_is_plausible() || believe_headers() {
+        return Ok(header.max_timestamp);
+    }
+    let mut bytes = vec![0; header.total_bytes()];
+    file.read_exact_at(&mut bytes, position)?;
+    Ok(BatchView::parse_only(bytes.into())
+        .map_or(header.max_timestamp, |view| batch::max_timestamp(&view)))
+}
+
+/// Planted fault for tests of recovery: indexes that are made again believe every header.
+fn believe_headers() -> bool {
+    fail::fail_point!("index_believes_headers", |_| true);
+    false
+}
 
 /// The largest timestamp so far, and the last offset of the batch that brought it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use crate::{
     log::Log,
     reader::{Cursor, Item},
     segment::{Indexer, Segment},
+    time_index::max_timestamp,
 };
 use gnomon_protocol::ids::Offset;
 use std::{
@@ -153,7 +154,9 @@ impl Log {
         loop {
             match cursor.next().map_err(LogError::io("read", &segment.path))? {
                 Item::Batch(header, position) => {
-                    if let Some(entries) = indexer.note(&header, position) {
+                    let timestamp = max_timestamp(&*segment.file, &header, position)
+                        .map_err(LogError::io("read", &segment.path))?;
+                    if let Some(entries) = indexer.note(&header, timestamp, position) {
                         entries.push_to(&mut kept);
                     }
                 }

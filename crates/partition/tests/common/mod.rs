@@ -1,6 +1,8 @@
 //! A partition on a simulated disk, and batches for it.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod forge;
+
 use bytes::Bytes;
 use gnomon_partition::{
     Appended, Blocking, Env, Fence, Flusher, Handle, Isolation, LinkLabel, Origin, PartitionId,

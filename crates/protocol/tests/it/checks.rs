@@ -103,10 +103,7 @@ fn a_check_and_taking_apart_agree_whatever_was_done_to_the_bytes() {
             }
         }
     }
-    assert!(
-        right > 100 && wrong > 2_000,
-        "{right} right, {wrong} wrong"
-    );
+    assert!(right > 100 && wrong > 2_000, "{right} right, {wrong} wrong");
 }
 
 /// The message crate's decoder reads it as well.
