@@ -4,20 +4,25 @@
 //! Facts (Kafka's LogValidator and UnifiedLog): one batch of magic 2 per partition, base offset 0,
 //! as many records as its offsets say, no control batches from clients, a sequence where there is a
 //! producer id, zstd from Produce 7 on (KIP-110), `max.message.bytes` against the batch as it came.
-//! Records are only taken apart where a rule needs it: keys on compacted topics,
-//! `message.timestamp.before.max.ms`. The order of the checks is the order in which Kafka answers:
-//! role, size, form, sequence, transaction. Not here: magic, length and CRC (a `BatchView` has
-//! passed them); the role's rules (`role.rs`).
+//! Every record is looked at unless the topic trusts its writers (`record.validation`): what no
+//! consumer can read is refused, and the header gets the maximum timestamp that the records have.
+//! Stricter than Kafka in one place: uncompressed records out of order are refused, where Kafka
+//! stores them. The order of the checks is the order in which Kafka answers: role, size, form,
+//! records, sequence, transaction. Not here: magic, length and CRC (a `BatchView` has passed them);
+//! the role's rules (`role.rs`); on which thread records are looked at (`look.rs`).
 
 use crate::{
     error::AppendError,
     ledger::Ledger,
     producer::{Remembered, Sequence, SequenceError},
     role::Origin,
-    settings::{Settings, TimestampType},
+    settings::{RecordValidation, Settings, TimestampType},
 };
 use gnomon_protocol::{
-    batch::{self, BatchError, BatchHeader, BatchView, Codec, Marker, PlacedBatch},
+    batch::{
+        BatchError, BatchHeader, BatchView, Codec, Effort, Facts, Marker, Offsets, PlacedBatch,
+        check_records,
+    },
     ids::{BatchEpoch, Offset},
 };
 
@@ -44,9 +49,9 @@ pub struct Place {
     pub epoch: BatchEpoch,
 }
 
-/// Judges what can be judged without the partition's state.
+/// Judges what the header says, without the partition's state.
 pub fn check_form(
-    view: &BatchView,
+    header: &BatchHeader,
     origin: Origin,
     settings: &Settings,
     now_ms: i64,
@@ -54,11 +59,60 @@ pub fn check_form(
     let Origin::Client { zstd_allowed } = origin else {
         return Ok(());
     };
-    let header = view.header();
     sizes(header, settings)?;
     form(header, zstd_allowed)?;
-    timestamps(header, settings, now_ms)?;
-    records(view, settings, now_ms)
+    timestamps(header, origin, settings, now_ms)
+}
+
+/// Whether the records have to be looked at ([`check_content`]).
+pub fn needs_content(header: &BatchHeader, origin: Origin, settings: &Settings) -> bool {
+    let rules = settings.record_validation == RecordValidation::Full
+        || settings.compacted
+        || settings.timestamp_before_max_ms != i64::MAX
+        || !header.max_timestamp_is_plausible();
+    rules && matches!(origin, Origin::Client { .. }) && !trust_clients()
+}
+
+/// Judges the records of a client's batch that [`check_form`] let pass, and gives it the maximum
+/// timestamp that they have. Also returns how many bytes were unpacked.
+///
+/// # Errors
+/// As `check_records` says, also when the effort was too small.
+pub fn check_content(
+    view: BatchView,
+    settings: &Settings,
+    now_ms: i64,
+    effort: Effort,
+) -> Result<(BatchView, usize), AppendError> {
+    let mut without_key = Vec::new();
+    let facts = check_records(&view, Offsets::Consecutive, effort, |record| {
+        if settings.compacted && !record.has_key && without_key.len() < RECORDS_NAMED_MAX {
+            without_key.push(record.index);
+        }
+    })?;
+    if !without_key.is_empty() {
+        return Err(AppendError::InvalidRecord {
+            why: "the topic is compacted: records need keys",
+            indices: without_key,
+        });
+    }
+    if settings.timestamp_type == TimestampType::LogAppendTime || believe_max_timestamp() {
+        return Ok((view, facts.unpacked));
+    }
+    times(&facts, settings, now_ms)?;
+    Ok((view.with_max_timestamp(facts.max_timestamp), facts.unpacked))
+}
+
+/// Planted fault for tests of admission: no record is looked at.
+fn trust_clients() -> bool {
+    fail::fail_point!("trust_clients", |_| true);
+    false
+}
+
+/// Planted fault for tests of admission: the header's maximum timestamp stays.
+fn believe_max_timestamp() -> bool {
+    fail::fail_point!("believe_max_timestamp", |_| true);
+    false
 }
 
 /// Judges a batch that [`check_form`] let pass. `marker`: what [`crate::ledger::marker_of`] found
@@ -162,17 +216,33 @@ fn form(header: &BatchHeader, zstd_allowed: bool) -> Result<(), AppendError> {
     }
 }
 
-/// From the header alone: the largest timestamp may not be too far ahead, the first not too far
-/// behind.
-fn timestamps(header: &BatchHeader, settings: &Settings, now_ms: i64) -> Result<(), AppendError> {
+/// Clients do not set the type of timestamps. Where records are not looked at, the header's times
+/// stand for theirs: the largest may not be too far ahead, the first not too long ago.
+fn timestamps(
+    header: &BatchHeader,
+    origin: Origin,
+    settings: &Settings,
+    now_ms: i64,
+) -> Result<(), AppendError> {
     if settings.timestamp_type == TimestampType::LogAppendTime {
         return Ok(());
     }
     if header.log_append_time() {
         return Err(outside(header.max_timestamp, settings, now_ms));
     }
+    if needs_content(header, origin, settings) {
+        return Ok(());
+    }
     check_timestamp(header.max_timestamp, settings, now_ms)?;
     check_timestamp(header.base_timestamp, settings, now_ms)
+}
+
+/// The same of the records' own times.
+fn times(facts: &Facts, settings: &Settings, now_ms: i64) -> Result<(), AppendError> {
+    check_timestamp(facts.max_timestamp, settings, now_ms)?;
+    facts
+        .min_timestamp
+        .map_or(Ok(()), |oldest| check_timestamp(oldest, settings, now_ms))
 }
 
 fn check_timestamp(timestamp: i64, settings: &Settings, now_ms: i64) -> Result<(), AppendError> {
@@ -200,42 +270,6 @@ fn outside(timestamp: i64, settings: &Settings, now_ms: i64) -> AppendError {
 /// Records of a batch that a refusal names. A few compressed bytes may stand for millions of them,
 /// and a name takes more room in an answer than they do.
 const RECORDS_NAMED_MAX: usize = 100;
-
-/// The rules that need the records themselves.
-fn records(view: &BatchView, settings: &Settings, now_ms: i64) -> Result<(), AppendError> {
-    let times = settings.timestamp_type == TimestampType::CreateTime
-        && settings.timestamp_before_max_ms != i64::MAX;
-    if !settings.compacted && !times {
-        return Ok(());
-    }
-    let mut without_key = Vec::new();
-    for (index, record) in (0..).zip(batch::records(view, decompressed_bytes_max(settings))?) {
-        let record = record?;
-        if settings.compacted && record.key.is_none() && without_key.len() < RECORDS_NAMED_MAX {
-            without_key.push(index);
-        }
-        if times {
-            check_timestamp(record.timestamp, settings, now_ms)?;
-        }
-    }
-    if without_key.is_empty() {
-        return Ok(());
-    }
-    Err(AppendError::InvalidRecord {
-        why: "the topic is compacted: records need keys",
-        indices: without_key,
-    })
-}
-
-/// What a batch may grow to when it is taken apart.
-pub(crate) fn decompressed_bytes_max(settings: &Settings) -> usize {
-    const AT_LEAST: usize = 64 << 20;
-    const RATIO: usize = 64;
-    usize::try_from(settings.message_bytes_max)
-        .unwrap_or(0)
-        .saturating_mul(RATIO)
-        .max(AT_LEAST)
-}
 
 fn transaction(header: &BatchHeader, ledger: &Ledger) -> Result<(), AppendError> {
     let producer_id = header.producer_id;

@@ -25,7 +25,7 @@ use std::{
 };
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
-    sync::Notify,
+    sync::{Notify, Semaphore},
 };
 
 /// How long a write that nobody waits for may stay unflushed for company's sake.
@@ -35,6 +35,10 @@ const LINGER: Duration = Duration::from_millis(5);
 /// several threads (64 files: 2.7 ms and 7.3 ms, 1,000 files: 36 ms and 120 ms), even though it
 /// syncs what others have written there, too.
 const TOGETHER_MIN: usize = 16;
+
+/// Heavy work done at once ([`Flusher::run_heavy`]). Each piece holds at most a codec's window, 128
+/// MiB; and a machine of few cores has some left for others.
+const HEAVY_AT_ONCE: usize = 4;
 
 /// Most threads that a pool flushes with.
 pub const THREADS_MAX: usize = 8;
@@ -123,6 +127,7 @@ pub struct Flusher(Arc<Owner>);
 struct Owner {
     shared: Arc<Shared>,
     blocking: Blocking,
+    heavy: Arc<Semaphore>,
 }
 
 struct Shared {
@@ -183,7 +188,11 @@ impl Flusher {
                 drop(tokio::spawn(async move { shared.work_inline(flush).await }));
             }
         }
-        Ok(Flusher(Arc::new(Owner { shared, blocking })))
+        Ok(Flusher(Arc::new(Owner {
+            shared,
+            blocking,
+            heavy: Arc::new(Semaphore::new(HEAVY_AT_ONCE)),
+        })))
     }
 
     /// Runs blocking work (reads that miss the page cache, retention, checkpoints) where it holds
@@ -211,6 +220,29 @@ impl Flusher {
                 Ok(work())
             }
         }
+    }
+
+    /// Runs work that takes long and much memory (unpacking large batches) where it holds nobody up,
+    /// a few at a time, in the order in which they came. What has begun goes on, and keeps its turn,
+    /// when this is dropped.
+    ///
+    /// # Errors
+    /// As [`Flusher::run`].
+    ///
+    /// # Panics
+    /// As `work` does.
+    pub async fn run_heavy<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> io::Result<R> {
+        let turn = self.0.heavy.clone().acquire_owned().await;
+        let turn = turn.map_err(io::Error::other)?;
+        self.run(move || {
+            let done = work();
+            drop(turn);
+            done
+        })
+        .await
     }
 
     /// Runs blocking work where it is called, for callers that cannot await; the runtime's other

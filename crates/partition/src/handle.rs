@@ -1,5 +1,6 @@
 //! One partition: append, copy, role, and what others ask about it. The other halves of [`Handle`]
-//! are beside it: `reader.rs` reads, `durable.rs` waits, flushes and closes, `follow.rs` follows a
+//! are beside it: `look.rs` looks at records before they are appended, `reader.rs` reads, `by_time.rs`
+//! finds records by their time, `durable.rs` waits, flushes and closes, `follow.rs` follows a
 //! source, `ahead.rs` tells readers of a shadow where they stand, `failover.rs` takes over from a
 //! source, `trim.rs` moves the log start.
 //!
@@ -151,23 +152,14 @@ impl Handle {
         self.0.id
     }
 
-    /// Appends a batch at the next offset, if role, form, sequence and transaction admit it.
-    /// Returns once the kernel has it: use [`Handle::durable`] before promising anything. `now_ms`:
-    /// wall time in milliseconds.
-    pub fn append(
+    /// Appends a batch whose form and records were judged (`look.rs`) at the next offset, if role,
+    /// sequence and transaction admit it. Returns once the kernel has it.
+    pub(crate) fn append_judged(
         &self,
         batch: BatchView,
         origin: Origin,
         now_ms: i64,
     ) -> Result<Appended, AppendError> {
-        // What needs no state is judged outside of the lock; the role comes first, so that a shadow
-        // says that it is one.
-        let settings = {
-            let view = self.0.view.read();
-            view.role.admit(origin)?;
-            view.settings.clone()
-        };
-        admit::check_form(&batch, origin, &settings, now_ms)?;
         let marker = crate::ledger::marker_of(&batch)?;
 
         let mut writer = self.0.writer.lock();
@@ -193,7 +185,7 @@ impl Handle {
         };
         match admitted {
             Admitted::Repeat(repeat) => {
-                let own_time = settings.timestamp_type == TimestampType::LogAppendTime;
+                let own_time = self.settings().timestamp_type == TimestampType::LogAppendTime;
                 Ok(Appended {
                     base_offset: repeat.base_offset,
                     last_offset: repeat.last_offset,

@@ -6,13 +6,8 @@
 //! (`standing.rs` has the whole of it). Long polls and sessions are the broker's; every function
 //! here may wait for the disk, except [`Handle::read_now`].
 
-use crate::{
-    admit::decompressed_bytes_max, error::ReadError, handle::Handle, offsets::Offsets, state::View,
-};
-use gnomon_protocol::{
-    batch::{self, BatchView},
-    ids::{BatchEpoch, Offset, ProducerId},
-};
+use crate::{error::ReadError, handle::Handle, offsets::Offsets, state::View};
+use gnomon_protocol::ids::{Offset, ProducerId};
 use gnomon_storage::{FileRange, LogReader, ReadError as LogReadError};
 use std::sync::Arc;
 
@@ -39,19 +34,8 @@ pub struct Read {
     pub aborted: Option<Vec<(ProducerId, Offset)>>,
 }
 
-/// A record found by its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimedOffset {
-    /// Its offset.
-    pub offset: Offset,
-    /// Its timestamp, milliseconds.
-    pub timestamp_ms: i64,
-    /// Its leader epoch.
-    pub epoch: BatchEpoch,
-}
-
 impl Isolation {
-    fn bound(self, offsets: Offsets) -> Offset {
+    pub(crate) fn bound(self, offsets: Offsets) -> Offset {
         match self {
             Isolation::ReadUncommitted if visible_before_flush() => offsets.end,
             Isolation::ReadUncommitted => offsets.high_watermark,
@@ -62,7 +46,7 @@ impl Isolation {
 }
 
 impl View {
-    fn readable(&self) -> Result<(), ReadError> {
+    pub(crate) fn readable(&self) -> Result<(), ReadError> {
         match &self.closed {
             Some(closed) if !closed.readable => Err(ReadError::Closed {
                 why: closed.why.clone(),
@@ -192,82 +176,8 @@ impl Handle {
         })
     }
 
-    /// The first record whose timestamp is at or after `timestamp_ms`, below the isolation's bound
-    /// (KIP-79). Takes batches apart.
-    pub fn offset_for_timestamp(
-        &self,
-        timestamp_ms: i64,
-        isolation: Isolation,
-    ) -> Result<Option<TimedOffset>, ReadError> {
-        let (offsets, reader, settings) = {
-            let view = self.0.view.read();
-            view.readable()?;
-            (view.offsets(), view.reader.clone(), view.settings.clone())
-        };
-        let Some(reader) = reader else {
-            return Ok(None);
-        };
-        let upper = isolation.bound(offsets);
-        let indexed = reader
-            .offset_for_timestamp_from_index(timestamp_ms)
-            .map_err(|error| self.read_error(error))?;
-        let from = indexed.max(offsets.log_start);
-        for entry in reader.headers(from) {
-            let (header, _) = entry.map_err(|error| self.read_error(error))?;
-            if header.base_offset >= upper {
-                break;
-            }
-            if header.max_timestamp < timestamp_ms {
-                continue;
-            }
-            let batch = reader
-                .batch_at(header.base_offset)
-                .map_err(|error| self.read_error(error))?;
-            let Some(view) = batch else { break };
-            if let Some(found) = first_at_or_after(
-                &view,
-                timestamp_ms,
-                offsets.log_start..upper,
-                decompressed_bytes_max(&settings),
-            )? {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The record with the largest timestamp below the isolation's bound, the first of several
-    /// (KIP-734). Looks at every batch's header.
-    pub fn offset_of_max_timestamp(
-        &self,
-        isolation: Isolation,
-    ) -> Result<Option<TimedOffset>, ReadError> {
-        let (offsets, reader) = {
-            let view = self.0.view.read();
-            view.readable()?;
-            (view.offsets(), view.reader.clone())
-        };
-        let Some(reader) = reader else {
-            return Ok(None);
-        };
-        let upper = isolation.bound(offsets);
-        let mut newest: Option<i64> = None;
-        for entry in reader.headers(offsets.log_start) {
-            let (header, _) = entry.map_err(|error| self.read_error(error))?;
-            if header.base_offset >= upper {
-                break;
-            }
-            if !header.is_control() {
-                newest = newest.max(Some(header.max_timestamp));
-            }
-        }
-        newest.map_or(Ok(None), |timestamp| {
-            self.offset_for_timestamp(timestamp, isolation)
-        })
-    }
-
     /// A failed read of the log, seen with the partition's offsets.
-    fn read_error(&self, error: LogReadError) -> ReadError {
+    pub(crate) fn read_error(&self, error: LogReadError) -> ReadError {
         let offsets = self.offsets();
         match (error, self.failed()) {
             (LogReadError::BelowStart { .. } | LogReadError::AboveEnd { .. }, _) => {
@@ -303,32 +213,4 @@ fn visible_before_flush() -> bool {
 fn forget_aborted() -> bool {
     gnomon_failpoints::fail_point!("forget_aborted", |_| true);
     false
-}
-
-/// Looks into one batch. Records outside of `within` do not count.
-fn first_at_or_after(
-    view: &BatchView,
-    timestamp_ms: i64,
-    within: std::ops::Range<Offset>,
-    decompressed_max: usize,
-) -> Result<Option<TimedOffset>, ReadError> {
-    let corrupt = |why| ReadError::Corrupt {
-        offset: view.header().base_offset,
-        why,
-    };
-    for record in batch::records(view, decompressed_max).map_err(corrupt)? {
-        let record = record.map_err(corrupt)?;
-        if record.offset >= within.end {
-            break;
-        }
-        if record.timestamp >= timestamp_ms && record.offset >= within.start {
-            let epoch = view.header().leader_epoch;
-            return Ok(Some(TimedOffset {
-                offset: record.offset,
-                timestamp_ms: record.timestamp,
-                epoch,
-            }));
-        }
-    }
-    Ok(None)
 }

@@ -34,6 +34,17 @@ pub enum TimestampType {
     LogAppendTime,
 }
 
+/// How much of a batch is judged before it is taken (`record.validation`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum RecordValidation {
+    /// Every record.
+    #[default]
+    Full,
+    /// The header. Records only where a rule of the topic needs them, or where the header cannot be
+    /// right: who writes is trusted.
+    Header,
+}
+
 /// One topic's settings, for one of its partitions.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -51,6 +62,11 @@ pub struct Settings {
     pub timestamp_before_max_ms: i64,
     /// `message.timestamp.after.max.ms`: how far ahead of now.
     pub timestamp_after_max_ms: i64,
+    /// `record.validation`.
+    pub record_validation: RecordValidation,
+    /// `record.unpacked.max.bytes`: what the records of one batch may unpack to when they are
+    /// judged, in bytes. Clients' batches beyond it are refused, copied ones are trusted.
+    pub unpacked_bytes_max: usize,
     /// `cleanup.policy` has `compact`: clients' records need keys, and a copy may jump over
     /// offsets.
     pub compacted: bool,
@@ -76,6 +92,8 @@ impl Settings {
             timestamp_type: TimestampType::CreateTime,
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: 3_600_000,
+            record_validation: RecordValidation::Full,
+            unpacked_bytes_max: 256 << 20,
             compacted: false,
             retention_ms: Some(604_800_000),
             retention_bytes: None,

@@ -4,8 +4,8 @@ mod common;
 
 use common::*;
 use gnomon_partition::{
-    AppendError, EpochEnd, Isolation, ReadError, Role, RoleRefusal, SequenceError, Settings,
-    Standing, TimestampType, Writers,
+    AppendError, ByTime, EpochEnd, Isolation, ReadError, Role, RoleRefusal, SequenceError,
+    Settings, Standing, TimestampType, Writers,
 };
 use gnomon_protocol::{
     batch::{BatchBuilder, Codec},
@@ -205,7 +205,7 @@ async fn log_append_time_is_ours_and_under_the_checksum() {
     let stored = batches(&handle, 0, Isolation::ReadUncommitted);
     assert_eq!(stored[0].header().max_timestamp, NOW + 77);
     let found = handle
-        .offset_for_timestamp(NOW + 77, Isolation::ReadUncommitted)
+        .find_by_time_here(ByTime::AtOrAfter(NOW + 77), Isolation::ReadUncommitted)
         .unwrap()
         .unwrap();
     assert_eq!(
@@ -227,7 +227,7 @@ async fn timestamps_are_found_at_the_record() {
     append(&handle, plain(40, 2));
     let at = |ts| {
         handle
-            .offset_for_timestamp(ts, Isolation::ReadUncommitted)
+            .find_by_time_here(ByTime::AtOrAfter(ts), Isolation::ReadUncommitted)
             .unwrap()
             .map(|found| (found.offset, found.timestamp_ms))
     };

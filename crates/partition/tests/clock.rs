@@ -5,7 +5,7 @@
 mod common;
 
 use common::*;
-use gnomon_partition::{Handle, Isolation, Role, Settings, TimestampType};
+use gnomon_partition::{ByTime, Handle, Isolation, Role, Settings, TimestampType};
 use gnomon_protocol::ids::Offset;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -71,7 +71,7 @@ async fn live(seed: u64) {
                 let looked = (0..5).map(|_| NOW + rng.random_range(-1_200..1_200) * HOUR);
                 for time in looked {
                     let found = handle
-                        .offset_for_timestamp(time, Isolation::ReadUncommitted)
+                        .find_by_time_here(ByTime::AtOrAfter(time), Isolation::ReadUncommitted)
                         .unwrap();
                     let found = found.map(|found| (found.offset, found.timestamp_ms));
                     assert_eq!(

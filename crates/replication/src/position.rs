@@ -8,7 +8,7 @@
 
 use gnomon_catalog::Gap;
 use gnomon_client::offsets::EpochEnd;
-use gnomon_partition::{AppendAtError, FollowError};
+use gnomon_partition::{AppendAtError, FollowError, Unreadable};
 use gnomon_protocol::{
     batch::BatchError,
     error_code::ErrorCode,
@@ -154,6 +154,18 @@ pub(crate) fn gap(partition: i32, from: Offset, to: Offset, how: &str) -> Fault 
     }
 }
 
+/// A batch of the source, in the operator's words, whose records no consumer can read.
+pub(crate) fn unreadable(
+    link: &str,
+    topic: &str,
+    partition: i32,
+    unreadable: &Unreadable,
+) -> String {
+    format!(
+        "link {link}: topic {topic}, partition {partition}: {unreadable}; delete the records up to and with this batch at the source, or copy it as it is with record-validation = \"header\" at this site"
+    )
+}
+
 /// The source stays below us.
 pub(crate) fn below(partition: i32, our_end: Offset, source_end: Offset) -> String {
     format!(
@@ -182,8 +194,11 @@ pub(crate) fn on_append(partition: i32, error: &AppendAtError) -> OnRefusal {
         AppendAtError::Overlap { .. } | AppendAtError::EpochBack { .. } => {
             OnRefusal::Fault(format!("partition {partition} diverged: {error}").into())
         }
+        AppendAtError::Corrupt(why) => OnRefusal::Fault(
+            format!("partition {partition}: a control batch of the source cannot be read: {why}")
+                .into(),
+        ),
         AppendAtError::BelowStart { .. }
-        | AppendAtError::Corrupt(_)
         | AppendAtError::Closed { .. }
         | AppendAtError::Storage(_) => OnRefusal::Retry(error.to_string()),
     }

@@ -1,7 +1,7 @@
 //! From the bytes of a fetch answer to batches that may be appended: whole, checked, and not below
 //! where we read on. Pure.
 //!
-//! Nothing is decompressed. A cut-off batch at the end is no error: it comes whole with the next
+//! Nothing is decompressed: `gnomon_partition` looks at records, where that holds nobody up. A cut-off batch at the end is no error: it comes whole with the next
 //! answer. What offsets and epochs mean is for `gnomon_partition`'s admission to judge.
 
 use bytes::Bytes;
@@ -65,21 +65,31 @@ impl Default for BatchEpochOrNone {
     }
 }
 
+impl Verified {
+    /// Of these batches.
+    pub fn of(batches: Vec<BatchView>) -> Verified {
+        let headers = || batches.iter().map(BatchView::header);
+        let records = headers().map(|header| u64::from(header.record_count.unsigned_abs()));
+        Verified {
+            highest_epoch: headers()
+                .map(|header| BatchEpochOrNone(header.leader_epoch))
+                .max()
+                .unwrap_or_default(),
+            bytes: batches.iter().map(|batch| batch.bytes().len() as u64).sum(),
+            records: records.sum(),
+            batches,
+        }
+    }
+}
+
 /// Checks every whole batch, and drops those that lie wholly below `position`: a source may begin
 /// with the batch that holds it, never with more.
 pub(crate) fn verify(mut records: Bytes, position: Offset) -> Result<Verified, BatchError> {
-    let mut verified = Verified::default();
+    let mut batches = Vec::new();
     while let Some(batch) = BatchView::parse_first(&mut records)? {
-        let header = batch.header();
-        if header.next_offset() <= position {
-            continue;
+        if batch.header().next_offset() > position {
+            batches.push(batch);
         }
-        verified.highest_epoch = verified
-            .highest_epoch
-            .max(BatchEpochOrNone(header.leader_epoch));
-        verified.bytes += batch.bytes().len() as u64;
-        verified.records += u64::from(header.record_count.unsigned_abs());
-        verified.batches.push(batch);
     }
-    Ok(verified)
+    Ok(Verified::of(batches))
 }

@@ -11,7 +11,7 @@ use crate::{
     context::RequestContext,
     error_code::{self, Refusal},
 };
-use gnomon_partition::{Isolation, ReadError, TimedOffset};
+use gnomon_partition::{ByTime, Isolation, ReadError, TimedOffset};
 use gnomon_protocol::{
     error_code::ErrorCode,
     ids::{LeaderEpoch, Offset},
@@ -106,15 +106,11 @@ async fn find(
         EARLIEST | EARLIEST_LOCAL => {
             Ok((offsets.log_start, -1, handle.epoch_at(offsets.log_start).0))
         }
-        MAX_TIMESTAMP => record(
-            handle
-                .blocking(move |handle| handle.offset_of_max_timestamp(isolation))
-                .await,
-        ),
+        MAX_TIMESTAMP => record(handle.find_by_time(ByTime::Newest, isolation).await),
         LATEST_TIERED => Ok((-1, -1, -1)),
         time if time >= 0 => record(
             handle
-                .blocking(move |handle| handle.offset_for_timestamp(time, isolation))
+                .find_by_time(ByTime::AtOrAfter(time), isolation)
                 .await,
         ),
         _ => Err(ErrorCode::InvalidRequest),

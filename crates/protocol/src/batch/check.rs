@@ -10,7 +10,7 @@
 
 use super::{
     BatchError, BatchHeader, BatchView, Codec, RecordFault,
-    compress::{WINDOW_BYTES_MAX, damaged, unpacker},
+    compress::{WINDOW_BYTES_MAX, damaged, lz4_blocks_are_independent, unpacker},
     varint,
 };
 use std::{io::Read, ops::ControlFlow};
@@ -85,6 +85,15 @@ pub fn check_records(
     mut visit: impl FnMut(&Brief),
 ) -> Result<Facts, BatchError> {
     let header = view.header();
+    if offsets == Offsets::Consecutive
+        && header.codec()? == Codec::Lz4
+        && !lz4_blocks_are_independent(&view.payload())
+    {
+        return Err(BatchError::Decompress {
+            codec: Codec::Lz4,
+            why: "its blocks depend on each other, which Java's consumers do not read".into(),
+        });
+    }
     let mut max_timestamp = match header.record_count {
         0 => header.max_timestamp,
         _ => NO_TIMESTAMP,

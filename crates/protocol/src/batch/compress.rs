@@ -50,7 +50,7 @@ pub(super) fn unpacker<'a>(
         Codec::None => Box::new(data),
         Codec::Gzip => Box::new(flate2::read::MultiGzDecoder::new(data)),
         Codec::Snappy => Box::new(SnappyReader::new(data, window_max)),
-        Codec::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(data)),
+        Codec::Lz4 => Box::new(Lz4Reader::new(data)),
         Codec::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(data)
                 .map_err(|error| damaged(codec, error))?;
@@ -116,6 +116,51 @@ fn broken_snappy(why: impl ToString) -> io::Error {
         codec: Codec::Snappy,
         why: why.to_string(),
     })
+}
+
+/// Whether the blocks of an LZ4 frame can be unpacked one by one. Java's consumers read no other
+/// frames. True of what is no frame at all.
+pub(super) fn lz4_blocks_are_independent(data: &[u8]) -> bool {
+    const FLAGS_AT: usize = 4;
+    const INDEPENDENT: u8 = 1 << 5;
+    data.get(FLAGS_AT)
+        .is_none_or(|flags| flags & INDEPENDENT != 0)
+}
+
+/// One LZ4 frame, as Java reads it. The decoder takes missing bytes at the place of a block for the
+/// frame's end; here they are an error.
+struct Lz4Reader<'a>(lz4_flex::frame::FrameDecoder<Asked<'a>>);
+
+/// Bytes, and whether more were asked for than there are.
+struct Asked<'a> {
+    rest: &'a [u8],
+    short: bool,
+}
+
+impl Lz4Reader<'_> {
+    fn new(data: &[u8]) -> Lz4Reader<'_> {
+        Lz4Reader(lz4_flex::frame::FrameDecoder::new(Asked {
+            rest: data,
+            short: false,
+        }))
+    }
+}
+
+impl Read for Asked<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.short |= self.rest.len() < out.len();
+        self.rest.read(out)
+    }
+}
+
+impl Read for Lz4Reader<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.0.read(out)?;
+        if read == 0 && self.0.get_ref().short {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(read)
+    }
 }
 
 /// Snappy block by block. Raw snappy is one block, since its copies may reach back to its start.

@@ -6,7 +6,7 @@
 //! [`max_timestamp`] returns depends on the bytes of the batch alone, so that an index that is made
 //! again says what the first one said.
 
-use super::{BatchHeader, BatchView, Effort, Offsets, check_records};
+use super::{BatchHeader, BatchView, Effort, Facts, Offsets, check_records};
 
 /// Bytes of a copied batch that may be unpacked for its timestamps. Beyond it the header's word
 /// stands.
@@ -28,11 +28,21 @@ impl BatchHeader {
 /// The header's maximum timestamp if that is plausible, else that of the records; the header's, too,
 /// if they cannot be read.
 pub fn max_timestamp(view: &BatchView) -> i64 {
-    let header = view.header();
-    if header.max_timestamp_is_plausible() {
-        return header.max_timestamp;
+    if let Some(known) = view.known_max_timestamp() {
+        return known;
     }
+    let header = view.header();
     let effort = Effort::up_to(UNPACKED_BYTES_MAX);
-    check_records(view, Offsets::Within, effort, |_| {})
-        .map_or(header.max_timestamp, |facts| facts.max_timestamp)
+    check_records(view, Offsets::Within, effort, |_| {}).map_or(header.max_timestamp, |facts| {
+        max_timestamp_of(header, &facts)
+    })
+}
+
+/// The same, after the records were looked at.
+pub(super) fn max_timestamp_of(header: &BatchHeader, facts: &Facts) -> i64 {
+    if header.max_timestamp_is_plausible() || facts.unpacked > UNPACKED_BYTES_MAX {
+        header.max_timestamp
+    } else {
+        facts.max_timestamp
+    }
 }

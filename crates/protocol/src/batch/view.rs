@@ -5,7 +5,9 @@
 //! checksum. The only way from bytes to something that a log takes leads through here:
 //! `BatchView` -> [`PlacedBatch`].
 
-use super::{BatchError, BatchHeader, HEADER_BYTES, PlacedBatch, crc};
+use super::{
+    BatchError, BatchHeader, Facts, HEADER_BYTES, PlacedBatch, crc, timestamp::max_timestamp_of,
+};
 use crate::ids::{BatchEpoch, Offset};
 use bytes::Bytes;
 
@@ -14,6 +16,8 @@ use bytes::Bytes;
 pub struct BatchView {
     header: BatchHeader,
     bytes: Bytes,
+    /// What [`super::max_timestamp`] finds, once it is known.
+    max_timestamp: Option<i64>,
 }
 
 impl BatchView {
@@ -39,6 +43,7 @@ impl BatchView {
         Ok(Some(BatchView {
             header,
             bytes: bytes.split_to(header.total_bytes()),
+            max_timestamp: None,
         }))
     }
 
@@ -119,7 +124,40 @@ impl BatchView {
             max_timestamp,
             ..self.header
         });
-        BatchView { header, bytes }
+        BatchView {
+            header,
+            bytes,
+            max_timestamp: None,
+        }
+    }
+
+    /// The same batch, with what its records were found to say: nobody needs to look again for the
+    /// maximum timestamp.
+    pub fn knowing(self, facts: &Facts) -> BatchView {
+        BatchView {
+            max_timestamp: Some(max_timestamp_of(&self.header, facts)),
+            ..self
+        }
+    }
+
+    /// The same batch, whose header's maximum timestamp stands: its records cannot be looked at.
+    pub fn believed(self) -> BatchView {
+        BatchView {
+            max_timestamp: Some(self.header.max_timestamp),
+            ..self
+        }
+    }
+
+    /// The maximum timestamp, if it is known without a look at the records.
+    pub(super) fn known_max_timestamp(&self) -> Option<i64> {
+        let plausible = self.header.max_timestamp_is_plausible();
+        self.max_timestamp
+            .or(plausible.then_some(self.header.max_timestamp))
+    }
+
+    /// Whether [`BatchView::place_verbatim`] would have to look at the records.
+    pub fn needs_a_look(&self) -> bool {
+        self.known_max_timestamp().is_none()
     }
 
     /// The records under another header of the same length, with the checksum of both.

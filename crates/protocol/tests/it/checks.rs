@@ -56,6 +56,11 @@ fn damaged(chance: &mut Chance, codec: Codec) -> BatchView {
         let at = 57 + chance.below(4) as usize;
         bytes[at] = bytes[at].wrapping_add(1) & 0x7f;
     }
+    forged(bytes)
+}
+
+/// The bytes with a right length and checksum.
+fn forged(mut bytes: Vec<u8>) -> BatchView {
     let length = (bytes.len() - LENGTH_OVERHEAD) as i32;
     bytes[8..12].copy_from_slice(&length.to_be_bytes());
     let crc = crc32c(&bytes[21..]);
@@ -197,21 +202,40 @@ fn a_block_or_window_larger_than_allowed_is_not_made_room_for() {
     .bytes()[..HEADER_BYTES]
         .to_vec();
     model.extend_from_slice(&raw);
-    let length = (model.len() - LENGTH_OVERHEAD) as i32;
-    model[8..12].copy_from_slice(&length.to_be_bytes());
-    let crc = crc32c(&model[21..]);
-    model[17..21].copy_from_slice(&crc.to_be_bytes());
     let effort = Effort {
         unpacked_max: 64 << 20,
         window_max: 8 << 20,
     };
     assert_eq!(
-        check_records(&view(model.into()), Offsets::Within, effort, |_| {}),
+        check_records(&forged(model), Offsets::Within, effort, |_| {}),
         Err(BatchError::DecompressedTooLarge {
             codec: Codec::Snappy,
             max: 8 << 20
         })
     );
+}
+
+/// Java's consumers refuse LZ4 frames with linked blocks; a source may hold them all the same.
+#[test]
+fn producers_compress_lz4_blocks_independently() {
+    let plain = BatchBuilder::new(0).record(0, None, Some(b"v"), &[]);
+    let plain = view(plain.build().expect("builds"));
+    let linked = lz4_flex::frame::FrameInfo::new().block_mode(lz4_flex::frame::BlockMode::Linked);
+    let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(linked, Vec::new());
+    std::io::Write::write_all(&mut encoder, &plain.payload()).expect("in memory");
+    let payload = encoder.finish().expect("in memory");
+    let mut bytes = plain.bytes()[..HEADER_BYTES].to_vec();
+    bytes[22] = 3;
+    bytes.extend_from_slice(&payload);
+    let batch = forged(bytes);
+    assert!(check_records(&batch, Offsets::Within, EFFORT, |_| {}).is_ok());
+    assert!(matches!(
+        check_records(&batch, Offsets::Consecutive, EFFORT, |_| {}),
+        Err(BatchError::Decompress {
+            codec: Codec::Lz4,
+            ..
+        })
+    ));
 }
 
 #[test]

@@ -3,13 +3,13 @@
 use super::{Phase, Replicator, Sent};
 use crate::{
     assign::Key,
-    position::{OnError, OnRefusal, on_append, on_batch, on_error, on_follow},
+    position::{OnError, OnRefusal, on_append, on_batch, on_error, on_follow, unreadable},
     progress::SourceSeen,
     verify::{Verified, glance, verify},
 };
 use gnomon_catalog::{Event, Reply};
 use gnomon_client::fetcher::{FetchPosition, FetchTarget, Fetched, FetchedAll};
-use gnomon_partition::{AppendAtError, FollowError, SourceBounds};
+use gnomon_partition::{AppendAtError, FollowError, Handle, SourceBounds, Unreadable};
 use gnomon_protocol::{error_code::name_of, ids::LeaderEpoch};
 use tokio::time::Instant;
 
@@ -155,12 +155,13 @@ impl Replicator {
         })
     }
 
-    /// Checks all, records epochs that are new, appends. An epoch above the one that the source's
+    /// Checks all and looks at their records, records epochs that are new, appends. An epoch above the one that the source's
     /// leader was asked under cannot be (the leader would have refused the question) unless the
     /// source is too old to say, or the header is damaged, whose epoch no checksum covers. Recorded
     /// it would stand for ever; so the source's metadata is asked first.
     async fn append_all(&mut self, intakes: Vec<Intake>) {
         let mut ready = Vec::with_capacity(intakes.len());
+        let mut broken = Vec::new();
         for intake in intakes {
             match verify(intake.fetched.records.clone(), intake.position.offset) {
                 Ok(verified) if self.is_ahead(&intake, &verified) => {
@@ -170,7 +171,14 @@ impl Replicator {
                         &format!("a batch has epoch {found}, which the source does not name"),
                     );
                 }
-                Ok(verified) => ready.push((intake, verified)),
+                Ok(verified) => {
+                    let Some(handle) = self.handle(intake.key) else {
+                        continue;
+                    };
+                    let looked = handle.look_at_copies(verified.batches).await;
+                    broken.extend(looked.broken.map(|found| (intake.key, found)));
+                    ready.push((intake, Verified::of(looked.right)));
+                }
                 Err(error) => {
                     self.refused(intake.key, on_batch(intake.key.1, &error))
                         .await
@@ -183,6 +191,26 @@ impl Replicator {
         for (intake, verified) in ready {
             self.append(intake, verified).await;
         }
+        for (key, found) in broken {
+            self.on_unreadable(key, &found).await;
+        }
+    }
+
+    fn handle(&self, key: Key) -> Option<Handle> {
+        self.parts.get(&key)?.handle.clone()
+    }
+
+    /// The source holds a batch that no consumer can read; what is before it was copied.
+    async fn on_unreadable(&mut self, key: Key, found: &Unreadable) {
+        let Some(part) = self.parts.get(&key) else {
+            return;
+        };
+        if part.phase != Phase::Reading {
+            return;
+        }
+        let link = self.link.config.name.as_str();
+        let reason = unreadable(link, &part.target.topic, key.1, found);
+        self.fault(key, reason).await;
     }
 
     fn is_ahead(&self, intake: &Intake, verified: &Verified) -> bool {

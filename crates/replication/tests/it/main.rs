@@ -2,6 +2,7 @@
 //! memory, and paused time.
 
 mod asked;
+mod broken;
 mod catch_up;
 mod disk;
 mod divergence;

@@ -1,0 +1,231 @@
+//! Finding records by their time (KIP-79, KIP-734), below what an isolation level may see.
+//!
+//! The time index leads near, headers nearer, and the records of few batches decide; they come
+//! through a window and are never held. Headers are believed as far as indexes believe them
+//! (`gnomon_protocol::batch::max_timestamp`).
+
+use crate::{
+    error::ReadError, handle::Handle, look::may_be_too_little, offsets::Offsets, reader::Isolation,
+};
+use gnomon_protocol::{
+    batch::{
+        BatchError, BatchHeader, BatchView, Effort, Offsets as Deltas, check_records, walk_records,
+    },
+    ids::{BatchEpoch, Offset},
+};
+use gnomon_storage::LogReader;
+use std::ops::{ControlFlow, Range};
+
+/// What may be spent on a batch without waiting for a turn ([`crate::Flusher::run_heavy`]).
+const LIGHT: Effort = Effort {
+    unpacked_max: 4 << 20,
+    window_max: 8 << 20,
+};
+
+/// What is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByTime {
+    /// The first record whose timestamp is at or after this one, in milliseconds.
+    AtOrAfter(i64),
+    /// The record with the largest timestamp, the first of several. Looks at every header.
+    Newest,
+}
+
+/// A record found by its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimedOffset {
+    /// Its offset.
+    pub offset: Offset,
+    /// Its timestamp, milliseconds.
+    pub timestamp_ms: i64,
+    /// Its leader epoch.
+    pub epoch: BatchEpoch,
+}
+
+/// Why a search has no answer.
+enum Stop {
+    /// A batch may need more effort than was allowed.
+    TooLittle,
+    Read(ReadError),
+}
+
+impl From<ReadError> for Stop {
+    fn from(error: ReadError) -> Stop {
+        Stop::Read(error)
+    }
+}
+
+/// A search under way.
+struct Search<'a> {
+    handle: &'a Handle,
+    reader: LogReader,
+    /// Where records may be found.
+    within: Range<Offset>,
+    effort: Effort,
+    /// More effort may be had.
+    may_retry: bool,
+}
+
+impl Handle {
+    /// Looks a record up where that holds nobody up. `None` if the runtime is shutting down.
+    pub async fn find_by_time(
+        &self,
+        wanted: ByTime,
+        isolation: Isolation,
+    ) -> Option<Result<Option<TimedOffset>, ReadError>> {
+        let light = self
+            .blocking(move |handle| handle.search(wanted, isolation, LIGHT, true))
+            .await?;
+        match light {
+            Ok(found) => Some(Ok(found)),
+            Err(Stop::Read(error)) => Some(Err(error)),
+            Err(Stop::TooLittle) => {
+                let handle = self.clone();
+                let heavy = move || handle.find_by_time_here(wanted, isolation);
+                self.0.env.flusher.run_heavy(heavy).await.ok()
+            }
+        }
+    }
+
+    /// The same on this thread, with all the effort that the topic allows.
+    pub fn find_by_time_here(
+        &self,
+        wanted: ByTime,
+        isolation: Isolation,
+    ) -> Result<Option<TimedOffset>, ReadError> {
+        let effort = Effort::up_to(self.settings().unpacked_bytes_max);
+        self.search(wanted, isolation, effort, false)
+            .map_err(|stop| match stop {
+                Stop::Read(error) => error,
+                Stop::TooLittle => unreachable!("a search that may not retry does not ask to"),
+            })
+    }
+
+    fn search(
+        &self,
+        wanted: ByTime,
+        isolation: Isolation,
+        effort: Effort,
+        may_retry: bool,
+    ) -> Result<Option<TimedOffset>, Stop> {
+        let (offsets, reader): (Offsets, _) = {
+            let view = self.0.view.read();
+            view.readable()?;
+            (view.offsets(), view.reader.clone())
+        };
+        let Some(reader) = reader else {
+            return Ok(None);
+        };
+        let search = Search {
+            handle: self,
+            reader,
+            within: offsets.log_start..isolation.bound(offsets),
+            effort,
+            may_retry,
+        };
+        match wanted {
+            ByTime::AtOrAfter(timestamp_ms) => search.at_or_after(timestamp_ms),
+            ByTime::Newest => match search.newest()? {
+                Some(timestamp_ms) => search.at_or_after(timestamp_ms),
+                None => Ok(None),
+            },
+        }
+    }
+}
+
+impl Search<'_> {
+    fn at_or_after(&self, timestamp_ms: i64) -> Result<Option<TimedOffset>, Stop> {
+        let read_error = |error| Stop::Read(self.handle.read_error(error));
+        let indexed = self
+            .reader
+            .offset_for_timestamp_from_index(timestamp_ms)
+            .map_err(read_error)?;
+        for entry in self.reader.headers(indexed.max(self.within.start)) {
+            let (header, _) = entry.map_err(read_error)?;
+            if header.base_offset >= self.within.end {
+                break;
+            }
+            if header.max_timestamp < timestamp_ms && header.max_timestamp_is_plausible() {
+                continue;
+            }
+            let Some(batch) = self.batch(&header)? else {
+                break;
+            };
+            if let Some(found) = self.first_in(&batch, timestamp_ms)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The largest timestamp.
+    fn newest(&self) -> Result<Option<i64>, Stop> {
+        let mut newest: Option<i64> = None;
+        for entry in self.reader.headers(self.within.start) {
+            let (header, _) = entry.map_err(|error| self.handle.read_error(error))?;
+            if header.base_offset >= self.within.end {
+                break;
+            }
+            if header.is_control() {
+                continue;
+            }
+            let timestamp = match header.max_timestamp_is_plausible() {
+                true => header.max_timestamp,
+                false => match self.batch(&header)? {
+                    Some(batch) => self.newest_in(&batch)?,
+                    None => break,
+                },
+            };
+            newest = newest.max(Some(timestamp));
+        }
+        Ok(newest)
+    }
+
+    fn batch(&self, header: &BatchHeader) -> Result<Option<BatchView>, Stop> {
+        self.reader
+            .batch_at(header.base_offset)
+            .map_err(|error| Stop::Read(self.handle.read_error(error)))
+    }
+
+    /// Looks at one batch's records. Those outside of the search do not count.
+    fn first_in(&self, batch: &BatchView, timestamp_ms: i64) -> Result<Option<TimedOffset>, Stop> {
+        let header = batch.header();
+        let mut found = None;
+        let walked = walk_records(batch, self.effort, |record| {
+            let offset = header.base_offset + i64::from(record.offset_delta);
+            if offset >= self.within.end {
+                return ControlFlow::Break(());
+            }
+            if record.timestamp < timestamp_ms || offset < self.within.start {
+                return ControlFlow::Continue(());
+            }
+            found = Some(TimedOffset {
+                offset,
+                timestamp_ms: record.timestamp,
+                epoch: header.leader_epoch,
+            });
+            ControlFlow::Break(())
+        });
+        walked.map_err(|why| self.stop(header, why))?;
+        Ok(found)
+    }
+
+    fn newest_in(&self, batch: &BatchView) -> Result<i64, Stop> {
+        match check_records(batch, Deltas::Within, self.effort, |_| {}) {
+            Ok(facts) => Ok(facts.max_timestamp),
+            Err(why) if self.may_retry && may_be_too_little(&why) => Err(Stop::TooLittle),
+            // As in the index.
+            Err(_) => Ok(batch.header().max_timestamp),
+        }
+    }
+
+    fn stop(&self, header: &BatchHeader, why: BatchError) -> Stop {
+        if self.may_retry && may_be_too_little(&why) {
+            return Stop::TooLittle;
+        }
+        Stop::Read(ReadError::Corrupt {
+            offset: header.base_offset,
+            why,
+        })
+    }
+}
