@@ -23,6 +23,11 @@ pub fn site_defaults(config: &Config) -> SiteDefaults {
             .set("write.caching", "true")
             .expect("a row of the table with a value of its type");
     }
+    if !config.record_validation {
+        defaults
+            .set("record.validation", "header")
+            .expect("a row of the table with a value of its type");
+    }
     defaults
 }
 

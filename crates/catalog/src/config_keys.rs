@@ -1,5 +1,5 @@
-//! The table of topic configurations: every name that Kafka 4.1 knows, and `write.caching`, which
-//! is ours.
+//! The table of topic configurations: every name that Kafka 4.1 knows, and three of ours:
+//! `record.unpacked.max.bytes`, `record.validation` and `write.caching`.
 //!
 //! Each name is accepted, kept and reported, whether or not this build acts on it, since tools set
 //! and compare them; a name that stands in no row is refused. What the values mean to a partition
@@ -308,6 +308,20 @@ pub static CONFIG_KEYS: &[ConfigKey] = &[
         "false",
         Some("log.preallocate"),
         "Whether a new segment's file gets its full size at once.",
+    ),
+    key(
+        "record.unpacked.max.bytes",
+        Kind::Long(1 << 20, LONG),
+        "268435456",
+        None,
+        "Bytes that the records of one batch may unpack to: a producer's batch beyond it is refused, a copied one is not looked at.",
+    ),
+    key(
+        "record.validation",
+        Kind::Word(&["full", "header"]),
+        "full",
+        Some("record.validation"),
+        "What is judged before a batch is taken: full looks at every record and refuses what no consumer can read; header trusts producers and sources, and looks at records only where a rule needs them.",
     ),
     key(
         "remote.log.copy.disable",

@@ -115,6 +115,10 @@ pub struct TopicConfig {
     pub max_compaction_lag_ms: i64,
     /// `min.insync.replicas`.
     pub min_insync_replicas: i32,
+    /// `record.unpacked.max.bytes`.
+    pub record_unpacked_max_bytes: i64,
+    /// `record.validation` is `full`.
+    pub validates_records: bool,
     /// `retention.bytes`.
     pub retention_bytes: Option<u64>,
     /// `retention.ms`.
@@ -156,6 +160,8 @@ impl TopicConfig {
             min_compaction_lag_ms: values.number("min.compaction.lag.ms"),
             max_compaction_lag_ms: values.number("max.compaction.lag.ms"),
             min_insync_replicas: values.int("min.insync.replicas"),
+            record_unpacked_max_bytes: values.number("record.unpacked.max.bytes"),
+            validates_records: values.text("record.validation") == "full",
             retention_bytes: u64::try_from(values.number("retention.bytes")).ok(),
             retention_ms: Some(values.number("retention.ms")).filter(|ms| *ms >= 0),
             segment_bytes: values.int("segment.bytes"),

@@ -81,6 +81,7 @@ fn values_are_checked() {
 fn a_topic_goes_before_the_site_and_the_site_before_the_table() {
     let mut site = SiteDefaults::default();
     site.set("write.caching", "true").unwrap();
+    site.set("record.validation", "header").unwrap();
     site.set("retention.ms", "5").unwrap();
     assert!(site.set("retention.ms", "soon").is_err());
     let overrides = BTreeMap::from([
@@ -93,9 +94,10 @@ fn a_topic_goes_before_the_site_and_the_site_before_the_table() {
             config.retention_ms,
             config.compacted,
             config.deleted,
-            config.write_caching
+            config.write_caching,
+            config.validates_records
         ),
-        (None, true, false, true)
+        (None, true, false, true, false)
     );
     assert_eq!(
         TopicConfig::resolve(&BTreeMap::new(), &site).retention_ms,
@@ -114,9 +116,10 @@ fn a_topic_goes_before_the_site_and_the_site_before_the_table() {
         (
             table.timestamp_type,
             table.segment_bytes,
-            table.write_caching
+            table.write_caching,
+            table.validates_records
         ),
-        (TimestampType::CreateTime, 1 << 30, false)
+        (TimestampType::CreateTime, 1 << 30, false, true)
     );
 }
 

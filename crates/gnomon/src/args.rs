@@ -67,6 +67,10 @@ pub struct Serve {
     /// Show and acknowledge records before they are fsynced: power loss may then take them.
     #[arg(long)]
     pub write_caching: bool,
+    /// Look at every record before it is taken (full), or trust producers and sources (header)
+    /// [default: full].
+    #[arg(long, value_name = "full|header")]
+    pub record_validation: Option<String>,
 }
 
 /// Runs two sites, a and b, each shadowing the other's topics, until Ctrl-C or until both have

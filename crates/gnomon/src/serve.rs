@@ -77,6 +77,7 @@ fn flags(args: Serve) -> RawConfig {
         link: args.link,
         producer_tag: args.producer_tag,
         write_caching: args.write_caching.then_some(true),
+        record_validation: args.record_validation,
         ..RawConfig::default()
     }
 }

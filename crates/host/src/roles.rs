@@ -4,7 +4,7 @@ use gnomon_catalog::{
     Image, Partition as PartitionRecord, SiteDefaults, TimestampType, Topic, TopicConfig,
     Writers as WritersView,
 };
-use gnomon_partition::{Fence, LinkLabel, Replica, Role, Settings, Writers};
+use gnomon_partition::{Fence, LinkLabel, RecordValidation, Replica, Role, Settings, Writers};
 use gnomon_storage::LogOptions;
 use std::sync::Arc;
 
@@ -74,6 +74,12 @@ pub(crate) fn settings(
         },
         timestamp_before_max_ms: config.timestamp_before_max_ms,
         timestamp_after_max_ms: config.timestamp_after_max_ms,
+        record_validation: if config.validates_records {
+            RecordValidation::Full
+        } else {
+            RecordValidation::Header
+        },
+        unpacked_bytes_max: usize::try_from(config.record_unpacked_max_bytes).unwrap_or(usize::MAX),
         compacted: config.compacted && !internal,
         retention_ms: config.retention_ms.filter(|_| config.deleted && !internal),
         retention_bytes: config

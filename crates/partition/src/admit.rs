@@ -105,13 +105,13 @@ pub fn check_content(
 
 /// Planted fault for tests of admission: no record is looked at.
 fn trust_clients() -> bool {
-    fail::fail_point!("trust_clients", |_| true);
+    gnomon_failpoints::fail_point!("trust_clients", |_| true);
     false
 }
 
 /// Planted fault for tests of admission: the header's maximum timestamp stays.
 fn believe_max_timestamp() -> bool {
-    fail::fail_point!("believe_max_timestamp", |_| true);
+    gnomon_failpoints::fail_point!("believe_max_timestamp", |_| true);
     false
 }
 

@@ -70,6 +70,13 @@ fn records_cost(batch: &BatchView) -> usize {
         .min(batch.bytes().len() * RECORD_COST)
 }
 
+fn effort_of_refusal(batch: &BatchView, effort: Effort) -> usize {
+    match batch.header().codec() {
+        Ok(Codec::None) | Err(_) => 0,
+        Ok(_) => effort.unpacked_max,
+    }
+}
+
 /// Whether a failure may be owed to a small effort.
 pub(crate) fn may_be_too_little(error: &BatchError) -> bool {
     matches!(
@@ -152,7 +159,8 @@ impl Handle {
                 Begun::Elsewhere(batch)
             }
             Err(refused) => {
-                light.spent(&batch, 0);
+                // How much was unpacked until then is not known.
+                light.spent(&batch, effort_of_refusal(&batch, effort));
                 Begun::Done(Err(refused))
             }
         }
@@ -305,6 +313,6 @@ fn trusted(settings: &Settings) -> bool {
 
 /// Planted fault for tests of copying: no record of a source is looked at.
 fn trust_sources() -> bool {
-    fail::fail_point!("trust_sources", |_| true);
+    gnomon_failpoints::fail_point!("trust_sources", |_| true);
     false
 }

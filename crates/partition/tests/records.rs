@@ -261,6 +261,22 @@ async fn one_request_may_not_do_much_work_in_many_small_parts() {
     assert!((1..10).contains(&here), "{here} MiB were unpacked here");
 }
 
+/// A batch that is refused at its end was unpacked like any other.
+#[tokio::test(start_paused = true)]
+async fn what_refused_batches_cost_counts_too() {
+    let disk = disk();
+    let handle = open(&disk, Role::leader(3), settings());
+    let mut light = LightWork::default();
+    let broken = || with_count(&swollen(Codec::Zstd, 1 << 20), 2);
+    let here = (0..100)
+        .take_while(|_| {
+            let begun = handle.begin_append(broken(), CLIENT, NOW, &mut light);
+            matches!(begun, Begun::Done(Err(_)))
+        })
+        .count();
+    assert!((1..10).contains(&here), "{here} MiB were unpacked here");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_trusts_its_writers_looks_at_what_cannot_be_right_only() {
     let disk = disk();

@@ -29,7 +29,7 @@ pub(crate) fn max_timestamp(
 
 /// Planted fault for tests of recovery: indexes that are made again believe every header.
 fn believe_headers() -> bool {
-    fail::fail_point!("index_believes_headers", |_| true);
+    gnomon_failpoints::fail_point!("index_believes_headers", |_| true);
     false
 }
 

@@ -208,6 +208,15 @@ fn broker(context: &RequestContext, resource: &DescribeConfigsResource) -> Descr
             "socket.request.max.bytes",
             config.request_bytes_max.to_string(),
         ),
+        (
+            "record.validation",
+            if config.record_validation {
+                "full"
+            } else {
+                "header"
+            }
+            .to_owned(),
+        ),
         ("write.caching", config.write_caching.to_string()),
     ]
     .into_iter()

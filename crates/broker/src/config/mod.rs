@@ -39,6 +39,9 @@ pub struct Config {
     /// Whether records are shown and acknowledged before they are fsynced, for topics that do not
     /// say.
     pub write_caching: bool,
+    /// Whether every record is looked at before it is taken, for topics that do not say
+    /// (`record.validation`).
+    pub record_validation: bool,
     /// How long the first rebalance of an empty group waits for more members
     /// (`group.initial.rebalance.delay.ms`).
     pub group_initial_rebalance_delay_ms: u64,

@@ -50,6 +50,9 @@ pub struct RawConfig {
     /// Default false: records are fsynced before anyone sees them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub write_caching: Option<bool>,
+    /// `full` or `header`. Default `full`: every record is looked at before it is taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record_validation: Option<String>,
     /// Milliseconds. Default 3000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group_initial_rebalance_delay_ms: Option<u64>,
@@ -132,6 +135,7 @@ impl RawConfig {
             auto_create_topics: self.auto_create_topics.or(below.auto_create_topics),
             default_partitions: self.default_partitions.or(below.default_partitions),
             write_caching: self.write_caching.or(below.write_caching),
+            record_validation: self.record_validation.or(below.record_validation),
             group_initial_rebalance_delay_ms: self
                 .group_initial_rebalance_delay_ms
                 .or(below.group_initial_rebalance_delay_ms),
@@ -182,6 +186,13 @@ impl RawConfig {
                 1..=limits::PARTITIONS_PER_TOPIC_MAX,
             )?,
             write_caching: self.write_caching.unwrap_or(false),
+            record_validation: match self.record_validation.as_deref() {
+                None | Some("full") => true,
+                Some("header") => false,
+                Some(other) => {
+                    return Err(bad("record-validation", other, "must be full or header"));
+                }
+            },
             group_initial_rebalance_delay_ms: in_range(
                 "group-initial-rebalance-delay-ms",
                 self.group_initial_rebalance_delay_ms.unwrap_or(3_000),

@@ -4,6 +4,8 @@
 //! - One batch for each partition, appended in the order of arrival; only the waiting for acks=all
 //!   overlaps with later requests of the connection. They wait while a partition is opened for its
 //!   first write.
+//! - Records that are much work to check are checked off the async workers; later requests of the
+//!   connection wait for that, too.
 //! - acks=1 is answered at append, acks=all when the high watermark has passed the batch, within
 //!   `timeout_ms`.
 //! - acks=0 has no response; an error closes the connection, so that the client looks up the
@@ -31,6 +33,7 @@ use crate::{
 use bytes::Bytes;
 use gnomon_partition::{Handle, Origin};
 use gnomon_protocol::{
+    batch::BatchView,
     error_code::ErrorCode,
     header::RequestHeader,
     ids::{Offset, Uuid},
@@ -63,6 +66,8 @@ const NO_TRANSACTIONS: &str = "transactions are not supported by this version of
 struct Appended {
     response: PartitionProduceResponse,
     awaits: Option<(Handle, Offset)>,
+    /// Not appended yet: checking its records is much work.
+    heavy: Option<Box<(Handle, BatchView)>>,
 }
 
 /// One topic's results.
@@ -125,7 +130,35 @@ fn write(context: RequestContext, header: RequestHeader, waits: Waits, plan: Pla
     let origin = Origin::Client {
         zstd_allowed: context.version >= ZSTD_SINCE,
     };
-    let topics = plan.append(origin, now_ms, context.services.config.broker_id);
+    let broker_id = context.services.config.broker_id;
+    let mut topics = plan.append(origin, now_ms, broker_id);
+    let mut partitions = topics.iter().flat_map(|topic| &topic.partitions);
+    if !partitions.any(|partition| partition.heavy.is_some()) {
+        return finish(context, header, waits, topics);
+    }
+    Answer::Exclusive(Box::pin(async move {
+        for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+            if let Some(heavy) = partition.heavy.take() {
+                let (handle, batch) = *heavy;
+                let result = handle.append_elsewhere(batch, origin, now_ms).await;
+                let index = partition.response.index;
+                *partition = plan::appended(&handle, index, result, broker_id);
+            }
+        }
+        match finish(context, header, waits, topics) {
+            Answer::Now(outgoing) => outgoing,
+            Answer::Waiting(later) | Answer::Exclusive(later) => later.await,
+        }
+    }))
+}
+
+/// Everything is appended: answers when `waits` is over.
+fn finish(
+    context: RequestContext,
+    header: RequestHeader,
+    waits: Waits,
+    topics: Vec<TopicAppended>,
+) -> Answer {
     if waits.acks == ACKS_NONE {
         return match first_error(&topics) {
             Some(code) => close(format!("a produce with acks=0 failed: {}", code.name())),
@@ -156,6 +189,7 @@ fn failed(index: i32, code: ErrorCode, message: Option<String>) -> Appended {
     Appended {
         response,
         awaits: None,
+        heavy: None,
     }
 }
 

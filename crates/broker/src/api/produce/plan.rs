@@ -10,7 +10,7 @@ use crate::{
 };
 use bytes::Bytes;
 use gnomon_host::{Partitions, Unavailable};
-use gnomon_partition::{AppendError, Handle, Origin, PartitionId};
+use gnomon_partition::{AppendError, Begun, Handle, LightWork, Origin, PartitionId};
 use gnomon_protocol::{
     batch::BatchView,
     error_code::ErrorCode,
@@ -117,11 +117,21 @@ impl Plan {
 
     /// Appends every batch that has a partition.
     pub fn append(self, origin: Origin, now_ms: i64, broker_id: i32) -> Vec<TopicAppended> {
-        let partition = |planned: Planned| {
+        let mut light = LightWork::default();
+        let mut partition = |planned: Planned| {
             let index = planned.index;
             match planned.target {
-                Target::Open(handle) => append(&handle, index, planned.records, origin, now_ms)
-                    .unwrap_or_else(|error| error.response(index, &handle, broker_id)),
+                Target::Open(handle) => match batch(planned.records) {
+                    Ok(batch) => match handle.begin_append(batch, origin, now_ms, &mut light) {
+                        Begun::Done(result) => appended(&handle, index, result, broker_id),
+                        Begun::Elsewhere(batch) => Appended {
+                            response: PartitionProduceResponse::default().with_index(index),
+                            awaits: None,
+                            heavy: Some(Box::new((handle, batch))),
+                        },
+                    },
+                    Err((code, why)) => failed(index, code, Some(why)),
+                },
                 Target::Refused(code, why) => failed(index, code, why),
                 Target::Unopened(_) => failed(index, ErrorCode::NotLeaderOrFollower, None),
             }
@@ -129,7 +139,7 @@ impl Plan {
         let topic = |topic: PlannedTopic| TopicAppended {
             name: topic.name,
             id: topic.id,
-            partitions: topic.partitions.into_iter().map(partition).collect(),
+            partitions: topic.partitions.into_iter().map(&mut partition).collect(),
         };
         self.topics.into_iter().map(topic).collect()
     }
@@ -167,22 +177,9 @@ fn refused(unavailable: &Unavailable) -> Target {
     Target::Refused(error_code::unavailable(unavailable), None)
 }
 
-/// A batch that was not appended.
-enum NotAppended {
-    /// The bytes are not one batch of a client.
-    Batch(ErrorCode, String),
-    /// The partition refused it.
-    Partition(AppendError),
-}
-
-fn append(
-    handle: &Handle,
-    index: i32,
-    mut records: Bytes,
-    origin: Origin,
-    now_ms: i64,
-) -> Result<Appended, NotAppended> {
-    let invalid = |code, why: &str| Err(NotAppended::Batch(code, why.to_owned()));
+/// The one batch that a client may send for a partition.
+fn batch(mut records: Bytes) -> Result<BatchView, (ErrorCode, String)> {
+    let invalid = |code, why: &str| Err((code, why.to_owned()));
     let batch = match BatchView::parse_first(&mut records) {
         Ok(Some(batch)) if records.is_empty() => batch,
         Ok(Some(_)) => {
@@ -195,52 +192,53 @@ fn append(
             return invalid(ErrorCode::InvalidRecord, "no batch for a partition");
         }
         Ok(None) => return invalid(ErrorCode::CorruptMessage, "no whole batch for a partition"),
-        Err(error) => {
-            let code = error_code::batch(&error);
-            return Err(NotAppended::Batch(code, error.to_string()));
-        }
+        Err(error) => return Err((error_code::batch(&error), error.to_string())),
     };
-    if batch.header().is_transactional() {
-        return invalid(ErrorCode::InvalidTxnState, NO_TRANSACTIONS);
+    match batch.header().is_transactional() {
+        true => invalid(ErrorCode::InvalidTxnState, NO_TRANSACTIONS),
+        false => Ok(batch),
     }
-    let appended = handle
-        .append(batch, origin, now_ms)
-        .map_err(NotAppended::Partition)?;
-    Ok(Appended {
-        response: PartitionProduceResponse::default()
-            .with_index(index)
-            .with_base_offset(appended.base_offset)
-            .with_log_append_time_ms(appended.log_append_time_ms)
-            .with_log_start_offset(appended.log_start),
-        awaits: Some((handle.clone(), appended.last_offset + 1)),
-    })
 }
 
-impl NotAppended {
-    fn response(self, index: i32, handle: &Handle, broker_id: i32) -> Appended {
-        let error = match self {
-            NotAppended::Batch(code, why) => return failed(index, code, Some(why)),
-            NotAppended::Partition(error) => error,
-        };
-        let code = error.code();
-        let mut appended = failed(index, code, Some(error.to_string()));
-        if let AppendError::InvalidRecord { indices, .. } = &error {
-            // Clients blame these records, and not the others of the batch (KIP-467). The message
-            // is the same for all.
-            appended.response.record_errors = indices
-                .iter()
-                .map(|at| BatchIndexAndErrorMessage::default().with_batch_index(*at))
-                .collect();
+/// A partition's result as it is sent.
+pub fn appended(
+    handle: &Handle,
+    index: i32,
+    result: Result<gnomon_partition::Appended, AppendError>,
+    broker_id: i32,
+) -> Appended {
+    let error = match result {
+        Ok(appended) => {
+            return Appended {
+                response: PartitionProduceResponse::default()
+                    .with_index(index)
+                    .with_base_offset(appended.base_offset)
+                    .with_log_append_time_ms(appended.log_append_time_ms)
+                    .with_log_start_offset(appended.log_start),
+                awaits: Some((handle.clone(), appended.last_offset + 1)),
+                heavy: None,
+            };
         }
-        if matches!(
-            code,
-            ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch
-        ) {
-            let (leader, epoch) = current_leader(handle, broker_id);
-            appended.response.current_leader = LeaderIdAndEpoch::default()
-                .with_leader_id(BrokerId(leader))
-                .with_leader_epoch(epoch.0);
-        }
-        appended
+        Err(error) => error,
+    };
+    let code = error.code();
+    let mut refused = failed(index, code, Some(error.to_string()));
+    if let AppendError::InvalidRecord { indices, .. } = &error {
+        // Clients blame these records, and not the others of the batch (KIP-467). The message is
+        // the same for all.
+        refused.response.record_errors = indices
+            .iter()
+            .map(|at| BatchIndexAndErrorMessage::default().with_batch_index(*at))
+            .collect();
     }
+    if matches!(
+        code,
+        ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch
+    ) {
+        let (leader, epoch) = current_leader(handle, broker_id);
+        refused.response.current_leader = LeaderIdAndEpoch::default()
+            .with_leader_id(BrokerId(leader))
+            .with_leader_epoch(epoch.0);
+    }
+    refused
 }

@@ -80,6 +80,50 @@ async fn start(environment: Environment) -> Broker {
     broker
 }
 
+fn connection() -> Arc<Connection> {
+    let listener = ListenerInfo {
+        name: "PLAINTEXT".into(),
+        advertised: crate::Endpoint {
+            host: "127.0.0.1".into(),
+            port: 9092,
+        },
+    };
+    let peer = ([127, 0, 0, 1], 1).into();
+    Arc::new(Connection::new(peer, None, Arc::new(listener)))
+}
+
+/// 8 MiB in a few kilobytes: the connection waits, its worker does not.
+#[tokio::test]
+async fn records_that_are_much_work_are_checked_elsewhere_and_appended_in_order() {
+    let broker = start(Environment::real(Arc::new(MemDisk::new()))).await;
+    let (services, connection) = (broker.services(), connection());
+    let batch = |size: usize| {
+        let batch = BatchBuilder::new(0).codec(gnomon_protocol::batch::Codec::Zstd);
+        let batch = batch.record(0, None, Some(&vec![7; size]), &[]);
+        frame(ACKS_ALL, batch.build().expect("a batch"))
+    };
+    let Answer::Exclusive(opening) = dispatch(services, &connection, batch(10)) else {
+        panic!("the partition is to be opened")
+    };
+    opening.await;
+    let Answer::Waiting(light) = dispatch(services, &connection, batch(10)) else {
+        panic!("a small batch is appended at once")
+    };
+    light.await;
+    let Answer::Exclusive(heavy) = dispatch(services, &connection, batch(8 << 20)) else {
+        panic!("8 MiB are unpacked on the connection's worker")
+    };
+    let topic = services.partitions.id("t").expect("there");
+    let end = || {
+        let handle = services.partitions.by_id(topic, 0).expect("open");
+        handle.offsets().end
+    };
+    assert_eq!(end(), 2);
+    assert!(matches!(heavy.await, Outgoing::Bytes(_)));
+    assert_eq!(end(), 3);
+    broker.stop().await;
+}
+
 #[tokio::test]
 async fn a_request_that_waits_for_the_disk_does_not_keep_its_frame_in_memory() {
     // Inline: the flusher is a task of this thread, so that nothing is flushed before the first
@@ -97,16 +141,7 @@ async fn a_request_that_waits_for_the_disk_does_not_keep_its_frame_in_memory() {
         .build()
         .expect("a batch");
     let frame = frame(ACKS_ALL, batch);
-    let advertise = crate::Endpoint {
-        host: "127.0.0.1".into(),
-        port: 9092,
-    };
-    let listener = ListenerInfo {
-        name: "PLAINTEXT".into(),
-        advertised: advertise,
-    };
-    let peer = ([127, 0, 0, 1], 1).into();
-    let connection = Arc::new(Connection::new(peer, None, Arc::new(listener)));
+    let connection = connection();
     let Answer::Exclusive(mut first) = dispatch(services, &connection, frame.clone()) else {
         panic!("the partition is to be opened")
     };
