@@ -49,6 +49,18 @@ pub struct Place {
     pub epoch: BatchEpoch,
 }
 
+/// The state of the partition that a batch is judged by.
+#[derive(Clone, Copy, Debug)]
+pub struct State<'a> {
+    /// The topic's settings.
+    pub settings: &'a Settings,
+    /// Producers, transactions and epochs in the log.
+    pub ledger: &'a Ledger,
+    /// Sequence of the earliest batch that the producer sent under the same epoch, that was
+    /// refused, and that will come again (`refused.rs`).
+    pub refused: Option<i32>,
+}
+
 /// Judges what the header says, without the partition's state.
 pub fn check_form(
     header: &BatchHeader,
@@ -122,19 +134,25 @@ pub fn admit(
     marker: Option<Marker>,
     origin: Origin,
     place: Place,
-    settings: &Settings,
-    ledger: &Ledger,
+    state: State<'_>,
     now_ms: i64,
 ) -> Result<Admitted, AppendError> {
+    let State {
+        settings,
+        ledger,
+        refused,
+    } = state;
     let header = view.header();
     match marker {
         Some(marker) => check_marker(header, marker, ledger)?,
         None => {
-            if header.has_producer()
-                && let Sequence::Repeat(repeat) =
-                    ledger.producers.check(header, settings.copied_to)?
-            {
-                return Ok(Admitted::Repeat(repeat));
+            if header.has_producer() {
+                let judged = ledger
+                    .producers
+                    .check(header, settings.copied_to, refused)?;
+                if let Sequence::Repeat(repeat) = judged {
+                    return Ok(Admitted::Repeat(repeat));
+                }
             }
             transaction(header, ledger)?;
         }

@@ -111,6 +111,31 @@ pub enum AppendError {
     Storage(#[source] LogError),
 }
 
+impl AppendError {
+    /// Whether the same batch may be appended later, and clients are told to send it again. Must
+    /// agree with the Kafka codes that the broker gives these errors.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            AppendError::Refused(RoleRefusal::NotLeader { .. } | RoleRefusal::FailingOver)
+            | AppendError::EpochBehind { .. }
+            | AppendError::Closed { .. }
+            | AppendError::Storage(_) => true,
+            AppendError::Refused(
+                RoleRefusal::Shadow { .. } | RoleRefusal::Internal | RoleRefusal::Nobody { .. },
+            )
+            | AppendError::Sequence(_)
+            | AppendError::InvalidTxnState { .. }
+            | AppendError::CoordinatorFenced { .. }
+            | AppendError::TooLarge { .. }
+            | AppendError::LargerThanSegment { .. }
+            | AppendError::InvalidRecord { .. }
+            | AppendError::InvalidTimestamp { .. }
+            | AppendError::UnsupportedCompression
+            | AppendError::Corrupt(_) => false,
+        }
+    }
+}
+
 /// A copied batch was not appended; none of its call was, save after [`AppendAtError::Storage`].
 #[derive(Debug, Error)]
 pub enum AppendAtError {

@@ -13,7 +13,7 @@
 //! - nothing is on the disk before the first write, save where a copy begins (`begin_copy_at`).
 
 use crate::{
-    admit::{self, Admitted, Place},
+    admit::{self, Admitted, Place, State},
     admit_at::{CopiedEnd, SourceBounds},
     asked::Asked,
     error::{AppendAtError, AppendError, EpochMismatch, OpenError},
@@ -22,7 +22,8 @@ use crate::{
     offsets::{Offsets, Watermarks},
     producer::{LastMarker, Producer},
     rebuild::{self, LogFrom},
-    role::{Fence, Origin, Role},
+    refused::Refused,
+    role::{Fence, Origin, Role, Writers},
     settings::{Env, PartitionId, Settings, TimestampType},
     state::{Closed, Inner, View, Writer},
     waiters::Waiter,
@@ -82,7 +83,7 @@ impl Handle {
         role: Role,
         settings: Settings,
     ) -> Result<Handle, OpenError> {
-        Handle::open_from(env, dir, id, role, settings, LogFrom::Disk)
+        Handle::open_from(env, dir, id, role, settings, LogFrom::Disk, Arc::default())
     }
 
     pub(crate) fn open_from(
@@ -92,6 +93,7 @@ impl Handle {
         role: Role,
         settings: Settings,
         from: LogFrom<'_>,
+        refused: Arc<Mutex<Refused>>,
     ) -> Result<Handle, OpenError> {
         let mut writer = Writer {
             log: None,
@@ -144,6 +146,7 @@ impl Handle {
             flushes: Default::default(),
             waiters: Default::default(),
             turn: Turn::default(),
+            refused,
         })))
     }
 
@@ -155,6 +158,31 @@ impl Handle {
     /// Appends a batch whose form and records were judged (`look.rs`) at the next offset, if role,
     /// sequence and transaction admit it. Returns once the kernel has it.
     pub(crate) fn append_judged(
+        &self,
+        batch: BatchView,
+        origin: Origin,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
+        let header = *batch.header();
+        let appended = self.try_append(batch, origin, now_ms);
+        self.note_refusal(&header, appended.as_ref().err(), now_ms);
+        appended
+    }
+
+    /// A batch that was refused for a passing reason will come again: no later one of its producer
+    /// may be appended before it.
+    pub(crate) fn note_refusal(
+        &self,
+        header: &BatchHeader,
+        refusal: Option<&AppendError>,
+        now_ms: i64,
+    ) {
+        if refusal.is_some_and(AppendError::is_transient) {
+            self.0.refused.lock().note(header, now_ms);
+        }
+    }
+
+    fn try_append(
         &self,
         batch: BatchView,
         origin: Origin,
@@ -173,15 +201,12 @@ impl Handle {
                 offset: view.offsets().end,
                 epoch,
             };
-            admit::admit(
-                batch,
-                marker,
-                origin,
-                place,
-                &view.settings,
-                &view.ledger,
-                now_ms,
-            )?
+            let state = State {
+                settings: &view.settings,
+                ledger: &view.ledger,
+                refused: self.earliest_refused(batch.header()),
+            };
+            admit::admit(batch, marker, origin, place, state, now_ms)?
         };
         match admitted {
             Admitted::Repeat(repeat) => {
@@ -201,6 +226,9 @@ impl Handle {
                 let header = *batch.header();
                 self.write(&mut writer, &[batch], &[(header, marker)], Some(now_ms))
                     .map_err(AppendError::Storage)?;
+                if header.has_producer() && !header.is_control() {
+                    self.0.refused.lock().appended(&header);
+                }
                 drop(writer);
                 self.wrote();
                 Ok(Appended {
@@ -212,6 +240,17 @@ impl Handle {
                 })
             }
         }
+    }
+
+    /// See [`State::refused`].
+    fn earliest_refused(&self, header: &BatchHeader) -> Option<i32> {
+        if !header.has_producer() {
+            return None;
+        }
+        self.0
+            .refused
+            .lock()
+            .earliest(header.producer_id, header.producer_epoch)
     }
 
     /// Appends batches of a link at the offsets they have at their source: all of them, or none if
@@ -390,6 +429,8 @@ impl Handle {
     /// Replies that wait are lost unless the same side goes on writing.
     pub fn set_role(&self, role: Role) -> Cut {
         let writer = self.0.writer.lock();
+        // A link's source decides about sequences; clients are not told to send again.
+        let copied = matches!(role.writers, Writers::Link { .. });
         let (cut, kept) = self.0.update(|view| {
             let kept = view.role.keeps_replies(&role);
             view.role = role;
@@ -402,6 +443,9 @@ impl Handle {
                 kept,
             )
         });
+        if copied {
+            self.0.refused.lock().clear();
+        }
         drop(writer);
         if !kept {
             self.0.acks.fail(&crate::Lost::RoleChanged, false);

@@ -30,6 +30,7 @@ mod producer;
 mod producer_snapshot;
 mod reader;
 mod rebuild;
+mod refused;
 mod reopen;
 mod role;
 mod settings;

@@ -196,11 +196,14 @@ impl Handle {
         origin: Origin,
         now_ms: i64,
     ) -> Result<Arc<Settings>, AppendError> {
-        let settings = {
+        let (admitted, settings) = {
             let view = self.0.view.read();
-            view.role.admit(origin)?;
-            view.settings.clone()
+            (view.role.admit(origin), view.settings.clone())
         };
+        if let Err(refusal) = admitted.map_err(AppendError::from) {
+            self.note_refusal(batch.header(), Some(&refusal), now_ms);
+            return Err(refusal);
+        }
         admit::check_form(batch.header(), origin, &settings, now_ms)?;
         Ok(settings)
     }

@@ -3,11 +3,14 @@
 //! Per producer id: its epoch and its last five batches. An exact repeat of one of them is answered
 //! with its first offset and not appended; otherwise the next sequence must follow the last one
 //! (2^31-1 is followed by 0), a higher epoch must begin at 0, a lower one is fenced, and a producer
-//! that we know nothing of may begin anywhere.
+//! that we know nothing of may begin anywhere (KIP-360).
 //!
 //! Producers copied from a lost source are different after a failover: the tail of what they wrote
 //! may never have come here, so that their first new batch is accepted at any higher sequence.
 //! "Copied" is no flag: it is a last data batch below the cut.
+//!
+//! A batch that is accepted in spite of a gap must not lie above one of the same producer that was
+//! refused and will come again (`refused.rs`).
 //!
 //! Invariant: the state changes by [`Producers::apply`] and [`Producers::mark`] only, after the
 //! append; a refused batch changes nothing. Transactions are not here (`txns.rs`).
@@ -151,15 +154,26 @@ impl Producers {
     }
 
     /// Judges a data batch of an idempotent producer. `copied_to`: the cut of a failed-over
-    /// partition, `0` elsewhere.
+    /// partition, `0` elsewhere. `refused`: the sequence of the earliest batch that the producer
+    /// sent under the same epoch, that was refused, and that will come again.
     pub fn check(
         &self,
         header: &BatchHeader,
         copied_to: Offset,
+        refused: Option<i32>,
     ) -> Result<Sequence, SequenceError> {
         let (producer_id, found) = (header.producer_id, header.base_sequence);
+        let out_of_order = |expected| SequenceError::OutOfOrder {
+            producer_id,
+            epoch: header.producer_epoch,
+            expected,
+            found,
+        };
         let Some(producer) = self.known.get(&producer_id) else {
-            return Ok(Sequence::New);
+            return match refused {
+                Some(first) if precedes(first, found) => Err(out_of_order(first)),
+                Some(_) | None => Ok(Sequence::New),
+            };
         };
         if header.producer_epoch < producer.epoch {
             return Err(SequenceError::StaleEpoch {
@@ -182,17 +196,20 @@ impl Producers {
         } else {
             0
         };
+        if found == expected {
+            return Ok(Sequence::New);
+        }
         let tail_may_be_lost =
             producer.last_data_offset >= 0 && producer.last_data_offset < copied_to;
-        if found == expected || tail_may_be_lost && (!same_epoch || follows(expected, found)) {
-            Ok(Sequence::New)
-        } else {
-            Err(SequenceError::OutOfOrder {
-                producer_id,
-                epoch: header.producer_epoch,
-                expected,
-                found,
-            })
+        if !tail_may_be_lost || same_epoch && !follows(expected, found) {
+            return Err(out_of_order(expected));
+        }
+        match refused {
+            // It is in the log: it was copied, and its acknowledgement was lost. The batches sent
+            // after it are not acknowledged either, so that none of them is missing here.
+            Some(first) if same_epoch && precedes(first, expected) => Err(out_of_order(expected)),
+            Some(first) if precedes(first, found) => Err(out_of_order(first)),
+            Some(_) | None => Ok(Sequence::New),
         }
     }
 
@@ -262,10 +279,16 @@ impl Producers {
     }
 }
 
-/// Whether `found` is ahead of `expected` on the circle of sequences, by less than half of it.
-fn follows(expected: i32, found: i32) -> bool {
+/// Whether `found` is `expected`, or ahead of it on the circle of sequences by less than half of
+/// it.
+pub(crate) fn follows(expected: i32, found: i32) -> bool {
     let distance = (i64::from(found) - i64::from(expected)).rem_euclid(1 << 31);
     distance < 1 << 30
+}
+
+/// Whether `found` is ahead of `first`.
+fn precedes(first: i32, found: i32) -> bool {
+    first != found && follows(first, found)
 }
 
 #[cfg(test)]
@@ -289,7 +312,7 @@ mod tests {
         sequence: i32,
         records: i32,
     ) -> Result<Sequence, SequenceError> {
-        producers.check(&data(0, records, 7, epoch, sequence), 0)
+        producers.check(&data(0, records, 7, epoch, sequence), 0, None)
     }
 
     #[test]
@@ -400,7 +423,7 @@ mod tests {
         let cut = 115;
         let mut producers = after(&[(0, 0, 10), (0, 10, 5)]);
         let at = |producers: &Producers, epoch, sequence, records| {
-            producers.check(&data(0, records, 7, epoch, sequence), cut)
+            producers.check(&data(0, records, 7, epoch, sequence), cut, None)
         };
         assert!(
             matches!(at(&producers, 0, 10, 5), Ok(Sequence::Repeat(r)) if r.base_offset == 110)
@@ -422,6 +445,56 @@ mod tests {
             at(&producers, 0, 50, 1).is_err(),
             "from its first batch here on, the ordinary rule holds"
         );
+    }
+
+    #[test]
+    fn a_gap_is_accepted_up_to_the_earliest_refused_batch() {
+        const CUT: Offset = 115;
+        const TOP: i32 = i32::MAX;
+        // Sequences 0 to 14 of epoch 3 were copied.
+        let copied = after(&[(3, 0, 10), (3, 10, 5)]);
+        // The same, 15 sequences before they wrap.
+        let near_the_top = after(&[(3, TOP - 29, 15)]);
+        let unknown = Producers::default();
+        // producers, epoch, earliest refused sequence, found sequence, expected one if not New
+        let rows = [
+            (&copied, 3, None, 40, None),
+            (&copied, 3, Some(40), 40, None),
+            (&copied, 3, Some(40), 39, None),
+            (&copied, 3, Some(40), 41, Some(40)),
+            (&copied, 3, Some(40), 15, None),
+            (&copied, 3, Some(5), 15, None),
+            (&copied, 3, Some(5), 20, Some(15)),
+            (&copied, 4, Some(0), 0, None),
+            (&copied, 4, Some(0), 10, Some(0)),
+            (&copied, 4, Some(10), 20, Some(10)),
+            (&copied, 4, None, 20, None),
+            (&near_the_top, 3, Some(TOP - 1), 1, Some(TOP - 1)),
+            (&near_the_top, 3, Some(1), TOP - 1, None),
+            (&unknown, 3, None, 77, None),
+            (&unknown, 3, Some(77), 77, None),
+            (&unknown, 3, Some(77), 76, None),
+            (&unknown, 3, Some(77), 78, Some(77)),
+            (&unknown, 3, Some(TOP), 0, Some(TOP)),
+            (&unknown, 3, Some(0), TOP, None),
+        ];
+        for (producers, epoch, refused, found, expected) in rows {
+            let judged = producers.check(&data(0, 1, 7, epoch, found), CUT, refused);
+            let wanted = expected.map_or(Ok(Sequence::New), |expected| {
+                Err(SequenceError::OutOfOrder {
+                    producer_id: 7,
+                    epoch,
+                    expected,
+                    found,
+                })
+            });
+            assert_eq!(
+                judged, wanted,
+                "epoch {epoch}, {refused:?} refused, {found}"
+            );
+        }
+        let repeat = copied.check(&data(0, 5, 7, 3, 10), CUT, Some(5));
+        assert!(matches!(repeat, Ok(Sequence::Repeat(_))), "as ever");
     }
 
     #[test]

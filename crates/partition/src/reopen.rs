@@ -9,9 +9,10 @@
 //! when, and who raises the epoch (the broker).
 
 use crate::{
-    error::ReopenError, handle::Handle, rebuild::LogFrom, role::Role, settings::Settings,
-    state::Cause,
+    error::ReopenError, handle::Handle, producer::Remembered, rebuild::LogFrom, refused::Earliest,
+    role::Role, settings::Settings, state::Cause,
 };
+use gnomon_protocol::ids::Offset;
 use gnomon_storage::Log;
 use std::sync::Arc;
 use tracing::{info, warn};
@@ -64,7 +65,9 @@ impl Handle {
             role,
             settings,
             from,
+            self.0.refused.clone(),
         )?;
+        self.remember_lost(successor.offsets().end);
         let (before, now) = (self.offsets(), successor.offsets());
         info!(partition = %self.0.id, ended = before.end, ends = now.end, "opened again");
         if now.end < before.high_watermark {
@@ -72,6 +75,27 @@ impl Handle {
             warn!(partition = %self.0.id, from = now.end, to = before.high_watermark, "records that consumers may have seen are lost");
         }
         Ok(successor)
+    }
+
+    /// Batches that the successor, whose log ends at `end`, does not have, and whose clients were
+    /// told to send them again, are like batches that were refused: none that was sent after them
+    /// may come before them.
+    fn remember_lost(&self, end: Offset) {
+        let view = self.0.view.read();
+        let acknowledged = view.offsets().high_watermark;
+        let mut refused = self.0.refused.lock();
+        for (id, producer) in view.ledger.producers.iter() {
+            let lost =
+                |batch: &&Remembered| batch.base_offset >= end && batch.last_offset >= acknowledged;
+            if let Some(first) = producer.batches.iter().find(lost) {
+                let lost = Earliest {
+                    epoch: producer.epoch,
+                    sequence: first.first_sequence,
+                    refused_ms: producer.seen_ms.unwrap_or(first.timestamp_ms),
+                };
+                refused.remember(id, lost);
+            }
+        }
     }
 
     /// The successor is in this one's place: readers and fetches that still hold this one are sent

@@ -4,7 +4,7 @@
 //!   every change of role, so that an append and a fence decide in one order. Never held during an
 //!   fsync, except for the small file of a checkpoint.
 //! - `view`: everything that readers need, and what admission judges by. Held for moments only,
-//!   never during I/O. Order: `writer` before `view`, `view` before nothing.
+//!   never during I/O. Order: `writer` before `view`, `view` before `refused` only.
 //!
 //! Invariant: the view changes in [`Inner::update`] only, which releases replies and wakes fetches
 //! when a mark moved.
@@ -15,6 +15,7 @@ use crate::{
     flusher::{Flushable, Turn},
     ledger::Ledger,
     offsets::{Offsets, Watermarks},
+    refused::Refused,
     role::Role,
     settings::{Env, PartitionId, Settings},
     standing,
@@ -40,6 +41,9 @@ pub(crate) struct Inner {
     pub(crate) flushes: Acks,
     pub(crate) waiters: Waiters,
     pub(crate) turn: Turn,
+    /// Clients' batches that will come again. A successor after a disk error has the same, since a
+    /// request may still find this partition when the next one finds the successor.
+    pub(crate) refused: Arc<Mutex<Refused>>,
 }
 
 /// The writing end.

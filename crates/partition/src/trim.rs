@@ -90,6 +90,10 @@ impl Handle {
                 txns.open_since(id).is_some()
             });
         });
+        self.0
+            .refused
+            .lock()
+            .expire(now_ms, settings.producer_expiration_ms);
         if keeps_all {
             return Ok(None);
         }
