@@ -8,11 +8,13 @@ mod heartbeat;
 mod join;
 mod leave;
 mod member;
+mod pending;
 mod rebalance;
 mod state;
 mod static_member;
 mod sync;
 
+pub(crate) use pending::Pending;
 pub(crate) use state::Group;
 
 use crate::{GroupConfig, GroupError, Groups, Name, Record, Reply, Soft, soft::TimerKey};
@@ -24,6 +26,7 @@ pub(crate) struct Turn<'a> {
     pub group: &'a mut Group,
     pub config: &'a GroupConfig,
     pub timers: &'a mut Timers<TimerKey>,
+    pub pending: &'a mut Pending,
     pub now: Now,
     pub effects: &'a mut Effects<Groups>,
 }
@@ -41,6 +44,7 @@ impl Turn<'_> {
             config,
             groups,
             timers,
+            pending,
         } = soft;
         let group = groups.get_mut(name)?;
         let taken = take(&mut Turn {
@@ -48,6 +52,7 @@ impl Turn<'_> {
             group,
             config,
             timers,
+            pending,
             now,
             effects,
         });
@@ -86,6 +91,23 @@ impl Turn<'_> {
         let at = self.now.mono.after(positive(timeout_ms));
         self.timers
             .set(TimerKey::Session(self.name.clone(), member_id.clone()), at);
+    }
+
+    /// Keeps a place for a member that is told to join again with this id.
+    pub fn expect_member(&mut self, member_id: Name) {
+        let number = self.pending.add(self.name.clone(), member_id.clone());
+        if let Some(before) = self.group.pending.insert(member_id, number) {
+            self.pending.remove(before);
+        }
+    }
+
+    /// Gives up the place that is kept for a member; whether there was one.
+    pub fn forget_expected(&mut self, member_id: &Name) -> bool {
+        let number = self.group.pending.remove(member_id);
+        if let Some(number) = number {
+            self.pending.remove(number);
+        }
+        number.is_some()
     }
 
     pub fn end_session(&mut self, member_id: &Name) {

@@ -15,6 +15,10 @@ pub struct GroupConfig {
     pub session_timeout_max_ms: i32,
     /// How many members a group may have (`group.max.size`).
     pub members_max: usize,
+    /// How many members of a group may have been told an id and not have joined with it.
+    pub pending_members_max: usize,
+    /// How much memory such members of all groups of a partition may take, in bytes.
+    pub pending_bytes_max: usize,
     /// The longest metadata text of a committed offset, in bytes (`offset.metadata.max.bytes`).
     pub metadata_bytes_max: usize,
     /// The most that one request may write, and that a group's members may say and be assigned
@@ -38,6 +42,8 @@ impl Default for GroupConfig {
             session_timeout_min_ms: 6_000,
             session_timeout_max_ms: 30 * 60_000,
             members_max: i32::MAX as usize,
+            pending_members_max: 1_000,
+            pending_bytes_max: 2 << 20,
             metadata_bytes_max: 4_096,
             batch_bytes_max: 16 << 20,
             offsets_retention_ms: 7 * 24 * 3_600_000,

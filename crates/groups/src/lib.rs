@@ -48,6 +48,19 @@ pub type Name = std::sync::Arc<str>;
 /// in.
 pub const NAME_BYTES_MAX: usize = i16::MAX as usize;
 
+/// The most bytes of a client id that are kept, in a member and in the member id made from it.
+/// Kafka keeps all of it; clients' own are a few dozen bytes long.
+pub const CLIENT_ID_BYTES_MAX: usize = 255;
+
+/// The part of a client id that is kept: [`CLIENT_ID_BYTES_MAX`] bytes, or a few less so that it
+/// ends between two characters.
+pub fn kept_client_id(client_id: &str) -> &str {
+    let most = client_id.len().min(CLIENT_ID_BYTES_MAX);
+    // Offset 0 is always between two characters.
+    let end = (0..=most).rev().find(|at| client_id.is_char_boundary(*at));
+    &client_id[..end.unwrap_or(0)]
+}
+
 /// The most protocols that a member may offer: what all members can do is found by comparing each
 /// with each. Clients offer one to five.
 pub const PROTOCOLS_MAX: usize = 100;

@@ -6,11 +6,12 @@
 use crate::{
     Commit, Durable, Event, GroupError, GroupState, Join, NAME_BYTES_MAX, Name, PROTOCOLS_MAX,
     Record, Reply, Soft,
-    classic::{Group, Turn},
+    classic::{Group, Pending, Turn},
     describe, offsets,
     soft::TimerKey,
 };
 use gnomon_machine::{Effects, Machine, Mono, Now, ReplyToken};
+use std::collections::BTreeSet;
 
 /// The group coordinator of one partition of `__consumer_offsets`.
 #[derive(Debug)]
@@ -146,6 +147,7 @@ impl Machine for Groups {
 
     fn resigned(soft: &mut Soft) -> Vec<(ReplyToken, Reply)> {
         let groups = std::mem::take(&mut soft.groups);
+        soft.pending = Pending::default();
         let members = groups
             .into_values()
             .flat_map(|group| group.members.into_values());
@@ -206,9 +208,18 @@ fn join(soft: &mut Soft, now: Now, request: Join, token: ReplyToken) -> Effects<
     if member_id.is_empty() {
         soft.groups.entry(name.clone()).or_default();
     }
-    at_group(soft, now, token, name, member_id, |turn| {
+    let mut effects = at_group(soft, now, token, name.clone(), member_id, |turn| {
         turn.join(request, token)
-    })
+    });
+    while let Some((number, group, member_id)) = soft.excess_pending(&name) {
+        Turn::at(soft, now, &group, &mut effects, |turn| {
+            turn.end_session(&member_id);
+            turn.session_deadline(&member_id);
+        });
+        // Nothing is left of it already; the loop must not depend on that.
+        soft.pending.remove(number);
+    }
+    effects
 }
 
 /// What is wrong with a request on its face.
@@ -342,6 +353,15 @@ impl Soft {
                 ));
             }
         }
+        let by_age: BTreeSet<_> = self.pending.iter().collect();
+        let by_group: BTreeSet<_> = self
+            .groups
+            .iter()
+            .flat_map(|(name, group)| group.pending.iter().map(move |(id, at)| (*at, name, id)))
+            .collect();
+        if by_age != by_group {
+            return Err(format!("pending {by_age:?}, in groups {by_group:?}"));
+        }
         for (name, group) in &self.groups {
             group
                 .check()
@@ -366,7 +386,7 @@ impl Soft {
             if let Some(id) = group
                 .members
                 .keys()
-                .chain(&group.pending)
+                .chain(group.pending.keys())
                 .find(|id| !watched(id) && !parked(id))
             {
                 return Err(format!("group {name}: nobody watches member {id}"));

@@ -3,7 +3,10 @@
 //! Invariant: every group of `Durable` is here too, a stable one with the members that were
 //! written; `led` makes it so.
 
-use crate::{GroupConfig, Name, classic::Group};
+use crate::{
+    GroupConfig, Name,
+    classic::{Group, Pending},
+};
 use gnomon_machine::Timers;
 use std::collections::BTreeMap;
 
@@ -13,6 +16,7 @@ pub struct Soft {
     pub(crate) config: GroupConfig,
     pub(crate) groups: BTreeMap<Name, Group>,
     pub(crate) timers: Timers<TimerKey>,
+    pub(crate) pending: Pending,
 }
 
 /// What a deadline is for.
@@ -45,6 +49,12 @@ impl Soft {
     /// The settings.
     pub fn config(&self) -> &GroupConfig {
         &self.config
+    }
+
+    /// How many members were told an id and have not joined with it, and how many bytes they take,
+    /// about.
+    pub fn pending(&self) -> (usize, usize) {
+        self.pending.size()
     }
 
     /// How many groups are alive here, and how many members they have: for metrics.

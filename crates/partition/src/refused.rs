@@ -104,7 +104,7 @@ impl Refused {
 
 /// Planted fault for tests of pipelining producers: refused batches are not remembered.
 fn refusals_forgotten() -> bool {
-    fail::fail_point!("forget_refused_batches", |_| true);
+    gnomon_failpoints::fail_point!("forget_refused_batches", |_| true);
     false
 }
 

@@ -12,7 +12,7 @@
 
 use super::{kept, text};
 use crate::{context::RequestContext, error_code::Refusal};
-use gnomon_groups::{Event, GroupError, Join, Joined, Name, Protocol, Reply};
+use gnomon_groups::{Event, GroupError, Join, Joined, Name, Protocol, Reply, kept_client_id};
 use gnomon_protocol::{
     messages::{JoinGroupRequest, JoinGroupResponse, join_group_response::JoinGroupResponseMember},
     wire::StrBytes,
@@ -27,8 +27,9 @@ const SKIP_ASSIGNMENT_SINCE: i16 = 9;
 pub async fn handle(context: RequestContext, request: JoinGroupRequest) -> JoinGroupResponse {
     let member_id = request.member_id.clone();
     let group = Name::from(&*request.group_id.0);
-    let client_id = context.client_id.as_deref().unwrap_or_default();
-    let stem = request.group_instance_id.as_deref().unwrap_or(client_id);
+    let client_id = kept_client_id(context.client_id.as_deref().unwrap_or_default());
+    // A member id stays in memory for as long as its member, so its stem is bounded like a client id.
+    let stem = kept_client_id(request.group_instance_id.as_deref().unwrap_or(client_id));
     let join = Join {
         group: group.clone(),
         member_id: Name::from(&*member_id),

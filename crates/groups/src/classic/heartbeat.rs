@@ -32,7 +32,7 @@ impl Turn<'_> {
 
     /// A member, joined or pending, has been silent for its session timeout.
     pub fn session_deadline(&mut self, member_id: &Name) {
-        if self.group.pending.remove(member_id) {
+        if self.forget_expected(member_id) {
             return self.complete_join_if_all_came();
         }
         let Some(member) = self.group.members.get(member_id) else {

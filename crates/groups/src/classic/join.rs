@@ -31,7 +31,7 @@ impl Turn<'_> {
         }
         if request.require_known_member_id {
             let member_id = request.fresh_member_id;
-            self.group.pending.insert(member_id.clone());
+            self.expect_member(member_id.clone());
             self.set_session(&member_id, request.session_timeout_ms);
             return self.refuse(token, GroupError::MemberIdRequired { member_id });
         }
@@ -82,7 +82,7 @@ impl Turn<'_> {
 
     fn join_known(&mut self, request: Join, token: ReplyToken) {
         let member_id = request.member_id.clone();
-        if request.instance_id.is_none() && self.group.pending.contains(&member_id) {
+        if request.instance_id.is_none() && self.group.pending.contains_key(&member_id) {
             return self.add_member(member_id, request, token);
         }
         if let Err(error) = self
@@ -124,6 +124,7 @@ impl Turn<'_> {
             sync: None,
             new: true,
         };
+        self.forget_expected(&member_id);
         self.group.add(member_id.clone(), member);
         // It has no id yet and sends no heartbeats: its time is that of its join, so that joins of
         // clients that gave up do not pile up.

@@ -42,7 +42,7 @@ impl Turn<'_> {
         member_id: &Name,
         instance_id: Option<&Name>,
     ) -> Result<Gone, GroupError> {
-        if instance_id.is_none() && self.group.pending.remove(member_id) {
+        if instance_id.is_none() && self.forget_expected(member_id) {
             self.end_session(member_id);
             return Ok(Gone::Pending);
         }

@@ -22,8 +22,9 @@ pub(crate) struct Group {
     pub members: BTreeMap<Name, Member>,
     /// Instance id to member id.
     pub static_ids: BTreeMap<Name, Name>,
-    /// Ids given out with "join again with this id", whose second join has not come (KIP-394).
-    pub pending: BTreeSet<Name>,
+    /// Ids given out with "join again with this id", whose second join has not come (KIP-394), each
+    /// with its number in [`super::Pending`].
+    pub pending: BTreeMap<Name, u64>,
     /// Members of this generation that have not synced.
     pub unsynced: BTreeSet<Name>,
     /// Wall time in milliseconds of the last change of state that is written.
@@ -125,7 +126,6 @@ impl Group {
 
     /// The first member leads.
     pub fn add(&mut self, member_id: Name, member: Member) {
-        self.pending.remove(&member_id);
         self.leader.get_or_insert_with(|| member_id.clone());
         if let Some(instance_id) = &member.instance_id {
             self.static_ids
@@ -303,7 +303,7 @@ impl Group {
                 "the leader is not a member"
             }
             () if statics != self.static_ids => "static ids are not those of the members",
-            () if self.pending.iter().any(|id| self.members.contains_key(id)) => {
+            () if self.pending.keys().any(|id| self.members.contains_key(id)) => {
                 "a pending member is a member"
             }
             () if !self.unsynced.iter().all(|id| self.members.contains_key(id)) => {

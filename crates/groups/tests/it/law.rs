@@ -255,6 +255,8 @@ impl World for Clients {
             initial_rebalance_delay_ms: 300,
             session_timeout_min_ms: 1,
             members_max: 4,
+            pending_members_max: 2,
+            pending_bytes_max: 2_500,
             offsets_retention_ms: 20_000,
             offsets_check_interval_ms: 5_000,
             new_member_join_timeout_ms: 8_000,

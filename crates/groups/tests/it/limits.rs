@@ -309,3 +309,116 @@ fn great_news_come_in_parts() {
     assert_eq!(answers, [Reply::DoneInPart, Reply::DoneInPart, Reply::Done]);
     assert!(durable.topics().all(|(_, _, origin)| origin.is_none()));
 }
+
+/// A first join of a member that must come again with its id.
+fn first_join(group: &str, member_id: &str) -> Event {
+    let Event::Join(request) = join(member_id, "t") else {
+        unreachable!("it is a join")
+    };
+    Event::Join(Join {
+        group: name(group),
+        require_known_member_id: true,
+        ..request
+    })
+}
+
+/// The second join, with the id.
+fn second_join(group: &str, member_id: &str) -> Event {
+    let Event::Join(request) = first_join(group, "unused") else {
+        unreachable!("it is a join")
+    };
+    Event::Join(Join {
+        member_id: name(member_id),
+        ..request
+    })
+}
+
+fn refusal(reply: Reply) -> GroupError {
+    match reply {
+        Reply::Refused(error) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn clients_that_never_come_again_do_not_grow_a_group_beyond_its_maximum() {
+    let (mut durable, mut soft) = (Durable::default(), Soft::default());
+    let max = soft.config().pending_members_max;
+    for number in 0..3 * max {
+        let reply = ask(
+            &mut durable,
+            &mut soft,
+            first_join("g", &format!("m-{number:06}")),
+        );
+        assert!(matches!(
+            refusal(reply),
+            GroupError::MemberIdRequired { .. }
+        ));
+        assert!(soft.pending().0 <= max);
+    }
+    assert_eq!(soft.pending().0, max);
+    soft.check(&durable).unwrap();
+    // The oldest has to ask for another id, the newest has a place.
+    let forgotten = ask(&mut durable, &mut soft, second_join("g", "m-000000"));
+    assert!(matches!(
+        refusal(forgotten),
+        GroupError::UnknownMember { .. }
+    ));
+    let newest = format!("m-{:06}", 3 * max - 1);
+    let effects = Groups::step(
+        &durable,
+        &mut soft,
+        NOW,
+        second_join("g", &newest),
+        ReplyToken(2),
+    );
+    assert!(effects.replies.is_empty(), "it waits for the others");
+    assert_eq!(soft.counts(), (1, 1));
+}
+
+#[test]
+fn long_ids_in_many_groups_do_not_take_more_memory_than_the_maximum() {
+    let (mut durable, mut soft) = (Durable::default(), Soft::default());
+    let bytes_max = soft.config().pending_bytes_max;
+    let long = "x".repeat(NAME_BYTES_MAX - 10);
+    for number in 0..500 {
+        let event = first_join(&format!("g-{number}"), &format!("{long}-{number}"));
+        ask(&mut durable, &mut soft, event);
+        assert!(soft.pending().1 <= bytes_max);
+    }
+    let (count, _) = soft.pending();
+    assert!((1..bytes_max / long.len() + 1).contains(&count), "{count}");
+    assert_eq!(soft.counts().0, count, "a group without anybody is gone");
+    soft.check(&durable).unwrap();
+}
+
+/// One that fills its own share costs the members of other groups nothing.
+#[test]
+fn a_crowded_group_pushes_no_other_group_s_member_out() {
+    let (mut durable, mut soft) = (Durable::default(), Soft::default());
+    ask(&mut durable, &mut soft, first_join("quiet", "q-1"));
+    for number in 0..5_000 {
+        ask(
+            &mut durable,
+            &mut soft,
+            first_join("g", &format!("m-{number}")),
+        );
+    }
+    let effects = Groups::step(
+        &durable,
+        &mut soft,
+        NOW,
+        second_join("quiet", "q-1"),
+        ReplyToken(2),
+    );
+    assert!(effects.replies.is_empty(), "it is a member, and waits");
+}
+
+#[test]
+fn a_client_id_is_kept_up_to_a_whole_character() {
+    assert_eq!(kept_client_id("consumer-1"), "consumer-1");
+    let kept = CLIENT_ID_BYTES_MAX;
+    assert_eq!(kept_client_id(&"x".repeat(40_000)).len(), kept);
+    let umlauts = "\u{e4}".repeat(kept);
+    assert_eq!(kept_client_id(&umlauts).len(), kept - 1);
+}

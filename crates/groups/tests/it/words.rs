@@ -123,6 +123,8 @@ impl Words {
         config.offsets_retention_ms =
             command.milliseconds("retention", config.offsets_retention_ms)?;
         config.members_max = command.number("members-max", config.members_max)?;
+        config.pending_members_max = command.number("pending-max", config.pending_members_max)?;
+        config.pending_bytes_max = command.number("pending-bytes", config.pending_bytes_max)?;
         soft.set_config(config.clone());
         Ok(())
     }

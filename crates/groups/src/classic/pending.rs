@@ -1,0 +1,81 @@
+//! Members that were told an id and have not joined with it (KIP-394), of all groups of a
+//! partition, by age.
+//!
+//! Kafka keeps each until its session times out, however many there are. Here the oldest are
+//! forgotten when a group has too many or all of them take too much memory: a client that still
+//! comes is told UNKNOWN_MEMBER_ID and asks for another id. Refusing new ones instead would lock
+//! all others out for as long as one client likes.
+//!
+//! Invariant: it has exactly the ids in `pending` of the living groups.
+
+use crate::{Name, Soft};
+use std::collections::BTreeMap;
+
+/// What a pending member takes besides its texts: its entries here, in its group and among the
+/// timers, and the group that may exist for it alone. Bytes, about.
+const PENDING_BYTES: usize = 512;
+
+/// Pending members by age.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    /// Group and member id, by a number that rises.
+    by_age: BTreeMap<u64, (Name, Name)>,
+    next: u64,
+    bytes: usize,
+}
+
+/// What a pending member with these names takes.
+fn bytes_of(group: &Name, member_id: &Name) -> usize {
+    PENDING_BYTES + group.len() + member_id.len()
+}
+
+impl Pending {
+    /// Adds one; returns its number.
+    pub fn add(&mut self, group: Name, member_id: Name) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.bytes += bytes_of(&group, &member_id);
+        self.by_age.insert(number, (group, member_id));
+        number
+    }
+
+    /// Forgets one.
+    pub fn remove(&mut self, number: u64) {
+        if let Some((group, member_id)) = self.by_age.remove(&number) {
+            self.bytes -= bytes_of(&group, &member_id);
+        }
+    }
+
+    /// How many there are, and how much they take.
+    pub fn size(&self) -> (usize, usize) {
+        (self.by_age.len(), self.bytes)
+    }
+
+    /// All of them: number, group and member id.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &Name, &Name)> {
+        self.by_age
+            .iter()
+            .map(|(number, (group, member_id))| (*number, group, member_id))
+    }
+}
+
+impl Soft {
+    /// The pending member to forget next, if there are too many after one was added to `group`: the
+    /// oldest of the group, or of all.
+    pub(crate) fn excess_pending(&self, group: &Name) -> Option<(u64, Name, Name)> {
+        let (config, pending) = (&self.config, &self.pending);
+        let too_many = self
+            .groups
+            .get(group)
+            .filter(|group| group.pending.len() > config.pending_members_max);
+        let oldest = match too_many {
+            Some(group) => group.pending.values().min().copied(),
+            None if pending.bytes > config.pending_bytes_max => {
+                pending.by_age.first_key_value().map(|(number, _)| *number)
+            }
+            None => None,
+        }?;
+        let (group, member_id) = pending.by_age.get(&oldest)?;
+        Some((oldest, group.clone(), member_id.clone()))
+    }
+}
