@@ -97,6 +97,7 @@ impl Refusal for GroupError {
             GroupError::RebalanceInProgress => ErrorCode::RebalanceInProgress,
             GroupError::GroupMaxSize { .. } => ErrorCode::GroupMaxSizeReached,
             GroupError::MetadataTooLarge { .. } => ErrorCode::OffsetMetadataTooLarge,
+            GroupError::TopicGone => ErrorCode::UnknownTopicOrPartition,
             GroupError::NotEmpty => ErrorCode::NonEmptyGroup,
             GroupError::NotFound => ErrorCode::GroupIdNotFound,
             GroupError::NameTooLong { .. } => ErrorCode::InvalidRequest,

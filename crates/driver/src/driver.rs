@@ -294,6 +294,7 @@ impl<M: Machine, J: Journal + Sync, O: Owner<M>> Driver<M, J, O> {
     fn step(&mut self, event: M::Event, caller: Caller<M>) -> Result<(), JournalError> {
         let token = self.callers.add(caller);
         let now = self.clock.now();
+        let event = self.owner.complete(event);
         let effects = M::step(&self.state.durable, &mut self.soft, now, event, token);
         let applied = self.apply(effects);
         if let Err(JournalError::Refused { why, .. }) = &applied {

@@ -10,6 +10,11 @@ pub trait Owner<M: Machine>: Send + 'static {
     type Snapshot: Send;
     /// The soft state that a new leadership starts with.
     fn new_soft(&self) -> M::Soft;
+    /// Completes an event with facts of the moment at which the machine takes it, not of the moment
+    /// at which it was sent: it may have waited in the inbox.
+    fn complete(&self, event: M::Event) -> M::Event {
+        event
+    }
     /// Captures the state for readers.
     fn capture(&self, durable: &M::Durable) -> Self::Snapshot;
     /// Shows a captured state to readers: every record in it is durable.

@@ -92,6 +92,10 @@ pub enum GroupError {
         /// How long it may be.
         max: usize,
     },
+    /// UNKNOWN_TOPIC_OR_PARTITION: the commit waited while its topic was deleted; another topic may
+    /// have the name now.
+    #[error("the topic that the offset was committed on has been deleted")]
+    TopicGone,
     /// NON_EMPTY_GROUP.
     #[error("the group has members")]
     NotEmpty,

@@ -40,6 +40,40 @@ pub enum Event {
     SyncEnded(SyncEnded),
 }
 
+impl Event {
+    /// Marks every position with whether its topic still has its name. The driver MUST call this
+    /// with the metadata as published when it hands the event to the machine.
+    ///
+    /// Topic ids have no order, so another id does not tell which of two topics is the earlier one.
+    /// Only the metadata knows: the topic that has the name now is the latest. A commit or a sync
+    /// that waited while its topic was deleted and created again must not be taken for the newer
+    /// one. `has_name` tells whether the topic with this id has this name.
+    pub fn look_up(&mut self, has_name: impl Fn(TopicId, &str) -> bool) {
+        match self {
+            Event::Commit(request) => {
+                for offset in &mut request.offsets {
+                    offset.is_current = has_name(offset.topic_id, &offset.topic);
+                }
+            }
+            Event::SyncOffsets(request) => {
+                for offset in &mut request.offsets {
+                    offset.is_current = has_name(offset.topic_id, &offset.topic);
+                }
+            }
+            Event::Join(_)
+            | Event::Sync(_)
+            | Event::Heartbeat(_)
+            | Event::Leave(_)
+            | Event::Fetch(_)
+            | Event::List(_)
+            | Event::Describe(_)
+            | Event::DeleteGroups(_)
+            | Event::TopicsDeleted(_)
+            | Event::SyncEnded(_) => {}
+        }
+    }
+}
+
 /// One way of assigning that a member offers, in its order of preference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protocol {
@@ -153,9 +187,10 @@ pub struct Commit {
 pub struct CommitOffset {
     /// The topic.
     pub topic: Name,
-    /// Which topic of that name, the same in the whole request: what stands for an earlier one
-    /// goes.
+    /// The topic that had the name when the request was prepared; the same in the whole request.
     pub topic_id: TopicId,
+    /// Whether `topic_id` still has the name: see [`Event::look_up`].
+    pub is_current: bool,
     /// The partition.
     pub partition: i32,
     /// The next offset to read.
@@ -251,8 +286,10 @@ pub struct SyncOffsets {
 pub struct SyncOffset {
     /// The topic.
     pub topic: Name,
-    /// Which topic of that name it is here: what stands for an earlier one goes.
+    /// The topic here that had the name when the positions were prepared.
     pub topic_id: TopicId,
+    /// Whether `topic_id` still has the name: see [`Event::look_up`].
+    pub is_current: bool,
     /// The partition.
     pub partition: i32,
     /// The next offset to read.

@@ -1,8 +1,9 @@
 //! Committed offsets: commit, fetch, sync from a link, expiry, deletion.
 //!
 //! Who may commit is the living group's to say; what is committed is `Durable`'s. A topic's mark of
-//! origin goes with its last offset. What stands for a topic goes before anything is written for a
-//! later one of its name: offsets of two never stand side by side.
+//! origin goes with its last offset. What is committed on a topic is erased before anything is
+//! written for a later topic of the same name: offsets of two topics never stand side by side. The
+//! later topic is the one that has the name in the metadata; ids have no order.
 
 mod commit;
 mod expire;
@@ -58,8 +59,8 @@ pub(crate) fn forget_topics(durable: &Durable, topics: &[DeletedTopic]) -> (Vec<
     (records, Reply::Done)
 }
 
-/// What a group has on an earlier topic of this name is erased, with its mark; whether there was
-/// any.
+/// Erases the offsets that a group has on an earlier topic of this name, with their mark; returns
+/// whether there were any. `id` MUST be the topic that has the name now: then any other is earlier.
 fn forget_earlier(
     durable: &Durable,
     group: &Name,

@@ -271,4 +271,6 @@ pub enum SkipReason {
     LiveMembers,
     /// The group has committed here on this topic.
     Local,
+    /// The topic that the position was prepared for no longer has its name.
+    TopicGone,
 }

@@ -104,6 +104,7 @@ const BUGS: &[Planted] = &[
     bug("offsets_outrun_data", "a group's positions come before their data", site("simulation", "an_hour_of_trouble")),
     bug("link_gives_up", "a link that failed once does not try again", site("simulation", "an_hour_of_trouble")),
     bug("show_offsets_of_deleted_topics", "a group is shown what it committed on an earlier topic of the name", site("name_used_again", "")),
+    bug("believe_topic_ids", "a late sync of offsets erases what was committed on the topic created since", site("late_sync", "")),
 ];
 
 /// A test that takes longer than this hangs: for a lost wake-up that is how it fails.

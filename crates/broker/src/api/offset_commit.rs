@@ -97,6 +97,8 @@ fn known_offsets(image: &Image, topic: &OffsetCommitRequestTopic) -> Vec<CommitO
         Some(CommitOffset {
             topic: name.clone(),
             topic_id: known(image, &name, partition.partition_index)?.id,
+            // Looked up when the machine takes the event: `Event::look_up`.
+            is_current: false,
             partition: partition.partition_index,
             offset: partition.committed_offset,
             leader_epoch: partition.committed_leader_epoch,

@@ -9,7 +9,8 @@ use gnomon_machine::Now;
 use gnomon_partition::Handle;
 use gnomon_protocol::ids::{TopicId, Uuid};
 use gnomon_replication::{Gone, Unavailable};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::time::sleep;
 
 /// The parts of the site, without the links.
 pub struct SiteView(pub LinkParts);
@@ -47,6 +48,9 @@ impl gnomon_replication::Site for SiteView {
         let groups = self.0.groups.clone();
         Box::pin(async move {
             let group = sync.group.clone();
+            while planted_hold() {
+                sleep(Duration::from_millis(5)).await;
+            }
             let reply = groups.submit(&group, GroupEvent::SyncOffsets(sync)).await;
             reply
                 .and_then(gnomon_groups::Reply::into_offsets_synced)
@@ -79,4 +83,11 @@ impl gnomon_replication::Site for SiteView {
     fn fresh_id(&self) -> Uuid {
         self.0.random.id()
     }
+}
+
+/// Tests hold a prepared sync of offsets back, and count such syncs.
+fn planted_hold() -> bool {
+    gnomon_failpoints::fail_point!("sync_of_offsets_waits");
+    gnomon_failpoints::fail_point!("hold_sync_of_offsets", |_| true);
+    false
 }

@@ -4,7 +4,8 @@
 //!   not while assignments are awaited.
 //! - A commit without generation and member, an administrator's or a simple consumer's, is taken
 //!   only if the group has no members.
-//! - The first commit on a topic erases what the group has on an earlier one of its name.
+//! - The first commit on a topic erases what the group has on an earlier one of its name. A commit
+//!   on a topic that no longer has the name is refused.
 //! - A commit on a paired topic marks the group local on it, in the same batch; one on a topic that
 //!   a link used to sync takes the link's mark away.
 
@@ -45,6 +46,7 @@ pub(crate) fn commit(
     for CommitOffset {
         topic,
         topic_id,
+        is_current,
         partition,
         offset,
         leader_epoch,
@@ -52,6 +54,14 @@ pub(crate) fn commit(
         paired,
     } in request.offsets
     {
+        if !is_current {
+            outcomes.push(PartitionOutcome {
+                topic,
+                partition,
+                result: Err(GroupError::TopicGone),
+            });
+            continue;
+        }
         let (bytes, max) = (
             metadata.len(),
             soft.config.metadata_bytes_max.min(NAME_BYTES_MAX),

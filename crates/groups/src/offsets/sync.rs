@@ -2,6 +2,8 @@
 //!
 //! - A group with live members here is left alone; so is a topic on which the group has committed
 //!   here.
+//! - A position whose topic no longer has its name is left out: it may not erase what is committed
+//!   on the topic that has the name now.
 //! - Otherwise the source's value wins, up or down; what stands here already writes nothing.
 //! - What a link brought is marked with its name, and does not expire: the source knows whether it
 //!   is still wanted. When the source has it no longer, or the link ends, the mark goes and the
@@ -31,14 +33,19 @@ pub(crate) fn sync(
         .get(&request.group)
         .is_some_and(|group| !group.members.is_empty());
     let mut plan = Plan::new(durable, now, request.group, request.link);
-    let mut named = BTreeSet::new();
+    let (mut named, mut outdated) = (BTreeSet::new(), BTreeSet::new());
     let mut outcomes = Vec::with_capacity(request.offsets.len());
     for offset in request.offsets {
         let (topic, topic_id, partition) =
             (offset.topic.clone(), offset.topic_id, offset.partition);
         named.insert(topic.clone());
         let brought = offset.offset;
-        let outcome = if live {
+        if !offset.is_current {
+            outdated.insert(topic.clone());
+        }
+        let outcome = if !offset.is_current {
+            SyncOutcome::Skipped(SkipReason::TopicGone)
+        } else if live {
             SyncOutcome::Skipped(SkipReason::LiveMembers)
         } else {
             plan.take(offset)
@@ -61,7 +68,7 @@ pub(crate) fn sync(
         plan.release(|topic| !named.contains(topic));
     }
     if request.last {
-        plan.release(|topic| named.contains(topic));
+        plan.release(|topic| named.contains(topic) && !outdated.contains(topic));
     }
     let records = if request.validate_only {
         Vec::new()
@@ -129,6 +136,7 @@ impl<'a> Plan<'a> {
         let SyncOffset {
             topic,
             topic_id,
+            is_current: _,
             partition,
             offset,
             leader_epoch,

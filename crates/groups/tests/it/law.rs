@@ -83,6 +83,11 @@ impl Clients {
         })
     }
 
+    /// The topic that has a name now.
+    fn newest(&self) -> TopicId {
+        id(self.made + 1)
+    }
+
     fn topic_id(&self, dice: &mut Dice) -> TopicId {
         id(self.made + u128::from(dice.percent(95)))
     }
@@ -112,6 +117,7 @@ impl Clients {
             .map(|(topic, partition, offset)| CommitOffset {
                 topic,
                 topic_id,
+                is_current: topic_id == self.newest(),
                 partition,
                 offset,
                 leader_epoch: dice.below(3) as i32 - 1,
@@ -142,6 +148,7 @@ impl Clients {
         let offset = |(topic, partition, offset)| SyncOffset {
             topic,
             topic_id,
+            is_current: topic_id == self.newest(),
             partition,
             offset,
             leader_epoch: -1,
@@ -321,4 +328,62 @@ fn random_runs_get_to_stable_groups_and_marks() {
         stable > 100 && local > 100 && linked > 100 && fenced > 10,
         "{stable} {local} {linked} {fenced}"
     );
+}
+
+/// No topic that has its name loses a client's commits to a link, not even to a request that waited
+/// while the topic was deleted and created again.
+#[test]
+fn a_sync_never_removes_what_a_client_committed_here() {
+    let (mut outdated, mut kept) = (0, 0);
+    for seed in 0..20 {
+        let mut clients = Clients::default();
+        let mut dice = Dice::new(seed);
+        let (mut durable, mut soft) = (Durable::default(), clients.soft());
+        let now = Now {
+            mono: gnomon_machine::Mono(0),
+            wall: gnomon_machine::Wall(0),
+        };
+        for token in 1..=1_000 {
+            let group = any(&mut dice, &GROUPS);
+            let event = match dice.below(4) {
+                0 => {
+                    clients.made += u128::from(dice.percent(10));
+                    continue;
+                }
+                1 => clients.commit(&mut dice, group),
+                _ => clients.link_brings(&mut dice, group),
+            };
+            if let Event::SyncOffsets(sync) = &event {
+                outdated += sync.offsets.iter().filter(|o| !o.is_current).count();
+            }
+            let is_sync = matches!(event, Event::SyncOffsets(_));
+            let before = committed_by_clients(&durable, clients.newest());
+            let effects = Groups::step(&durable, &mut soft, now, event, ReplyToken(token));
+            for record in &effects.records {
+                Groups::replay(&mut durable, record);
+            }
+            if is_sync {
+                let after = committed_by_clients(&durable, clients.newest());
+                assert_eq!(after, before, "seed {seed}, step {token}");
+                kept += before.len();
+            }
+        }
+    }
+    assert!(outdated > 100 && kept > 100, "{outdated} {kept}");
+}
+
+/// The marks and offsets of groups that have committed on topics that have their names now.
+fn committed_by_clients(durable: &Durable, newest: TopicId) -> Vec<(Name, Name, i32, Committed)> {
+    let local = durable
+        .topics()
+        .filter(|(_, _, origin)| *origin == Some(&Origin::Local));
+    local
+        .flat_map(|(group, topic, _)| {
+            (0..2).filter_map(|partition| {
+                let here = durable.committed(group, topic, partition)?;
+                (here.topic_id == Some(newest))
+                    .then(|| (group.clone(), topic.clone(), partition, here.clone()))
+            })
+        })
+        .collect()
 }

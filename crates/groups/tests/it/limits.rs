@@ -22,6 +22,7 @@ fn commit(group: &str, offsets: impl IntoIterator<Item = (i32, String)>) -> Even
     let one = |(partition, metadata): (i32, String)| CommitOffset {
         topic: name("t"),
         topic_id: id(1),
+        is_current: true,
         partition,
         offset: 1,
         leader_epoch: -1,
@@ -282,6 +283,7 @@ fn great_news_come_in_parts() {
         let offset = |partition| SyncOffset {
             topic: name("t"),
             topic_id: id(1),
+            is_current: true,
             partition,
             offset: 1,
             leader_epoch: -1,

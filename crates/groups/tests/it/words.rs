@@ -1,6 +1,7 @@
 //! The words of the groups' scripts: command lines to events, effects to lines.
 //!
-//! Topics have the id 1 unless `id=` says otherwise, and only other ids are shown. Member ids are
+//! Topics have the id 1 unless `id=` says otherwise, and only other ids are shown; `outdated` says
+//! that another topic has the name now. Member ids are
 //! made up as `<client>-<n>`, counting per script. A consumer's metadata is written as the topics
 //! it subscribes to, joined by `+`.
 
@@ -167,6 +168,7 @@ impl Dialect for Words {
                 .collect::<Result<Vec<_>, _>>()
         };
         let topic_id = id(command.number("id", 1)?);
+        let is_current = !command.flag("outdated");
         let names = |key: &str| {
             command
                 .list(key)
@@ -213,6 +215,7 @@ impl Dialect for Words {
                     .map(|at| CommitOffset {
                         topic: at.topic,
                         topic_id,
+                        is_current,
                         partition: at.partition,
                         offset: at.offset,
                         leader_epoch: at.epoch,
@@ -268,6 +271,7 @@ impl Dialect for Words {
                     .map(|at| SyncOffset {
                         topic: at.topic,
                         topic_id,
+                        is_current,
                         partition: at.partition,
                         offset: at.offset,
                         leader_epoch: at.epoch,
@@ -443,6 +447,9 @@ impl Dialect for Words {
                     }
                     SyncOutcome::Skipped(SkipReason::Local) => {
                         "skipped, the group has committed here"
+                    }
+                    SyncOutcome::Skipped(SkipReason::TopicGone) => {
+                        "skipped, its topic no longer has the name"
                     }
                 };
                 let stands = match (s.outcome, s.stands) {

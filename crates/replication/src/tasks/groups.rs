@@ -121,8 +121,7 @@ impl GroupSync {
         );
         if self.anything_new(&image, &commits) {
             self.wait_for_data(t0).await?;
-            // Topics may have failed over while we waited.
-            self.hand_over(&self.link.site.image(), &commits).await?;
+            self.hand_over(&commits).await?;
         }
         self.handed.retain(|group, _| commits.contains_key(group));
         if self.round.is_multiple_of(UNSELECTED_EVERY) {
@@ -166,10 +165,9 @@ impl GroupSync {
     }
 
     fn anything_new(&self, image: &Image, commits: &BTreeMap<String, Vec<SourceCommit>>) -> bool {
-        let local = local_partitions(&self.link, image, commits);
-        commits
-            .iter()
-            .any(|(group, commits)| self.handed.get(group) != Some(&planned(&local, commits)))
+        commits.iter().any(|(group, commits)| {
+            self.handed.get(group) != Some(&planned(&self.link, image, commits))
+        })
     }
 
     /// Waits until the copies have reached the source's ends as they are now, after the offsets
@@ -242,15 +240,16 @@ impl GroupSync {
         }
     }
 
+    /// Gives each group's positions to its machine. Every group is planned with the metadata as it
+    /// is at that moment: while the groups before it were written, topics may have failed over, or
+    /// been deleted and created again.
     async fn hand_over(
         &mut self,
-        image: &Image,
         commits: &BTreeMap<String, Vec<SourceCommit>>,
     ) -> Result<(), RoundError> {
-        let local = local_partitions(&self.link, image, commits);
         let mut not_taken = None;
         for (group, commits) in commits {
-            let planned = planned(&local, commits);
+            let planned = planned(&self.link, &self.link.site.image(), commits);
             if self.handed.get(group) == Some(&planned) {
                 continue;
             }
@@ -271,11 +270,7 @@ impl GroupSync {
                     continue;
                 }
             };
-            // Live members leave one day, and then the same positions are news.
-            let refused_for_now = outcomes
-                .iter()
-                .any(|of| of.outcome == SyncOutcome::Skipped(SkipReason::LiveMembers));
-            match refused_for_now {
+            match outcomes.iter().any(|of| may_be_taken_later(of.outcome)) {
                 true => self.handed.remove(group),
                 false => self.handed.insert(group.clone(), planned),
             };
@@ -312,6 +307,18 @@ impl GroupSync {
     }
 }
 
+/// Whether the same position may be taken in a later round.
+fn may_be_taken_later(outcome: SyncOutcome) -> bool {
+    match outcome {
+        // Live members leave one day; a topic that is gone is planned from the metadata again.
+        SyncOutcome::Skipped(SkipReason::LiveMembers | SkipReason::TopicGone) => true,
+        // Until the source's value changes, the answer stays the same.
+        SyncOutcome::Skipped(SkipReason::Local) | SyncOutcome::Applied | SyncOutcome::Unchanged => {
+            false
+        }
+    }
+}
+
 /// Why commits for a topic may be written here.
 fn standing(link: &LinkShared, topic: &Topic) -> Standing {
     match &topic.shadow {
@@ -339,15 +346,14 @@ pub(crate) fn local_partition(handle: &Handle, standing: Standing) -> LocalParti
     local
 }
 
-/// What stands here for every partition that the commits name.
+/// The local side of every partition that one group's commits name.
 fn local_partitions(
     link: &LinkShared,
     image: &Image,
-    commits: &BTreeMap<String, Vec<SourceCommit>>,
+    commits: &[SourceCommit],
 ) -> BTreeMap<TopicPartition, LocalPartition> {
     let named: BTreeSet<(&str, i32)> = commits
-        .values()
-        .flatten()
+        .iter()
         .map(|commit| (commit.topic.as_str(), commit.partition))
         .collect();
     let mut local = BTreeMap::new();
@@ -369,10 +375,8 @@ fn local_partitions(
     local
 }
 
-fn planned(
-    local: &BTreeMap<TopicPartition, LocalPartition>,
-    commits: &[SourceCommit],
-) -> Vec<PlannedCommit> {
+fn planned(link: &LinkShared, image: &Image, commits: &[SourceCommit]) -> Vec<PlannedCommit> {
+    let local = local_partitions(link, image, commits);
     plan(commits, |topic, partition| {
         local.get(&(topic.to_owned(), partition))
     })
@@ -403,6 +407,8 @@ pub(crate) fn sync_event(
     let offset = |commit: &PlannedCommit| SyncOffset {
         topic: commit.topic.as_str().into(),
         topic_id: commit.topic_id,
+        // Looked up when the machine takes the event: `Event::look_up`.
+        is_current: false,
         partition: commit.partition,
         offset: commit.offset,
         leader_epoch: commit.leader_epoch,

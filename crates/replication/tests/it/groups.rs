@@ -214,3 +214,53 @@ async fn a_group_that_is_not_shown_holds_up_no_other_and_keeps_what_was_read_las
         .collect();
     assert_eq!(last, [("a_first", 5), ("a_second", 8)]);
 }
+
+/// The metadata is looked up for each group: the positions of the second one are not planned with
+/// what was true before the first one was written.
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_is_deleted_while_groups_are_written_is_not_named_for_the_next_group() {
+    let world = World::start().await;
+    world.source.create("a_orders", Uuid::from_u128(1), 1);
+    world
+        .source
+        .partition("a_orders", 0, |p| (0..10).for_each(|_| p.append(&["x"])));
+    world.copied("a_orders", 0, 10).await;
+    let before = world.topic("a_orders").unwrap().id;
+    *world.site.during_sync.lock().unwrap() = vec![
+        Event::TopicFaulted {
+            topic: before,
+            reason: "a test".into(),
+            gap: None,
+        },
+        Event::DeleteTopics { ids: vec![before] },
+    ];
+    set_commits(&world, "a_first", vec![commit("a_orders", 0, 5)]);
+    set_commits(&world, "a_second", vec![commit("a_orders", 0, 6)]);
+    // The link finds the source's topic again and creates it again, with another id.
+    world
+        .until(
+            "both groups are on the new topic",
+            Duration::from_secs(90),
+            |w| {
+                let Some(topic) = w.topic("a_orders").filter(|topic| topic.id != before) else {
+                    return false;
+                };
+                let synced = w.site.synced.lock().unwrap();
+                ["a_first", "a_second"].iter().all(|group| {
+                    synced.iter().any(|sync| {
+                        &*sync.group == *group
+                            && sync.offsets.iter().any(|o| o.topic_id == topic.id)
+                    })
+                })
+            },
+        )
+        .await;
+    let synced = world.site.synced.lock().unwrap();
+    let outdated: Vec<_> = synced
+        .iter()
+        .filter(|sync| sync.offsets.iter().any(|offset| !offset.is_current))
+        .collect();
+    assert!(outdated.is_empty(), "{outdated:?}");
+    assert_eq!(&*synced[0].group, "a_first");
+    assert_eq!(synced[0].offsets[0].topic_id, before);
+}

@@ -49,6 +49,8 @@ pub struct TestSite {
     /// An event of somebody else's, decided right behind the next discovery, before that one's
     /// answer is read.
     pub behind_discovery: Mutex<Option<Event>>,
+    /// Events that the metadata decides while the next group sync is under way.
+    pub during_sync: Mutex<Vec<Event>>,
     /// Every group sync that was asked for, in order; those that only asked what would be are not
     /// among them.
     pub synced: Mutex<Vec<SyncOffsets>>,
@@ -273,6 +275,7 @@ impl TestSite {
             ids: AtomicU64::new(1_000),
             failovers: AtomicU64::new(0),
             behind_discovery: Mutex::default(),
+            during_sync: Mutex::default(),
             service: OnceLock::new(),
             synced: Mutex::default(),
             sync_ended: Mutex::default(),
@@ -412,13 +415,19 @@ impl Site for TestSite {
 
     fn sync_offsets(
         &self,
-        sync: SyncOffsets,
+        mut sync: SyncOffsets,
     ) -> BoxFuture<'static, Result<Vec<SyncedPartition>, Gone>> {
         let stand = self.stand.lock().unwrap().get(&*sync.group).copied();
+        let image = self.image();
+        for offset in &mut sync.offsets {
+            offset.is_current = image.names.get(&*offset.topic) == Some(&offset.topic_id);
+        }
         let answer = |offset: &SyncOffset| SyncedPartition {
             topic: offset.topic.clone(),
             partition: offset.partition,
-            outcome: if stand.is_some() {
+            outcome: if !offset.is_current {
+                SyncOutcome::Skipped(SkipReason::TopicGone)
+            } else if stand.is_some() {
                 SyncOutcome::Skipped(SkipReason::Local)
             } else {
                 SyncOutcome::Applied
@@ -428,6 +437,9 @@ impl Site for TestSite {
         let answers = sync.offsets.iter().map(answer).collect();
         if !sync.validate_only {
             self.synced.lock().unwrap().push(sync);
+            for event in std::mem::take(&mut *self.during_sync.lock().unwrap()) {
+                drop(self.step(event));
+            }
         }
         Box::pin(async { Ok(answers) })
     }

@@ -1,0 +1,143 @@
+//! A sync of group offsets that was prepared before its topic was deleted and created again: it
+//! arrives late, and removes nothing that a client committed here on the new topic.
+
+mod common;
+
+use common::{make_topic, runtime};
+use gnomon_broker::RawConfig;
+use gnomon_client::{
+    Client, Topics,
+    groups::{CommittedOffset, GroupOffsets},
+};
+use gnomon_protocol::ids::{LeaderEpoch, TopicId};
+use gnomon_testkit::{MemDisk, Site};
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::sleep;
+
+const TOPIC: &str = "a_orders";
+const GROUP: &str = "a_readers";
+
+/// Site b with a link from site a that looks for topics and offsets often.
+fn pair(a: &MemDisk, b: &MemDisk) -> (Site, Site, tempfile::NamedTempFile) {
+    let settings = |name: &str, tag| RawConfig {
+        site_name: Some(name.to_owned()),
+        owns: vec![format!("{name}_")],
+        producer_tag: Some(tag),
+        ..RawConfig::default()
+    };
+    let source = Site::start_with(a, settings("a", 1)).expect("site a");
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    let link = format!(
+        "name: from-a
+client_options:
+  bootstrap_servers: [\"{}\"]
+topic_metadata_sync_options:
+  interval: 100ms
+  auto_create_shadow_topic_filters:
+    - {{ pattern_type: PREFIX, filter_type: INCLUDE, name: a_ }}
+consumer_offset_sync_options:
+  interval: 100ms
+  group_filters:
+    - {{ pattern_type: PREFIX, filter_type: INCLUDE, name: a_ }}
+",
+        source.kafka()
+    );
+    file.write_all(link.as_bytes()).expect("written");
+    let with_link = RawConfig {
+        link: vec![file.path().to_owned()],
+        ..settings("b", 2)
+    };
+    let shadow = Site::start_with(b, with_link).expect("site b");
+    (source, shadow, file)
+}
+
+async fn commit(client: &Client, offset: i64) {
+    let commit = CommittedOffset {
+        offset,
+        leader_epoch: LeaderEpoch::NONE,
+        metadata: None,
+    };
+    let offsets: GroupOffsets = BTreeMap::from([((TOPIC.to_owned(), 0), commit)]);
+    let answer = client
+        .commit_offsets(GROUP, &offsets)
+        .await
+        .expect("an answer");
+    assert!(answer.values().all(Option::is_none), "{answer:?}");
+}
+
+async fn committed(client: &Client) -> Option<i64> {
+    let offsets = client
+        .fetch_group_offsets(&[GROUP.to_owned()])
+        .await
+        .expect("an answer");
+    let of_group = offsets[GROUP].as_ref().expect("offsets");
+    of_group
+        .get(&(TOPIC.to_owned(), 0))
+        .map(|commit| commit.offset)
+}
+
+/// The topic's id, once there is a topic of that name with another id than this.
+async fn topic_other_than(client: &Client, before: Option<TopicId>) -> TopicId {
+    loop {
+        let metadata = client.metadata(Topics::All, false).await.expect("metadata");
+        let id = metadata.topics.get(TOPIC).and_then(|topic| topic.id);
+        match id.filter(|id| Some(*id) != before) {
+            Some(id) => return id,
+            None => sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+#[test]
+fn a_late_sync_removes_nothing_that_a_client_committed_here() {
+    let _faults = fail::FailScenario::setup();
+    let waits = Arc::new(AtomicU64::new(0));
+    let counter = waits.clone();
+    fail::cfg_callback("sync_of_offsets_waits", move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+    })
+    .expect("a fail point");
+    fail::cfg("hold_sync_of_offsets", "return").expect("a fail point");
+    let (a, b) = (MemDisk::new(), MemDisk::new());
+    let (source, shadow, _file) = pair(&a, &b);
+    let (at_a, at_b) = (source.client(), shadow.client());
+    runtime().block_on(async {
+        make_topic(&at_a, TOPIC).await;
+        commit(&at_a, 0).await;
+        let first = topic_other_than(&at_b, None).await;
+        while waits.load(Ordering::Relaxed) == 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+        at_a.delete_topics(&[TOPIC.to_owned()])
+            .await
+            .expect("deleted");
+        // Here as well, as soon as the link knows that the source has it no longer.
+        loop {
+            let answers = at_b
+                .delete_topics(&[TOPIC.to_owned()])
+                .await
+                .expect("an answer");
+            if answers.iter().all(|answer| answer.error.is_none()) {
+                break;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        make_topic(&at_a, TOPIC).await;
+        topic_other_than(&at_b, Some(first)).await;
+        commit(&at_b, 7).await;
+        fail::remove("hold_sync_of_offsets");
+        for _ in 0..50 {
+            assert_eq!(committed(&at_b).await, Some(7), "acknowledged here");
+            sleep(Duration::from_millis(10)).await;
+        }
+    });
+    assert_eq!((source.failure(), shadow.failure()), (None, None));
+}
