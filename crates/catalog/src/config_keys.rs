@@ -20,7 +20,8 @@ pub enum Kind {
     Long(i64, i64),
     /// A number in this closed range.
     Double(f64, f64),
-    /// Words of this set, separated by commas, at least one.
+    /// Words of this set, separated by commas; none at all is legal, too (`cleanup.policy`, since
+    /// KIP-1161).
     Words(&'static [&'static str]),
     /// `*`, nothing, or `partition:broker` pairs separated by commas.
     Replicas,
@@ -64,10 +65,11 @@ impl Kind {
                 min,
                 max,
             ),
+            Kind::Words(_) if value.is_empty() => Ok(()),
             Kind::Words(words) if value.split(',').all(|word| words.contains(&word.trim())) => {
                 Ok(())
             }
-            Kind::Words(words) => Err(format!("a list of {}", words.join(", "))),
+            Kind::Words(words) => Err(format!("empty or a list of {}", words.join(", "))),
             Kind::Replicas if replicas(value) => Ok(()),
             Kind::Replicas => Err("empty, * or a list of partition:broker".to_owned()),
         }
@@ -146,7 +148,7 @@ pub static CONFIG_KEYS: &[ConfigKey] = &[
         Kind::Words(&["compact", "delete"]),
         "delete",
         Some("log.cleanup.policy"),
-        "What happens to old data: delete drops whole segments by age and size, compact keeps the last record of each key; both may be given.",
+        "What happens to old data: delete drops whole segments by age and size, compact keeps the last record of each key; both may be given. Empty keeps everything.",
     ),
     key(
         "compression.gzip.level",

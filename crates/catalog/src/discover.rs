@@ -357,7 +357,12 @@ impl Look<'_> {
 }
 
 fn change_in_words(change: &ConfigChange) -> String {
-    let word = |value: &Option<String>| value.as_deref().unwrap_or("(default)").to_owned();
+    let word = |value: &Option<String>| match value.as_deref() {
+        None => "(default)".to_owned(),
+        // An empty `cleanup.policy` is a value.
+        Some("") => "(empty)".to_owned(),
+        Some(value) => value.to_owned(),
+    };
     format!(
         "{}: {} -> {}",
         change.key,

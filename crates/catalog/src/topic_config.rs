@@ -2,10 +2,13 @@
 //! as typed values.
 //!
 //! Overrides that came from a source cluster may be ones that this table would refuse (an older
-//! Kafka allows smaller segments). They are kept as they are, compared as they are, and read here
-//! as the nearest default, so that a foreign value never stops a shadow.
+//! Kafka allows smaller segments, a newer one has more policies). They are kept as they are and
+//! compared as they are. Invariant: a value that is not understood never deletes data. Where a
+//! setting can do that, it is read as `plan_configs::keeping` says; any other is read as the
+//! nearest default, so that a foreign value never stops a shadow.
 
 use crate::config_keys::{Kind, config_key};
+use gnomon_links::plan_configs::keeping;
 use std::collections::BTreeMap;
 
 /// Values that this site sets for every topic that does not say: topic configuration names,
@@ -91,9 +94,10 @@ pub enum TimestampType {
 /// What a partition needs to know; times in milliseconds, sizes in bytes, `None` for no limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicConfig {
-    /// `cleanup.policy` has `compact`.
+    /// `cleanup.policy` has `compact`, perhaps beside words that are not understood: the offsets of
+    /// a copy may have gaps.
     pub compacted: bool,
-    /// `cleanup.policy` has `delete`: retention applies.
+    /// `cleanup.policy` has `delete` and no word that is not understood: retention applies.
     pub deleted: bool,
     /// `compression.type`, `producer` to keep batches as they are.
     pub compression_type: String,
@@ -143,10 +147,13 @@ impl TopicConfig {
             defaults,
         };
         let policy = values.text("cleanup.policy");
-        let has = |word: &str| policy.split(',').any(|p| p.trim() == word);
+        let given = overrides
+            .get("cleanup.policy")
+            .map_or(policy, String::as_str);
+        let has = |policy: &str, word| policy.split(',').any(|p| p.trim() == word);
         TopicConfig {
-            compacted: has("compact"),
-            deleted: has("delete"),
+            compacted: has(given, "compact"),
+            deleted: has(policy, "delete"),
             compression_type: values.text("compression.type").to_owned(),
             delete_retention_ms: values.number("delete.retention.ms"),
             index_interval_bytes: values.int("index.interval.bytes"),
@@ -179,19 +186,17 @@ struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    /// The first of override, site's default, table's default that fits the name's type.
+    /// The override if it fits the name's type; if it does not fit, the value that keeps data.
+    /// Else the site's default, else the table's.
     fn text(&self, name: &str) -> &'a str {
         let key = config_key(name).expect("only names of the table are asked for");
-        let given = [
-            self.overrides.get(name).map(String::as_str),
-            self.defaults.get(name),
-        ];
-        given
-            .into_iter()
-            .flatten()
-            .map(str::trim)
-            .find(|value| key.kind.check(value).is_ok())
-            .unwrap_or(key.default)
+        let given = self.overrides.get(name).map(|value| value.trim());
+        let kept = match given {
+            Some(value) if key.kind.check(value).is_ok() => return value,
+            Some(_) => keeping(name),
+            None => None,
+        };
+        kept.or(self.defaults.get(name)).unwrap_or(key.default)
     }
 
     fn number(&self, name: &str) -> i64 {

@@ -38,6 +38,9 @@ fn every_name_of_kafka_is_known() {
 fn values_are_checked() {
     let good = [
         ("cleanup.policy", "compact, delete"),
+        // KIP-1161: nothing is deleted and nothing compacted.
+        ("cleanup.policy", ""),
+        ("cleanup.policy", " "),
         ("retention.ms", " -1 "),
         ("preallocate", "TRUE"),
         ("min.cleanable.dirty.ratio", "0.25"),
@@ -49,8 +52,9 @@ fn values_are_checked() {
         assert_eq!(check_config(name, value), Ok(()), "{name}={value}");
     }
     let bad = [
-        ("cleanup.policy", ""),
         ("cleanup.policy", "compact,archive"),
+        ("cleanup.policy", ","),
+        ("cleanup.policy", "delete,"),
         ("retention.ms", "-2"),
         ("retention.ms", "9223372036854775808"),
         ("max.message.bytes", "2147483648"),
@@ -138,6 +142,81 @@ fn a_foreign_value_does_no_harm() {
         (config.segment_bytes, config.max_message_bytes),
         (2_097_152, 1_048_588)
     );
+}
+
+fn with(name: &str, value: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(name.to_owned(), value.to_owned())])
+}
+
+#[test]
+fn an_empty_cleanup_policy_keeps_everything() {
+    let config = TopicConfig::resolve(&with("cleanup.policy", ""), &SiteDefaults::default());
+    assert_eq!((config.deleted, config.compacted), (false, false));
+}
+
+/// Every synced setting that can delete or change records, with values that this version does not
+/// understand, on a site whose own defaults would delete.
+#[test]
+fn a_synced_value_that_is_not_understood_deletes_nothing() {
+    let mut site = SiteDefaults::default();
+    for (name, value) in [
+        ("cleanup.policy", "delete"),
+        ("retention.ms", "1"),
+        ("retention.bytes", "1"),
+        ("delete.retention.ms", "1"),
+        ("min.compaction.lag.ms", "1"),
+        ("max.compaction.lag.ms", "1"),
+        ("message.timestamp.type", "LogAppendTime"),
+        ("compression.type", "gzip"),
+        ("write.caching", "true"),
+    ] {
+        site.set(name, value).unwrap();
+    }
+    let read = |name: &str, value: &str| TopicConfig::resolve(&with(name, value), &site);
+    for odd in [
+        "archive",
+        "delete,archive",
+        "DELETE",
+        "none",
+        "delete;compact",
+        ",",
+    ] {
+        let config = read("cleanup.policy", odd);
+        assert!(!config.deleted, "cleanup.policy={odd}");
+    }
+    assert!(read("cleanup.policy", "compact,archive").compacted);
+    for odd in ["", "7d", "-2", "9223372036854775808", "1e3", "null"] {
+        assert_eq!(read("retention.ms", odd).retention_ms, None, "{odd}");
+        assert_eq!(read("retention.bytes", odd).retention_bytes, None, "{odd}");
+        let never = |name: &str, of: fn(&TopicConfig) -> i64| {
+            assert_eq!(of(&read(name, odd)), i64::MAX, "{name}={odd}");
+        };
+        never("delete.retention.ms", |c| c.delete_retention_ms);
+        never("min.compaction.lag.ms", |c| c.min_compaction_lag_ms);
+        never("max.compaction.lag.ms", |c| c.max_compaction_lag_ms);
+    }
+    assert_eq!(
+        read("message.timestamp.type", "BrokerTime").timestamp_type,
+        TimestampType::CreateTime
+    );
+    assert_eq!(
+        read("compression.type", "brotli").compression_type,
+        "producer"
+    );
+    assert!(!read("write.caching", "disabled").write_caching);
+}
+
+/// A new synced setting must be looked at: it either cannot delete data, or says which value keeps
+/// them.
+#[test]
+fn every_synced_setting_has_a_value_that_keeps_data_or_cannot_delete() {
+    let sync = gnomon_links::TopicSync::default();
+    for key in sync.synced_keys() {
+        match gnomon_links::plan_configs::keeping(key) {
+            Some(kept) => assert_eq!(check_config(key, kept), Ok(()), "{key}"),
+            None => assert_eq!(key, "max.message.bytes"),
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod common;
 use common::{Command, Seed, commands, run_scripts};
 use gnomon_links::{
     TopicSync,
-    plan_configs::{ConfigChange, plan, synced_keys},
+    plan_configs::{ConfigChange, keeping, plan, synced_keys},
 };
 use std::collections::BTreeMap;
 
@@ -125,7 +125,15 @@ fn after_a_plan_the_effective_values_are_the_source_s() {
                     assert_eq!(world.here.get(key), before.get(key), "seed {n}: {key}")
                 }
                 Some(value) => assert_eq!(effective, Some(value), "seed {n}: {key}"),
-                None => assert_eq!(world.here.get(key), None, "seed {n}: {key}"),
+                None if before.contains_key(key) => {
+                    assert_eq!(world.here.get(key), before.get(key), "seed {n}: {key}")
+                }
+                None => match keeping(key) {
+                    Some(kept) => {
+                        assert_eq!(effective.map(String::as_str), Some(kept), "seed {n}: {key}")
+                    }
+                    None => assert_eq!(world.here.get(key), None, "seed {n}: {key}"),
+                },
             }
         }
         assert_eq!(

@@ -6,6 +6,7 @@
 
 pub(crate) mod asked;
 pub(crate) mod groups;
+mod settings;
 pub(crate) mod topics;
 
 use crate::{link::LinkShared, site::Gone};

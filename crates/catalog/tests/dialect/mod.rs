@@ -1,5 +1,8 @@
 //! The words in which the scripts of `testdata/` speak to the metadata machine.
 //!
+//! A source has the same topic configs as this site, but for those that `configs=` names; with
+//! `silent` it reports only the named ones.
+//!
 //! A topic is written `name` or, when it is made a second time, `name#2`: its id follows from that.
 //! Filters are written as status lines write them: `a_*`, `orders`, `!a_tmp*`.
 
@@ -32,6 +35,22 @@ fn pairs(list: Vec<String>) -> Result<BTreeMap<String, String>, String> {
 fn number(text: &str) -> Result<i32, String> {
     text.parse()
         .map_err(|_| format!("{text:?} is not a number"))
+}
+
+/// The configs that a source reports: those of this site, over them the ones that the command gives.
+fn source_configs(
+    command: &Command,
+    site: &SiteDefaults,
+) -> Result<BTreeMap<String, String>, String> {
+    let given = pairs(command.list("configs"))?;
+    if command.flag("silent") {
+        return Ok(given);
+    }
+    let ours = CONFIG_KEYS.iter().map(|key| {
+        let value = site.get(key.name).unwrap_or(key.default);
+        (key.name.to_owned(), value.to_owned())
+    });
+    Ok(ours.chain(given).collect())
 }
 
 /// `name:E0/E1/...` with leader epochs, `@ID` behind the name for a source topic id.
@@ -275,7 +294,10 @@ impl Dialect for Words {
                 peer: peer(command)?,
             },
             "discover" => {
-                let (configs, origin) = (pairs(command.list("configs"))?, origin(command)?);
+                let (configs, origin) = (
+                    source_configs(command, &soft.settings.site_defaults)?,
+                    origin(command)?,
+                );
                 let topics: Vec<SourceTopic> = command
                     .list("topics")
                     .iter()

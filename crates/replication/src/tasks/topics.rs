@@ -6,7 +6,7 @@
 //! reverted). A round comes at once when a client asked for a topic that the link claims
 //! ([`LinkShared::look`]), and when a line lost its leader.
 
-use super::{RoundError, after_round};
+use super::{RoundError, after_round, settings::Settings};
 use crate::{
     assign::{Place, Topology},
     link::LinkShared,
@@ -48,6 +48,7 @@ struct Discovery {
     told: Option<(Option<String>, Option<SourceSite>)>,
     /// What was handed over last as the whole list, and the metadata it was handed to.
     handed: Option<Handed>,
+    settings: Settings,
 }
 
 /// Runs rounds until dropped.
@@ -60,6 +61,7 @@ pub(crate) async fn run(link: Arc<LinkShared>) {
         round: 0,
         told: None,
         handed: None,
+        settings: Settings::default(),
         link,
     };
     // Data is not discovery: a link comes back with its interval, at most, not with minutes of
@@ -231,6 +233,8 @@ impl Discovery {
                 for (topic, reason) in &found.faulted {
                     tracing::warn!(link = link.name(), topic, reason, "shadow topic is faulted");
                 }
+                let now = self.link.site.image();
+                self.settings.look(&self.link, &now, &topics);
                 // A list with holes has said nothing of what it leaves out: the same topics come
                 // again when it is whole. The metadata as it was before: whatever changed since, by
                 // this event or by others behind it, may have made room for a topic.

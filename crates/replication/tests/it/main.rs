@@ -11,5 +11,6 @@ mod gap;
 mod groups;
 mod live;
 mod loss;
+mod settings;
 mod site;
 mod source_restart;
