@@ -1,9 +1,17 @@
 //! The one definition of lag, for the CLI, the API and the metrics.
 //!
-//! *Our end* is the local high watermark: what a reader here can see. Records are offsets between
-//! the source's end and ours, bytes are estimated from the mean size of a copied record, seconds
-//! are now minus the last moment at which our end was at or past the source end known then; 0 when
-//! caught up. Before the first contact there is no lag, not a -1.
+//! *Our end* is the local high watermark: what a reader here can see. The source is *heard* of a
+//! partition when an answer that names the partition's end, or says that nothing is new, has come
+//! in whole: an answer of many megabytes that is still arriving is not heard yet.
+//!
+//! - Records are the offsets between the source's end as last heard and ours; bytes are estimated
+//!   from the mean size of a copied record.
+//! - Seconds are now minus the last moment of which it is known that our end was at or past the
+//!   source's end. They are 0 when our end is there and the source was heard just now. A source
+//!   that is silent for longer than an answer may take ([`GRACE_MS`] beside the time that a request
+//!   may wait) has perhaps written since: then the last moment that is known is the one at which it
+//!   was heard, and seconds grow, although the records known are 0.
+//! - Before the first contact there is no lag, not a -1.
 
 use gnomon_protocol::ids::Offset;
 use serde::{Deserialize, Serialize};
@@ -31,13 +39,25 @@ pub struct SourceEnds {
     pub last_stable: Offset,
 }
 
+/// How much longer than its wait an answer of the source may take, in milliseconds, before the
+/// source counts as silent.
+pub const GRACE_MS: u64 = 5_000;
+
 /// Remembers when a partition was last caught up. Times are milliseconds of one clock that does not
 /// go back.
 ///
 /// Feed it every time the source's end or ours becomes known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CaughtUp {
+    /// A source that was not heard for longer is silent.
+    silence_ms: u64,
     state: Option<Seen>,
+}
+
+impl Default for CaughtUp {
+    fn default() -> CaughtUp {
+        CaughtUp::new(GRACE_MS)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,54 +67,99 @@ struct Seen {
     our_end: Offset,
     /// Last moment known caught up; the first contact until there was one.
     last_ms: u64,
+    /// When the source was last heard.
+    heard_ms: u64,
+}
+
+impl Seen {
+    fn is_level(&self) -> bool {
+        self.our_end >= self.source_end
+    }
+
+    /// Up to which moment our end is known to have been at the source's, given that it is at the
+    /// end last heard.
+    fn level_until(&self, now_ms: u64, silence_ms: u64) -> u64 {
+        if now_ms.saturating_sub(self.heard_ms) <= silence_ms {
+            now_ms.max(self.last_ms)
+        } else {
+            self.heard_ms.max(self.last_ms)
+        }
+    }
 }
 
 impl CaughtUp {
-    /// The source's end and ours are these now.
+    /// Nothing is known yet. A source that is not heard for longer than `silence_ms` is silent.
+    pub fn new(silence_ms: u64) -> CaughtUp {
+        CaughtUp {
+            silence_ms,
+            state: None,
+        }
+    }
+
+    /// Changes how long the source may be unheard.
+    pub fn set_silence_ms(&mut self, silence_ms: u64) {
+        self.silence_ms = silence_ms;
+    }
+
+    /// The source was heard: its end and ours are these now.
     pub fn observe(&mut self, now_ms: u64, source_end: Offset, our_end: Offset) {
         let last_ms = match self.state {
             None => now_ms,
-            // It was caught up with what was known until this moment, or is now.
-            Some(seen) if seen.our_end >= seen.source_end || our_end >= source_end => {
-                now_ms.max(seen.last_ms)
-            }
+            Some(seen) if our_end >= source_end => now_ms.max(seen.last_ms),
+            // It was caught up with what was known until this moment.
+            Some(seen) if seen.is_level() => seen.level_until(now_ms, self.silence_ms),
             Some(seen) => seen.last_ms,
         };
         self.state = Some(Seen {
             source_end,
             our_end,
             last_ms,
+            heard_ms: now_ms,
         });
     }
 
-    /// Our end has moved; the source's is as it was last seen.
-    pub fn observe_ours(&mut self, now_ms: u64, our_end: Offset) {
+    /// The source was heard: it has nothing beyond the end that is known.
+    pub fn heard(&mut self, now_ms: u64) {
         if let Some(seen) = self.state {
-            self.observe(now_ms, seen.source_end, our_end);
+            self.observe(now_ms, seen.source_end, seen.our_end);
         }
     }
 
-    /// Seconds behind: absent before the first contact, 0 when caught up, else since the last
-    /// moment at which it was; where it never was, since the first contact.
-    pub fn seconds(&self, now_ms: u64) -> Option<f64> {
-        self.state.map(|seen| {
-            if seen.our_end >= seen.source_end {
-                0.0
-            } else {
-                now_ms.saturating_sub(seen.last_ms) as f64 / 1_000.0
+    /// Our end has moved; the source's is as it was last heard.
+    pub fn observe_ours(&mut self, now_ms: u64, our_end: Offset) {
+        if let Some(seen) = &mut self.state {
+            if seen.is_level() && our_end < seen.source_end {
+                // A log that lost its tail.
+                seen.last_ms = seen.level_until(now_ms, self.silence_ms);
             }
-        })
+            seen.our_end = our_end;
+        }
     }
 
-    /// The last moment at which it was caught up; `now` if it is. Absent before the first contact.
+    /// Seconds behind: absent before the first contact, else since the last moment at which it is
+    /// known to have been caught up; where it never was, since the first contact.
+    pub fn seconds(&self, now_ms: u64) -> Option<f64> {
+        self.last_ms(now_ms)
+            .map(|last_ms| now_ms.saturating_sub(last_ms) as f64 / 1_000.0)
+    }
+
+    /// The last moment at which it is known to have been caught up. Absent before the first
+    /// contact.
     pub fn last_ms(&self, now_ms: u64) -> Option<u64> {
         self.state.map(|seen| {
-            if seen.our_end >= seen.source_end {
-                now_ms.max(seen.last_ms)
+            if seen.is_level() {
+                seen.level_until(now_ms, self.silence_ms)
             } else {
                 seen.last_ms
             }
         })
+    }
+
+    /// For how many milliseconds the source has been silent; `None` while it is heard, or never
+    /// was.
+    pub fn silent_ms(&self, now_ms: u64) -> Option<u64> {
+        let silent_ms = now_ms.saturating_sub(self.state?.heard_ms);
+        (silent_ms > self.silence_ms).then_some(silent_ms)
     }
 }
 
@@ -113,7 +178,7 @@ pub fn of(
         records,
         records_stable: source.last_stable.saturating_sub(our_end).max(0),
         bytes: estimate_bytes(records, copied),
-        seconds: if records == 0 { 0.0 } else { seconds },
+        seconds,
     })
 }
 

@@ -18,10 +18,12 @@ pub mod peer;
 pub mod plan_configs;
 pub mod plan_offsets;
 pub mod plan_topics;
+pub mod reach;
 pub mod render;
 pub mod status;
 pub mod task_state;
 pub mod topic_state;
+pub mod verdict;
 
 pub use config::{
     ClientOptions, ConfigError, GroupSync, LinkConfig, Start, TopicSync, parse_link_file,
@@ -32,3 +34,4 @@ pub use name::LinkName;
 pub use status::{LinkStatus, PartitionStatus, TaskStatus, TopicStatus};
 pub use task_state::{Task, TaskState};
 pub use topic_state::TopicState;
+pub use verdict::Verdict;

@@ -8,25 +8,38 @@ use crate::{
     lag::Lag,
     loss::{GroupsRead, Loss},
     status::{LinkStatus, PartitionStatus, TopicStatus},
+    verdict::Verdict,
 };
 
-/// One line for a link, without a newline: `link from-a (on b)  a_*  ACTIVE  topics 0  lag 0`.
+/// One line for a link, without a newline: `link from-a (on b)  a_*  ACTIVE  topics 0  lag 0
+/// LEVEL`. Lag counts only where the verdict knows it; else it is the last one that was known.
 pub fn story_line(status: &LinkStatus) -> String {
     let state = if status.fault.is_some() {
         format!("{} (FAULTED)", status.state)
     } else {
         status.state.to_string()
     };
-    let lag = status
-        .lag()
-        .map_or_else(|| "unknown".to_owned(), |lag| lag.records.to_string());
-    format!(
-        "link {} (on {})  {}  {state}  topics {}  lag {lag}",
+    let mut line = format!(
+        "link {} (on {})  {}  {state}  topics {}",
         status.name,
         status.site,
         status.selects(),
         status.topics.len()
-    )
+    );
+    line += &match status.lag() {
+        Some(lag) if matches!(status.verdict, Some(Verdict::NotKnown { .. })) => {
+            format!("  last known lag {}", lag.records)
+        }
+        Some(lag) => format!("  lag {}", lag.records),
+        None => "  lag unknown".to_owned(),
+    };
+    if let Some(verdict) = status.verdict {
+        line += &format!("  {verdict}");
+    }
+    if status.faulted() > 0 {
+        line += &format!("  faulted {}", status.faulted());
+    }
+    line
 }
 
 /// Links as `gnomon link list` shows them: a story line each, `no links` if there are none.
@@ -163,6 +176,9 @@ fn state(topic: &TopicStatus) -> String {
 /// What stands behind the numbers of a partition.
 fn notes(site: &str, p: &PartitionStatus) -> String {
     let mut notes = Vec::new();
+    if let Some(silent) = p.silent_seconds {
+        notes.push(format!("NOT KNOWN for {}", seconds(silent)));
+    }
     if let Some(stalled) = p.stalled_seconds {
         notes.push(format!("STALLED for {}", seconds(stalled)));
     }

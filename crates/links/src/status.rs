@@ -11,6 +11,7 @@ use crate::{
     link_state::LinkState,
     task_state::{Task, TaskState},
     topic_state::TopicState,
+    verdict::Verdict,
 };
 use gnomon_protocol::ids::{Offset, Uuid};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub struct LinkStatus {
     pub source: SourceStatus,
     /// Its state.
     pub state: LinkState,
+    /// Level, behind, or not known; absent while the link does not run.
+    #[serde(default)]
+    pub verdict: Option<Verdict>,
     /// Why nothing is copied, if the link as a whole is faulted.
     #[serde(default)]
     pub fault: Option<String>,
@@ -61,7 +65,7 @@ pub struct LinkStatus {
 }
 
 /// The source of a link.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SourceStatus {
     /// Where it is looked for.
     pub bootstrap_servers: Vec<String>,
@@ -74,6 +78,10 @@ pub struct SourceStatus {
     /// When it last answered anything.
     #[serde(default)]
     pub last_contact_ms: Option<i64>,
+    /// Seconds since it last answered anything, or since it is asked if it never did; absent while
+    /// the link does not run.
+    #[serde(default)]
+    pub contact_seconds: Option<f64>,
 }
 
 impl SourceStatus {
@@ -148,6 +156,10 @@ pub struct PartitionStatus {
     /// When it was last caught up.
     #[serde(default)]
     pub last_caught_up_ms: Option<i64>,
+    /// For so many seconds the source has not told where this partition ends, which is longer than
+    /// an answer may take: what it has beyond the ends above is not known.
+    #[serde(default)]
+    pub silent_seconds: Option<f64>,
     /// Bytes per second appended, over the last seconds.
     #[serde(default)]
     pub bytes_per_second: f64,
@@ -279,6 +291,7 @@ impl LinkStatus {
                 ..SourceStatus::default()
             },
             state,
+            verdict: None,
             fault: None,
             topic_filters: config.topics.filters.clone(),
             group_filters: config.groups.filters.clone(),
@@ -298,14 +311,27 @@ impl LinkStatus {
         }
     }
 
-    /// Lag of all topics that still are shadows. No topics are no lag; a partition before its first
-    /// contact leaves it unknown.
+    /// Lag of all partitions that are copied, as far as it is known: a topic that is FAULTED and a
+    /// partition before its first contact hide nothing of the others ([`LinkStatus::verdict`] says
+    /// that they are there). No partitions are no lag; absent if none of them is known.
     pub fn lag(&self) -> Option<Lag> {
-        sum(self
-            .topics
+        let copied = || {
+            let topics = self.topics.iter().filter(|t| t.state.copies());
+            topics.flat_map(|t| &t.partitions)
+        };
+        let mut known = copied().filter_map(|p| p.lag).peekable();
+        if known.peek().is_none() && copied().next().is_some() {
+            return None;
+        }
+        sum(known.map(Some))
+    }
+
+    /// Topics that are FAULTED.
+    pub fn faulted(&self) -> usize {
+        self.topics
             .iter()
-            .filter(|t| t.state.is_shadow())
-            .flat_map(|t| t.partitions.iter().map(|p| p.lag)))
+            .filter(|t| t.state == TopicState::Faulted)
+            .count()
     }
 
     /// The topic filters as one word.

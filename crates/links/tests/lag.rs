@@ -27,7 +27,7 @@ fn before_the_first_contact_there_is_no_lag() {
 
 #[test]
 fn seconds_count_from_the_moment_at_which_it_fell_behind() {
-    let mut c = CaughtUp::default();
+    let mut c = CaughtUp::new(10_000);
     c.observe(1_000, 10, 4);
     assert_eq!(
         c.seconds(3_000),
@@ -75,6 +75,7 @@ fn records_bytes_and_both_ends() {
         None,
         "no mean, no estimate"
     );
+    c.observe_ours(2_000, 101);
     let past = of(Some(ends), 101, &c, (0, 0), 2_000).unwrap();
     assert_eq!(
         past,
@@ -114,40 +115,79 @@ fn sums() {
     );
 }
 
-/// The definition, word for word: now minus the last moment at which our end was at or past the
-/// source end known then.
+#[test]
+fn a_silent_source_has_a_lag_in_seconds_that_grows() {
+    let mut c = CaughtUp::new(3_500);
+    let ends = SourceEnds {
+        high_watermark: 10,
+        last_stable: 10,
+    };
+    c.observe(1_000, 10, 10);
+    assert_eq!((c.seconds(4_500), c.silent_ms(4_500)), (Some(0.0), None));
+    assert_eq!(
+        (c.seconds(4_501), c.silent_ms(4_501)),
+        (Some(3.501), Some(3_501)),
+        "level as far as is known, and nothing is known since"
+    );
+    let lag = of(Some(ends), 10, &c, (1, 1), 61_000).unwrap();
+    assert_eq!((lag.records, lag.seconds), (0, 60.0));
+    c.heard(62_000);
+    assert_eq!((c.seconds(62_000), c.silent_ms(62_000)), (Some(0.0), None));
+}
+
+/// An answer of many megabytes: while it arrives, lag counts from the answer before.
+#[test]
+fn an_answer_that_is_still_arriving_counts_as_lag_before_and_after_it_is_whole() {
+    let mut c = CaughtUp::new(3_500);
+    c.observe(1_000, 10, 10);
+    assert_eq!(c.seconds(20_000), Some(19.0));
+    c.observe(21_000, 5_000, 10);
+    assert_eq!(c.seconds(21_000), Some(20.0), "not from its arrival");
+    c.observe_ours(22_000, 5_000);
+    assert_eq!(c.seconds(22_000), Some(0.0));
+}
+
+/// The definition, word for word: now minus the last moment of which it is known that our end was
+/// at or past the source's end.
 #[test]
 fn it_is_the_definition() {
+    const SILENCE_MS: u64 = 6;
     for n in 0..2_000 {
         let seed = &mut Seed::new(n);
-        let (mut caught_up, mut source, mut ours, mut now) =
-            (CaughtUp::default(), 0_i64, 0_i64, 1_000 + seed.below(9));
-        // From which moment on which ends were known.
+        let (mut caught_up, mut source, mut ours) = (CaughtUp::new(SILENCE_MS), 0_i64, 0_i64);
+        let (mut now, mut heard) = (1_000 + seed.below(9), 0);
+        // Each time that the source was heard, with its end, and ours until it was heard again.
         let mut history: Vec<(u64, i64, i64)> = Vec::new();
         for _ in 0..20 {
-            if seed.chance(50) {
+            if seed.chance(30) {
                 source += seed.below(4) as i64;
                 caught_up.observe(now, source, ours);
-                history.push((now, source, ours));
+                heard = now;
+                history.push((heard, source, ours));
+            } else if seed.chance(30) {
+                caught_up.heard(now);
+                if let Some((_, _, known)) = history.last().copied() {
+                    heard = now;
+                    history.push((heard, source, known));
+                }
             } else {
                 ours += seed.below(3) as i64;
                 caught_up.observe_ours(now, ours);
-                if !history.is_empty() {
-                    history.push((now, source, ours));
+                if let Some((_, _, known)) = history.last_mut() {
+                    *known = ours;
                 }
             }
-            now += seed.below(5);
+            now += seed.below(9);
             let until = history.iter().skip(1).map(|(at, ..)| *at).chain([now]);
-            let spans: Vec<_> = history
+            let known_level = history
                 .iter()
                 .zip(until)
                 .filter(|((_, source, ours), _)| ours >= source)
-                .map(|(_, until)| until)
-                .collect();
-            let last = spans
-                .last()
-                .copied()
-                .or(history.first().map(|(at, ..)| *at));
+                .map(|((heard, ..), until)| match until - heard <= SILENCE_MS {
+                    true => until,
+                    false => *heard,
+                });
+            let last = known_level.chain(history.first().map(|(at, ..)| *at)).max();
             assert_eq!(
                 caught_up.last_ms(now),
                 last,
@@ -156,6 +196,12 @@ fn it_is_the_definition() {
             assert_eq!(
                 caught_up.seconds(now),
                 last.map(|last| (now - last) as f64 / 1_000.0),
+                "seed {n} at {now}: {history:?}"
+            );
+            let silent = now - heard;
+            assert_eq!(
+                caught_up.silent_ms(now),
+                (!history.is_empty() && silent > SILENCE_MS).then_some(silent),
                 "seed {n} at {now}: {history:?}"
             );
         }

@@ -10,6 +10,7 @@ use gnomon_links::{
     loss::{self, EndedTransaction, GroupBehind, GroupsLoss, GroupsRead, Loss},
     render,
     status::{GapEvent, OpenTransaction, TakenOver, TakenOverPartition, UnselectedTopic},
+    verdict::{Verdict, judge},
 };
 use gnomon_protocol::ids::Uuid;
 
@@ -23,6 +24,27 @@ fn fresh() -> LinkStatus {
         "b",
         LinkState::Active,
     )
+}
+
+/// The same with the verdict that a running link has.
+fn judged(mut status: LinkStatus, silent_seconds: Option<f64>) -> LinkStatus {
+    status.source.contact_seconds = Some(silent_seconds.unwrap_or(0.2));
+    status.verdict = Some(judge(&status.topics, silent_seconds));
+    status
+}
+
+/// A link that was level when its source was cut off.
+fn cut_off() -> LinkStatus {
+    let mut status = copying();
+    status.topics[0].partitions[1] = partition(1, Some(20), 20, 60.0);
+    for topic in &mut status.topics {
+        for partition in &mut topic.partitions {
+            partition.silent_seconds = Some(60.0);
+            partition.lag.as_mut().unwrap().seconds = 60.0;
+        }
+    }
+    status.source.last_contact_ms = Some(NOW - 60_000);
+    judged(status, Some(60.0))
 }
 
 fn partition(partition: i32, source: Option<i64>, here: i64, seconds: f64) -> PartitionStatus {
@@ -218,11 +240,16 @@ fn texts() {
                 render::story_line(&fresh()),
                 render::story_line(&copying()),
                 render::story_line(&troubled()),
+                render::story_line(&judged(fresh(), None)),
+                render::story_line(&judged(copying(), None)),
+                render::story_line(&judged(troubled(), None)),
+                render::story_line(&cut_off()),
             ]
             .join("\n"),
             "list" => render::list(&[]) + &render::list(&[fresh(), copying()]),
             "status fresh" => render::status(&fresh(), NOW),
             "status copying" => render::status(&copying(), NOW),
+            "status cut off" => render::status(&cut_off(), NOW),
             "status troubled" => render::status(&troubled(), NOW),
             "loss copying" => {
                 let topics = ["a_orders".into(), "a_nope".into()];
@@ -282,8 +309,59 @@ fn a_transaction_is_cut_in_half_only_by_its_own_marker() {
 }
 
 #[test]
+fn a_link_is_level_only_if_every_partition_that_is_copied_was_heard_just_now() {
+    let mut status = copying();
+    let verdict = |status: &LinkStatus| judge(&status.topics, None);
+    assert_eq!(verdict(&status), Verdict::Behind);
+    status.topics[0].partitions[1] = partition(1, Some(20), 20, 0.0);
+    assert_eq!(verdict(&status), Verdict::Level);
+    status.topics[0].partitions[1].silent_seconds = Some(30.0);
+    let one_of_three = Verdict::NotKnown {
+        seconds: 30.0,
+        partitions: 1,
+        of: 3,
+    };
+    assert_eq!(verdict(&status), one_of_three);
+    status.topics[0].partitions[1] = partition(1, None, 0, 0.0);
+    assert!(matches!(
+        verdict(&status),
+        Verdict::NotKnown { partitions: 1, .. }
+    ));
+    status.topics.clear();
+    assert_eq!(verdict(&status), Verdict::Level, "there is nothing to copy");
+    assert_eq!(
+        judge(&status.topics, Some(9.0)),
+        Verdict::NotKnown {
+            seconds: 9.0,
+            partitions: 0,
+            of: 0
+        },
+        "what there would be to copy is not known"
+    );
+}
+
+#[test]
+fn a_faulted_topic_hides_no_lag_of_the_others() {
+    let mut status = copying();
+    status.topics[1].state = TopicState::Faulted;
+    status.topics[1].partitions = vec![partition(0, None, 0, 0.0)];
+    assert_eq!(judge(&status.topics, None), Verdict::Behind);
+    assert_eq!(status.lag().map(|lag| lag.records), Some(12));
+    assert_eq!(status.faulted(), 1);
+    // Nor does a partition that the source did not tell of yet.
+    status.topics[1].state = TopicState::Active;
+    assert_eq!(status.lag().map(|lag| lag.records), Some(12));
+    status.topics[0].state = TopicState::Faulted;
+    assert_eq!(
+        status.lag(),
+        None,
+        "of those that are copied nothing is known"
+    );
+}
+
+#[test]
 fn json_holds_it_all() {
-    for status in [fresh(), copying(), troubled()] {
+    for status in [fresh(), copying(), troubled(), cut_off()] {
         let json = serde_json::to_string(&status).unwrap();
         assert_eq!(serde_json::from_str::<LinkStatus>(&json).unwrap(), status);
     }

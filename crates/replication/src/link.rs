@@ -14,7 +14,13 @@ use crate::{
     tasks::{self, asked::Asked},
 };
 use gnomon_catalog::LinkId;
-use gnomon_links::{LinkConfig, Task, TaskState, plan_offsets::SourceCommit};
+use gnomon_client::ClientError;
+use gnomon_links::{
+    LinkConfig, Task, TaskState,
+    lag::GRACE_MS,
+    plan_offsets::SourceCommit,
+    reach::{Reach, ReachNews},
+};
 use gnomon_protocol::ids::TopicId;
 use parking_lot::Mutex;
 use std::{
@@ -29,6 +35,9 @@ use tokio::{
 
 /// How long a task that panicked rests.
 const BEGIN_ANEW_AFTER: Duration = Duration::from_secs(1);
+
+/// How often is looked whether the source is silent.
+const LOOK_AT_REACH: Duration = Duration::from_secs(1);
 
 /// A task that ends when its handle is dropped.
 pub(crate) struct Running(JoinHandle<()>);
@@ -114,6 +123,8 @@ pub(crate) struct LinkShared {
     pub tasks: Mutex<BTreeMap<Task, TaskSeen>>,
     /// Wall milliseconds.
     pub last_contact_ms: Mutex<Option<i64>>,
+    /// Whether the source answers; absent while the link does not run.
+    pub reach: Mutex<Option<Reach>>,
     /// Group offsets as read last, for the last step of a failover. Nothing was read since the
     /// start if it is absent.
     pub groups_seen: Mutex<Option<GroupsSeen>>,
@@ -143,6 +154,7 @@ impl LinkShared {
             progress: Mutex::default(),
             tasks: Mutex::default(),
             last_contact_ms: Mutex::default(),
+            reach: Mutex::default(),
             groups_seen: Mutex::default(),
             shadowed_by_source: Mutex::default(),
             unselected_groups: Mutex::default(),
@@ -155,16 +167,91 @@ impl LinkShared {
         *self.progress.lock() = std::mem::take(&mut *before.progress.lock());
         *self.groups_seen.lock() = before.groups_seen.lock().take();
         *self.last_contact_ms.lock() = *before.last_contact_ms.lock();
+        *self.reach.lock() = before.reach.lock().take();
+        for progress in self.progress.lock().values() {
+            progress.set_wait_ms(self.wait_ms());
+        }
+    }
+
+    /// How long the source may let a fetch wait, in milliseconds.
+    fn wait_ms(&self) -> u64 {
+        u64::from(
+            self.config
+                .client
+                .effective()
+                .fetch_wait_max_ms
+                .unsigned_abs(),
+        )
+    }
+
+    /// For how long the source may answer nothing before the link is down. Lines that copy ask all
+    /// the time; without one the source is asked once an interval.
+    pub fn silence_ms(&self) -> u64 {
+        let between_ms = if self.jobs.borrow().is_empty() {
+            self.config.topics.interval().as_millis() as u64
+        } else {
+            self.wait_ms()
+        };
+        between_ms.saturating_add(GRACE_MS)
     }
 
     /// What is known of a partition's copy.
     pub fn progress_of(&self, key: Key) -> Arc<Progress> {
-        self.progress.lock().entry(key).or_default().clone()
+        let mut progress = self.progress.lock();
+        let new = || {
+            let progress = Progress::since(self.site.now());
+            progress.set_wait_ms(self.wait_ms());
+            Arc::new(progress)
+        };
+        progress.entry(key).or_insert_with(new).clone()
     }
 
     /// The source answered something.
     pub fn in_contact(&self) {
-        *self.last_contact_ms.lock() = Some(self.site.now().wall.0);
+        let now = self.site.now();
+        *self.last_contact_ms.lock() = Some(now.wall.0);
+        let news = self
+            .reach
+            .lock()
+            .as_mut()
+            .and_then(|reach| reach.answered(now.mono.0));
+        self.say(news);
+    }
+
+    /// The source did not answer: why, should it go on.
+    pub fn out_of_contact(&self, why: &ClientError) {
+        if let Some(reach) = self.reach.lock().as_mut() {
+            reach.failed(why.to_string());
+        }
+    }
+
+    /// Looks whether the link has gone down.
+    fn look_at_reach(&self) {
+        let now_ms = self.site.now().mono.0;
+        let news = self
+            .reach
+            .lock()
+            .as_mut()
+            .and_then(|reach| reach.look(now_ms, self.silence_ms()));
+        self.say(news);
+    }
+
+    fn say(&self, news: Option<ReachNews>) {
+        let link = self.config.name.as_str();
+        let source = self.config.client.bootstrap_servers.join(",");
+        match news {
+            None => {}
+            Some(ReachNews::Down { seconds, why }) => tracing::warn!(
+                link,
+                source,
+                "link is down: its source has not answered for {seconds:.1} s: {why}"
+            ),
+            Some(ReachNews::Up { seconds }) => tracing::info!(
+                link,
+                source,
+                "link is up again: its source answers after {seconds:.1} s"
+            ),
+        }
     }
 
     pub fn task(&self, task: Task, state: TaskState, reason: Option<String>) {
@@ -195,7 +282,10 @@ pub(crate) struct LinkRun {
 impl LinkRun {
     /// Starts discovery, group sync, answering readers, and copying.
     pub fn start(shared: Arc<LinkShared>) -> LinkRun {
+        let now_ms = shared.site.now().mono.0;
+        *shared.reach.lock() = Some(Reach::new(now_ms));
         let tasks = vec![
+            Running::keep("contact", with(&shared, keep_contact)),
             Running::keep("topics", with(&shared, tasks::topics::run)),
             Running::keep("groups", with(&shared, tasks::groups::run)),
             Running::keep("asked", with(&shared, tasks::asked::run)),
@@ -222,6 +312,14 @@ where
 {
     let shared = shared.clone();
     move || task(shared.clone())
+}
+
+/// Says when the link goes down. That it is up again is said by the answer itself.
+async fn keep_contact(shared: Arc<LinkShared>) {
+    loop {
+        tokio::time::sleep(LOOK_AT_REACH).await;
+        shared.look_at_reach();
+    }
 }
 
 /// Deals the jobs out to lines, again and again as jobs or leaders change. Dropping it ends every

@@ -5,7 +5,7 @@
 //! one: the highest epoch that the source ever named goes into a failover's cut.
 
 use gnomon_links::{
-    lag::{CaughtUp, Lag, SourceEnds, of},
+    lag::{CaughtUp, GRACE_MS, Lag, SourceEnds, of},
     status::Counters,
 };
 use gnomon_machine::Now;
@@ -43,6 +43,7 @@ pub(crate) struct Shown {
     pub last_caught_up_ms: Option<i64>,
     pub bytes_per_second: f64,
     pub stalled_seconds: Option<f64>,
+    pub silent_seconds: Option<f64>,
     pub error: Option<String>,
     pub counters: Counters,
 }
@@ -60,6 +61,10 @@ struct Seen {
     moved_ms: Option<u64>,
     error: Option<String>,
     rate: Rate,
+    /// Since when the source is asked for it.
+    asked_ms: Option<u64>,
+    /// A source that does not tell of it for longer is silent.
+    silence_ms: u64,
 }
 
 impl Default for Seen {
@@ -73,11 +78,21 @@ impl Default for Seen {
             moved_ms: None,
             error: None,
             rate: Rate::default(),
+            asked_ms: None,
+            silence_ms: GRACE_MS,
         }
     }
 }
 
 impl Progress {
+    /// Of a partition that the source is asked for from now on.
+    pub fn since(now: Now) -> Progress {
+        Progress(Mutex::new(Seen {
+            asked_ms: Some(now.mono.0),
+            ..Seen::default()
+        }))
+    }
+
     /// The source named its bounds; `our_end` is our high watermark now.
     pub fn saw_source(&self, seen: SourceSeen, our_end: Offset) {
         let mut state = self.0.lock();
@@ -86,6 +101,19 @@ impl Progress {
         state
             .caught_up
             .observe(seen.at.mono.0, seen.high_watermark, our_end);
+    }
+
+    /// An answer of the source says that it has nothing beyond the end that is known.
+    pub fn heard(&self, now: Now) {
+        self.0.lock().caught_up.heard(now.mono.0);
+    }
+
+    /// How long the source may leave this partition unheard, given how long a fetch may wait.
+    pub fn set_wait_ms(&self, wait_ms: u64) {
+        let mut state = self.0.lock();
+        state.silence_ms = planted(wait_ms.saturating_add(GRACE_MS));
+        let silence_ms = state.silence_ms;
+        state.caught_up.set_silence_ms(silence_ms);
     }
 
     /// Whole batches came.
@@ -157,10 +185,17 @@ impl Progress {
             last_caught_up_ms: ago.map(|ago| now.wall.0.saturating_sub_unsigned(ago)),
             bytes_per_second: state.rate.per_second(now_ms),
             stalled_seconds: state.stalled(now_ms).map(|ms| ms as f64 / 1_000.0),
+            silent_seconds: state.silent(now_ms).map(|ms| ms as f64 / 1_000.0),
             error: state.error.clone(),
             counters: state.counters,
         }
     }
+}
+
+/// Planted fault for tests of links: a source that is silent has nothing new.
+fn planted(silence_ms: u64) -> u64 {
+    fail::fail_point!("silence_is_level", |_| u64::MAX);
+    silence_ms
 }
 
 impl Seen {
@@ -173,6 +208,15 @@ impl Seen {
         }
         self.our_end = our_end;
         self.caught_up.observe_ours(now_ms, our_end);
+    }
+
+    /// For how long the source has not told of it, if that is longer than an answer may take.
+    fn silent(&self, now_ms: u64) -> Option<u64> {
+        if self.source.is_some() {
+            return self.caught_up.silent_ms(now_ms);
+        }
+        let silent_ms = now_ms.saturating_sub(self.asked_ms?);
+        (silent_ms > self.silence_ms).then_some(silent_ms)
     }
 
     fn stalled(&self, now_ms: u64) -> Option<u64> {
@@ -248,6 +292,28 @@ mod tests {
         assert!(progress.is_stalled(at(21_000), 5));
         progress.wrote(at(22_000), 100, 5, 10);
         assert!(!progress.is_stalled(at(1_000_000), 10));
+    }
+
+    /// With a fetch session, an answer leaves out the partitions that have nothing new.
+    #[test]
+    fn an_answer_without_the_partition_is_heard_and_silence_is_shown() {
+        let progress = Progress::default();
+        progress.set_wait_ms(500);
+        progress.saw_source(source(10, 0), 10);
+        let ours = Offsets {
+            high_watermark: 10,
+            end: 10,
+            ..Offsets::default()
+        };
+        let shown = |ms| {
+            let shown = progress.shown(at(ms), ours);
+            (shown.lag.unwrap().seconds, shown.silent_seconds)
+        };
+        progress.heard(at(4_000));
+        assert_eq!(shown(9_500), (0.0, None));
+        assert_eq!(shown(9_501), (5.501, Some(5.501)));
+        progress.heard(at(64_000));
+        assert_eq!(shown(64_000), (0.0, None));
     }
 
     #[test]

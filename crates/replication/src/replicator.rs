@@ -373,6 +373,7 @@ impl Replicator {
     /// The connection failed, or the source refused the whole request: try again later. Never a
     /// fault of a topic.
     fn lost(&mut self, error: &ClientError) {
+        self.link.out_of_contact(error);
         let wait = planted(self.backoff.failed(self.link.site.random()));
         tracing::info!(link = self.link.config.name.as_str(), line = ?self.id, %error, wait_ms = wait.as_millis() as u64, "fetching failed");
         (self.line, self.sent, self.troubled) = (None, None, true);

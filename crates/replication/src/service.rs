@@ -128,7 +128,10 @@ impl LinkService {
             };
             match change(link, entry) {
                 Change::Start => entry.run = Some(LinkRun::start(entry.shared.clone())),
-                Change::Stop => entry.run = None,
+                Change::Stop => {
+                    entry.run = None;
+                    *entry.shared.reach.lock() = None;
+                }
                 Change::None => {}
             }
             let jobs = jobs_of(image, link);

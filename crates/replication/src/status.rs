@@ -7,6 +7,7 @@ use gnomon_links::{
     LinkStatus, PartitionStatus, Task, TaskState, TaskStatus, TopicStatus,
     failover::Step,
     status::{OpenTransaction, SourceStatus, TakenOver, TakenOverPartition, UnselectedTopic},
+    verdict::judge,
 };
 use gnomon_partition::Offsets;
 
@@ -26,6 +27,14 @@ pub(crate) fn of(
         .map(|topic| topic_status(topic, shared, site))
         .collect();
     topics.sort_by(|a, b| a.name.cmp(&b.name));
+    let contact_seconds = shared.and_then(|shared| {
+        let reach = shared.reach.lock();
+        Some(reach.as_ref()?.silent_seconds(site.now().mono.0))
+    });
+    let verdict = shared.zip(contact_seconds).map(|(shared, seconds)| {
+        let longest = shared.silence_ms() as f64 / 1_000.0;
+        judge(&topics, Some(seconds).filter(|seconds| *seconds > longest))
+    });
     let unselected = link
         .unselected
         .iter()
@@ -42,7 +51,9 @@ pub(crate) fn of(
                 .map(|known| known.site.name.clone()),
             cluster_id: link.source_cluster_id.clone(),
             last_contact_ms: shared.and_then(|shared| *shared.last_contact_ms.lock()),
+            contact_seconds,
         },
+        verdict,
         fault: link.fault.clone(),
         topics,
         tasks: tasks(shared, broker_id),
@@ -190,6 +201,7 @@ fn show(status: &mut PartitionStatus, shown: Shown, is_shadow: bool) {
         status.lag = shown.lag;
         status.last_caught_up_ms = shown.last_caught_up_ms;
         status.stalled_seconds = shown.stalled_seconds;
+        status.silent_seconds = shown.silent_seconds;
         status.error = status.error.take().or(shown.error);
     }
 }

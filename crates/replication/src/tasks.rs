@@ -54,6 +54,9 @@ fn after_round(
             interval
         }
         Err(error) => {
+            if let RoundError::Source(error) = &error {
+                link.out_of_contact(error);
+            }
             let wait = backoff.failed(link.site.random());
             // Said once: a source that is down for hours must not fill the log.
             if backoff.failures() == 1 {

@@ -43,6 +43,14 @@ const fn driver(filter: &'static str) -> Test {
     }
 }
 
+const fn replication(program: &'static str, filter: &'static str) -> Test {
+    Test {
+        package: "gnomon-replication",
+        program,
+        filter,
+    }
+}
+
 const fn site(program: &'static str, filter: &'static str) -> Test {
     Test {
         package: "gnomon-testkit",
@@ -104,6 +112,7 @@ const BUGS: &[Planted] = &[
     bug("offsets_outrun_data", "a group's positions come before their data", site("simulation", "an_hour_of_trouble")),
     bug("link_gives_up", "a link that failed once does not try again", site("simulation", "an_hour_of_trouble")),
     bug("show_offsets_of_deleted_topics", "a group is shown what it committed on an earlier topic of the name", site("name_used_again", "")),
+    bug("silence_is_level", "a link whose source is cut off looks level", replication("it", "cut_off_is_not_level")),
     bug("believe_topic_ids", "a late sync of offsets erases what was committed on the topic created since", site("late_sync", "")),
 ];
 

@@ -188,7 +188,7 @@ impl Snapshot {
             let Some(lag) = status.lag else { return Ok(()) };
             ConstGauge::new(lag.records).encode(family.encode_family(label)?)
         })?;
-        let help = "Seconds since the shadow was last level with the source";
+        let help = "Seconds since the shadow is known to have been level with the source; grows while the source is silent";
         let mut family = encoder.encode_descriptor(
             "gnomon_shadow_link_lag_seconds",
             help,
@@ -310,6 +310,21 @@ impl Snapshot {
             };
             ConstGauge::new(i64::from(link.fault.is_some()))
                 .encode(family.encode_family(&label)?)?;
+        }
+        let mut family = encoder.encode_descriptor(
+            "gnomon_link_source_contact_seconds",
+            "Seconds since the source of a running link last answered; what it wrote since is not known",
+            None,
+            MetricType::Gauge,
+        )?;
+        for link in &self.links {
+            let Some(seconds) = link.source.contact_seconds else {
+                continue;
+            };
+            let label = LinkLabel {
+                shadow_link_name: link.name.clone(),
+            };
+            ConstGauge::new(seconds).encode(family.encode_family(&label)?)?;
         }
         Ok(())
     }

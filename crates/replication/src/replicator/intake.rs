@@ -11,6 +11,7 @@ use gnomon_catalog::{Event, Reply};
 use gnomon_client::fetcher::{FetchPosition, FetchTarget, Fetched, FetchedAll};
 use gnomon_partition::{AppendAtError, FollowError, Handle, SourceBounds, Unreadable};
 use gnomon_protocol::{error_code::name_of, ids::LeaderEpoch};
+use std::collections::BTreeSet;
 use tokio::time::Instant;
 
 /// One partition's part of an answer that has to be worked on.
@@ -36,6 +37,9 @@ impl Replicator {
             .filter(|fetched| fetched.error.is_none())
             .map(|f| f.target.clone())
             .collect();
+        if !sent.hollow {
+            self.note_heard(&sent, &answer);
+        }
         let mut intakes = Vec::with_capacity(answer.len());
         for fetched in answer {
             let Some(position) = sent.wanted.get(&fetched.target).copied() else {
@@ -54,6 +58,19 @@ impl Replicator {
         self.send().await;
         self.append_all(intakes).await;
         self.free_since = Instant::now();
+    }
+
+    /// A partition that an answer within a fetch session leaves out has nothing new (KIP-227): the
+    /// source was heard of it. Of those that are in it, the answer itself tells, or its error that nothing is known.
+    fn note_heard(&self, sent: &Sent, answer: &FetchedAll) {
+        let now = self.link.site.now();
+        let named: BTreeSet<&FetchTarget> = answer.iter().map(|fetched| &fetched.target).collect();
+        let unnamed = sent.wanted.keys().filter(|target| !named.contains(target));
+        for key in unnamed.filter_map(|target| self.by_target.get(target)) {
+            if let Some(part) = self.parts.get(key) {
+                part.progress.heard(now);
+            }
+        }
     }
 
     /// An answer about hollow tails alone had no byte: there is nothing up to the source's end, so

@@ -25,10 +25,11 @@ use std::{
     collections::{BTreeMap, VecDeque},
     future::pending,
     sync::Arc,
+    time::Duration,
 };
 use tokio::{
     sync::watch,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 /// A cluster in memory. Clones are the same cluster.
@@ -54,6 +55,8 @@ pub struct Cluster {
     pub group_errors: BTreeMap<String, i16>,
     /// Nobody reaches it.
     pub down: bool,
+    /// So long an answer with records takes to arrive in whole.
+    pub arrives_after: Duration,
     /// Fetches so far.
     pub fetches: u64,
     /// How often it was asked where its logs end, on behalf of readers.
@@ -499,6 +502,10 @@ impl Line for ScriptedLine {
                     .cluster
                     .ask(|cluster| answer(cluster, asked, &self.told))?;
                 if !answer.is_empty() || Instant::now() >= asked.until {
+                    if answer.iter().any(|fetched| !fetched.records.is_empty()) {
+                        let arrives_after = self.cluster.0.cluster.lock().arrives_after;
+                        sleep(arrives_after).await;
+                    }
                     match self.cluster.0.cluster.lock().odd.pop_front() {
                         Some(Odd::Starved) => answer
                             .iter_mut()

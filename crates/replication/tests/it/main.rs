@@ -4,6 +4,7 @@
 mod asked;
 mod broken;
 mod catch_up;
+mod contact;
 mod disk;
 mod divergence;
 mod failover;
