@@ -194,7 +194,7 @@ impl Progress {
 
 /// Planted fault for tests of links: a source that is silent has nothing new.
 fn planted(silence_ms: u64) -> u64 {
-    fail::fail_point!("silence_is_level", |_| u64::MAX);
+    gnomon_failpoints::fail_point!("silence_is_level", |_| u64::MAX);
     silence_ms
 }
 
