@@ -173,14 +173,14 @@ fn walk<F: Feed>(
 ) -> Result<(), BatchError> {
     for index in 0..header.record_count {
         let brief = record(header, feed, index).map_err(|stop| match stop {
-            Stop::Feed(error) => error,
+            Stop::Feed(error) => *error,
             Stop::Record(why) => BatchError::Record { index, why },
         })?;
         if visit(&brief).is_break() {
             return Ok(());
         }
     }
-    if feed.byte()?.is_some() {
+    if feed.byte().map_err(|error| *error)?.is_some() {
         return Err(BatchError::RecordsTrailing {
             count: header.record_count,
             bytes: feed.left() + 1,
@@ -189,12 +189,12 @@ fn walk<F: Feed>(
     Ok(())
 }
 
-/// Unpacked bytes of records, one after the other.
+/// Unpacked bytes of records, one after the other. Errors are boxed: every byte goes through here.
 trait Feed {
     /// The next one; `None` at the end.
-    fn byte(&mut self) -> Result<Option<u8>, BatchError>;
+    fn byte(&mut self) -> Result<Option<u8>, Box<BatchError>>;
     /// Passes over so many; false if there are fewer.
-    fn skip(&mut self, count: usize) -> Result<bool, BatchError>;
+    fn skip(&mut self, count: usize) -> Result<bool, Box<BatchError>>;
     /// How many are known to be left.
     fn left(&self) -> usize;
 }
@@ -204,12 +204,12 @@ struct Whole<'a>(&'a [u8]);
 
 impl Feed for Whole<'_> {
     #[inline]
-    fn byte(&mut self) -> Result<Option<u8>, BatchError> {
+    fn byte(&mut self) -> Result<Option<u8>, Box<BatchError>> {
         Ok(self.0.split_off_first().copied())
     }
 
     #[inline]
-    fn skip(&mut self, count: usize) -> Result<bool, BatchError> {
+    fn skip(&mut self, count: usize) -> Result<bool, Box<BatchError>> {
         match self.0.get(count..) {
             Some(rest) => {
                 self.0 = rest;
@@ -237,7 +237,7 @@ struct Stream<'a> {
 
 impl Stream<'_> {
     /// Unpacks more once all was taken; false at the end.
-    fn fill(&mut self) -> Result<bool, BatchError> {
+    fn fill(&mut self) -> Result<bool, Box<BatchError>> {
         if self.at < self.filled {
             return Ok(true);
         }
@@ -246,14 +246,14 @@ impl Stream<'_> {
             match self.source.read(&mut self.window) {
                 Ok(read) => break read,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(damaged(codec, error)),
+                Err(error) => return Err(Box::new(damaged(codec, error))),
             }
         };
         self.at = 0;
         self.unpacked += self.filled;
         if self.unpacked > self.unpacked_max {
             let max = self.unpacked_max;
-            return Err(BatchError::DecompressedTooLarge { codec, max });
+            return Err(Box::new(BatchError::DecompressedTooLarge { codec, max }));
         }
         Ok(self.filled > 0)
     }
@@ -261,7 +261,7 @@ impl Stream<'_> {
 
 impl Feed for Stream<'_> {
     #[inline]
-    fn byte(&mut self) -> Result<Option<u8>, BatchError> {
+    fn byte(&mut self) -> Result<Option<u8>, Box<BatchError>> {
         if !self.fill()? {
             return Ok(None);
         }
@@ -270,7 +270,7 @@ impl Feed for Stream<'_> {
         Ok(Some(byte))
     }
 
-    fn skip(&mut self, mut count: usize) -> Result<bool, BatchError> {
+    fn skip(&mut self, mut count: usize) -> Result<bool, Box<BatchError>> {
         while count > 0 {
             if !self.fill()? {
                 return Ok(false);
@@ -288,12 +288,12 @@ impl Feed for Stream<'_> {
 }
 
 enum Stop {
-    Feed(BatchError),
+    Feed(Box<BatchError>),
     Record(RecordFault),
 }
 
-impl From<BatchError> for Stop {
-    fn from(error: BatchError) -> Stop {
+impl From<Box<BatchError>> for Stop {
+    fn from(error: Box<BatchError>) -> Stop {
         Stop::Feed(error)
     }
 }
