@@ -1,4 +1,4 @@
-//! Gnomon: the workspace's release binary, built here as a user would, or the one that `GNOMON_BIN`
+//! Gnomon: the workspace's binary of the profile `dist`, as the container has it, or the one that `GNOMON_BIN`
 //! names.
 
 use super::{Durability, Installed, Peer, PeerName, Program};
@@ -34,7 +34,7 @@ pub struct Site<'a> {
 }
 
 impl Gnomon {
-    /// `cargo build --release -p gnomon` in the target folder of this program.
+    /// `cargo build --profile dist -p gnomon` in the target folder of this program.
     pub fn build() -> Result<Gnomon, Failure> {
         if let Some(given) = std::env::var_os("GNOMON_BIN") {
             // Brokers are started in folders of their own.
@@ -46,12 +46,12 @@ impl Gnomon {
         let target = place::target()?;
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo
-            .args(["build", "--release", "-p", "gnomon", "--target-dir"])
+            .args(["build", "--profile", "dist", "-p", "gnomon", "--target-dir"])
             .arg(&target)
             .current_dir(place::workspace());
-        output("cargo build --release -p gnomon", cargo)?;
+        output("cargo build --profile dist -p gnomon", cargo)?;
         Ok(Gnomon {
-            program: target.join("release/gnomon"),
+            program: target.join("dist/gnomon"),
         })
     }
 
