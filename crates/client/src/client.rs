@@ -159,13 +159,21 @@ impl Client {
         let metadata = self
             .metadata(Topics::Names(vec![topic.to_owned()]), false)
             .await?;
-        if let Some(error) = metadata.topics.get(topic).and_then(|topic| topic.error) {
+        let found = metadata.topics.get(topic);
+        if let Some(error) = found.and_then(|found| found.error) {
             return Err(ClientError::refused(
                 MetadataRequest::NAME,
                 topic,
                 error,
                 None,
             ));
+        }
+        if let Some(found) = found.filter(|found| !found.partitions.contains_key(&partition)) {
+            return Err(ClientError::NoPartition {
+                topic: key.0,
+                partition,
+                partitions: found.partitions.len(),
+            });
         }
         let leader = self.0.known.lock().leaders.get(&key).copied();
         leader.ok_or(ClientError::NoLeader {

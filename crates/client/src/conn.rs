@@ -310,18 +310,14 @@ async fn loop_answers(
 ) -> String {
     let mut buffer = BytesMut::new();
     loop {
-        let length = match fill(reader, &mut buffer, 4).await {
-            Ok(()) => i32::from_be_bytes(buffer[..4].try_into().expect("four bytes")),
+        let first: [u8; 4] = match fill(reader, &mut buffer, 4).await {
+            Ok(()) => buffer[..4].try_into().expect("four bytes"),
             Err(why) => return why,
         };
         buffer.advance(4);
-        let length = match usize::try_from(length) {
+        let length = match usize::try_from(i32::from_be_bytes(first)) {
             Ok(length) if (4..=response_bytes_max).contains(&length) => length,
-            Ok(_) | Err(_) => {
-                return format!(
-                    "an answer of {length} bytes (this client takes 4 to {response_bytes_max})"
-                );
-            }
+            Ok(_) | Err(_) => return no_length(first, response_bytes_max),
         };
         if let Err(why) = fill(reader, &mut buffer, length).await {
             return why;
@@ -334,6 +330,29 @@ async fn loop_answers(
             None => return format!("an answer to request {correlation_id}, which was not asked"),
         }
     }
+}
+
+/// Why four bytes are no length of an answer. Most often something else than Kafka listens there.
+fn no_length(first: [u8; 4], response_bytes_max: usize) -> String {
+    /// An alert, and the major version of all of SSL 3 and TLS (RFC 8446, 5.1).
+    const TLS_ALERT: [u8; 2] = [21, 3];
+    if first == *b"HTTP" {
+        return "it answers with HTTP, not with the Kafka protocol: this may be the admin address"
+            .to_owned();
+    }
+    if first.starts_with(&TLS_ALERT) {
+        return "it expects TLS, which this client does not speak".to_owned();
+    }
+    if first.iter().all(u8::is_ascii_graphic) {
+        return format!(
+            "it does not speak the Kafka protocol: its answer begins with \"{}\"",
+            first.escape_ascii()
+        );
+    }
+    format!(
+        "the length of its answer is {}, and this client takes 4 to {response_bytes_max} bytes: it may not speak the Kafka protocol",
+        i32::from_be_bytes(first)
+    )
 }
 
 /// Reads until at least `wanted` bytes are in the buffer.
@@ -353,4 +372,22 @@ async fn fill(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_does_not_speak_kafka_is_told_from_one_whose_answer_is_too_large() {
+        let said = |first: &[u8; 4]| no_length(*first, 1_000);
+        assert!(said(b"HTTP").contains("the admin address"));
+        assert!(said(&[21, 3, 3, 0]).contains("TLS"));
+        assert!(said(b"SSH-").contains("begins with \"SSH-\""));
+        let large = said(&[0, 0, 4, 0]);
+        assert!(
+            large.contains("is 1024, and this client takes 4 to 1000"),
+            "{large}"
+        );
+    }
 }

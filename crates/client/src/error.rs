@@ -66,10 +66,25 @@ pub enum ClientError {
     },
     #[error("{topic}-{partition} has no leader at the moment")]
     NoLeader { topic: String, partition: i32 },
+    /// The topic exists and has fewer partitions.
+    #[error("there is no partition {topic}-{partition}: the topic has {}", counted(*partitions))]
+    NoPartition {
+        topic: String,
+        partition: i32,
+        partitions: usize,
+    },
     #[error("broker {node} is not in the cluster's metadata")]
     UnknownNode { node: i32 },
     #[error("the answer to {api} does not speak of {subject}")]
     Missing { api: &'static str, subject: String },
+}
+
+fn counted(partitions: usize) -> String {
+    match partitions {
+        0 => "no partitions".to_owned(),
+        1 => "partition 0 only".to_owned(),
+        more => format!("partitions 0 to {}", more - 1),
+    }
 }
 
 impl ClientError {
@@ -88,6 +103,7 @@ impl ClientError {
             | ClientError::Malformed { .. }
             | ClientError::Encode { .. }
             | ClientError::NoLeader { .. }
+            | ClientError::NoPartition { .. }
             | ClientError::UnknownNode { .. }
             | ClientError::Missing { .. } => None,
         }
@@ -109,6 +125,7 @@ impl ClientError {
             | ClientError::Encode { .. }
             | ClientError::Refused { .. }
             | ClientError::NoLeader { .. }
+            | ClientError::NoPartition { .. }
             | ClientError::UnknownNode { .. }
             | ClientError::Missing { .. } => false,
         }
