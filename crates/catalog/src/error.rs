@@ -30,6 +30,17 @@ pub enum RegisterError {
         /// At this start.
         given: u16,
     },
+    /// Peers and operators know the data by the recorded name.
+    #[error(
+        "this data directory belongs to site '{recorded}'; it cannot be started as site '{given}'. Start with --site-name {recorded}, or give \
+         site '{given}' a data directory of its own with --data"
+    )]
+    NameChanged {
+        /// In the metadata.
+        recorded: String,
+        /// At this start.
+        given: String,
+    },
     /// Partitions are led by the recorded id.
     #[error(
         "this data directory belongs to broker {recorded}; it cannot be started as broker {given}. Start with broker id {recorded}"

@@ -166,14 +166,15 @@ pub struct Gap {
 /// The facts of a start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Register {
-    /// Becomes the cluster id at the first start, and is ignored at later ones.
+    /// Drawn at random. Becomes the cluster id at the first start, and is ignored at later ones.
     pub fresh_cluster_id: Uuid,
     /// The site's short name.
     pub name: String,
     /// This broker's id.
     pub broker_id: i32,
-    /// 1 to 4095.
-    pub producer_tag: u16,
+    /// 1 to 4095. `None`: the recorded one, or at the first start one drawn from
+    /// `fresh_cluster_id`.
+    pub producer_tag: Option<u16>,
     /// Prefixes that are ours.
     pub owns: Vec<String>,
     /// How clients reach this broker.

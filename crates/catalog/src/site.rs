@@ -41,15 +41,18 @@ pub(crate) fn register(image: &Image, register: Register, token: ReplyToken) -> 
     if let Err(error) = check(image, &register) {
         return Effects::reply(token, Reply::Register(Err(error)));
     }
-    let cluster_id = match &image.site {
-        Some(site) => site.cluster_id.clone(),
-        None => cluster_id_of(register.fresh_cluster_id),
+    let (cluster_id, recorded_tag) = match &image.site {
+        Some(site) => (site.cluster_id.clone(), site.producer_tag),
+        None => (
+            cluster_id_of(register.fresh_cluster_id),
+            tag_of(register.fresh_cluster_id),
+        ),
     };
     let site = Site {
         cluster_id: cluster_id.clone(),
         name: register.name,
         broker_id: register.broker_id,
-        producer_tag: register.producer_tag,
+        producer_tag: register.producer_tag.unwrap_or(recorded_tag),
         owns: register.owns,
     };
     let broker = BrokerEntry {
@@ -72,22 +75,37 @@ pub(crate) fn register(image: &Image, register: Register, token: ReplyToken) -> 
     effects
 }
 
+/// A tag for a site whose operator chose none: 1 to 4095, uniformly drawn if the id is. Two sites
+/// draw equal ones once in 4,095 times; a link between them is then refused with a sentence.
+fn tag_of(drawn: Uuid) -> u16 {
+    let tag = drawn.as_u128() % u128::from(TAG_MAX);
+    u16::try_from(tag).expect("below TAG_MAX") + 1
+}
+
 fn check(image: &Image, given: &Register) -> Result<(), RegisterError> {
-    if given.producer_tag == 0 || given.producer_tag > TAG_MAX {
-        return Err(RegisterError::Tag {
-            tag: given.producer_tag,
-        });
+    if let Some(tag) = given
+        .producer_tag
+        .filter(|tag| !(1..=TAG_MAX).contains(tag))
+    {
+        return Err(RegisterError::Tag { tag });
     }
-    match &image.site {
-        Some(site) if site.producer_tag != given.producer_tag => Err(RegisterError::TagChanged {
+    let Some(site) = &image.site else {
+        return Ok(());
+    };
+    match given.producer_tag {
+        Some(tag) if site.producer_tag != tag => Err(RegisterError::TagChanged {
             recorded: site.producer_tag,
-            given: given.producer_tag,
+            given: tag,
         }),
-        Some(site) if site.broker_id != given.broker_id => Err(RegisterError::BrokerChanged {
+        _ if site.name != given.name => Err(RegisterError::NameChanged {
+            recorded: site.name.clone(),
+            given: given.name.clone(),
+        }),
+        _ if site.broker_id != given.broker_id => Err(RegisterError::BrokerChanged {
             recorded: site.broker_id,
             given: given.broker_id,
         }),
-        Some(_) | None => Ok(()),
+        _ => Ok(()),
     }
 }
 

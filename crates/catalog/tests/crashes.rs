@@ -112,7 +112,7 @@ fn with_shadows(topics: usize) -> Site {
         fresh_cluster_id: id_of("cluster"),
         name: "b".to_owned(),
         broker_id: 0,
-        producer_tag: 2,
+        producer_tag: Some(2),
         owns: Vec::new(),
         endpoints: Vec::new(),
     }));

@@ -108,7 +108,7 @@ impl World for Random {
                 fresh_cluster_id,
                 name,
                 broker_id: 0,
-                producer_tag: 9,
+                producer_tag: Some(9),
                 owns: vec!["own".to_owned()],
                 endpoints,
             });
@@ -119,7 +119,7 @@ impl World for Random {
                 fresh_cluster_id: self.fresh(),
                 name: (*dice.pick(&["s", "t"])).to_owned(),
                 broker_id: 0,
-                producer_tag: 9 + (dice.below(8) / 7) as u16,
+                producer_tag: Some(9 + (dice.below(8) / 7) as u16),
                 owns: Vec::new(),
                 endpoints: Vec::new(),
             }),

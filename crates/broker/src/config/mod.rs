@@ -27,8 +27,9 @@ pub struct Config {
     pub owns: Vec<String>,
     /// Files that each describe a link to be made at the first start.
     pub link_files: Vec<PathBuf>,
-    /// Marks the producer ids of this site, 1 to 4095: ids of two sites never meet.
-    pub producer_tag: u16,
+    /// Marks the producer ids of this site, 1 to 4095: ids of two sites never meet. `None`: the site
+    /// draws one at its first start and keeps it.
+    pub producer_tag: Option<u16>,
     /// This broker's id.
     pub broker_id: i32,
     /// Whether a client's metadata request for a missing topic creates it

@@ -10,17 +10,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The longest name of a topic (Kafka's `MAX_NAME_LENGTH`).
+const TOPIC_NAME_BYTES_MAX: usize = 249;
+
 /// `gnomon.toml`; also what `pair` writes. Relative paths start at the file's folder.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct RawConfig {
-    /// Data directory. Default `gnomon-data`.
+    /// Data directory. Default `gnomon-data`, in the working directory of the process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
     /// Kafka address to bind. Default `127.0.0.1:9092`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<String>,
-    /// Address that clients are told. Default: the bound one.
+    /// Address that clients are told. Default: the bound one, or on all addresses of the machine
+    /// the one that a client connected to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advertise: Option<String>,
     /// Admin address to bind. Default `127.0.0.1:9644`.
@@ -35,7 +39,7 @@ pub struct RawConfig {
     /// Link files. Default: none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub link: Vec<PathBuf>,
-    /// 1 to 4095, another one at each site of a pair. Default 1.
+    /// 1 to 4095, another one at each site. Default: drawn at the first start, and kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub producer_tag: Option<u16>,
     /// This broker's id. Default 1.
@@ -158,10 +162,11 @@ impl RawConfig {
                 "must be 1 to 64 characters of A-Z a-z 0-9 . _ -",
             ));
         }
-        if let Some(prefix) = self.owns.iter().find(|prefix| prefix.is_empty()) {
-            return Err(bad("owns", prefix, "an empty prefix would own every topic"));
-        }
-        let producer_tag = in_range("producer-tag", self.producer_tag.unwrap_or(1), 1..=4095)?;
+        self.owns.iter().try_for_each(|prefix| owned(prefix))?;
+        let producer_tag = self
+            .producer_tag
+            .map(|tag| in_range("producer-tag", tag, 1..=4095))
+            .transpose()?;
         Ok(Config {
             data: self.data.unwrap_or_else(|| "gnomon-data".into()),
             listeners: vec![Listener {
@@ -205,6 +210,23 @@ impl RawConfig {
             )?,
         })
     }
+}
+
+/// A prefix that names of topics can begin with.
+fn owned(prefix: &str) -> Result<(), ConfigError> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if prefix.is_empty() {
+        return Err(bad("owns", prefix, "an empty prefix would own every topic"));
+    }
+    if prefix.len() > TOPIC_NAME_BYTES_MAX || !prefix.bytes().all(legal) {
+        return Err(bad(
+            "owns",
+            format!("{prefix:?}"),
+            "no topic can begin with that: names of topics have up to 249 characters of A-Z a-z 0-9 . _ -; \
+             give each prefix as a value of its own, as in --owns a_ --owns b_",
+        ));
+    }
+    Ok(())
 }
 
 fn bad(key: &'static str, value: impl ToString, why: impl ToString) -> ConfigError {
@@ -269,7 +291,7 @@ mod tests {
         let config = RawConfig::default().check().expect("defaults");
         assert_eq!(
             (config.broker_id, config.producer_tag, config.write_caching),
-            (1, 1, false)
+            (1, None, false)
         );
     }
 

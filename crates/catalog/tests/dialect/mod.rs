@@ -254,7 +254,10 @@ impl Dialect for Words {
                 fresh_cluster_id: id_of(command.get("fresh").unwrap_or("cluster")),
                 name: command.word(0)?.to_owned(),
                 broker_id: command.number("broker", 1)?,
-                producer_tag: command.number("tag", 5)?,
+                producer_tag: match command.get("tag") {
+                    Some("drawn") => None,
+                    _ => Some(command.number("tag", 5)?),
+                },
                 owns: command.list("owns"),
                 endpoints: vec![Endpoint {
                     listener: "plain".to_owned(),

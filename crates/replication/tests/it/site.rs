@@ -129,7 +129,7 @@ impl World {
             fresh_cluster_id: Uuid::from_u128(0xb),
             name: "b".into(),
             broker_id: 2,
-            producer_tag: 2,
+            producer_tag: Some(2),
             owns: vec!["b_".into()],
             endpoints: Vec::new(),
         };
