@@ -20,6 +20,9 @@ const LOCK_FILE: &str = "lock";
 const FORMAT_FILE: &str = "format";
 const BOOT_FILE: &str = "boot";
 
+/// As many names are shown of a directory that is not ours.
+const FOREIGN_NAMES_MAX: usize = 3;
+
 /// A data directory that is ours until this is dropped.
 pub struct DataDir {
     disk: Arc<dyn Disk>,
@@ -57,6 +60,26 @@ pub enum DataDirError {
         /// What its format file says.
         found: String,
     },
+    /// It has files, and none of them is ours.
+    #[error(
+        "{path} is not a data directory of Gnomon: it has no `{FORMAT_FILE}` file, and it has {}; name an empty or a new directory with --data",
+        found.join(", ")
+    )]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Some of what lies there.
+        found: Vec<String>,
+    },
+    /// It has partitions of a format that nothing tells.
+    #[error(
+        "{path} has partitions but no `{FORMAT_FILE}` file, so it is not complete: restore the whole directory from a backup; if only that file is missing \
+         and this version of Gnomon wrote the rest, write {FORMAT:?} into {path}/{FORMAT_FILE}"
+    )]
+    NoFormat {
+        /// The directory.
+        path: PathBuf,
+    },
 }
 
 impl DataDir {
@@ -66,6 +89,7 @@ impl DataDir {
             path: path.to_owned(),
             source,
         };
+        check_without_format(&*disk, path)?;
         make_folders(&*disk, path).map_err(failed)?;
         let lock = disk
             .lock(&path.join(LOCK_FILE))
@@ -121,6 +145,51 @@ pub fn boot(disk: &dyn Disk, path: &Path) -> io::Result<Boot> {
     })
 }
 
+/// A directory without a format file is used only if it is new: no partitions in it, which come
+/// after the format file, and nothing of others. Nothing is written before that is known.
+fn check_without_format(disk: &dyn Disk, path: &Path) -> Result<(), DataDirError> {
+    let failed = |source| DataDirError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let partitions = path.join(PARTITIONS_FOLDER);
+    if !disk.exists(path).map_err(failed)?
+        || disk.exists(&path.join(FORMAT_FILE)).map_err(failed)?
+    {
+        return Ok(());
+    }
+    if disk.exists(&partitions).map_err(failed)?
+        && !disk.list(&partitions).map_err(failed)?.is_empty()
+    {
+        return Err(DataDirError::NoFormat {
+            path: path.to_owned(),
+        });
+    }
+    let mut found = disk.list(path).map_err(failed)?;
+    found.retain(|name| !may_be_in_a_new_directory(name));
+    if found.is_empty() {
+        return Ok(());
+    }
+    found.sort();
+    found.truncate(FOREIGN_NAMES_MAX);
+    Err(DataDirError::Foreign {
+        path: path.to_owned(),
+        found,
+    })
+}
+
+/// What a first start that came no further has left, and what people and file systems put there:
+/// configuration, link files, `lost+found`, hidden files.
+fn may_be_in_a_new_directory(name: &str) -> bool {
+    let left = [LOCK_FILE, BOOT_FILE, PARTITIONS_FOLDER, "format.tmp"];
+    left.contains(&name)
+        || name == "lost+found"
+        || name.starts_with('.')
+        || [".toml", ".yaml", ".yml"]
+            .iter()
+            .any(|extension| name.ends_with(extension))
+}
+
 /// Makes the directory and the folder of the partitions, and their names durable: a log below makes
 /// only its own name so. A start before this one may have made them and come no further.
 fn make_folders(disk: &dyn Disk, path: &Path) -> io::Result<()> {
@@ -150,5 +219,60 @@ fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<String>> {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gnomon_storage::MemDisk;
+
+    fn taken(disk: &Arc<dyn Disk>) -> Result<(), DataDirError> {
+        DataDir::take(disk.clone(), Path::new("/d")).map(drop)
+    }
+
+    fn write(disk: &Arc<dyn Disk>, name: &str) {
+        let path = Path::new("/d").join(name);
+        let folder = path.parent().expect("a folder");
+        disk.create_dir_all(folder).expect("made");
+        disk.write_atomic(&path, b"content").expect("written");
+    }
+
+    #[test]
+    fn a_new_directory_may_have_configuration_and_what_a_first_start_left() {
+        let disk: Arc<dyn Disk> = Arc::new(MemDisk::new());
+        for name in [
+            "gnomon.toml",
+            "from-b.yaml",
+            ".keep",
+            "lost+found/x",
+            "format.tmp",
+        ] {
+            write(&disk, name);
+        }
+        disk.create_dir_all(Path::new("/d/partitions"))
+            .expect("made");
+        taken(&disk).expect("new");
+        write(&disk, "notes.txt");
+        taken(&disk).expect("ours: it has a format file");
+    }
+
+    #[test]
+    fn a_directory_of_others_is_refused_and_left_as_it_is() {
+        let disk: Arc<dyn Disk> = Arc::new(MemDisk::new());
+        write(&disk, "thesis.tex");
+        let refused = taken(&disk).expect_err("not ours").to_string();
+        assert!(refused.contains("it has thesis.tex"), "{refused}");
+        assert_eq!(disk.list(Path::new("/d")).expect("listed"), ["thesis.tex"]);
+    }
+
+    #[test]
+    fn partitions_without_a_format_file_are_refused() {
+        let disk: Arc<dyn Disk> = Arc::new(MemDisk::new());
+        taken(&disk).expect("new");
+        write(&disk, "partitions/orders-0/00000000000000000000.log");
+        disk.remove_file(Path::new("/d/format")).expect("removed");
+        let refused = taken(&disk).expect_err("incomplete").to_string();
+        assert!(refused.contains("no `format` file"), "{refused}");
     }
 }

@@ -11,6 +11,30 @@ fn read(path: &str) -> String {
     fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
+#[test]
+fn the_sample_configuration_of_the_unit_has_keys_that_exist_and_writes_where_the_unit_may() {
+    let sample = read("systemd/gnomon.toml");
+    let flags = serve_flags();
+    let keys: Vec<&str> = sample
+        .lines()
+        .filter_map(|line| line.split_once(" = ").map(|(key, _)| key))
+        // A key that is commented out stands there to be used.
+        .map(|key| key.trim_start_matches("# "))
+        .filter(|key| !key.contains(' '))
+        .collect();
+    assert!(keys.len() >= 6, "{keys:?}");
+    for key in &keys {
+        assert!(flags.contains(&format!("--{key}")), "no setting {key}");
+    }
+    let data = sample
+        .lines()
+        .find_map(|line| line.strip_prefix("data = "))
+        .expect("a data directory")
+        .trim_matches('"');
+    let unit = read("systemd/gnomon.service");
+    assert!(unit.contains(&format!("ReadWritePaths={data}\n")), "{data}");
+}
+
 /// Flags of `gnomon serve`, from the one place that defines them.
 fn serve_flags() -> Vec<String> {
     let args =
@@ -63,6 +87,17 @@ fn the_systemd_unit_has_its_sections() {
     );
     assert_eq!(get("Service", "KillSignal"), Some("SIGTERM"));
     assert!(get("Unit", "Description").is_some() && get("Install", "WantedBy").is_some());
+}
+
+#[test]
+fn the_container_and_the_bench_build_the_profile_with_link_time_optimisation() {
+    let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let text = |path: &str| fs::read_to_string(workspace.join(path)).expect("readable file");
+    let manifest = text("Cargo.toml");
+    let dist = manifest.split("[profile.dist]").nth(1).expect("a profile");
+    assert!(dist.contains("lto = \"thin\""), "{dist}");
+    assert!(text("deploy/container/Dockerfile").contains("cargo build --profile dist "));
+    assert!(text("bench/src/peers/gnomon.rs").contains(r#""--profile", "dist""#));
 }
 
 #[test]

@@ -97,22 +97,32 @@ pub enum ConfigError {
 }
 
 impl RawConfig {
-    /// Reads `gnomon.toml`; its relative paths are made to start at its folder.
+    /// Reads `gnomon.toml`; its relative paths are made to start at its folder. What it does not
+    /// say stays `None`.
     pub fn read(path: &Path) -> Result<RawConfig, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
             path: path.to_owned(),
             source,
         })?;
-        let mut raw: RawConfig = toml::from_str(&text).map_err(|error| ConfigError::Parse {
+        RawConfig::parse(path, &text)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<RawConfig, ConfigError> {
+        let mut raw: RawConfig = toml::from_str(text).map_err(|error| ConfigError::Parse {
             path: path.to_owned(),
             why: error.to_string(),
         })?;
-        let folder = path.parent().unwrap_or(Path::new("."));
-        raw.data = Some(match raw.data {
-            Some(data) if data != Path::new(".") => folder.join(data),
-            _ => folder.to_owned(),
-        });
-        raw.link = raw.link.iter().map(|file| folder.join(file)).collect();
+        // The parent of a bare file name is empty, and names no folder.
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        let below = |given: PathBuf| match given.as_path() == Path::new(".") {
+            true => folder.to_owned(),
+            false => folder.join(given),
+        };
+        raw.data = raw.data.map(below);
+        raw.link = raw.link.into_iter().map(below).collect();
         Ok(raw)
     }
 
@@ -313,6 +323,39 @@ mod tests {
         .expect_err("unreachable")
         .to_string();
         assert!(error.starts_with("advertise = 0.0.0.0:9092"), "{error}");
+    }
+
+    #[test]
+    fn paths_in_a_file_start_at_its_folder_and_a_missing_one_stays_the_default() {
+        let data = |file: &str, text: &str| {
+            let raw = RawConfig::parse(Path::new(file), text).expect("a configuration");
+            raw.check().expect("valid").data
+        };
+        for file in ["/etc/site/gnomon.toml", "gnomon.toml"] {
+            assert_eq!(data(file, ""), Path::new("gnomon-data"));
+            assert_eq!(data(file, "data = \"/d\""), Path::new("/d"));
+        }
+        for (text, beside, bare) in [
+            ("data = \".\"", "/etc/site", "."),
+            ("data = \"d\"", "/etc/site/d", "./d"),
+        ] {
+            assert_eq!(data("/etc/site/gnomon.toml", text), Path::new(beside));
+            assert_eq!(data("gnomon.toml", text), Path::new(bare));
+        }
+    }
+
+    #[test]
+    fn a_prefix_that_no_topic_can_have_is_refused() {
+        for wrong in ["", "a b", "a_*", "a,b", "ä"] {
+            let error = RawConfig {
+                owns: vec!["ok_".into(), wrong.into()],
+                ..RawConfig::default()
+            }
+            .check()
+            .expect_err("not a prefix")
+            .to_string();
+            assert!(error.starts_with("owns = "), "{wrong}: {error}");
+        }
     }
 
     #[test]
