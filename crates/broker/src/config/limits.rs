@@ -62,6 +62,3 @@ pub const ADMIN_BODY_BYTES_MAX: usize = 1 << 20;
 
 /// How long a connection that its peer has closed stays for what is under way on it.
 pub const FINISH_MAX: Duration = Duration::from_secs(5);
-
-/// How long a stop waits for what is under way.
-pub const STOP_MAX: Duration = Duration::from_secs(10);
