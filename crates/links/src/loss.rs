@@ -21,6 +21,10 @@ pub struct Loss {
     /// Seconds since the source last answered; absent if it never did.
     #[serde(default)]
     pub last_contact_seconds: Option<f64>,
+    /// The source answered when it was asked for this report: a failover would leave two sites that
+    /// take writes.
+    #[serde(default)]
+    pub source_answers: bool,
     /// The topics asked for that would be failed over.
     pub topics: Vec<TopicLoss>,
     /// The topics asked for that need nothing or cannot be, with the reason.
@@ -186,6 +190,7 @@ pub fn of(
             .source
             .last_contact_ms
             .map(|at| now_ms.saturating_sub(at).max(0) as f64 / 1_000.0),
+        source_answers: false,
         topics: Vec::new(),
         not_affected: Vec::new(),
         groups_read: groups.read,

@@ -242,6 +242,12 @@ pub fn loss(loss: &Loss) -> String {
             loss.source
         ),
     };
+    if loss.source_answers {
+        out += &format!(
+            "WARNING: {} answers now. Clients can still write to these topics there; after a failover both sites take writes, and their copies differ from there on\n",
+            loss.source
+        );
+    }
     let mut table = Table::new(&[
         "TOPIC",
         "PARTITION",

@@ -141,7 +141,8 @@ pub(crate) const NOT_SENT: &str =
 /// A gap event, in the operator's words.
 pub(crate) fn gap(partition: i32, from: Offset, to: Offset, how: &str) -> Fault {
     let reason = format!(
-        "partition {partition} has a gap: the source no longer has offsets {from} to {to} (exclusive), which were not copied"
+        "partition {partition} has a gap: the source no longer has offsets {from} to {to} (exclusive), which were not copied. \
+         Fail over to keep what is here, or delete the shadow topic here: the link then copies it again from the source's first record"
     );
     Fault {
         reason,
