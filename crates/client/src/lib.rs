@@ -21,6 +21,7 @@ mod handshake;
 mod metadata;
 mod net;
 pub mod offsets;
+pub mod partitioner;
 pub mod produce;
 pub mod retry;
 

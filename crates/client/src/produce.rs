@@ -1,7 +1,7 @@
 //! Writing batches, for the command line and tests: one batch to one partition, answered.
 //!
-//! The batch is made by the caller (`gnomon_protocol::batch::BatchBuilder`). No batching over time,
-//! no retries, no partitioner.
+//! The batch is made by the caller (`gnomon_protocol::batch::BatchBuilder`). No batching over time
+//! and no retries; [`crate::partitioner`] chooses partitions.
 
 use crate::{Call, Client, ClientError, offsets::TopicPartition};
 use bytes::Bytes;
