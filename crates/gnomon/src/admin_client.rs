@@ -2,7 +2,7 @@
 
 use crate::Failure;
 use serde::{Deserialize, de::DeserializeOwned};
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 use ureq::{Agent, http::Response};
 
 /// A failover answers when it is done; everything else at once.
@@ -68,10 +68,12 @@ impl AdminClient {
         &self,
         answer: Result<Response<ureq::Body>, ureq::Error>,
     ) -> Result<T, Failure> {
-        let mut answer = answer
-            .map_err(|error| format!("cannot reach the admin address {}: {error}", self.address))?;
+        let mut answer = answer.map_err(|error| unanswered(&self.address, &error))?;
         let status = answer.status();
-        let text = answer.body_mut().read_to_string()?;
+        let text = answer
+            .body_mut()
+            .read_to_string()
+            .map_err(|error| unanswered(&self.address, &error))?;
         if !status.is_success() {
             let message = serde_json::from_str::<Refusal>(&text).map_or_else(
                 |_| format!("{status} from {}", self.address),
@@ -80,7 +82,33 @@ impl AdminClient {
             return Err(message.into());
         }
         Ok(serde_json::from_str(&text).map_err(|error| {
-            format!("the answer of {} is not understood: {error}", self.address)
+            format!(
+                "{} answers, but not as the admin address of a site does: {error}",
+                self.address
+            )
         })?)
     }
+}
+
+/// Why there is no answer. A peer that hangs up or answers with something else than HTTP listens
+/// for another protocol: most often `--admin` names a Kafka address.
+fn unanswered(address: &str, error: &ureq::Error) -> String {
+    let other_protocol = match error {
+        ureq::Error::Io(error) => matches!(
+            error.kind(),
+            ErrorKind::UnexpectedEof
+                | ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
+                | ErrorKind::InvalidData
+        ),
+        ureq::Error::Protocol(_) => true,
+        _ => false,
+    };
+    if other_protocol {
+        return format!(
+            "{address} does not answer as the admin address of a site does, which speaks HTTP (port 9644 by default): --admin may name a Kafka address"
+        );
+    }
+    format!("cannot reach the admin address {address}: {error}; does a site run there?")
 }

@@ -1,7 +1,7 @@
-//! What can be typed behind `gnomon`: every command, its flags and their help.
+//! Every command that follows `gnomon`, its flags and their help.
 
 use clap::{Parser, Subcommand, ValueEnum};
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 /// A Kafka broker with shadow links built in.
 #[derive(Parser)]
@@ -33,20 +33,21 @@ pub enum Command {
 
 /// Runs one site until SIGTERM or Ctrl-C; a second signal ends it at once.
 ///
-/// Logs go to standard error and are quiet by default; GNOMON_LOG=info, debug or a filter such as
-/// gnomon_replication=debug shows more.
+/// Logs go to standard error: start, stop and warnings. GNOMON_LOG=info, debug or a filter such as
+/// gnomon_replication=debug shows more, GNOMON_LOG=warn less.
 #[derive(clap::Args)]
 pub struct Serve {
     /// Configuration file (TOML); flags win over it.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Data directory [default: gnomon-data].
+    /// Data directory, new or a site's own [default: gnomon-data].
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Address for Kafka clients [default: 127.0.0.1:9092].
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
-    /// Address that clients are told to use [default: the one listened on].
+    /// Address that clients are told to use [default: the one listened on; of 0.0.0.0 the one that a
+    /// client connected to].
     #[arg(long, value_name = "ADDR")]
     pub advertise: Option<String>,
     /// Address for operators: HTTP, metrics [default: 127.0.0.1:9644].
@@ -61,7 +62,8 @@ pub struct Serve {
     /// Link file (YAML); the link is made at the first start. May be given several times.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub link: Vec<PathBuf>,
-    /// Marks this site's producer ids: 1 to 4095, another one at each site [default: 1].
+    /// Marks this site's producer ids: 1 to 4095, another one at each site [default: drawn at the
+    /// first start, and kept].
     #[arg(long, value_name = "N")]
     pub producer_tag: Option<u16>,
     /// Show and acknowledge records before they are fsynced: power loss may then take them.
@@ -135,8 +137,17 @@ pub enum LinkCommand {
     /// Make a link from a link file.
     Create {
         /// The link file (YAML).
-        #[arg(short = 'f', long, value_name = "FILE")]
-        file: PathBuf,
+        #[arg(value_name = "FILE", required_unless_present = "file_flag")]
+        file: Option<PathBuf>,
+        /// The same.
+        #[arg(
+            id = "file_flag",
+            short = 'f',
+            long = "file",
+            value_name = "FILE",
+            conflicts_with = "file"
+        )]
+        file_flag: Option<PathBuf>,
         /// The site.
         #[command(flatten)]
         at: AdminAddress,
@@ -153,18 +164,19 @@ pub enum LinkCommand {
     /// State, tasks and, for each partition, both high watermarks and the lag in records and
     /// seconds.
     Status {
-        /// The link's name.
-        name: String,
+        /// The link's name [default: every link of the site].
+        name: Option<String>,
         /// The site.
         #[command(flatten)]
         at: AdminAddress,
-        /// Output.
+        /// Output; as JSON a link is an object, and without a name there is an array of them.
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
     /// Make shadow topics writable here, for good: for when their source is lost.
     ///
-    /// Says first what would be lost as far as is known, and asks. The source is not contacted.
+    /// Says first what would be lost as far as is known, and asks. A failover does not need the
+    /// source; if the source answers, the command refuses without --source-alive.
     Failover {
         /// The link's name.
         name: String,
@@ -182,6 +194,10 @@ pub enum LinkCommand {
         /// Do not ask.
         #[arg(long, alias = "no-confirm")]
         yes: bool,
+        /// Fail over although the source answers: clients can then write to the topic at both sites,
+        /// and the two copies differ from there on.
+        #[arg(long)]
+        source_alive: bool,
         /// Only say what would be lost.
         #[arg(long)]
         dry_run: bool,
@@ -192,7 +208,7 @@ pub enum LinkCommand {
 }
 
 /// Where Kafka clients connect.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub struct Bootstrap {
     /// Kafka address of the site.
     #[arg(
@@ -254,16 +270,21 @@ pub enum TopicCommand {
     },
 }
 
-/// Writes lines of standard input, a record a line; waits until all are acknowledged by acks=all.
+/// Writes lines of standard input, a record a line, as they come; ends when all are acknowledged by
+/// acks=all.
+///
+/// A line's bytes become the record as they are, without the line feed. A failure ends the command
+/// with an error that says how many records are safe.
 #[derive(clap::Args)]
 pub struct Produce {
     /// The topic.
     pub topic: String,
-    /// The partition.
-    #[arg(short, long, default_value_t = 0)]
-    pub partition: i32,
+    /// The partition [default: by the hash of the key as other Kafka clients choose it; without a
+    /// key one at random, changed every 16 KiB].
+    #[arg(short, long, value_parser = clap::value_parser!(i32).range(0..))]
+    pub partition: Option<i32>,
     /// What separates a key from its value; without it lines are values.
-    #[arg(short, long, value_name = "TEXT")]
+    #[arg(short, long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub key_separator: Option<String>,
     /// The site.
     #[command(flatten)]
@@ -272,22 +293,51 @@ pub struct Produce {
 
 /// Prints offset, timestamp, key and value of each record, separated by tabs, up to the present
 /// end.
+///
+/// Keys and values are printed as the bytes that they are.
 #[derive(clap::Args)]
 pub struct Consume {
     /// The topic.
     pub topic: String,
-    /// The partition.
-    #[arg(short, long, default_value_t = 0)]
-    pub partition: i32,
-    /// First offset [default: the log's start].
-    #[arg(short, long)]
-    pub offset: Option<i64>,
+    /// The partition [default: 0].
+    #[arg(short, long, value_parser = clap::value_parser!(i32).range(0..))]
+    pub partition: Option<i32>,
+    /// Where to begin: beginning, end, an offset, or -N for the last N offsets.
+    #[arg(short, long, default_value = "beginning", allow_hyphen_values = true)]
+    pub offset: Start,
     /// Stay, and print what comes.
     #[arg(short, long)]
     pub follow: bool,
     /// The site.
     #[command(flatten)]
     pub at: Bootstrap,
+}
+
+/// Where `gnomon consume` begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The log's start.
+    Beginning,
+    /// After the last record.
+    End,
+    /// This offset.
+    Offset(i64),
+    /// So many offsets before the end.
+    BeforeEnd(i64),
+}
+
+impl FromStr for Start {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Start, String> {
+        match (text, text.parse::<i64>()) {
+            ("beginning" | "earliest", _) => Ok(Start::Beginning),
+            ("end" | "latest", _) => Ok(Start::End),
+            (_, Ok(offset @ 0..)) => Ok(Start::Offset(offset)),
+            (_, Ok(before)) if before > i64::MIN => Ok(Start::BeforeEnd(-before)),
+            _ => Err("must be beginning, end, an offset, or -N for the last N offsets".into()),
+        }
+    }
 }
 
 /// Log files, read without the lock.

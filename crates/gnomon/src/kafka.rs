@@ -3,12 +3,12 @@
 use crate::{Failure, args::Bootstrap};
 use gnomon_client::{Client, Config, Tcp};
 use gnomon_protocol::error_code::name_of;
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
 /// Runs one command's conversation with a broker.
-pub fn run<F: Future<Output = Result<(), Failure>>>(
+pub fn run(
     at: &Bootstrap,
-    work: impl FnOnce(Client) -> F,
+    work: impl AsyncFnOnce(Client) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let client = Client::new(
         Config {

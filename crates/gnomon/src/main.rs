@@ -11,6 +11,7 @@ mod serve;
 
 use args::{Args, Command};
 use clap::Parser;
+use output::{Output, OutputError, complain};
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -20,24 +21,42 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let done = match args.command {
-        Command::Serve(serve) => serve::run(serve),
-        Command::Pair(pair) => pair::run(pair),
-        Command::Link(link) => cmd::link::run(link),
-        Command::Topic(topic) => cmd::topic::run(topic),
-        Command::Produce(produce) => cmd::produce::run(produce),
-        Command::Consume(consume) => cmd::consume::run(consume),
-        Command::Log(log) => return cmd::log::run(log),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failed(&failure),
+    let mut out = Output::stdout();
+    let done = run(&mut out);
+    // What was printed comes before the error.
+    match (done, out.flush()) {
+        (Ok(code), Ok(())) => code,
+        (Ok(_), Err(error)) => failed(&error.into()),
+        (Err(failure), _) => failed(&failure),
     }
 }
 
-/// Says what ended a command.
+fn run(out: &mut Output) -> Result<ExitCode, Failure> {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(told) => {
+            // Help goes to standard output, a wrong flag to standard error.
+            told.print().map_err(OutputError::from)?;
+            return Ok(ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(1)));
+        }
+    };
+    match args.command {
+        Command::Serve(serve) => serve::run(serve, out)?,
+        Command::Pair(pair) => pair::run(pair, out)?,
+        Command::Link(link) => cmd::link::run(link, out)?,
+        Command::Topic(topic) => cmd::topic::run(topic, out)?,
+        Command::Produce(produce) => cmd::produce::run(produce, out)?,
+        Command::Consume(consume) => cmd::consume::run(consume, out)?,
+        Command::Log(log) => return cmd::log::run(log, out),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says why a command ended. Nobody needs to be told that the reader of the output has gone.
 fn failed(failure: &Failure) -> ExitCode {
-    eprintln!("gnomon: {failure}");
+    if let Some(OutputError::Closed) = failure.downcast_ref() {
+        return ExitCode::SUCCESS;
+    }
+    complain(format_args!("gnomon: {failure}"));
     ExitCode::FAILURE
 }

@@ -1,20 +1,36 @@
 //! `gnomon serve`: one site, from its configuration to its clean stop.
 
-use crate::{Failure, args::Serve, output::site_line};
-use gnomon_broker::{Broker, Environment, RawConfig};
+use crate::{
+    Failure,
+    args::Serve,
+    output::{Output, site_line},
+};
+use gnomon_broker::{Broker, Config, Environment, RawConfig};
 use gnomon_storage::RealDisk;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
-    io::{IsTerminal, Write},
+    io::IsTerminal,
     process,
     sync::Arc,
+    time::{Duration, Instant},
 };
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
+/// Start and stop of a site are logged under this target.
+const LOG_TARGET: &str = "gnomon::site";
+
+/// Shown unless GNOMON_LOG says otherwise.
+const LOG_DEFAULT: &str = "warn,gnomon::site=info";
+
+/// How long the process waits for work that the disk holds up when everything else has stopped.
+const LEFT_OVER_MAX: Duration = Duration::from_secs(1);
+
 /// Runs until a signal, or until the site can go on no longer.
-pub fn run(args: Serve) -> Result<(), Failure> {
-    let filter = EnvFilter::try_from_env("GNOMON_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+pub fn run(args: Serve, out: &mut Output) -> Result<(), Failure> {
+    let filter =
+        EnvFilter::try_from_env("GNOMON_LOG").unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -28,25 +44,44 @@ pub fn run(args: Serve) -> Result<(), Failure> {
         .unwrap_or_default();
     let config = flags(args).over(file).check()?;
     raise_open_files();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let broker = Broker::start(config, Environment::real(Arc::new(RealDisk::new()))).await?;
-        let mut out = std::io::stdout();
-        writeln!(out, "{}", site_line(broker.info(), process::id()))?;
-        out.flush()?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            why = broker.failed() => return Err(why.into()),
-        }
-        tokio::select! {
-            () = broker.stop() => Ok(()),
-            _ = terminate.recv() => Err("stopped at once: a second signal came before the clean stop was done".into()),
-            _ = interrupt.recv() => Err("stopped at once: a second signal came before the clean stop was done".into()),
-        }
-    })
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(serve(config, out));
+    runtime.shutdown_timeout(LEFT_OVER_MAX);
+    outcome
 }
+
+async fn serve(config: Config, out: &mut Output) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let started = Instant::now();
+    info!(target: LOG_TARGET, data = %config.data.display(), "starting: the data directory is read, and its logs are recovered");
+    let broker = Broker::start(config, Environment::real(Arc::new(RealDisk::new()))).await?;
+    let line = site_line(broker.info(), process::id());
+    if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {
+        // A site serves whether or not anybody reads its first line.
+        warn!(target: LOG_TARGET, "{error}; it would have said: {line}");
+    }
+    info!(target: LOG_TARGET, after_ms = started.elapsed().as_millis() as u64, "ready");
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+        why = broker.failed() => return Err(why.into()),
+    };
+    let stopping = Instant::now();
+    info!(target: LOG_TARGET, "stopping: {name} came; a second signal ends the process at once");
+    tokio::select! {
+        () = broker.stop() => {
+            info!(target: LOG_TARGET, after_ms = stopping.elapsed().as_millis() as u64, "stopped");
+            Ok(())
+        }
+        _ = terminate.recv() => Err(AT_ONCE.into()),
+        _ = interrupt.recv() => Err(AT_ONCE.into()),
+    }
+}
+
+const AT_ONCE: &str = "stopped at once: a second signal came before the clean stop was done";
 
 /// Every segment and every connection is an open file, and the usual soft limit of 1,024 is none
 /// that a server is meant to live with.
@@ -62,7 +97,7 @@ fn raise_open_files() {
             ..limit
         },
     ) {
-        tracing::warn!(limit = ?limit.current, "cannot raise the number of files that may be open: {error}");
+        warn!(limit = ?limit.current, "cannot raise the number of files that may be open: {error}");
     }
 }
 

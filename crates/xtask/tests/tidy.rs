@@ -105,6 +105,40 @@ fn cited_pages_exist() {
     }
 }
 
+/// `println!` panics when its reader has gone or the device is full.
+const PRINTING: &[&str] = &[
+    "println!",
+    "print!",
+    "eprintln!",
+    "eprint!",
+    "stdout()",
+    "stderr()",
+];
+
+#[test]
+fn the_command_line_prints_through_its_output_seam_only() {
+    let source = root().join("crates/gnomon/src");
+    let mut files = Vec::new();
+    rust_files(&source, &mut files);
+    assert!(files.contains(&source.join("output.rs")), "the seam");
+    files.retain(|file| !file.ends_with("src/output.rs"));
+    for file in files {
+        let text = fs::read_to_string(&file).expect("readable file");
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            // Logs find out by themselves whether a person reads them.
+            let code = code.replace("stderr().is_terminal()", "");
+            if let Some(word) = PRINTING.iter().find(|word| code.contains(**word)) {
+                panic!(
+                    "{}:{}: {word} outside of crates/gnomon/src/output.rs",
+                    file.display(),
+                    number + 1
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn pure_crates_name_nothing_impure() {
     for name in PURE_CRATES {

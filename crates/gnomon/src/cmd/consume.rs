@@ -1,51 +1,68 @@
 //! `gnomon consume`: prints a partition's records, up to its present end or for ever.
 
-use crate::{Failure, args::Consume, kafka, kafka::refusal};
+use crate::{
+    Failure,
+    args::{Consume, Start},
+    kafka,
+    kafka::refusal,
+    output::{Output, OutputError, complain},
+};
 use gnomon_client::{
     Client, Topics,
     fetcher::{FetchOptions, FetchPosition, FetchTarget, Fetched, Fetcher, Isolation},
     offsets::{EARLIEST, LATEST, TopicPartition},
 };
 use gnomon_protocol::{
-    batch::{BatchView, records},
+    batch::{BatchView, Record, records},
     ids::{BatchEpoch, LeaderEpoch, Offset, TopicId},
 };
-use std::{
-    collections::BTreeMap,
-    io::{Write, stdout},
-};
+use std::collections::BTreeMap;
 
 /// What one batch may unpack to.
 const UNPACKED_BYTES_MAX: usize = 256 << 20;
 
 /// Prints records.
-pub fn run(args: Consume) -> Result<(), Failure> {
-    let at = args.at;
-    let from = (args.topic, args.partition);
-    kafka::run(&at, |client| read(client, from, args.offset, args.follow))
+pub fn run(args: Consume, out: &mut Output) -> Result<(), Failure> {
+    let at = args.at.clone();
+    kafka::run(&at, async |client| read(client, args, out).await)
 }
 
-async fn read(
-    client: Client,
-    from: TopicPartition,
-    offset: Option<Offset>,
-    follow: bool,
-) -> Result<(), Failure> {
+async fn read(client: Client, args: Consume, out: &mut Output) -> Result<(), Failure> {
+    let Consume {
+        topic: name,
+        partition,
+        offset,
+        follow,
+        ..
+    } = args;
+    let from = (name, partition.unwrap_or(0));
     let metadata = client
         .metadata(Topics::Names(vec![from.0.clone()]), false)
         .await?;
     let topic = metadata
         .topics
         .get(&from.0)
-        .ok_or_else(|| format!("the broker does not say anything about {}", from.0))?;
+        .ok_or_else(|| format!("the broker's answer does not name {}", from.0))?;
     if let Some(code) = topic.error {
         return Err(refusal(&from.0, code, ""));
     }
-    let mut next = match offset {
-        Some(offset) => offset,
-        None => bound(&client, &from, EARLIEST).await?,
-    };
+    if partition.is_none() && topic.partitions.len() > 1 {
+        complain(format_args!(
+            "gnomon: {} has {} partitions; these are the records of partition 0, --partition chooses another",
+            from.0,
+            topic.partitions.len()
+        ));
+    }
     let end = bound(&client, &from, LATEST).await?;
+    let mut next = match offset {
+        Start::Offset(offset) => offset,
+        Start::Beginning => bound(&client, &from, EARLIEST).await?,
+        Start::End => end,
+        Start::BeforeEnd(count) => {
+            let start = bound(&client, &from, EARLIEST).await?;
+            end.saturating_sub(count).max(start)
+        }
+    };
     let (leader, _) = client.leader(&from.0, from.1).await?;
     let options = FetchOptions {
         isolation: Isolation::ReadUncommitted,
@@ -74,8 +91,9 @@ async fn read(
                     "",
                 ));
             }
-            next = print(fetched, next)?;
+            next = print(fetched, next, out)?;
         }
+        out.flush()?;
     }
     Ok(())
 }
@@ -89,15 +107,14 @@ async fn bound(client: &Client, of: &TopicPartition, time: i64) -> Result<Offset
         .await;
     Ok(found
         .remove(of)
-        .ok_or_else(|| format!("the broker does not say anything about {}-{}", of.0, of.1))??
+        .ok_or_else(|| format!("the broker's answer does not name {}-{}", of.0, of.1))??
         .offset)
 }
 
-/// Prints what lies at or beyond `from`; returns where to go on.
-fn print(fetched: Fetched, from: Offset) -> Result<Offset, Failure> {
+/// Prints the records at `from` and after it; returns where to go on.
+fn print(fetched: Fetched, from: Offset, out: &mut Output) -> Result<Offset, Failure> {
     let mut bytes = fetched.records;
     let mut next = from;
-    let mut out = stdout().lock();
     while let Some(batch) = BatchView::parse_first(&mut bytes)? {
         next = next.max(batch.header().next_offset());
         if batch.header().is_control() {
@@ -106,21 +123,19 @@ fn print(fetched: Fetched, from: Offset) -> Result<Offset, Failure> {
         for record in records(&batch, UNPACKED_BYTES_MAX)? {
             let record = record?;
             if record.offset >= from {
-                let text = |bytes: Option<bytes::Bytes>| {
-                    bytes.map_or("null".to_owned(), |bytes| {
-                        String::from_utf8_lossy(&bytes).into_owned()
-                    })
-                };
-                writeln!(
-                    out,
-                    "{}\t{}\t{}\t{}",
-                    record.offset,
-                    record.timestamp,
-                    text(record.key),
-                    text(record.value)
-                )?;
+                line(out, &record)?;
             }
         }
     }
     Ok(next)
+}
+
+/// Keys and values are printed as the bytes that they are.
+fn line(out: &mut Output, record: &Record) -> Result<(), OutputError> {
+    write!(out, "{}\t{}", record.offset, record.timestamp)?;
+    for part in [&record.key, &record.value] {
+        out.bytes(b"\t")?;
+        out.bytes(part.as_deref().unwrap_or(b"null"))?;
+    }
+    writeln!(out)
 }

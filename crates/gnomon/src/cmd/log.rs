@@ -5,30 +5,27 @@ use crate::{
     Failure,
     args::{Log, LogCommand},
     cmd::{log_check, log_dump},
-    failed,
+    output::Output,
 };
 use gnomon_inspect as inspect;
 use sha2::{Digest, Sha256};
 use std::{path::Path, process::ExitCode};
 
 /// Runs one of the `gnomon log` commands.
-pub fn run(log: Log) -> ExitCode {
-    let done = match log.command {
-        LogCommand::Hash { dir, partition, to } => hash(&dir, &partition, to),
+pub fn run(log: Log, out: &mut Output) -> Result<ExitCode, Failure> {
+    match log.command {
+        LogCommand::Hash { dir, partition, to } => hash(&dir, &partition, to, out)?,
         LogCommand::Check {
             dir,
             partitions,
             format,
-        } => return log_check::run(&dir, &partitions, format),
-        LogCommand::Dump { file, records } => log_dump::run(&file, records),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failed(&failure),
+        } => return Ok(log_check::run(&dir, &partitions, format, out)),
+        LogCommand::Dump { file, records } => log_dump::run(&file, records, out)?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
-fn hash(dir: &Path, partition: &str, to: Option<i64>) -> Result<(), Failure> {
+fn hash(dir: &Path, partition: &str, to: Option<i64>, out: &mut Output) -> Result<(), Failure> {
     let mut hash = Sha256::new();
     let span = inspect::whole_batches(dir, partition, to, |bytes| hash.update(bytes))?;
     let hex: String = hash
@@ -36,9 +33,10 @@ fn hash(dir: &Path, partition: &str, to: Option<i64>) -> Result<(), Failure> {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    println!(
+    writeln!(
+        out,
         "{hex}  {partition}  offsets {}..{}  batches {}  bytes {}",
         span.start, span.end, span.batches, span.bytes
-    );
+    )?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `gnomon log check`: what is wrong with the logs of a data directory, for people and for
 //! programs.
 
-use crate::{Failure, args::Format, failed};
+use crate::{Failure, args::Format, failed, output::Output};
 use gnomon_inspect::{CheckedPartition, Checks};
 use serde_json::{Value, json};
 use std::{path::Path, process::ExitCode};
@@ -11,13 +11,18 @@ const FOUND: u8 = 1;
 /// It could not be looked at.
 const NOT_LOOKED: u8 = 2;
 
-/// Checks and prints as it goes.
-pub fn run(dir: &Path, partitions: &[String], format: Format) -> ExitCode {
+/// Checks and prints as it goes. When not everything could be printed nobody has the verdict: that
+/// is [`NOT_LOOKED`], too, and is quiet if the reader has gone.
+pub fn run(dir: &Path, partitions: &[String], format: Format, out: &mut Output) -> ExitCode {
     let checked = match format {
-        Format::Text => text(dir, partitions),
-        Format::Json => json(dir, partitions),
+        Format::Text => text(dir, partitions, out),
+        Format::Json => json(dir, partitions, out),
     };
-    match checked {
+    let printed = checked.and_then(|wrong| {
+        out.flush()?;
+        Ok(wrong)
+    });
+    match printed {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(FOUND),
         Err(failure) => {
@@ -28,26 +33,27 @@ pub fn run(dir: &Path, partitions: &[String], format: Format) -> ExitCode {
 }
 
 /// How many partitions are not clean.
-fn text(dir: &Path, partitions: &[String]) -> Result<usize, Failure> {
+fn text(dir: &Path, partitions: &[String], out: &mut Output) -> Result<usize, Failure> {
     let checks = Checks::of(dir, partitions)?;
     if let Some(why) = &checks.nameless {
-        println!("partitions are named by their folders: {why}");
+        writeln!(out, "partitions are named by their folders: {why}")?;
     }
     let (mut all, mut wrong) = (0, 0);
     for partition in checks {
         let partition = partition?;
-        print!("{}", lines(&partition));
+        write!(out, "{}", lines(&partition))?;
         all += 1;
         wrong += usize::from(!partition.checked.is_clean());
     }
-    println!(
+    writeln!(
+        out,
         "{all} partitions, {}",
         if wrong == 0 {
             "all clean".to_owned()
         } else {
             format!("{wrong} not clean")
         }
-    );
+    )?;
     Ok(wrong)
 }
 
@@ -86,7 +92,7 @@ fn lines(CheckedPartition { name, checked, .. }: &CheckedPartition) -> String {
     lines
 }
 
-fn json(dir: &Path, partitions: &[String]) -> Result<usize, Failure> {
+fn json(dir: &Path, partitions: &[String], out: &mut Output) -> Result<usize, Failure> {
     let checks = Checks::of(dir, partitions)?;
     let nameless = checks.nameless.as_ref().map(ToString::to_string);
     let found: Vec<CheckedPartition> = checks.collect::<Result<_, _>>()?;
@@ -96,7 +102,7 @@ fn json(dir: &Path, partitions: &[String]) -> Result<usize, Failure> {
         .count();
     let all: Vec<Value> = found.iter().map(object).collect();
     let report = json!({ "partitions": all, "not_clean": wrong, "nameless": nameless });
-    println!("{}", serde_json::to_string_pretty(&report)?);
+    writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
     Ok(wrong)
 }
 

@@ -3,7 +3,10 @@
 //!
 //! Where Kafka stops at bytes that are no batch, this names them and goes on behind them.
 
-use crate::Failure;
+use crate::{
+    Failure,
+    output::{Output, OutputError},
+};
 use bytes::Bytes;
 use gnomon_inspect::{Snapshot, read_snapshot};
 use gnomon_protocol::batch::{BatchHeader, BatchView, Record, parse_marker, records, verify_crc};
@@ -13,82 +16,76 @@ use gnomon_storage::{
 };
 use std::{
     fmt::Display,
-    io::{self, BufWriter, Write},
+    io::{self, Write},
     path::Path,
 };
 
 /// What the records of a batch may unpack to.
 const UNPACKED_BYTES_MAX: usize = 1 << 30;
 
-/// Prints it.
-pub fn run(file: &Path, with_records: bool) -> Result<(), Failure> {
+/// Prints the file.
+pub fn run(file: &Path, with_records: bool, out: &mut Output) -> Result<(), Failure> {
     let failed = |why: &dyn Display| Failure::from(format!("{}: {why}", file.display()));
     let name = file
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or_default();
+    // A file that does not exist is not misnamed.
+    std::fs::metadata(file).map_err(|error| failed(&error))?;
     let base = || {
         name.split('.')
             .next()
-            .and_then(|digits| digits.parse().ok())
-            .ok_or_else(|| failed(&"is not named after an offset"))
+            .and_then(|digits| digits.parse::<i64>().ok())
+            .ok_or_else(|| {
+                failed(&"its name must begin with the offset of its first record, as in 00000000000000000000.log")
+            })
     };
     let read = || RealDisk::new().read(file).map_err(|error| failed(&error));
-    let out = &mut BufWriter::new(io::stdout().lock());
     let extension = file
         .extension()
         .and_then(|extension| extension.to_str())
         .unwrap_or(name);
-    writeln!(out, "Dumping {}", file.display())?;
-    let printed = match extension {
+    let heading = format!("Dumping {}", file.display());
+    match extension {
         "log" => {
-            writeln!(out, "Log starting offset: {}", base()?)?;
+            writeln!(out, "{heading}\nLog starting offset: {}", base()?)?;
             log(out, file, name, with_records)
         }
-        "index" => entries(
-            out,
-            file,
-            offset_entries(&read()?, base()?),
-            "offset",
-            "position",
-        ),
-        "timeindex" => entries(
-            out,
-            file,
-            time_entries(&read()?, base()?),
-            "timestamp",
-            "offset",
-        ),
-        "snapshot" => snapshot(
-            out,
-            &read_snapshot(name, &read()?)
-                .ok_or_else(|| failed(&"is not a producer snapshot, or is damaged"))?,
-        ),
+        "index" => {
+            let (base, bytes) = (base()?, read()?);
+            writeln!(out, "{heading}")?;
+            let found = offset_entries(&bytes, base);
+            Ok(entries(out, file, found, ["offset", "position"])?)
+        }
+        "timeindex" => {
+            let (base, bytes) = (base()?, read()?);
+            writeln!(out, "{heading}")?;
+            let found = time_entries(&bytes, base);
+            Ok(entries(out, file, found, ["timestamp", "offset"])?)
+        }
+        "snapshot" => {
+            let found = read_snapshot(name, &read()?)
+                .ok_or_else(|| failed(&"is not a producer snapshot, or is damaged"))?;
+            writeln!(out, "{heading}")?;
+            Ok(snapshot(out, &found)?)
+        }
         "checkpoint" => {
-            let checkpoint = Checkpoint::decode(&read()?)
+            let found = Checkpoint::decode(&read()?)
                 .ok_or_else(|| failed(&"is not a checkpoint, or is damaged"))?;
-            write!(out, "{checkpoint}")
+            Ok(write!(out, "{heading}\n{found}")?)
         }
-        _ => {
-            return Err(failed(
-                &"is neither a .log, .index, .timeindex or .snapshot file nor a checkpoint",
-            ));
-        }
-    };
-    // Whoever reads the output may have seen enough.
-    match printed.and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(failed(&error)),
-        Ok(()) | Err(_) => Ok(()),
+        _ => Err(failed(
+            &"is neither a .log, .index, .timeindex or .snapshot file nor a checkpoint",
+        )),
     }
 }
 
 fn entries<A: Display, B: Display>(
-    out: &mut impl Write,
+    out: &mut Output<impl Write>,
     file: &Path,
     entries: impl Iterator<Item = (A, B)>,
-    first: &str,
-    second: &str,
-) -> io::Result<()> {
+    [first, second]: [&str; 2],
+) -> Result<(), OutputError> {
     let mut count = 0;
     for (a, b) in entries {
         writeln!(out, "{first}: {a} {second}: {b}")?;
@@ -101,10 +98,18 @@ fn entries<A: Display, B: Display>(
     }
 }
 
-fn log(out: &mut impl Write, file: &Path, name: &str, with_records: bool) -> io::Result<()> {
-    let mut pieces = Pieces::of(&RealDisk::new(), file)?.peekable();
+fn log(
+    out: &mut Output<impl Write>,
+    file: &Path,
+    name: &str,
+    with_records: bool,
+) -> Result<(), Failure> {
+    let unread = |error: io::Error| format!("cannot read {}: {error}", file.display());
+    let mut pieces = Pieces::of(&RealDisk::new(), file)
+        .map_err(unread)?
+        .peekable();
     while let Some(piece) = pieces.next() {
-        match piece? {
+        match piece.map_err(unread)? {
             Piece::Batch {
                 position,
                 header,
@@ -128,11 +133,11 @@ fn log(out: &mut impl Write, file: &Path, name: &str, with_records: bool) -> io:
 }
 
 fn batch(
-    out: &mut impl Write,
+    out: &mut Output<impl Write>,
     position: u64,
     header: &BatchHeader,
     bytes: &[u8],
-) -> io::Result<()> {
+) -> Result<(), OutputError> {
     let horizon = header
         .attributes
         .has_delete_horizon()
@@ -164,7 +169,11 @@ fn batch(
     )
 }
 
-fn batch_records(out: &mut impl Write, header: &BatchHeader, bytes: Bytes) -> io::Result<()> {
+fn batch_records(
+    out: &mut Output<impl Write>,
+    header: &BatchHeader,
+    bytes: Bytes,
+) -> Result<(), OutputError> {
     let found = BatchView::parse_only(bytes).and_then(|view| records(&view, UNPACKED_BYTES_MAX));
     let mut found = match found {
         Ok(found) => found,
@@ -176,7 +185,11 @@ fn batch_records(out: &mut impl Write, header: &BatchHeader, bytes: Bytes) -> io
     })
 }
 
-fn record(out: &mut impl Write, header: &BatchHeader, record: &Record) -> io::Result<()> {
+fn record(
+    out: &mut Output<impl Write>,
+    header: &BatchHeader,
+    record: &Record,
+) -> Result<(), OutputError> {
     let size = |bytes: &Option<Bytes>| bytes.as_ref().map_or(-1, |bytes| bytes.len() as i64);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let delta = i32::try_from(record.offset - header.base_offset).unwrap_or(i32::MAX);
@@ -214,7 +227,7 @@ fn record(out: &mut impl Write, header: &BatchHeader, record: &Record) -> io::Re
     writeln!(out)
 }
 
-fn snapshot(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
+fn snapshot(out: &mut Output<impl Write>, snapshot: &Snapshot) -> Result<(), OutputError> {
     for (id, producer) in &snapshot.producers {
         let open = snapshot
             .open
@@ -282,10 +295,10 @@ mod tests {
 
     fn dumped(bytes: &Bytes) -> String {
         let header = BatchHeader::parse(bytes).expect("a batch");
-        let mut out = Vec::new();
+        let mut out = Output::memory();
         batch(&mut out, 0, &header, bytes).expect("written");
         batch_records(&mut out, &header, bytes.clone()).expect("written");
-        String::from_utf8(out).expect("text")
+        out.text()
     }
 
     #[test]

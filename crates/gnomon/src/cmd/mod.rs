@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub mod consume;
+mod lines;
 pub mod link;
 pub mod log;
 mod log_check;

@@ -4,6 +4,7 @@ use crate::{
     Failure,
     args::{Topic, TopicCommand},
     kafka::{self, refusal},
+    output::Output,
 };
 use gnomon_client::{
     Client, Topics,
@@ -14,9 +15,9 @@ use gnomon_client::{
 use std::collections::BTreeMap;
 
 /// Runs one of the `gnomon topic` commands.
-pub fn run(topic: Topic) -> Result<(), Failure> {
+pub fn run(topic: Topic, out: &mut Output) -> Result<(), Failure> {
     match topic.command {
-        TopicCommand::List { at } => kafka::run(&at, list),
+        TopicCommand::List { at } => kafka::run(&at, async |client| list(client, out).await),
         TopicCommand::Create {
             name,
             partitions,
@@ -27,20 +28,20 @@ pub fn run(topic: Topic) -> Result<(), Failure> {
                 .iter()
                 .map(|pair| key_value(pair))
                 .collect::<Result<_, _>>()?;
-            kafka::run(&at, |client| {
-                create(
-                    client,
-                    NewTopic {
-                        name,
-                        partitions,
-                        replication_factor: -1,
-                        configs,
-                    },
-                )
-            })
+            let topic = NewTopic {
+                name,
+                partitions,
+                replication_factor: -1,
+                configs,
+            };
+            kafka::run(&at, async |client| create(client, topic, out).await)
         }
-        TopicCommand::Describe { name, at } => kafka::run(&at, |client| describe(client, name)),
-        TopicCommand::Delete { name, at } => kafka::run(&at, |client| delete(client, name)),
+        TopicCommand::Describe { name, at } => {
+            kafka::run(&at, async |client| describe(client, name, out).await)
+        }
+        TopicCommand::Delete { name, at } => {
+            kafka::run(&at, async |client| delete(client, name, out).await)
+        }
     }
 }
 
@@ -51,25 +52,27 @@ fn key_value(pair: &str) -> Result<(String, String), Failure> {
     Ok((key.trim().to_owned(), value.to_owned()))
 }
 
-async fn list(client: Client) -> Result<(), Failure> {
+async fn list(client: Client, out: &mut Output) -> Result<(), Failure> {
     for (name, topic) in client.metadata(Topics::All, false).await?.topics {
         let internal = if topic.internal { "  internal" } else { "" };
-        println!("{name}  partitions {}{internal}", topic.partitions.len());
+        writeln!(
+            out,
+            "{name}  partitions {}{internal}",
+            topic.partitions.len()
+        )?;
     }
     Ok(())
 }
 
-async fn create(client: Client, topic: NewTopic) -> Result<(), Failure> {
+async fn create(client: Client, topic: NewTopic, out: &mut Output) -> Result<(), Failure> {
     let name = topic.name.clone();
     done(client.create_topics(&[topic], false).await?)?;
-    println!("created {name}");
-    Ok(())
+    Ok(writeln!(out, "created {name}")?)
 }
 
-async fn delete(client: Client, name: String) -> Result<(), Failure> {
+async fn delete(client: Client, name: String, out: &mut Output) -> Result<(), Failure> {
     done(client.delete_topics(std::slice::from_ref(&name)).await?)?;
-    println!("deleted {name}");
-    Ok(())
+    Ok(writeln!(out, "deleted {name}")?)
 }
 
 fn done(outcomes: Vec<TopicOutcome>) -> Result<(), Failure> {
@@ -82,21 +85,22 @@ fn done(outcomes: Vec<TopicOutcome>) -> Result<(), Failure> {
     }
 }
 
-async fn describe(client: Client, name: String) -> Result<(), Failure> {
+async fn describe(client: Client, name: String, out: &mut Output) -> Result<(), Failure> {
     let metadata = client
         .metadata(Topics::Names(vec![name.clone()]), false)
         .await?;
     let topic = metadata
         .topics
         .get(&name)
-        .ok_or_else(|| format!("the broker does not say anything about {name}"))?;
+        .ok_or_else(|| format!("the broker's answer does not name {name}"))?;
     if let Some(code) = topic.error {
         return Err(refusal(&name, code, ""));
     }
-    println!(
+    writeln!(
+        out,
         "topic {name}  id {}",
         topic.id.map_or("none".to_owned(), |id| id.to_string())
-    );
+    )?;
     let of_all = |time: i64| {
         topic
             .partitions
@@ -122,12 +126,13 @@ async fn describe(client: Client, name: String) -> Result<(), Failure> {
         let leader = partition
             .leader
             .map_or("none".to_owned(), |id| id.to_string());
-        println!(
+        writeln!(
+            out,
             "partition {index}  leader {leader}  epoch {}  start {}  high watermark {}",
             partition.leader_epoch.0,
             offset(starts.get(&key)),
             offset(ends.get(&key))
-        );
+        )?;
     }
     if let Some(configs) = client
         .describe_topic_configs(std::slice::from_ref(&name), None)
@@ -136,7 +141,7 @@ async fn describe(client: Client, name: String) -> Result<(), Failure> {
     {
         for (key, entry) in configs? {
             if entry.source != ConfigSource::Default || key.starts_with("gnomon.") {
-                println!("config {key}={}", entry.value.unwrap_or_default());
+                writeln!(out, "config {key}={}", entry.value.unwrap_or_default())?;
             }
         }
     }
