@@ -86,7 +86,7 @@ pub struct Site {
     pub data: PathBuf,
     owns: Vec<String>,
     links: Vec<PathBuf>,
-    producer_tag: u16,
+    producer_tag: Option<u16>,
     environment: Vec<(String, String)>,
     /// Bytes of a file system of its own.
     disk: Option<u64>,
@@ -105,11 +105,20 @@ impl Site {
             data: root.join(name),
             owns: Vec::new(),
             links: Vec::new(),
-            producer_tag,
+            producer_tag: Some(producer_tag),
             environment: Vec::new(),
             disk: None,
             log: root.join(format!("{name}.log")),
             process: None,
+        }
+    }
+
+    /// It draws its tag itself.
+    #[must_use]
+    pub fn without_producer_tag(self) -> Site {
+        Site {
+            producer_tag: None,
+            ..self
         }
     }
 
@@ -170,7 +179,9 @@ impl Site {
             "--site-name",
             &self.name,
         ]);
-        command.args(["--producer-tag", &self.producer_tag.to_string()]);
+        if let Some(tag) = self.producer_tag {
+            command.args(["--producer-tag", &tag.to_string()]);
+        }
         for prefix in &self.owns {
             command.args(["--owns", prefix]);
         }
@@ -268,7 +279,8 @@ impl Site {
             owns: self.owns.clone(),
             environment: Vec::new(),
             disk: None,
-            ..Site::new(&self.data, "twin", self.producer_tag)
+            producer_tag: self.producer_tag,
+            ..Site::new(&self.data, "twin", 0)
         };
         process::run(
             Site {
@@ -316,9 +328,11 @@ impl Site {
             .expect("link status")
     }
 
-    /// `gnomon link failover NAME --topic T --yes`, or `--all`; waits until done.
+    /// `gnomon link failover NAME --topic T --yes --source-alive`, or `--all`; waits until done. The
+    /// source may live or not.
     pub fn failover(&self, link: &str, topics: &[&str]) -> Outcome {
-        let mut arguments = vec!["link", "failover", link, "--yes", "--admin", &self.admin];
+        let mut arguments = vec!["link", "failover", link, "--yes", "--source-alive"];
+        arguments.extend(["--admin", &self.admin]);
         if topics.is_empty() {
             arguments.push("--all");
         }
