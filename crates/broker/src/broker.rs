@@ -6,10 +6,8 @@
 
 use crate::{
     admin,
-    config::{
-        Config,
-        limits::{CONNECTIONS_MAX, STOP_MAX},
-    },
+    closing::close_all,
+    config::{Config, limits::CONNECTIONS_MAX},
     context::Connection,
     coordinators::{
         groups::{GroupLogs, Groups},
@@ -38,9 +36,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::{
     sync::{Mutex, Semaphore, mpsc},
     task::JoinHandle,
-    time::timeout,
 };
-use tracing::warn;
 
 pub use crate::start_error::StartError;
 
@@ -255,17 +251,7 @@ impl Broker {
         }
         let partitions = &self.services.partitions;
         partitions.stop_opening().await;
-        for (id, handle) in partitions.all_open() {
-            let (topic, partition) = (partitions.name_of(id), id.index);
-            match timeout(STOP_MAX, handle.close()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => warn!(topic, partition, "not closed cleanly: {error}"),
-                Err(_) => warn!(
-                    topic,
-                    partition, "not closed in time; the next start recovers it"
-                ),
-            }
-        }
+        close_all(&partitions.image(), partitions.all_open()).await;
         drop(self.data_dir);
     }
 

@@ -1,5 +1,5 @@
 //! The last step of a clean stop: every partition is flushed and its checkpoint written, several at
-//! once, because most of the time goes into waiting for the disk.
+//! a time, because most of the time goes into waiting for the disk.
 //!
 //! Invariant: it ends within [`CLOSE_ALL_MAX`], whatever the disk does. A partition that is not
 //! closed by then loses nothing: the next start recovers it.

@@ -11,6 +11,7 @@ mod admin;
 mod api;
 mod asks;
 mod broker;
+mod closing;
 mod config;
 mod context;
 mod coordinators;

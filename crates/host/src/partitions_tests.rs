@@ -40,7 +40,7 @@ async fn start() -> (Metadata, Arc<Partitions>, TopicId) {
         fresh_cluster_id: Uuid::from_u128(1),
         name: "a".into(),
         broker_id: 0,
-        producer_tag: 1,
+        producer_tag: Some(1),
         owns: Vec::new(),
         endpoints: Vec::new(),
     };

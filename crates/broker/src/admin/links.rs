@@ -108,12 +108,15 @@ pub async fn failover_report(
         ))
     })?;
     let topics = (!asked.all).then_some(&asked.topics[..]);
-    services
-        .links
-        .loss(link, topics)
-        .await
-        .map(Json)
-        .ok_or_else(|| Refused::unavailable("links are not running yet"))
+    let (loss, source_answers) = tokio::join!(
+        services.links.loss(link, topics),
+        services.links.source_answers(&link.config)
+    );
+    let loss = loss.ok_or_else(|| Refused::unavailable("links are not running yet"))?;
+    Ok(Json(Loss {
+        source_answers,
+        ..loss
+    }))
 }
 
 /// What a failover did.

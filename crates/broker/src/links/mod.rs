@@ -25,7 +25,11 @@ use gnomon_replication::{
 };
 use parking_lot::Mutex;
 use site_view::SiteView;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::time::timeout;
+
+/// The source of a link counts as lost if it does not answer within this time.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// The links of this site.
 pub struct Links {
@@ -121,6 +125,13 @@ impl Links {
                 config.name
             )),
         }
+    }
+
+    /// Whether the source of a link answers within [`ANSWER_MAX`].
+    pub async fn source_answers(&self, config: &LinkConfig) -> bool {
+        timeout(ANSWER_MAX, self.try_source(config))
+            .await
+            .is_ok_and(|tried| tried.is_ok())
     }
 
     /// Begins the part of a failover that reaches into partitions and groups.

@@ -29,12 +29,27 @@ pub struct Listener {
 
 /// An address cannot be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; is another process using it?")]
+#[error("cannot listen on {address}: {source}{}", remedy(source))]
 pub struct BindError {
     /// The address.
     pub address: SocketAddr,
     /// Why.
     pub source: io::Error,
+}
+
+fn remedy(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another process listens there: end it, or choose another address"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; this machine has no such address: choose one that it has, or 0.0.0.0 for all of them"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need a privilege: choose a higher one"
+        }
+        _ => "",
+    }
 }
 
 /// Binds any address of ours, so that every listener fails alike.
@@ -130,5 +145,42 @@ impl Listener {
         drop(self.socket);
         connections.abort_all();
         while connections.join_next().await.is_some() {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gnomon_client::Tcp;
+
+    #[tokio::test]
+    async fn a_connection_knows_the_address_that_its_client_connected_to() {
+        let mut socket = bind(&Tcp, "0.0.0.0:0".parse().expect("an address"))
+            .await
+            .expect("bound");
+        let port = socket.local_addr().expect("its address").port();
+        let client = tokio::net::TcpStream::connect(("127.0.0.7", port));
+        let (client, accepted) = tokio::join!(client, socket.accept());
+        client.expect("connected");
+        let local = accepted.expect("accepted").local;
+        assert_eq!(local, Some([127, 0, 0, 7].into()));
+    }
+
+    #[tokio::test]
+    async fn a_refused_address_says_whether_it_is_taken_or_not_ours() {
+        let taken = Tcp.bind("127.0.0.1:0".parse().expect("an address")).await;
+        let taken = taken.expect("bound");
+        let busy = taken.local_addr().expect("its address");
+        let said = |address: SocketAddr| async move {
+            let refused = bind(&Tcp, address).await;
+            refused.err().expect("refused").to_string()
+        };
+        assert!(said(busy).await.contains("another process listens there"));
+        // TEST-NET-1 (RFC 5737): no machine has it.
+        let foreign = said("192.0.2.1:9092".parse().expect("an address")).await;
+        assert!(
+            foreign.contains("this machine has no such address"),
+            "{foreign}"
+        );
     }
 }

@@ -61,7 +61,11 @@ impl Accepted {
 
 impl From<(TcpStream, SocketAddr)> for Accepted {
     fn from((stream, peer): (TcpStream, SocketAddr)) -> Accepted {
-        let local = stream.local_addr().ok().map(|local| local.ip());
+        // A client of IPv4 that came to a socket of IPv6 knows no IPv6.
+        let local = stream
+            .local_addr()
+            .ok()
+            .map(|local| local.ip().to_canonical());
         let (reader, writer) = stream.into_split();
         Accepted {
             reader: Reader::Tcp(reader),
