@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 const PAGE: usize = 4096;
 const SECTOR: usize = 512;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Inode {
     pub live: Vec<u8>,
     pub durable: Vec<u8>,

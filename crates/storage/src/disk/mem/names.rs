@@ -66,6 +66,49 @@ pub(super) fn rename(names: &mut BTreeMap<PathBuf, Node>, from: &Path, to: &Path
     }
 }
 
+impl Names {
+    /// The same names over files of their own; a file with several names stays one file. Nothing is
+    /// held in the copy.
+    pub fn copy(&self) -> Names {
+        let mut copied = Copied::default();
+        let pending = self.pending.iter().map(|change| match change {
+            Change::Put(path, node) => Change::Put(path.clone(), copied.node(node)),
+            Change::Remove(path) => Change::Remove(path.clone()),
+            Change::Rename(from, to) => Change::Rename(from.clone(), to.clone()),
+        });
+        Names {
+            pending: pending.collect(),
+            live: copied.all(&self.live),
+            durable: copied.all(&self.durable),
+            held: BTreeSet::new(),
+        }
+    }
+}
+
+/// Files that were copied, by the address of the original: one is reached over several names.
+#[derive(Default)]
+struct Copied(BTreeMap<usize, Arc<Mutex<Inode>>>);
+
+impl Copied {
+    fn all(&mut self, names: &BTreeMap<PathBuf, Node>) -> BTreeMap<PathBuf, Node> {
+        let copied = names
+            .iter()
+            .map(|(path, node)| (path.clone(), self.node(node)));
+        copied.collect()
+    }
+
+    fn node(&mut self, node: &Node) -> Node {
+        let Node::File(inode) = node else {
+            return Node::Dir;
+        };
+        let copied = self
+            .0
+            .entry(Arc::as_ptr(inode) as usize)
+            .or_insert_with(|| Arc::new(Mutex::new(inode.lock().clone())));
+        Node::File(copied.clone())
+    }
+}
+
 impl Node {
     pub fn file(&self) -> Option<Arc<Mutex<Inode>>> {
         match self {
