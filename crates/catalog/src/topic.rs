@@ -100,7 +100,9 @@ pub struct Cut {
     /// The source's epoch in the last copied batch, -1 if nothing was copied.
     #[serde(with = "batch_epoch")]
     pub last_epoch: BatchEpoch,
-    /// The first leader epoch of this site: a multiple of 65,536.
+    /// The first leader epoch of this site: a multiple of 65,536, above every copied one. It stands
+    /// as it was recorded; later incarnations, also before the failover is through, raise
+    /// [`Partition::leader_epoch`] only. So batches from `end` on carry this epoch or a higher one.
     #[serde(with = "leader_epoch")]
     pub epoch: LeaderEpoch,
 }

@@ -2,8 +2,9 @@
 //! and what is to do after a crash.
 //!
 //! Three record lists, each for all topics of the command: (a) the fence; (c) with (d), cut and new
-//! epochs; (g) done. What lies between is work on partitions that may be done twice. So what was
-//! found durable, and what partitions have reported since, says what to do next: [`TABLE`].
+//! epochs; (g) done. What lies between is work on partitions that may be done twice, by the same
+//! process or by any later incarnation, whose leader epochs are above the recorded ones. So what
+//! was found durable, and what partitions have reported since, says what to do next: [`TABLE`].
 
 use std::fmt;
 

@@ -500,6 +500,49 @@ async fn failover_step_by_step() {
     );
 }
 
+/// Killed after the cut was recorded, and again after the markers were written under the epoch of
+/// the incarnation between: the recorded epoch is below those of the markers, and stands.
+#[tokio::test(start_paused = true)]
+async fn a_failover_goes_on_under_every_later_incarnation() {
+    let disk = disk();
+    let handle = open(&disk, shadow(1), settings());
+    let response = vec![
+        copied(0, 4, plain(3, 0)),
+        copied(3, 4, transactional(80, 3, 0, 4)),
+    ];
+    handle.append_at(FENCE, response, bounds(0, 40)).unwrap();
+    handle.flush().await.unwrap();
+    drop(handle);
+    for (incarnation, aborted) in [(65_537, 1), (65_538, 0), (65_539, 0)] {
+        let handle = open(&disk, failing_over(incarnation), settings());
+        handle.begin_leadership(LeaderEpoch(65_536), 7).unwrap();
+        let open = handle.abort_open_transactions(NOW).unwrap();
+        assert_eq!(open.len(), aborted, "incarnation {incarnation}");
+        assert_eq!(handle.leader_epoch(), LeaderEpoch(incarnation));
+        handle.flush().await.unwrap();
+        let offsets = handle.offsets();
+        assert_eq!((offsets.end, offsets.last_stable), (8, 8));
+        assert_eq!(
+            handle.epochs(),
+            [(BatchEpoch(4), 0), (BatchEpoch(65_537), 7)]
+        );
+    }
+    let handle = open(&disk, failing_over(65_540), settings());
+    let below = handle.begin_leadership(LeaderEpoch(3), 7).unwrap_err();
+    assert!(
+        matches!(below, AppendError::EpochBehind { .. }),
+        "what was copied lies below: {below}"
+    );
+    handle.set_role(Role::leader(65_540));
+    assert_eq!(
+        handle.end_for_epoch(BatchEpoch(5), None),
+        EpochEnd::Known {
+            epoch: BatchEpoch(4),
+            end: 7
+        }
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_empty_shadow_keeps_its_start_through_a_failover() {
     let disk = disk();

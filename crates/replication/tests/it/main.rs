@@ -15,3 +15,4 @@ mod loss;
 mod settings;
 mod site;
 mod source_restart;
+mod steps;

@@ -9,20 +9,21 @@ use gnomon_groups::{SkipReason, SyncEnded, SyncOffset, SyncOffsets, SyncOutcome,
 use gnomon_links::{
     ClientOptions, GroupSync, LinkConfig, LinkName, NameFilter, Start, TopicState, TopicSync,
 };
-use gnomon_machine::{DurableRecord, Machine, Mono, Now, ReplyToken, Wall};
+use gnomon_machine::{DurableRecord, Effects, EncodedRecord, Machine, Mono, Now, ReplyToken, Wall};
 use gnomon_partition::{
-    Blocking, Env, Fence, Flusher, Handle, LinkLabel, PartitionId, Replica, Role, Settings, Writers,
+    Blocking, Env, Fence, Flusher, Handle, LinkLabel, PartitionId, ReopenError, Replica, Role,
+    Settings, Writers,
 };
-use gnomon_protocol::ids::TopicId;
+use gnomon_protocol::ids::{LeaderEpoch, TopicId};
 use gnomon_replication::{
     Connect, Gone, LinkService, Site, Unavailable, source::scripted::Scripted,
 };
-use gnomon_storage::{Boot, Disk, MemDisk};
+use gnomon_storage::{Boot, Disk, MemDisk, disk::Fault};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -36,6 +37,37 @@ use uuid::Uuid;
 /// The wall time when a test begins.
 const EPOCH_MS: i64 = 1_700_000_000_000;
 
+/// What a killed process leaves: its metadata log, its disk, and what its groups were told.
+#[derive(Clone)]
+pub struct Moment {
+    /// The call of replication at which the process died.
+    pub at: &'static str,
+    log: Vec<EncodedRecord>,
+    disk: MemDisk,
+    sync_ended: Vec<SyncEnded>,
+}
+
+/// What goes wrong in a process that lives on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The next append to the metadata log is refused, as on a full disk.
+    AppendRefused,
+    /// The next sync of a file fails, which closes its partition.
+    SyncFails,
+}
+
+/// The moments of a process that is watched: each state of log and disk in which replication called
+/// the site.
+#[derive(Default)]
+struct Watch {
+    moments: Vec<Moment>,
+    /// Records of the log, and calls of the disk, at the last moment.
+    seen: Option<(usize, u64)>,
+    /// By number of moment.
+    troubles: Vec<(usize, Trouble)>,
+    refuse: bool,
+}
+
 pub struct TestSite {
     machine: Mutex<Running>,
     published: Mutex<Arc<Image>>,
@@ -45,7 +77,10 @@ pub struct TestSite {
     began: Instant,
     ids: AtomicU64,
     failovers: AtomicU64,
-    service: OnceLock<Arc<LinkService>>,
+    service: Mutex<Option<Arc<LinkService>>>,
+    /// The metadata log, every record that is durable.
+    log: Mutex<Vec<EncodedRecord>>,
+    watch: Mutex<Option<Watch>>,
     /// An event of somebody else's, decided right behind the next discovery, before that one's
     /// answer is read.
     pub behind_discovery: Mutex<Option<Event>>,
@@ -75,6 +110,9 @@ pub struct World {
     pub source: Scripted,
     pub link: LinkId,
 }
+
+/// The link of every [`World`].
+const LINK: LinkId = LinkId(Uuid::from_u128(0x11));
 
 fn link_config(address: &str, start: Start) -> LinkConfig {
     LinkConfig {
@@ -122,9 +160,9 @@ impl World {
     }
 
     async fn of(source: Scripted, config: LinkConfig, connect: Arc<dyn Connect>) -> World {
-        let site = TestSite::start();
+        let site = TestSite::start(MemDisk::new(), Boot::Same);
         let service = Arc::new(LinkService::new(site.clone(), connect));
-        assert!(site.service.set(service.clone()).is_ok());
+        *site.service.lock().unwrap() = Some(service.clone());
         let register = Register {
             fresh_cluster_id: Uuid::from_u128(0xb),
             name: "b".into(),
@@ -137,7 +175,7 @@ impl World {
             site.submit(Event::Register(register)).await,
             Ok(Reply::Register(Ok(_)))
         ));
-        let link = LinkId(Uuid::from_u128(0x11));
+        let link = LINK;
         let create = Event::CreateLink {
             id: link,
             config: Box::new(config),
@@ -153,6 +191,48 @@ impl World {
             source,
             link,
         }
+    }
+
+    /// The next process on what a killed one left, or one whose power went with this seed. Its
+    /// source is out of reach. As the broker does: it replays the log, leads, becomes the next
+    /// incarnation, and only then carries out what is under way.
+    pub async fn start_from(moment: &Moment, power_lost: Option<u64>) -> World {
+        let disk = moment.disk.copy();
+        if let Some(seed) = power_lost {
+            disk.power_loss(seed);
+        }
+        let boot = match power_lost {
+            Some(_) => Boot::Other,
+            None => Boot::Same,
+        };
+        let source = Scripted::new("cluster-a");
+        source.set(|cluster| cluster.down = true);
+        let site = TestSite::start(disk, boot);
+        let service = Arc::new(LinkService::new(site.clone(), Arc::new(source.clone())));
+        *site.service.lock().unwrap() = Some(service.clone());
+        *site.sync_ended.lock().unwrap() = moment.sync_ended.clone();
+        *site.log.lock().unwrap() = moment.log.clone();
+        let under_way = site.lead();
+        site.submit(Event::Incarnate)
+            .await
+            .expect("the machine leads");
+        under_way
+            .into_iter()
+            .for_each(|action| service.carry_out(action));
+        World {
+            site,
+            service,
+            source,
+            link: LINK,
+        }
+    }
+
+    /// Ends every task.
+    pub async fn end(self) {
+        self.service.shutdown().await;
+        // The two hold each other.
+        self.site.service.lock().unwrap().take();
+        self.site.handles.lock().unwrap().clear();
     }
 
     pub fn topic(&self, name: &str) -> Option<Arc<Topic>> {
@@ -171,12 +251,43 @@ impl World {
             .expect("a partition that opens")
     }
 
+    /// Opens again every partition that a disk error closed, as far as the disk lets it, as the
+    /// broker does.
+    pub async fn reopen_all(&self) {
+        let failed: Vec<(TopicId, i32, LeaderEpoch)> = {
+            let handles = self.site.handles.lock().unwrap();
+            let failed = handles
+                .iter()
+                .filter(|(_, handle)| handle.failed().is_some());
+            failed
+                .map(|((topic, partition), handle)| {
+                    (*topic, *partition, LeaderEpoch(handle.latest_epoch().0))
+                })
+                .collect()
+        };
+        for (topic, partition, used) in failed {
+            let raise = Event::Reopening {
+                topic,
+                partition,
+                used,
+            };
+            let raised = self.site.submit(raise).await.is_ok();
+            let image = self.site.image();
+            if let Some(topic) = image.topic(topic).filter(|_| raised) {
+                // A disk that does not work yet is tried again.
+                let _ = self.try_reopen(&topic.name, partition);
+            }
+        }
+    }
+
     /// Opens a partition again that a disk error closed, as the broker does.
     pub fn reopen(&self, name: &str, partition: i32) {
+        self.try_reopen(name, partition).expect("the disk works");
+    }
+
+    fn try_reopen(&self, name: &str, partition: i32) -> Result<(), ReopenError> {
         let failed = self.handle(name, partition);
-        let successor = failed
-            .reopen(failed.role(), (*failed.settings()).clone())
-            .expect("the disk works");
+        let successor = failed.reopen(failed.role(), (*failed.settings()).clone())?;
         let topic = self.topic(name).expect("a topic that is here");
         self.site
             .handles
@@ -184,6 +295,7 @@ impl World {
             .unwrap()
             .insert((topic.id, partition), successor.clone());
         failed.succeeded_by(&successor);
+        Ok(())
     }
 
     /// All bytes of a partition here.
@@ -252,9 +364,9 @@ impl World {
 }
 
 impl TestSite {
-    fn start() -> Arc<TestSite> {
-        let disk = MemDisk::new();
+    fn start(disk: MemDisk, boot: Boot) -> Arc<TestSite> {
         disk.create_dir_all(Path::new("/data"))
+            .and_then(|()| disk.sync_dir(Path::new("/")))
             .expect("a folder on a disk in memory");
         Arc::new(TestSite {
             machine: Mutex::default(),
@@ -266,7 +378,7 @@ impl TestSite {
                     flush: Duration::ZERO,
                 })
                 .expect("inside a runtime"),
-                boot: Boot::Same,
+                boot,
                 troubles: Default::default(),
                 growing: Default::default(),
             },
@@ -276,7 +388,9 @@ impl TestSite {
             failovers: AtomicU64::new(0),
             behind_discovery: Mutex::default(),
             during_sync: Mutex::default(),
-            service: OnceLock::new(),
+            service: Mutex::default(),
+            log: Mutex::default(),
+            watch: Mutex::default(),
             synced: Mutex::default(),
             sync_ended: Mutex::default(),
             stand: Mutex::default(),
@@ -288,8 +402,66 @@ impl TestSite {
         self.failovers.load(Ordering::Relaxed)
     }
 
-    /// One event through the machine: records, image, roles, links, actions, replies, in this
-    /// order.
+    /// From now on every moment is kept, and these troubles come at the moments of their numbers.
+    pub fn watch(&self, troubles: &[(usize, Trouble)]) {
+        *self.watch.lock().unwrap() = Some(Watch {
+            troubles: troubles.to_vec(),
+            ..Watch::default()
+        });
+        self.moment("begin");
+    }
+
+    /// The moments since [`TestSite::watch`]; no more are kept.
+    pub fn watched(&self) -> Vec<Moment> {
+        let watch = self.watch.lock().unwrap().take();
+        watch.map_or_else(Vec::new, |watch| watch.moments)
+    }
+
+    /// Replication calls; the process could die right here.
+    fn moment(&self, at: &'static str) {
+        let mut watch = self.watch.lock().unwrap();
+        let Some(watch) = &mut *watch else { return };
+        let log = self.log.lock().unwrap().clone();
+        let now = Some((log.len(), self.disk.calls()));
+        if watch.seen == now {
+            return;
+        }
+        watch.seen = now;
+        let number = watch.moments.len();
+        watch.moments.push(Moment {
+            at,
+            log,
+            disk: self.disk.copy(),
+            sync_ended: self.sync_ended.lock().unwrap().clone(),
+        });
+        for (_, trouble) in watch.troubles.iter().filter(|(at, _)| *at == number) {
+            match trouble {
+                Trouble::AppendRefused => watch.refuse = true,
+                Trouble::SyncFails => self.disk.fail_next(Fault::Sync),
+            }
+        }
+    }
+
+    /// The start of a process: the image from the log, and what is under way in it.
+    fn lead(&self) -> Vec<Action> {
+        let mut running = self.machine.lock().unwrap();
+        for EncodedRecord { key, value } in &*self.log.lock().unwrap() {
+            let record = DurableRecord::decode(key.as_deref(), value.as_deref())
+                .expect("a record that reads back");
+            Catalog::replay(&mut running.image, &record);
+        }
+        self.take_up(&mut running)
+    }
+
+    /// What the machine begins with when it leads; gives the actions.
+    fn take_up(&self, running: &mut Running) -> Vec<Action> {
+        let mut effects = Catalog::led(&running.image, &mut running.soft, self.now());
+        let actions = std::mem::take(&mut effects.actions);
+        self.apply(running, effects);
+        actions
+    }
+
+    /// One event through the machine.
     fn step(&self, event: Event) -> oneshot::Receiver<Reply> {
         let mut running = self.machine.lock().unwrap();
         let running = &mut *running;
@@ -298,11 +470,51 @@ impl TestSite {
         let (sender, receiver) = oneshot::channel();
         running.waiting.insert(token, sender);
         let effects = Catalog::step(&running.image, &mut running.soft, self.now(), event, token);
+        if !effects.records.is_empty() && self.refuses() {
+            self.refused(running, token);
+        } else {
+            self.apply(running, effects);
+        }
+        receiver
+    }
+
+    fn refuses(&self) -> bool {
+        let mut watch = self.watch.lock().unwrap();
+        watch
+            .as_mut()
+            .is_some_and(|watch| std::mem::take(&mut watch.refuse))
+    }
+
+    /// As the broker's driver does (`replicated.rs`): whoever asked has no answer, the machine lays
+    /// down what is not durable, and takes it up again after a second.
+    fn refused(&self, running: &mut Running, token: ReplyToken) {
+        running.waiting.remove(&token);
+        for (token, reply) in Catalog::resigned(&mut running.soft) {
+            if let Some(sender) = running.waiting.remove(&token) {
+                let _ = sender.send(reply);
+            }
+        }
+        running.soft = Soft::default();
+        let actions = self.take_up(running);
+        let service = self.service.lock().unwrap().clone();
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(1)).await;
+            for action in actions {
+                service
+                    .iter()
+                    .for_each(|service| service.carry_out(action.clone()));
+            }
+        });
+    }
+
+    /// Records, image, roles, links, actions, replies, in this order.
+    fn apply(&self, running: &mut Running, effects: Effects<Catalog>) {
         for record in &effects.records {
             let encoded = record.encode();
             let record = DurableRecord::decode(encoded.key.as_deref(), encoded.value.as_deref())
                 .expect("a record that reads back");
             Catalog::replay(&mut running.image, &record);
+            self.log.lock().unwrap().push(encoded);
         }
         let image = Arc::new(running.image.clone());
         *self.published.lock().unwrap() = image.clone();
@@ -311,7 +523,7 @@ impl TestSite {
                 handle.set_role(role(&image, topic, *index));
             }
         }
-        if let Some(service) = self.service.get() {
+        if let Some(service) = self.service.lock().unwrap().clone() {
             service.reconcile(&image);
             effects
                 .actions
@@ -323,7 +535,6 @@ impl TestSite {
                 let _ = sender.send(reply);
             }
         }
-        receiver
     }
 }
 
@@ -360,6 +571,7 @@ impl Site for TestSite {
     }
 
     fn handle(&self, topic: TopicId, partition: i32) -> Result<Handle, Unavailable> {
+        self.moment("a partition is opened");
         let mut handles = self.handles.lock().unwrap();
         if let Some(handle) = handles.get(&(topic, partition)) {
             return Ok(handle.clone());
@@ -371,7 +583,7 @@ impl Site for TestSite {
             why: why.to_owned(),
         };
         let known = image.topic(topic).ok_or_else(|| gone("no such topic"))?;
-        known
+        let record = known
             .partition(partition)
             .ok_or_else(|| gone("no such partition"))?;
         let settings = Settings {
@@ -380,6 +592,7 @@ impl Site for TestSite {
                 .get("cleanup.policy")
                 .is_some_and(|policy| policy.contains("compact")),
             retention_ms: None,
+            copied_to: record.cut.map_or(0, |cut| cut.end),
             ..Settings::named(&known.name)
         };
         let dir = PathBuf::from(format!("/data/{topic}-{partition}"));
@@ -398,7 +611,9 @@ impl Site for TestSite {
         if matches!(event, Event::FailOver(_)) {
             self.failovers.fetch_add(1, Ordering::Relaxed);
         }
+        self.moment("before an event");
         let reply = self.step(event);
+        self.moment("after an event");
         let meanwhile = discovered
             .then(|| self.behind_discovery.lock().unwrap().take())
             .flatten();
@@ -445,6 +660,7 @@ impl Site for TestSite {
     }
 
     fn sync_ended(&self, ended: SyncEnded) -> BoxFuture<'static, Result<(), Gone>> {
+        self.moment("before the end of syncing");
         self.sync_ended.lock().unwrap().push(ended);
         Box::pin(async { Ok(()) })
     }
