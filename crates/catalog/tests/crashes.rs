@@ -1,4 +1,7 @@
-//! A failover that dies at every point and is taken up again ends exactly as one that did not.
+//! Every series of recorded steps, disturbed at two of them: it ends as an undisturbed one does.
+//!
+//! A process dies, and the next one is a new incarnation; or an append to the metadata log is
+//! refused, and the machine is led again in the same process.
 
 mod support;
 
@@ -7,14 +10,32 @@ use gnomon_links::{
     ClientOptions, GroupSync, LinkConfig, LinkName, TopicState, TopicSync, plan_topics::*,
 };
 use gnomon_machine::{DurableRecord, EncodedRecord, Machine, Mono, Now, ReplyToken, Wall};
-use gnomon_protocol::ids::{BatchEpoch, LeaderEpoch};
-use std::collections::VecDeque;
+use gnomon_protocol::ids::{BatchEpoch, LeaderEpoch, TopicId};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 use support::{filter, id_of};
 
 const NOW: Now = Now {
     mono: Mono(0),
     wall: Wall(0),
 };
+
+/// What disturbs a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blow {
+    /// The process dies. Reports that were under way arrive after the next start, or never.
+    Dies { late: bool },
+    /// The next append to the metadata log is refused.
+    Refused,
+}
+
+const BLOWS: [Blow; 3] = [
+    Blow::Dies { late: false },
+    Blow::Dies { late: true },
+    Blow::Refused,
+];
 
 /// A site whose partitions answer every action at once, through an encoded log.
 #[derive(Default)]
@@ -25,10 +46,17 @@ struct Site {
     events: VecDeque<Event>,
     told: Vec<Reply>,
     tokens: u64,
+    /// The next append is refused.
+    refuse: bool,
+    /// By partition: the cut, and the newest epoch that its markers were written under.
+    aborted: BTreeMap<(TopicId, i32), (Cut, LeaderEpoch)>,
+    /// Topics that have files.
+    files: BTreeSet<TopicId>,
 }
 
 impl Site {
-    fn ask(&mut self, event: Event) {
+    /// Whether it was decided: false if what it changes could not be recorded.
+    fn ask(&mut self, event: Event) -> bool {
         self.tokens += 1;
         let effects = Catalog::step(
             &self.image,
@@ -37,6 +65,17 @@ impl Site {
             event,
             ReplyToken(self.tokens),
         );
+        if !effects.records.is_empty() && std::mem::take(&mut self.refuse) {
+            self.soft = Soft::default();
+            self.lead();
+            return false;
+        }
+        self.take(effects);
+        true
+    }
+
+    fn lead(&mut self) {
+        let effects = Catalog::led(&self.image, &mut self.soft, NOW);
         self.take(effects);
     }
 
@@ -44,37 +83,63 @@ impl Site {
         for record in &effects.records {
             self.log.push(record.encode());
             self.image.apply(record);
+            if let Record::Topic(topic) = record {
+                self.files.insert(topic.id);
+            }
         }
         self.told
             .extend(effects.replies.into_iter().map(|(_, reply)| reply));
         for action in effects.actions {
-            match action {
-                Action::Cut {
-                    topic, partitions, ..
-                } => {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Cut {
+                topic, partitions, ..
+            } => self
+                .events
+                .extend(partitions.into_iter().map(|partition| Event::CutReached {
+                    topic,
+                    partition,
+                    end: 100 + i64::from(partition),
+                    last_epoch: BatchEpoch(partition),
+                    highest_seen: 65_536 * partition,
+                })),
+            Action::AbortOpen {
+                topic, partitions, ..
+            } => {
+                for (partition, cut) in partitions {
+                    self.abort(topic, partition, cut);
                     self.events
-                        .extend(partitions.into_iter().map(|partition| Event::CutReached {
-                            topic,
-                            partition,
-                            end: 100 + i64::from(partition),
-                            last_epoch: BatchEpoch(partition),
-                            highest_seen: 65_536 * partition,
-                        }))
+                        .push_back(Event::MarkersWritten { topic, partition });
                 }
-                Action::AbortOpen {
-                    topic, partitions, ..
-                } => {
-                    self.events.extend(
-                        partitions
-                            .into_iter()
-                            .map(|(partition, _)| Event::MarkersWritten { topic, partition }),
-                    );
-                }
-                Action::ApplyOffsets { link, topics } => self
-                    .events
-                    .push_back(Event::OffsetsApplied { link, topics }),
-                Action::DropTopic { .. } => {}
             }
+            Action::ApplyOffsets { link, topics } => self
+                .events
+                .push_back(Event::OffsetsApplied { link, topics }),
+            Action::DropTopic { id, .. } => drop(self.files.remove(&id)),
+        }
+    }
+
+    /// Abort markers are written under the partition's epoch as it is now.
+    fn abort(&mut self, topic: TopicId, partition: i32, cut: Cut) {
+        let epoch = self.image.topics[&topic]
+            .partition(partition)
+            .unwrap()
+            .leader_epoch;
+        assert!(epoch >= cut.epoch, "it is never below the cut's");
+        if let Some((before, used)) = self.aborted.insert((topic, partition), (cut, epoch)) {
+            assert_eq!(cut, before, "a cut that is recorded stands");
+            assert!(epoch >= used, "an epoch never goes back");
+        }
+    }
+
+    fn suffer(&mut self, blow: Blow) {
+        match blow {
+            Blow::Dies { late } => self.crash(late),
+            Blow::Refused => self.refuse = true,
         }
     }
 
@@ -82,14 +147,17 @@ impl Site {
     /// the start, or never.
     fn crash(&mut self, late: bool) {
         let late: Vec<Event> = self.events.drain(..).filter(|_| late).collect();
+        self.refuse = false;
         self.image = Image::default();
         self.soft = Soft::default();
         for EncodedRecord { key, value } in &self.log {
             self.image
                 .apply(&Record::decode(key.as_deref(), value.as_deref()).unwrap());
         }
-        let effects = Catalog::led(&self.image, &mut self.soft, NOW);
-        self.take(effects);
+        // As the broker does at a start with files of topics that are not there.
+        self.files = self.image.topics.keys().copied().collect();
+        self.lead();
+        self.ask(Event::Incarnate);
         self.events.extend(late);
     }
 
@@ -103,21 +171,46 @@ impl Site {
         }
         at_most
     }
+
+    /// The image without the epochs of its incarnations, which are above those of the cuts.
+    fn essence(&self) -> Image {
+        let mut image = self.image.clone();
+        image.incarnation = 0;
+        for topic in Arc::make_mut(&mut image.topics).values_mut() {
+            for partition in &mut Arc::make_mut(topic).partitions {
+                if let Some(cut) = partition.cut {
+                    assert!(partition.leader_epoch >= cut.epoch);
+                    partition.leader_epoch = cut.epoch;
+                }
+            }
+        }
+        image
+    }
 }
 
 fn with_shadows(topics: usize) -> Site {
     let mut site = Site::default();
-    let link = LinkId(id_of("link"));
-    site.ask(Event::Register(Register {
+    site.ask(register());
+    site.ask(create_link());
+    site.ask(discovered(topics));
+    site.told.clear();
+    site
+}
+
+fn register() -> Event {
+    Event::Register(Register {
         fresh_cluster_id: id_of("cluster"),
         name: "b".to_owned(),
         broker_id: 0,
         producer_tag: Some(2),
         owns: Vec::new(),
         endpoints: Vec::new(),
-    }));
-    site.ask(Event::CreateLink {
-        id: link,
+    })
+}
+
+fn create_link() -> Event {
+    Event::CreateLink {
+        id: LinkId(id_of("link")),
         config: Box::new(LinkConfig {
             name: LinkName::new("from-a").unwrap(),
             client: ClientOptions {
@@ -131,7 +224,10 @@ fn with_shadows(topics: usize) -> Site {
             groups: GroupSync::default(),
         }),
         source: LinkSource::Command,
-    });
+    }
+}
+
+fn discovered(topics: usize) -> Event {
     let topics: Vec<SourceTopic> = (0..topics)
         .map(|n| SourceTopic {
             name: format!("a_{n}"),
@@ -151,14 +247,12 @@ fn with_shadows(topics: usize) -> Site {
         .iter()
         .map(|topic| (topic.name.clone(), id_of(&topic.name)))
         .collect();
-    site.ask(Event::Discovered(Discovered {
-        link,
+    Event::Discovered(Discovered {
+        link: LinkId(id_of("link")),
         topics,
         fresh_ids,
         complete: true,
-    }));
-    site.told.clear();
-    site
+    })
 }
 
 fn fail_over_all() -> Event {
@@ -172,9 +266,10 @@ fn is_through(reply: Option<&Reply>) -> bool {
     matches!(reply, Some(Reply::FailOver(Ok(done))) if done.whole && done.topics.iter().all(|topic| topic.stuck.is_none()))
 }
 
+/// Every ordered pair of events, the same one twice included, and every pair of blows.
 #[test]
-fn every_crash_point_ends_alike() {
-    let mut straight = with_shadows(4);
+fn a_failover_disturbed_at_any_two_steps_ends_as_an_undisturbed_one() {
+    let mut straight = with_shadows(2);
     straight.ask(fail_over_all());
     let events = straight.settle(usize::MAX);
     assert!(is_through(straight.told.last()), "{:?}", straight.told);
@@ -184,28 +279,118 @@ fn every_crash_point_ends_alike() {
             .as_ref()
             .is_some_and(|s| s.state == TopicState::FailedOver)
     }));
-    assert!(events > 10);
+    assert_eq!(
+        events, 7,
+        "three partitions cut and aborted, and the offsets"
+    );
 
-    for first in 0..=events {
-        for second in [0, 1, 3, usize::MAX] {
-            for late in [false, true] {
-                let mut site = with_shadows(4);
-                site.ask(fail_over_all());
-                site.settle(first);
-                site.crash(late);
-                if second != usize::MAX {
-                    site.settle(second);
-                    site.crash(late);
-                }
-                site.settle(usize::MAX);
-                assert_eq!(
-                    site.image, straight.image,
-                    "crash after {first} and {second} reports, late reports {late}"
-                );
-                site.ask(fail_over_all());
-                assert!(is_through(site.told.last()));
-                assert!(site.events.is_empty());
+    let blows = || {
+        BLOWS
+            .into_iter()
+            .flat_map(|one| BLOWS.map(|two| (one, two)))
+    };
+    for (first, second) in (0..=events).flat_map(|one| (0..=events).map(move |two| (one, two))) {
+        for (one, two) in blows() {
+            let mut site = with_shadows(2);
+            site.ask(fail_over_all());
+            for (taken, blow) in [(first, one), (second, two)] {
+                site.settle(taken);
+                site.suffer(blow);
             }
+            site.settle(usize::MAX);
+            assert_eq!(
+                site.essence(),
+                straight.essence(),
+                "{one:?} after {first} reports, {two:?} after {second} more"
+            );
+            site.refuse = false;
+            site.ask(fail_over_all());
+            assert!(is_through(site.told.last()));
+            assert!(site.events.is_empty());
+        }
+    }
+}
+
+/// From the first start to the deletion of a link: whoever gave a command gives it again when the
+/// process died before the answer, or could not record it.
+fn life_of_a_link() -> Vec<Event> {
+    let mut own = NewTopic::named("b_own", id_of("b_own"));
+    own.partitions = 2;
+    vec![
+        register(),
+        Event::CreateTopics(CreateTopics {
+            topics: vec![own],
+            origin: Origin::Client,
+            validate_only: false,
+        }),
+        create_link(),
+        Event::LinkContact {
+            link: LinkId(id_of("link")),
+            cluster_id: Some("cluster-a".to_owned()),
+            peer: None,
+        },
+        discovered(2),
+        Event::EpochsSeen {
+            epochs: vec![(id_of("a_1"), 0, LeaderEpoch(7))],
+        },
+        fail_over_all(),
+        Event::DeleteTopics {
+            ids: vec![id_of("b_own"), id_of("a_0"), id_of("a_1")],
+        },
+        Event::DeleteLink {
+            name: "from-a".to_owned(),
+        },
+    ]
+}
+
+/// Runs the commands, with blows after so many events of the site; gives the number of events.
+fn run(commands: &[Event], blows: &[(usize, Blow)]) -> (Site, usize) {
+    let mut site = Site::default();
+    let (mut events, mut at) = (0, 0);
+    // Whether the process died.
+    let mut due = |site: &mut Site| {
+        let mut died = false;
+        for (_, blow) in blows.iter().filter(|(after, _)| *after == events) {
+            site.suffer(*blow);
+            died |= matches!(blow, Blow::Dies { .. });
+        }
+        events += 1;
+        died
+    };
+    while let Some(command) = commands.get(at) {
+        site.told.clear();
+        let taken = !due(&mut site) && site.ask(command.clone());
+        let mut died = !taken || due(&mut site);
+        while !died && let Some(event) = site.events.pop_front() {
+            site.ask(event);
+            died = due(&mut site);
+        }
+        let answered = site.told.iter().any(|reply| *reply != Reply::Noted);
+        at += usize::from(answered && !died);
+    }
+    (site, events)
+}
+
+#[test]
+fn the_life_of_a_link_disturbed_at_any_two_steps_ends_as_an_undisturbed_one() {
+    let commands = life_of_a_link();
+    let (straight, events) = run(&commands, &[]);
+    assert!(straight.image.topics.is_empty() && straight.image.links.is_empty());
+    assert!(straight.image.link_names.contains("from-a"));
+    assert!(events > 2 * commands.len());
+    let blows = [Blow::Dies { late: true }, Blow::Refused];
+    for (first, second) in (0..events).flat_map(|one| (one..events + 2).map(move |two| (one, two)))
+    {
+        for (one, two) in blows
+            .into_iter()
+            .flat_map(|one| blows.map(|two| (one, two)))
+        {
+            let (mut site, _) = run(&commands, &[(first, one), (second, two)]);
+            let case = format!("{one:?} after event {first}, {two:?} after event {second}");
+            assert_eq!(site.essence(), straight.essence(), "{case}");
+            assert_eq!(site.files, straight.files, "{case}");
+            site.crash(false);
+            assert_eq!(site.essence(), straight.essence(), "{case}, read back");
         }
     }
 }
