@@ -106,6 +106,7 @@ const BUGS: &[Planted] = &[
     bug("cut_short", "a failover's cut misses the last record", site("simulation", "an_hour_of_trouble")),
     bug("failover_epoch_plus_one", "the old owner's elections reach the new epochs", site("simulation", "an_hour_of_trouble")),
     bug("leave_open", "a failover leaves copied transactions open", site("simulation", "an_hour_of_trouble")),
+    bug("own_markers_count_as_copied", "a failover is not taken up after a second kill", partition("copy", "goes_on_under_every_later_incarnation")),
     bug("forget_aborted", "read_committed does not hear what was aborted", site("simulation", "an_hour_of_trouble")),
     bug("open_is_stable", "read_committed is shown open transactions", site("simulation", "an_hour_of_trouble")),
     bug("create_unowned", "a name that a link claims is made by clients", site("simulation", "an_hour_of_trouble")),
