@@ -301,14 +301,16 @@ impl Handle {
             self.begin_copy(&mut writer, first, log_start)
                 .map_err(AppendAtError::Storage)?;
         }
-        self.write(&mut writer, &placed, &changes, None)
-            .map_err(AppendAtError::Storage)?;
-        if first < log_start {
-            self.trim_log(&mut writer, log_start)
-                .map_err(AppendAtError::Storage)?;
-        }
+        let written = self
+            .write(&mut writer, &placed, &changes, None)
+            .and_then(|()| match first < log_start {
+                true => self.trim_log(&mut writer, log_start),
+                false => Ok(()),
+            });
         drop(writer);
+        // Also after an error: the first of the batches may be in, and readers wait for them.
         self.wrote();
+        written.map_err(AppendAtError::Storage)?;
         Ok(CopiedTo { end: place.end })
     }
 

@@ -83,6 +83,11 @@ impl Watermarks {
         self.advance();
     }
 
+    /// First offset that may be read.
+    pub fn log_start(&self) -> Offset {
+        self.log_start
+    }
+
     /// Whether an append moves the watermark by itself, without a flush.
     pub fn write_caching(&self) -> bool {
         self.write_caching

@@ -162,10 +162,33 @@ impl Inner {
         result
     }
 
+    /// The log start moved up in memory.
+    pub(crate) fn trimmed(&self, start: Offset) {
+        self.update(|view| {
+            view.ledger.trim_to(start);
+            view.line.trimmed(start);
+        });
+    }
+
+    /// Brings the log start in memory up to the log's own. A call to the log may have moved it and
+    /// failed after that; what it removed is gone all the same.
+    pub(crate) fn follow_log_start(&self, writer: &mut Writer) {
+        let log_start = self.view.read().line.log_start();
+        if let Some(start) = writer.log.as_ref().map(Log::start)
+            && start > log_start
+        {
+            writer.changed = true;
+            self.trimmed(start);
+        }
+    }
+
     /// After a call to the log that failed. If the log closed over it, so does the partition:
     /// everything that waits is lost, reads go on. If the log is as it was (a full disk, mostly),
     /// the next write may do.
     pub(crate) fn failed(&self, writer: &mut Writer, failure: &LogError) {
+        if !start_lags_after_a_failure() {
+            self.follow_log_start(writer);
+        }
         let open = writer.log.as_ref().is_none_or(|log| log.closed().is_none());
         if open {
             if !std::mem::replace(&mut writer.refused, true) {
@@ -265,4 +288,10 @@ impl Inner {
         let partition: Arc<dyn Flushable> = self.clone();
         self.env.flusher.submit(&partition, urgent);
     }
+}
+
+/// Planted fault for tests of disk errors: what a failed call did to the log is not seen in memory.
+fn start_lags_after_a_failure() -> bool {
+    fail::fail_point!("start_lags_after_a_failure", |_| true);
+    false
 }

@@ -109,15 +109,13 @@ impl Handle {
         if limits == RetentionLimits::default() {
             return Ok(None);
         }
-        let snapshot_at = writer.snapshot_at;
         let Some(log) = &mut writer.log else {
             return Ok(None);
         };
-        match self.retain(log, limits, offsets, snapshot_at) {
+        match self.retain(log, limits, offsets) {
             Ok(start) => {
                 if let Some(start) = start {
-                    writer.changed = true;
-                    self.trimmed(start);
+                    self.0.follow_log_start(&mut writer);
                     drop(writer);
                     self.keep_producers(start);
                 }
@@ -137,7 +135,6 @@ impl Handle {
         log: &mut Log,
         limits: RetentionLimits,
         offsets: Offsets,
-        snapshot_at: Offset,
     ) -> Result<Option<Offset>, LogError> {
         let Offsets {
             high_watermark,
@@ -145,7 +142,7 @@ impl Handle {
             ..
         } = offsets;
         let noted = match log.retention_start(limits, high_watermark) {
-            Some(start) if start == end => match self.keep_epochs(log, snapshot_at) {
+            Some(start) if start == end => match self.keep_epochs(log) {
                 Err(full) if full.is_disk_full() => false,
                 noted => noted.map(|()| true)?,
             },
@@ -153,7 +150,7 @@ impl Handle {
         };
         let start = log.retain(limits, high_watermark)?;
         if start == Some(end) && !noted {
-            self.keep_epochs(log, snapshot_at)?;
+            self.keep_epochs(log)?;
         }
         Ok(start)
     }
@@ -161,10 +158,9 @@ impl Handle {
     /// Moves the log's start, and everything in memory with it.
     pub(crate) fn trim_log(&self, writer: &mut Writer, start: Offset) -> Result<(), LogError> {
         let end = self.offsets().end;
-        let snapshot_at = writer.snapshot_at;
         let moved = match &mut writer.log {
             Some(log) if start == end => self
-                .keep_epochs(log, snapshot_at)
+                .keep_epochs(log)
                 .and_then(|()| log.trim_to(start)),
             Some(log) => log.trim_to(start),
             None => Ok(()),
@@ -174,7 +170,7 @@ impl Handle {
             return Err(failure);
         }
         writer.changed = true;
-        self.trimmed(start);
+        self.0.trimmed(start);
         Ok(())
     }
 
@@ -189,19 +185,24 @@ impl Handle {
         }
     }
 
-    /// An emptied log has no batch that says which epoch it had: the checkpoint does.
-    fn keep_epochs(&self, log: &mut Log, producer_snapshot_at: Offset) -> Result<(), LogError> {
+    /// An emptied log has no batch that says which epoch it had: the checkpoint does. It names the
+    /// snapshot that the checkpoint prepared last names: that one may not be written yet, and will
+    /// then not replace this one, but remove the snapshot that came before it (`durable.rs`).
+    fn keep_epochs(&self, log: &mut Log) -> Result<(), LogError> {
+        let producer_snapshot_at = match forget_snapshot() {
+            true => -1,
+            false => log.checkpoint_extra().producer_snapshot_at,
+        };
         let epochs = self.0.view.read().ledger.epochs.entries().to_vec();
         log.checkpoint(CheckpointExtra {
             epochs,
             producer_snapshot_at,
         })
     }
+}
 
-    fn trimmed(&self, start: Offset) {
-        self.0.update(|view| {
-            view.ledger.trim_to(start);
-            view.line.trimmed(start);
-        });
-    }
+/// Planted fault for tests of checkpoints: an emptied log forgets its snapshot.
+fn forget_snapshot() -> bool {
+    fail::fail_point!("forget_snapshot", |_| true);
+    false
 }

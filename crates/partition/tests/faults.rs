@@ -390,3 +390,108 @@ fn all_calls_fail_from_one_on() {
 fn the_disk_is_full_from_one_call_on() {
     every_call(How::Full);
 }
+
+/// Twelve batches in several segments, all durable, and a checkpoint.
+async fn several_segments(disk: &MemDisk, settings: &Settings) -> Handle {
+    let handle = open(disk, Role::leader(1), settings.clone());
+    for round in 0..12 {
+        append(&handle, plain(20, round));
+    }
+    handle.flush().await.expect("the disk works");
+    handle.checkpoint().expect("the disk works");
+    handle
+}
+
+/// Where the log starts, a client can read; below it, it cannot.
+fn starts_where_it_says(handle: &Handle, story: &str) {
+    let start = handle.offsets().log_start;
+    let first = handle.read(start, 1, Isolation::ReadUncommitted, true);
+    assert!(first.is_ok(), "{story}: reading at {start}: {first:?}");
+    if start > 0 {
+        let below = handle.read(start - 1, 1, Isolation::ReadUncommitted, true);
+        assert!(
+            matches!(below, Err(ReadError::OutOfRange { .. })),
+            "{story}: reading below {start}: {below:?}"
+        );
+    }
+}
+
+/// A change of the log start that fails half way: by size, by age (all of it, which notes the
+/// epochs as well), and by request.
+fn changes_of_the_start() -> Vec<(&'static str, Settings, fn(&Handle))> {
+    let retain = |handle: &Handle| drop(handle.apply_retention(i64::MAX));
+    vec![
+        (
+            "retention by size",
+            Settings {
+                retention_bytes: Some(2_000),
+                ..settings()
+            },
+            retain,
+        ),
+        (
+            "retention of everything",
+            Settings {
+                retention_ms: Some(1),
+                ..settings()
+            },
+            retain,
+        ),
+        ("DeleteRecords", settings(), |handle| {
+            drop(handle.trim_to(130))
+        }),
+        ("DeleteRecords of everything", settings(), |handle| {
+            drop(handle.trim_to(-1))
+        }),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn retention_that_cannot_write_its_checkpoint_moves_the_log_start_all_the_same() {
+    let disk = disk();
+    let settings = Settings {
+        retention_bytes: Some(2_000),
+        ..settings()
+    };
+    let handle = several_segments(&disk, &settings).await;
+    disk.set_full(true);
+    let _ = handle.apply_retention(NOW);
+    assert!(handle.offsets().log_start > 0, "segments were removed");
+    starts_where_it_says(&handle, "a full disk");
+    let start = handle.offsets().log_start;
+    disk.set_full(false);
+    drop(handle);
+    let handle = open_after_power_loss(&disk, Role::leader(2), settings);
+    assert_eq!(handle.offsets().log_start, start);
+    starts_where_it_says(&handle, "after a restart");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_start_is_readable_whichever_call_fails_while_it_moves() {
+    for (story, settings, change) in changes_of_the_start() {
+        let whole = disk();
+        let handle = several_segments(&whole, &settings).await;
+        let before = whole.calls();
+        change(&handle);
+        let calls = whole.calls() - before;
+        assert!(handle.offsets().log_start > 0, "{story} moves nothing");
+        // Space for a new file, but not for a checkpoint; more calls are made then.
+        let hardly_any_space = [None, Some(10)];
+        let cases = (0..3 * calls).flat_map(|at| [(at, 1), (at, u64::MAX)]);
+        for ((at, lasts), space) in
+            cases.flat_map(|case| hardly_any_space.map(|space| (case, space)))
+        {
+            let disk = disk();
+            let handle = several_segments(&disk, &settings).await;
+            let first = disk.calls() + at;
+            disk.fail_calls(first..first.saturating_add(lasts));
+            disk.set_capacity(space.map(|space| disk.used_bytes() + space));
+            change(&handle);
+            let story = format!("{story}, call {at} fails, {lasts} in all, {space:?} bytes free");
+            starts_where_it_says(&handle, &story);
+            disk.heal();
+            change(&handle);
+            starts_where_it_says(&handle, &story);
+        }
+    }
+}

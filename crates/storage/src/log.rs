@@ -473,7 +473,8 @@ impl Log {
 
     /// Removes segments that the limits give up and that end at or below `not_above`; returns the
     /// new start if it moved. When the active segment is too old as well, another one is begun
-    /// first. A full disk does not keep it from making room.
+    /// first. A full disk does not keep it from making room: then the segments are gone for good
+    /// before a checkpoint says so, and one that cannot be written is no failure of this call.
     pub fn retain(
         &mut self,
         limits: RetentionLimits,
@@ -497,10 +498,14 @@ impl Log {
             .map_or(self.end(), |segment| segment.base);
         let before = self.start();
         match self.trim_to(start) {
-            // The checkpoint's start may lag: what is gone is gone, and then there is room for it.
+            // The checkpoint's start may lag: what is gone is gone, and then there is room for it,
+            // mostly.
             Err(full) if full.is_disk_full() => {
                 self.trim_unnoted(start, count);
-                self.checkpoint_write().write()?;
+                if let Err(error) = self.checkpoint_write().write() {
+                    tracing::warn!(%error, start, "where the log starts now is noted by the next checkpoint");
+                    self.sealed_since_checkpoint = true;
+                }
             }
             trimmed => trimmed?,
         }

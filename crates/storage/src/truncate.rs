@@ -259,11 +259,12 @@ impl Log {
         self.covered = None;
         self.gap = None;
         self.reserved = 0;
-        (self.flushed, self.flushed_data) = (at, at);
         self.extra.truncate(at);
         let mut write = self.checkpoint_write();
-        write.content.start = at;
+        (write.content.start, write.content.flushed, write.content.flushed_data) = (at, at, at);
         write.write()?;
+        // Not before: without that checkpoint a reopening would look for batches up to `at`.
+        (self.flushed, self.flushed_data) = (at, at);
 
         let gone = std::mem::take(&mut self.segments);
         let dir = self.shared.dir.clone();

@@ -447,6 +447,12 @@ fn retention_on_a_full_disk_leaves_no_holes_wherever_the_power_goes() {
             before_timestamp: None,
         };
         let retained = log.retain(limits, 100);
+        let moved = log.start();
+        assert!(moved > 0, "no room was made");
+        assert!(
+            matches!(retained, Ok(Some(start)) if start == moved),
+            "the log starts at {moved} now, and its retention says {retained:?}"
+        );
         drop(log);
         disk.power_loss(seed);
         let opened = Log::open(Arc::new(disk.clone()), dir(), small_segments(), Boot::Other)
