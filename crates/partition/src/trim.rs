@@ -112,7 +112,7 @@ impl Handle {
         let Some(log) = &mut writer.log else {
             return Ok(None);
         };
-        match self.retain(log, limits, offsets) {
+        match self.retain(log, limits, offsets, now_ms) {
             Ok(start) => {
                 if let Some(start) = start {
                     self.0.follow_log_start(&mut writer);
@@ -135,12 +135,18 @@ impl Handle {
         log: &mut Log,
         limits: RetentionLimits,
         offsets: Offsets,
+        now_ms: i64,
     ) -> Result<Option<Offset>, LogError> {
         let Offsets {
             high_watermark,
             end,
             ..
         } = offsets;
+        match log.roll_if_timeless(now_ms) {
+            // Tried again the next time.
+            Err(full) if full.is_disk_full() => {}
+            rolled => rolled?,
+        }
         let noted = match log.retention_start(limits, high_watermark) {
             Some(start) if start == end => match self.keep_epochs(log) {
                 Err(full) if full.is_disk_full() => false,
@@ -159,9 +165,7 @@ impl Handle {
     pub(crate) fn trim_log(&self, writer: &mut Writer, start: Offset) -> Result<(), LogError> {
         let end = self.offsets().end;
         let moved = match &mut writer.log {
-            Some(log) if start == end => self
-                .keep_epochs(log)
-                .and_then(|()| log.trim_to(start)),
+            Some(log) if start == end => self.keep_epochs(log).and_then(|()| log.trim_to(start)),
             Some(log) => log.trim_to(start),
             None => Ok(()),
         };

@@ -125,8 +125,16 @@ pub trait DiskFile: Send + Sync {
     /// Writes all buffers one behind the other, beginning at `offset`. After an error any part may
     /// have been written.
     fn write_all_at(&self, bufs: &mut [IoSlice<'_>], offset: u64) -> io::Result<()>;
+    /// When the file was last written, in milliseconds since 1970, as the file system notes it. It
+    /// stays through restarts, and through copies that keep times; a copy that does not is as young
+    /// as the copying.
+    fn modified_ms(&self) -> io::Result<i64>;
+    /// Whether the file has no name any more: somebody removed it, or put another one in its place.
+    /// What is written to it is lost when it is closed. Never waits for the disk for a file that
+    /// was written of late.
+    fn is_removed(&self) -> io::Result<bool>;
     /// Cuts the file, or lengthens it with zeros. Space that was allocated behind the new end is
-    /// given back.
+    /// given back. A length that the file has already leaves [`DiskFile::modified_ms`] as it is.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// `fdatasync`: bytes and length written so far are durable after `Ok`.
     fn sync_data(&self) -> io::Result<()>;

@@ -10,6 +10,7 @@
 //! below the flushed offset is kept and answered, never cut. Not here: topic names, producers,
 //! transactions, Kafka error codes, clocks, tokio.
 
+mod age;
 mod check;
 mod checkpoint;
 pub mod disk;

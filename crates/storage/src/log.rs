@@ -8,6 +8,7 @@
 //! (`reserve.rs`).
 
 use crate::{
+    age::Timeless,
     checkpoint::{Checkpoint, CheckpointExtra, CheckpointWrite, FILE, Gap, Summary},
     disk::{Boot, Disk},
     error::LogError,
@@ -80,6 +81,8 @@ pub struct Log {
     pub(crate) since_checkpoint: Unvouched,
     pub(crate) sealed_since_checkpoint: bool,
     pub(crate) closed: Option<Arc<str>>,
+    /// The active segment, while its first batch has no timestamp.
+    pub(crate) timeless: Option<Timeless>,
 }
 
 impl Log {
@@ -461,7 +464,7 @@ impl Log {
 
     /// Where the log would start if [`Log::retain`] ran now; `None` if it would stay.
     pub fn retention_start(&self, limits: RetentionLimits, not_above: Offset) -> Option<Offset> {
-        match retention::removable(&self.segments(), limits, not_above) {
+        match retention::removable(&self.candidates(limits), limits, not_above) {
             0 => None,
             count => Some(
                 self.segments
@@ -480,7 +483,7 @@ impl Log {
         limits: RetentionLimits,
         not_above: Offset,
     ) -> Result<Option<Offset>, LogError> {
-        let mut count = retention::removable(&self.segments(), limits, not_above);
+        let mut count = retention::removable(&self.candidates(limits), limits, not_above);
         if count == self.segments.len() {
             self.check_writable()?;
             match self.begin_segment(self.active().end()) {
@@ -645,7 +648,7 @@ impl Log {
         self.shared.segments.store(Arc::new(self.segments.clone()));
     }
 
-    fn active_facts(&self) -> Active {
+    pub(crate) fn active_facts(&self) -> Active {
         let segment = self.active();
         let index_entries = segment
             .indexes(&*self.shared.disk)

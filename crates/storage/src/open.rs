@@ -212,6 +212,7 @@ fn assemble(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, parts: Parts
         since_checkpoint: Default::default(),
         sealed_since_checkpoint: false,
         closed: None,
+        timeless: None,
     }
 }
 

@@ -1,16 +1,27 @@
 //! Which of the oldest segments may go. Pure: facts in, a count out.
 
-use crate::{log::SegmentInfo, options::RetentionLimits};
+use crate::options::RetentionLimits;
 use gnomon_protocol::ids::Offset;
+
+/// A segment that may go.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// Offset behind its last batch.
+    pub end: Offset,
+    /// Bytes of batches.
+    pub bytes: u64,
+    /// The largest timestamp of its records, or when its file was last written if none has one
+    /// (`age.rs`). Milliseconds.
+    pub newest_ms: i64,
+}
 
 /// How many of `segments` (oldest first, the active one last) may be removed: from the front only,
 /// none that reaches above `not_above`. When it is all of them, the active one included, the caller
 /// begins a new segment first.
 ///
-/// Kafka's rules: by age when a segment's largest timestamp is too old (a segment without
-/// timestamps never is), by size as long as what is left still has `bytes`; the active segment goes
-/// by age only.
-pub fn removable(segments: &[SegmentInfo], limits: RetentionLimits, not_above: Offset) -> usize {
+/// Kafka's rules: by age when the newest record of a segment is too old, by size as long as what is
+/// left still has `bytes`; the active segment goes by age only.
+pub fn removable(segments: &[Candidate], limits: RetentionLimits, not_above: Offset) -> usize {
     let mut left: u64 = segments.iter().map(|segment| segment.bytes).sum();
     let mut count = 0;
     for segment in segments {
@@ -21,7 +32,7 @@ pub fn removable(segments: &[SegmentInfo], limits: RetentionLimits, not_above: O
             if empty {
                 !active
             } else {
-                segment.max_timestamp >= 0 && segment.max_timestamp < before
+                segment.newest_ms < before
             }
         };
         let too_old = limits.before_timestamp.is_some_and(old);
@@ -42,13 +53,12 @@ pub fn removable(segments: &[SegmentInfo], limits: RetentionLimits, not_above: O
 mod tests {
     use super::*;
 
-    fn segments() -> Vec<SegmentInfo> {
+    fn segments() -> Vec<Candidate> {
         (0..4)
-            .map(|i| SegmentInfo {
-                base: i * 10,
+            .map(|i| Candidate {
                 end: i * 10 + 10,
                 bytes: 100,
-                max_timestamp: i * 1000,
+                newest_ms: i * 1000,
             })
             .collect()
     }
@@ -61,7 +71,7 @@ mod tests {
         };
         assert_eq!(removable(&segments(), limits, 40), 2);
         let mut out_of_order = segments();
-        out_of_order[0].max_timestamp = 9000;
+        out_of_order[0].newest_ms = 9000;
         assert_eq!(removable(&out_of_order, limits, 40), 0);
         assert_eq!(
             removable(
@@ -101,22 +111,5 @@ mod tests {
             before_timestamp: Some(i64::MAX),
         };
         assert_eq!(removable(&segments(), limits, 25), 2);
-    }
-
-    #[test]
-    fn records_without_timestamps_do_not_age() {
-        let mut timeless = segments();
-        timeless[0].max_timestamp = -1;
-        assert_eq!(
-            removable(
-                &timeless,
-                RetentionLimits {
-                    bytes: None,
-                    before_timestamp: Some(i64::MAX)
-                },
-                40
-            ),
-            0
-        );
     }
 }

@@ -166,6 +166,14 @@ impl DiskFile for DryFile {
         Ok(())
     }
 
+    fn modified_ms(&self) -> io::Result<i64> {
+        self.file.modified_ms()
+    }
+
+    fn is_removed(&self) -> io::Result<bool> {
+        self.file.is_removed()
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.len.fetch_min(len, Ordering::Relaxed);
         Ok(())

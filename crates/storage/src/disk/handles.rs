@@ -9,7 +9,7 @@
 
 use parking_lot::Mutex;
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions},
     io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -135,15 +135,34 @@ impl Slot {
             .write(self.writable)
             .open(&self.path)?;
         if identity(&file)? != self.identity {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                format!("{} is another file now", self.path.display()),
-            ));
+            return Err(self.is_another());
         }
         let file = open.insert(Arc::new(file)).clone();
         drop(open);
         self.handles.opened(self);
         Ok(file)
+    }
+
+    /// What the file system says of the file, which is not opened for it.
+    ///
+    /// # Errors
+    /// As [`Slot::file`]. While the file is open it is found without a name, too.
+    pub fn metadata(&self) -> io::Result<Metadata> {
+        if let Some(file) = self.file.lock().clone() {
+            return file.metadata();
+        }
+        let metadata = fs::metadata(&self.path)?;
+        if (metadata.dev(), metadata.ino()) != self.identity {
+            return Err(self.is_another());
+        }
+        Ok(metadata)
+    }
+
+    fn is_another(&self) -> io::Error {
+        io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("{} is another file now", self.path.display()),
+        )
     }
 
     /// Writes so far. Taken before a sync, it says what the sync covers.

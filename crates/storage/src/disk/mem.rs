@@ -41,6 +41,8 @@ struct Inner {
     /// Files opened before the last power loss are dead.
     generation: AtomicU64,
     faults: Faults,
+    /// What files are written at, in milliseconds since 1970; `None`: at the end of all time.
+    now_ms: Mutex<Option<i64>>,
 }
 
 impl MemDisk {
@@ -136,6 +138,12 @@ impl MemDisk {
         self.0.faults.set_forgetful(forgetful);
     }
 
+    /// Files that are written from now on note this time, in milliseconds since 1970. Until it is
+    /// set no file is of any age.
+    pub fn set_time(&self, now_ms: i64) {
+        *self.0.now_ms.lock() = Some(now_ms);
+    }
+
     /// Whether whoever reads must wait for it: nothing is in the page cache.
     pub fn set_cold(&self, cold: bool) {
         self.0.faults.set_cold(cold);
@@ -179,6 +187,10 @@ impl Inner {
         files.iter().map(|file| file.lock().taken() as u64).sum()
     }
 
+    fn now_ms(&self) -> i64 {
+        self.now_ms.lock().unwrap_or(i64::MAX)
+    }
+
     fn room(&self) -> Option<u64> {
         self.faults.room(|| self.used_bytes())
     }
@@ -218,7 +230,10 @@ impl Disk for MemDisk {
                 if room == Some(0) {
                     return Err(io::ErrorKind::StorageFull.into());
                 }
-                let inode = Arc::new(Mutex::new(Inode::default()));
+                let inode = Arc::new(Mutex::new(Inode {
+                    modified_ms: self.0.now_ms(),
+                    ..Inode::default()
+                }));
                 names
                     .live
                     .insert(path.to_owned(), Node::File(inode.clone()));
@@ -511,7 +526,9 @@ impl DiskFile for MemFile {
                     false => Ok(()),
                 });
         let room = self.disk.room();
+        let now_ms = self.disk.now_ms();
         let mut inode = self.inode.lock();
+        inode.modified_ms = now_ms;
         if failed.is_err() {
             inode.write(offset, &whole[..whole.len() / 2]);
             return failed;
@@ -529,12 +546,29 @@ impl DiskFile for MemFile {
         Ok(())
     }
 
+    fn modified_ms(&self) -> io::Result<i64> {
+        self.alive()?;
+        Ok(self.inode.lock().modified_ms)
+    }
+
+    fn is_removed(&self) -> io::Result<bool> {
+        self.alive()?;
+        let named = self.disk.names.lock().live.get(&self.path).cloned();
+        Ok(!named
+            .and_then(|node| node.file())
+            .is_some_and(|inode| Arc::ptr_eq(&inode, &self.inode)))
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.alive()?;
         self.disk.faults.call()?;
         let len = usize::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        let now_ms = self.disk.now_ms();
         let mut inode = self.inode.lock();
         let before = inode.live.len();
+        if before != len {
+            inode.modified_ms = now_ms;
+        }
         inode.touch(before.min(len), before.max(len));
         inode.live.resize(len, 0);
         inode.reserved = inode.reserved.min(len);

@@ -14,11 +14,12 @@ use rustix::{
     io::{Errno, ReadWriteFlags},
 };
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, FileTimes, OpenOptions},
     io::{self, IoSlice, IoSliceMut, Read, Seek, Write},
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
 /// Buffers of one vectored write; Linux takes 1,024.
@@ -265,8 +266,32 @@ impl DiskFile for RealFile {
         Ok(())
     }
 
+    fn modified_ms(&self) -> io::Result<i64> {
+        let modified = self.0.metadata()?.modified()?;
+        Ok(match modified.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+            Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |ms| -ms),
+        })
+    }
+
+    fn is_removed(&self) -> io::Result<bool> {
+        match self.0.metadata() {
+            Ok(metadata) => Ok(metadata.nlink() == 0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.file()?.set_len(len)
+        let file = self.0.file()?;
+        let before = file.metadata()?;
+        file.set_len(len)?;
+        if before.len() == len {
+            // `ftruncate` notes the time even then: at each restart, and whenever reserved space is
+            // given back.
+            file.set_times(FileTimes::new().set_modified(before.modified()?))?;
+        }
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {

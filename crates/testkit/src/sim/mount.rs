@@ -227,6 +227,14 @@ impl DiskFile for File {
         self.file()?.write_all_at(bufs, offset)
     }
 
+    fn modified_ms(&self) -> io::Result<i64> {
+        self.file()?.modified_ms()
+    }
+
+    fn is_removed(&self) -> io::Result<bool> {
+        self.file()?.is_removed()
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.file()?.set_len(len)
     }

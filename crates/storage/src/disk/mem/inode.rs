@@ -13,6 +13,8 @@ pub(super) struct Inode {
     pub dirty: BTreeSet<usize>,
     /// Space is taken up to here, whatever the length.
     pub reserved: usize,
+    /// When it was last written, in milliseconds since 1970.
+    pub modified_ms: i64,
 }
 
 impl Inode {
