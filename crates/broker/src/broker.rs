@@ -127,6 +127,9 @@ impl Broker {
                 Ok(why) => StartError::Lost(why),
                 Err(_) => error,
             })?;
+        partitions
+            .find_lost(config.accept_loss)
+            .map_err(StartError::LostFiles)?;
         let reopener = Reopener::new(metadata.clone(), partitions.clone());
         let group_logs = GroupLogs {
             partitions: partitions.clone(),

@@ -118,9 +118,10 @@ pub fn unavailable(error: &Unavailable) -> ErrorCode {
         // To be tried again.
         Unavailable::Opening | Unavailable::Stopping => ErrorCode::NotLeaderOrFollower,
         Unavailable::Open(error) => match **error {
-            OpenError::Look(_) | OpenError::Log(_) | OpenError::Replay { .. } => {
-                ErrorCode::KafkaStorageError
-            }
+            OpenError::Look(_)
+            | OpenError::Lost { .. }
+            | OpenError::Log(_)
+            | OpenError::Replay { .. } => ErrorCode::KafkaStorageError,
         },
     }
 }

@@ -4,6 +4,7 @@ use crate::{coordinators::groups::OFFSETS_TOPIC, links::LinkFileError, net::list
 use gnomon_catalog::{CreateTopicError, RegisterError};
 use gnomon_driver::{NoReply, ShardError};
 use gnomon_host::{DataDirError, MetadataError};
+use gnomon_storage::LogError;
 use std::{io, sync::Arc};
 
 /// Why a site does not come up.
@@ -36,6 +37,9 @@ pub enum StartError {
     /// A link file is wrong.
     #[error(transparent)]
     Link(#[from] LinkFileError),
+    /// The partitions that have lost their files cannot be found, or a loss cannot be accepted.
+    #[error(transparent)]
+    LostFiles(LogError),
     /// The metadata log was lost during the start.
     #[error("the metadata log was lost during the start: {0}")]
     Lost(String),

@@ -73,6 +73,11 @@ pub struct Serve {
     /// [default: full].
     #[arg(long, value_name = "full|header")]
     pub record_validation: Option<String>,
+    /// Give up the records of partitions whose files are gone: they are empty from now on and take
+    /// writes. For one start; without it such partitions are neither read nor written, and
+    /// `gnomon log check` names them.
+    #[arg(long)]
+    pub accept_loss: bool,
 }
 
 /// Runs two sites, a and b, each shadowing the other's topics, until Ctrl-C or until both have

@@ -113,6 +113,7 @@ fn flags(args: Serve) -> RawConfig {
         producer_tag: args.producer_tag,
         write_caching: args.write_caching.then_some(true),
         record_validation: args.record_validation,
+        accept_loss: args.accept_loss,
         ..RawConfig::default()
     }
 }

@@ -50,6 +50,14 @@ pub enum DataDirError {
         /// Who has it, as far as is known.
         source: io::Error,
     },
+    /// It was used, and the folder of its partitions is gone.
+    #[error(
+        "{folder} is gone, with every topic of this site. Bring it back; or, to begin as a new site without them, remove the rest of the data directory"
+    )]
+    Lost {
+        /// Where the partitions were.
+        folder: PathBuf,
+    },
     /// Written by another version.
     #[error(
         "{path} says {found:?}; this version of Gnomon reads data directories of format {FORMAT:?} only"
@@ -90,6 +98,11 @@ impl DataDir {
             source,
         };
         check_without_format(&*disk, path)?;
+        let started_before = disk.exists(&path.join(FORMAT_FILE)).map_err(failed)?;
+        let folder = path.join(PARTITIONS_FOLDER);
+        if started_before && !disk.exists(&folder).map_err(failed)? {
+            return Err(DataDirError::Lost { folder });
+        }
         make_folders(&*disk, path).map_err(failed)?;
         let lock = disk
             .lock(&path.join(LOCK_FILE))

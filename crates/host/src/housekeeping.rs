@@ -1,4 +1,5 @@
-//! Work that happens by itself: retention and checkpoints of open partitions; the recovery, after a
+//! Work that happens by itself: retention and checkpoints of open partitions, and a look whether
+//! their files are still there; the recovery, after a
 //! reboot, of the partitions that no request has opened yet; removing the files of a deletion that
 //! was cut short; and releasing space that was reserved for logs that are not written any more.
 
@@ -57,6 +58,7 @@ impl Housekeeping {
     async fn recover_all(&self) {
         if self.data_dir.boot() == Boot::Other {
             let image = self.metadata.image();
+            let mut all = true;
             for topic in image.topics.values() {
                 for index in topic.indexes() {
                     match self.partitions.open_by_id(topic.id, index).await {
@@ -67,21 +69,21 @@ impl Housekeeping {
                             | Unavailable::UnknownTopicId
                             | Unavailable::UnknownPartition,
                         ) => {}
-                        Err(
-                            failure @ (Unavailable::Open(_)
-                            | Unavailable::Opening
-                            | Unavailable::Stopping),
-                        ) => {
+                        Err(failure @ (Unavailable::Open(_) | Unavailable::Opening)) => {
                             error!(
                                 topic = topic.name,
                                 partition = index,
                                 "not recovered: {failure}"
                             );
-                            return;
+                            all = false;
                         }
+                        Err(Unavailable::Stopping) => return,
                     }
                     tokio::task::yield_now().await;
                 }
+            }
+            if !all {
+                return;
             }
         }
         let data_dir = self.data_dir.clone();
@@ -100,12 +102,20 @@ impl Housekeeping {
         let now_ms = self.clock.now().wall.0;
         for (id, handle) in self.partitions.all_open() {
             let done = handle
-                .blocking(move |handle| (handle.apply_retention(now_ms), handle.checkpoint()))
+                .blocking(move |handle| {
+                    // First: the others would complain of files that are not there.
+                    let looked = handle.check_files();
+                    (looked, handle.apply_retention(now_ms), handle.checkpoint())
+                })
                 .await;
-            let Some((retained, checkpointed)) = done else {
+            let Some((looked, retained, checkpointed)) = done else {
                 return;
             };
             let partition = id.index;
+            if let Err(failure) = looked {
+                let topic = self.partitions.name_of(id);
+                warn!(topic, partition, "cannot look for its files: {failure}");
+            }
             if let Err(failure) = retained {
                 let topic = self.partitions.name_of(id);
                 warn!(topic, partition, "retention failed: {failure}");

@@ -1,9 +1,10 @@
 //! Where a site's files lie below its data directory, and which partition a folder belongs to.
 
-use gnomon_partition::PartitionId;
+use gnomon_partition::{PartitionId, presence};
 use gnomon_protocol::ids::Uuid;
 use gnomon_storage::Disk;
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
 };
@@ -36,15 +37,19 @@ pub fn partition_of(folder: &str) -> Option<PartitionId> {
     })
 }
 
-/// The partitions that have a folder, except the metadata log.
-pub(crate) fn partitions_on_disk(disk: &dyn Disk, data: &Path) -> io::Result<Vec<PartitionId>> {
+/// The partitions that have files or had some, except the metadata log.
+pub(crate) fn partitions_on_disk(
+    disk: &dyn Disk,
+    data: &Path,
+) -> io::Result<BTreeSet<PartitionId>> {
     match disk.list(&data.join(PARTITIONS_FOLDER)) {
-        Ok(folders) => Ok(folders
+        Ok(names) => Ok(names
             .iter()
-            .filter_map(|folder| partition_of(folder))
+            .map(|name| presence::marked_folder(name).unwrap_or(name))
+            .filter_map(partition_of)
             .filter(|id| *id != METADATA_PARTITION)
             .collect()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
         Err(error) => Err(error),
     }
 }

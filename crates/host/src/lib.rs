@@ -12,6 +12,7 @@ mod data_dir;
 pub mod housekeeping;
 mod image;
 mod layout;
+mod lost_files;
 mod metadata;
 mod partitions;
 mod per_partition;

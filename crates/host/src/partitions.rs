@@ -19,7 +19,7 @@ use gnomon_catalog::{Image, SiteDefaults};
 use gnomon_partition::{Env, Handle, PartitionId, Role, Settings, Writers};
 use gnomon_protocol::ids::TopicId;
 use parking_lot::Mutex;
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::sleep};
 use tracing::{debug, error};
 
@@ -43,6 +43,8 @@ pub struct Partitions {
     openings: Arc<Semaphore>,
     /// Held while a partition is opened and while its files are removed.
     pub(crate) files: PerPartition<Mutex<()>>,
+    /// Partitions that had files and have none.
+    pub(crate) lost: Mutex<BTreeSet<PartitionId>>,
 }
 
 impl Partitions {
@@ -65,6 +67,7 @@ impl Partitions {
             turns: PerPartition::default(),
             openings: Arc::new(Semaphore::new(OPENINGS_MAX as usize)),
             files: PerPartition::default(),
+            lost: Mutex::default(),
         });
         let follower = Arc::downgrade(&partitions);
         image.follow(move |before, image| {
@@ -187,12 +190,15 @@ impl Partitions {
         }
         let (role, settings) = self.published(id)?;
         let folder = partition_folder(&self.data, id);
-        let handle = Handle::open(&self.env, folder, id, role, settings).map_err(|error| {
-            error!(
-                topic = self.name_of(id),
-                partition = id.index,
-                "cannot open: {error}"
-            );
+        let opened = Handle::open(&self.env, folder, id, role, settings);
+        let is_news = self.note_files(id, opened.as_ref().err());
+        let handle = opened.map_err(|error| {
+            let (topic, partition) = (self.name_of(id), id.index);
+            // Every request for the partition comes by here.
+            match is_news {
+                true => error!(topic, partition, "cannot open: {error}"),
+                false => debug!(topic, partition, "cannot open: {error}"),
+            }
             Unavailable::Open(Arc::new(error))
         })?;
         let entry = self.open.entry(id);
@@ -233,6 +239,7 @@ impl Partitions {
         let _alone = files.lock();
         let (role, settings) = self.published(id)?;
         let successor = failed.reopen(role, settings)?;
+        self.lost.lock().remove(&id);
         match self.open.entry(id) {
             Entry::Occupied(mut entry) if entry.get().is(failed) => {
                 // An image that was published meanwhile reached its predecessor only.

@@ -4,7 +4,7 @@ use crate::{
     layout::{partition_folder, partitions_on_disk},
     partitions::Partitions,
 };
-use gnomon_partition::PartitionId;
+use gnomon_partition::{PartitionId, presence};
 use std::{io, sync::Arc};
 use tracing::{info, warn};
 
@@ -25,9 +25,7 @@ impl Partitions {
         for id in found {
             if image.topic(id.topic_id).is_none() {
                 info!(partition = %id, "removing the files of a topic that was deleted");
-                self.env
-                    .disk
-                    .remove_dir_all(&partition_folder(&self.data, id))?;
+                presence::remove(&*self.env.disk, &partition_folder(&self.data, id))?;
             }
         }
         Ok(())
@@ -50,15 +48,14 @@ impl Partitions {
             warn!(topic, partition = id.index, "cannot delete: {error}");
         }
         let folder = partition_folder(&self.data, id);
-        match self.env.disk.remove_dir_all(&folder) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => warn!(
+        self.lost.lock().remove(&id);
+        if let Err(error) = presence::remove(&*self.env.disk, &folder) {
+            warn!(
                 topic,
                 partition = id.index,
                 "cannot remove its files in {}: {error}",
                 folder.display()
-            ),
+            );
         }
     }
 }

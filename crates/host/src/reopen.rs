@@ -96,11 +96,14 @@ impl Reopener {
         }
         // The disk is tried before the metadata log writes: a disk that takes nothing must not
         // cost the metadata log, too.
-        failed
+        let tried = failed
             .blocking(|failed| failed.try_disk())
             .await
-            .ok_or(ClosedForGood)?
-            .map_err(NotReopened::from)?;
+            .ok_or(ClosedForGood)?;
+        if let Err(ReopenError::Open(error)) = &tried {
+            self.partitions.note_files(failed.id(), Some(error));
+        }
+        tried.map_err(NotReopened::from)?;
         let used = failed.latest_epoch();
         if failed
             .role()

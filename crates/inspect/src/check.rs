@@ -10,7 +10,7 @@ use gnomon_catalog::Image;
 use gnomon_host::{
     METADATA_PARTITION, METADATA_TOPIC, PARTITIONS_FOLDER, boot, partition_folder, partition_of,
 };
-use gnomon_partition::{PartitionId, inspect::check_snapshot};
+use gnomon_partition::{PartitionId, inspect::check_snapshot, presence};
 use gnomon_storage::{Boot, Checked, Disk, LogError, RealDisk, read_checkpoint};
 use std::{
     io,
@@ -59,16 +59,19 @@ impl Checks {
             Ok(image) => (image, None),
             Err(error) => (Image::default(), Some(error)),
         };
+        // A mark without a folder is one of a partition that has lost it.
         let mut all: Vec<(String, PathBuf)> = listed
-            .into_iter()
+            .iter()
+            .map(|listed| presence::marked_folder(listed).unwrap_or(listed))
             .filter_map(|folder| {
                 Some((
-                    name(&image, partition_of(&folder)?).unwrap_or_else(|| folder.clone()),
+                    name(&image, partition_of(folder)?).unwrap_or_else(|| folder.to_owned()),
                     folders.join(folder),
                 ))
             })
             .collect();
         all.sort();
+        all.dedup();
         if !partitions.is_empty() {
             all = partitions
                 .iter()
@@ -85,15 +88,21 @@ impl Checks {
     }
 
     fn check(&self, folder: &Path) -> Result<Checked, LogError> {
-        // A partition that was never written has no folder.
-        if !self.disk.exists(folder).map_err(|source| LogError::Io {
+        let look = |source| LogError::Io {
             what: "look at",
             path: folder.to_owned(),
             source,
-        })? {
-            return Ok(Checked::default());
+        };
+        let lost = presence::lost(&*self.disk, folder).map_err(look)?;
+        // A partition that was never written has no folder.
+        if !self.disk.exists(folder).map_err(look)? {
+            return Ok(Checked {
+                lost,
+                ..Checked::default()
+            });
         }
         let mut checked = gnomon_storage::check(&self.disk, folder, self.boot)?;
+        checked.lost = lost;
         if let Some(checkpoint) = read_checkpoint(&*self.disk, folder)? {
             checked
                 .wrong

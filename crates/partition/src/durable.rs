@@ -10,7 +10,7 @@ use crate::{
     error::CloseError,
     flusher::{Flushable, Pass, Turn},
     handle::Handle,
-    producer_snapshot,
+    presence, producer_snapshot,
     state::{Cause, Closed, Inner, Writer},
 };
 use gnomon_protocol::ids::Offset;
@@ -120,14 +120,10 @@ impl Handle {
         let mut writer = self.0.writer.lock();
         self.0.update(|view| view.reader = None);
         writer.generation += 1;
-        match writer.log.take() {
-            Some(log) => log.remove()?,
-            None if self.0.env.disk.exists(&self.0.dir)? => {
-                self.0.env.disk.remove_dir_all(&self.0.dir)?
-            }
-            None => {}
+        if let Some(log) = writer.log.take() {
+            log.remove()?;
         }
-        Ok(())
+        Ok(presence::remove(&*self.0.env.disk, &self.0.dir)?)
     }
 }
 

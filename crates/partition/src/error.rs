@@ -11,7 +11,7 @@ use gnomon_protocol::{
     ids::{BatchEpoch, LeaderEpoch, Offset, ProducerId},
 };
 use gnomon_storage::LogError;
-use std::{io, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 use thiserror::Error;
 
 /// Opening a partition failed; nothing was changed on the disk but what recovery cuts.
@@ -20,6 +20,15 @@ pub enum OpenError {
     /// The log could not be looked for.
     #[error("the partition's folder cannot be read: {0}")]
     Look(#[source] io::Error),
+    /// The partition had files, and has none. It is neither read nor written until they are back,
+    /// or their loss is accepted ([`crate::presence::accept_loss`]).
+    #[error("the partition's files are lost: {}: {why}; it is not used until they are back", folder.display())]
+    Lost {
+        /// Where they were.
+        folder: PathBuf,
+        /// What is missing.
+        why: String,
+    },
     /// The log could not be opened or recovered.
     #[error("the partition's log cannot be opened: {0}")]
     Log(#[from] LogError),

@@ -20,6 +20,7 @@ use crate::{
     flusher::Turn,
     ledger::{Ledger, OpenTxn},
     offsets::{Offsets, Watermarks},
+    presence,
     producer::{LastMarker, Producer},
     rebuild::{self, LogFrom},
     refused::Refused,
@@ -34,7 +35,7 @@ use gnomon_protocol::{
 };
 use gnomon_storage::{Health, Log, LogError};
 use parking_lot::{Mutex, RwLock};
-use std::{path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 use tracing::info;
 
 /// One partition. Cheap to clone; all clones are the same partition. Dropping the last one without
@@ -106,6 +107,7 @@ impl Handle {
         let mut line = Watermarks::new(0, 0, 0, settings.write_caching);
         let mut ledger = Ledger::default();
         let mut reader = None;
+        presence::check(&*env.disk, &dir)?;
         // One that failed is there, or it cannot be opened again.
         if matches!(from, LogFrom::Failed(_))
             || Log::exists(&*env.disk, &dir).map_err(OpenError::Look)?
@@ -122,6 +124,7 @@ impl Handle {
             writer.changed = opened.changed;
             ledger = opened.ledger;
             writer.log = Some(opened.log);
+            presence::note(&*env.disk, &dir);
         }
         let mut view = View {
             line,
@@ -415,6 +418,34 @@ impl Handle {
             .log
             .as_ref()
             .map_or(0, |log| log.size_bytes())
+    }
+
+    /// Looks whether the files are where they were made, and closes the partition to writing if
+    /// one is missing: what was written to it since somebody removed it would be lost. (A flush
+    /// looks at the files that it syncs.) Blocking.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn check_files(&self) -> io::Result<()> {
+        let Some(reader) = self.0.view.read().reader.clone() else {
+            return Ok(());
+        };
+        if reader.missing_files()?.is_empty() {
+            return Ok(());
+        }
+        // Or the log was deleted or begun again meanwhile.
+        let mut writer = self.0.writer.lock();
+        let Some(log) = writer.log.as_mut().filter(|log| reader.reads(log)) else {
+            return Ok(());
+        };
+        if let Some(path) = reader.missing_files()?.into_iter().next()
+            && log.closed().is_none()
+        {
+            let lost = LogError::Lost { path };
+            log.close_writing(lost.to_string());
+            self.0.fail(&lost);
+        }
+        Ok(())
     }
 
     /// What is known to be wrong with the files.

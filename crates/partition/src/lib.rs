@@ -26,6 +26,7 @@ pub mod inspect;
 mod ledger;
 mod look;
 mod offsets;
+pub mod presence;
 mod producer;
 mod producer_snapshot;
 mod reader;

@@ -9,8 +9,8 @@
 //! when, and who raises the epoch (the broker).
 
 use crate::{
-    error::ReopenError, handle::Handle, producer::Remembered, rebuild::LogFrom, refused::Earliest,
-    role::Role, settings::Settings, state::Cause,
+    error::ReopenError, handle::Handle, presence, producer::Remembered, rebuild::LogFrom,
+    refused::Earliest, role::Role, settings::Settings, state::Cause,
 };
 use gnomon_protocol::ids::Offset;
 use gnomon_storage::Log;
@@ -31,6 +31,7 @@ impl Handle {
     /// to be believed. Before more is done about it, and other logs are written to for its sake.
     /// Blocking.
     pub fn try_disk(&self) -> Result<(), ReopenError> {
+        presence::check(&*self.0.env.disk, &self.0.dir)?;
         let reopening = self.0.writer.lock().log.as_ref().map(Log::reopening);
         reopening
             .map_or(Ok(()), |reopening| reopening.mark())

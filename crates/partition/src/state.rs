@@ -16,6 +16,7 @@ use crate::{
     ledger::Ledger,
     offsets::{Offsets, Watermarks},
     refused::Refused,
+    presence,
     role::Role,
     settings::{Env, PartitionId, Settings},
     standing,
@@ -202,7 +203,8 @@ impl Inner {
     /// No more writes, for a disk error that left the log in doubt.
     pub(crate) fn fail(&self, failure: &LogError) {
         let why: Arc<str> = failure.to_string().into();
-        error!(partition = %self.id, %why, "closed to writing until it is opened again");
+        let topic = self.view.read().settings.name.clone();
+        error!(%topic, partition = %self.id, %why, "closed to writing until it is opened again");
         self.close(
             Closed {
                 why: why.clone(),
@@ -252,6 +254,7 @@ impl Inner {
         if writer.log.is_none() {
             let options = self.view.read().settings.log.clone();
             let log = Log::create(self.env.disk.clone(), self.dir.clone(), options, first)?;
+            presence::note(&*self.env.disk, &self.dir);
             let reader = log.reader();
             self.update(|view| view.reader = Some(reader));
             writer.generation += 1;
@@ -270,11 +273,13 @@ impl Inner {
         writer.generation += 1;
         self.update(|view| view.reader = None);
         let path = self.dir.clone();
-        let removed = log.remove().map_err(|source| LogError::Io {
-            what: "remove",
-            path,
-            source,
-        });
+        let removed = presence::forget(&*self.env.disk, &self.dir)
+            .and_then(|()| log.remove())
+            .map_err(|source| LogError::Io {
+                what: "remove",
+                path,
+                source,
+            });
         removed.inspect_err(|failure| self.fail(failure))
     }
 

@@ -47,6 +47,9 @@ pub struct Checked {
     pub unfinished: Option<Cut>,
     /// Files that hold no records and are not what was written: rebuilt when they are needed.
     pub wrong: Vec<WrongFile>,
+    /// Why there is nothing left of it, for callers who know that there was something: [`check`]
+    /// does not.
+    pub lost: Option<String>,
 }
 
 /// A file that can be rebuilt and has to be.
@@ -61,7 +64,7 @@ pub struct WrongFile {
 impl Checked {
     /// Whether everything is what was written. An unfinished write at the end is.
     pub fn is_clean(&self) -> bool {
-        self.damage.is_empty() && self.wrong.is_empty()
+        self.lost.is_none() && self.damage.is_empty() && self.wrong.is_empty()
     }
 }
 

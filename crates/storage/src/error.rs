@@ -15,6 +15,10 @@ pub enum LogError {
         path: PathBuf,
         source: io::Error,
     },
+    /// Somebody removed a file of the log, or put another one in its place: what was written to it
+    /// since is lost. The log is closed to writing.
+    #[error("{} was removed, or another file was put in its place", path.display())]
+    Lost { path: PathBuf },
     /// An earlier write or sync failed, or [`crate::Log::close_writing`] was called: reading goes
     /// on, writing needs a reopened log.
     #[error("log is closed to writing: {why}")]
@@ -37,7 +41,7 @@ impl LogError {
                 source.kind(),
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
             ),
-            LogError::Closed { .. } => false,
+            LogError::Lost { .. } | LogError::Closed { .. } => false,
         }
     }
 }

@@ -103,6 +103,9 @@ impl FlushPoint {
                     why: "a sync failed".into(),
                 });
             }
+            point
+                .check_names()
+                .inspect_err(|_| point.shared.sync_failed.store(true, Ordering::Release))?;
             for ((segment, _), (len, written)) in point.segments().zip(covered) {
                 segment.file.note_synced(written);
                 segment.note_synced(Synced {
@@ -136,15 +139,38 @@ impl FlushPoint {
                 why: "a sync failed".into(),
             });
         }
-        if let Err(failure) = self.sync_all() {
+        if let Err(failure) = self.check_names().and_then(|()| self.sync_all()) {
             self.shared.sync_failed.store(true, Ordering::Release);
-            // Best effort: the disk just failed.
-            if let Err(error) = leave_mark(&*self.shared.disk, &self.shared.dir) {
+            // Best effort: the disk just failed. Of a file that is gone there is nothing to
+            // distrust.
+            if !matches!(failure, LogError::Lost { .. })
+                && let Err(error) = leave_mark(&*self.shared.disk, &self.shared.dir)
+            {
                 tracing::error!(%error, "cannot note that a sync failed");
             }
             return Err(failure);
         }
         self.done.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// What is synced must be found again: a file that somebody removed takes everything along that
+    /// was written to it. Files that the log itself took away meanwhile are none of that.
+    fn check_names(&self) -> Result<(), LogError> {
+        if believe_in_removed_files() {
+            return Ok(());
+        }
+        for (segment, _) in self.segments() {
+            let removed = segment
+                .file
+                .is_removed()
+                .map_err(LogError::io("look at", &segment.path))?;
+            if removed && self.shared.owns(segment) {
+                return Err(LogError::Lost {
+                    path: segment.path.clone(),
+                });
+            }
+        }
         Ok(())
     }
 
@@ -211,5 +237,11 @@ impl fmt::Debug for FlushPoint {
 /// Planted fault for tests of durability: a new file's name is not synced.
 fn skip_name_sync() -> bool {
     gnomon_failpoints::fail_point!("skip_name_sync", |_| true);
+    false
+}
+
+/// Planted fault for tests of lost files: what is written to a removed file counts as durable.
+fn believe_in_removed_files() -> bool {
+    fail::fail_point!("believe_in_removed_files", |_| true);
     false
 }

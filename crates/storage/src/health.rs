@@ -1,11 +1,16 @@
 //! What is wrong with a log, as far as recovery and readers have met it: for metrics, and for the
-//! check of a log that lies still.
+//! check of a log that lies still; and whether its files are still there.
 //!
-//! Invariant: looks at what is known and reads nothing, so that it may be asked often.
+//! Invariant: reads no file, so that it may be asked often.
 
-use crate::{open::Cut, reader::LogReader};
+use crate::{log::Log, open::Cut, reader::LogReader, segment::Segment};
 use gnomon_protocol::ids::Offset;
-use std::{path::PathBuf, sync::atomic::Ordering};
+use std::{
+    collections::BTreeSet,
+    io,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+};
 
 /// What is known to be wrong, and what was done about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +40,35 @@ pub struct FoundDamage {
 }
 
 impl LogReader {
+    /// Segments whose files are no longer where the log made them, oldest first. Looks at the
+    /// folder once, and opens nothing.
+    ///
+    /// # Errors
+    /// If the folder cannot be read; that it is not there means that every segment is missing.
+    pub fn missing_files(&self) -> io::Result<Vec<PathBuf>> {
+        // Before the folder: a segment that comes later is not looked for.
+        let segments = self.shared.segments.load_full();
+        let names: BTreeSet<String> = match self.shared.disk.list(&self.shared.dir) {
+            Ok(names) => names.into_iter().collect(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeSet::new(),
+            Err(error) => return Err(error),
+        };
+        let missing = |segment: &&Arc<Segment>| {
+            let name = segment.path.file_name().and_then(|name| name.to_str());
+            name.is_none_or(|name| !names.contains(name)) && self.shared.owns(segment)
+        };
+        Ok(segments
+            .iter()
+            .filter(missing)
+            .map(|segment| segment.path.clone())
+            .collect())
+    }
+
+    /// Whether this is a reader of that log, not of one that came before it.
+    pub fn reads(&self, log: &Log) -> bool {
+        Arc::ptr_eq(&self.shared, &log.shared)
+    }
+
     /// What is known to be wrong with the log.
     pub fn health(&self) -> Health {
         let segments = self.shared.segments.load();

@@ -97,6 +97,11 @@ impl Log {
         }
     }
 
+    /// Whether a file of this name holds batches.
+    pub fn is_segment(file_name: &str) -> bool {
+        base_of(file_name).is_some()
+    }
+
     /// Makes the directory and the first segment, both with durable names. `start` is where the
     /// first offset will be.
     pub fn create(

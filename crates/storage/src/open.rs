@@ -251,7 +251,7 @@ pub(crate) fn open(
         remove_segment(&*disk, &dir, bases.remove(0))?;
     }
     let Some(&first) = bases.first() else {
-        return without_segments(disk, dir, options, boot, checkpoint);
+        return without_segments(disk, dir, options, boot, checkpoint, durable);
     };
     if let Some(checkpoint) = checkpoint
         .as_ref()
@@ -372,7 +372,9 @@ fn without_segments(
     options: LogOptions,
     boot: Boot,
     checkpoint: Option<Checkpoint>,
+    durable: Option<Durable>,
 ) -> Result<Opened, LogError> {
+    let durable = durable.map_or(Offset::MIN, |durable| durable.flushed);
     let lost = |why: String| io::Error::new(io::ErrorKind::NotFound, why);
     let source = match checkpoint {
         Some(Checkpoint {
@@ -380,7 +382,7 @@ fn without_segments(
             flushed,
             extra,
             ..
-        }) if flushed <= start => {
+        }) if flushed.max(durable) <= start => {
             let mut log = create(disk, dir, options, start)?;
             log.checkpoint(extra)?;
             let recovered = Recovery {
@@ -392,9 +394,10 @@ fn without_segments(
             return Ok(Opened { log, recovered });
         }
         Some(Checkpoint { start, flushed, .. }) => lost(format!(
-            "offsets {start} to {flushed} (exclusive) were there, and their files are gone"
+            "offsets {start} to {} (exclusive) were there, and their files are gone",
+            flushed.max(durable)
         )),
-        None => lost("there is only a checkpoint, and it is damaged".into()),
+        None => lost("its files are gone, and no checkpoint says what was there".into()),
     };
     Err(LogError::Io {
         what: "find a segment in",

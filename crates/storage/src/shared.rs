@@ -71,6 +71,12 @@ impl Shared {
         }
     }
 
+    /// Whether a segment is one of the log's, and was not taken away by a trim or a truncation.
+    pub fn owns(&self, segment: &Arc<Segment>) -> bool {
+        let segments = self.segments.load();
+        segments.iter().any(|own| Arc::ptr_eq(own, segment))
+    }
+
     pub fn start(&self) -> Offset {
         self.start.load(Ordering::Acquire)
     }

@@ -261,7 +261,11 @@ impl Log {
         self.reserved = 0;
         self.extra.truncate(at);
         let mut write = self.checkpoint_write();
-        (write.content.start, write.content.flushed, write.content.flushed_data) = (at, at, at);
+        (
+            write.content.start,
+            write.content.flushed,
+            write.content.flushed_data,
+        ) = (at, at, at);
         write.write()?;
         // Not before: without that checkpoint a reopening would look for batches up to `at`.
         (self.flushed, self.flushed_data) = (at, at);

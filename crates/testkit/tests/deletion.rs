@@ -10,7 +10,11 @@ use gnomon_client::{
 use gnomon_protocol::{batch::BatchBuilder, ids::LeaderEpoch};
 use gnomon_storage::Disk;
 use gnomon_testkit::{MemDisk, Site};
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Duration,
+};
 
 const TOPIC: &str = "orders";
 const GROUP: &str = "readers";
@@ -46,10 +50,14 @@ async fn make_and_use(client: &Client) {
         .expect("committed");
 }
 
+/// Partitions that have files, or a mark that says that they had some.
 fn folders(disk: &MemDisk) -> usize {
-    disk.list(Path::new("/data/partitions"))
-        .expect("a folder")
-        .len()
+    let names = disk.list(Path::new("/data/partitions")).expect("a folder");
+    let folders: BTreeSet<&str> = names
+        .iter()
+        .map(|name| name.trim_end_matches(".written"))
+        .collect();
+    folders.len()
 }
 
 #[test]
@@ -114,6 +122,15 @@ fn a_site_without_its_metadata_does_not_start_and_loses_nothing() {
     let metadata = Path::new("/data/partitions/00000000000000000000000000000001-0");
     disk.remove_dir_all(metadata)
         .expect("the metadata's folder");
+    let refused = Site::start(&disk).err().expect("no start").to_string();
+    assert!(
+        refused.contains("cannot open __cluster_metadata")
+            && refused.contains(&metadata.display().to_string()),
+        "{refused}"
+    );
+    // As a version left it that made no marks.
+    disk.remove_file(&metadata.with_extension("written"))
+        .expect("its mark");
     let used = folders(&disk);
     let refused = Site::start(&disk).err().expect("no start").to_string();
     assert!(

@@ -106,6 +106,11 @@ impl Snapshot {
                 self.services.partitions.closed_count(),
             ),
             (
+                "gnomon_partitions_lost",
+                "Partitions that had files and have none: they are neither read nor written until the files are back, or the site is started with --accept-loss",
+                self.services.partitions.lost_count(),
+            ),
+            (
                 "gnomon_fetch_sessions",
                 "Incremental fetch sessions kept",
                 self.services.fetch_sessions.count(),

@@ -48,6 +48,8 @@ pub struct Config {
     pub group_initial_rebalance_delay_ms: u64,
     /// The largest request taken (`socket.request.max.bytes`).
     pub request_bytes_max: usize,
+    /// Partitions whose files are lost are empty from this start on, and take writes.
+    pub accept_loss: bool,
 }
 
 /// One address that Kafka clients connect to.

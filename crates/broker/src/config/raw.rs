@@ -63,6 +63,9 @@ pub struct RawConfig {
     /// Bytes. Default 104857600.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_bytes_max: Option<usize>,
+    /// A flag only: it is meant for one start, and a file would accept later losses as well.
+    #[serde(skip)]
+    pub accept_loss: bool,
 }
 
 /// What is wrong with a configuration, and where.
@@ -154,6 +157,7 @@ impl RawConfig {
                 .group_initial_rebalance_delay_ms
                 .or(below.group_initial_rebalance_delay_ms),
             request_bytes_max: self.request_bytes_max.or(below.request_bytes_max),
+            accept_loss: self.accept_loss || below.accept_loss,
         }
     }
 
@@ -218,6 +222,7 @@ impl RawConfig {
                 self.request_bytes_max.unwrap_or(limits::REQUEST_BYTES_MAX),
                 1_024..=i32::MAX as usize,
             )?,
+            accept_loss: self.accept_loss,
         })
     }
 }

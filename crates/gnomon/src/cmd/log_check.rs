@@ -57,16 +57,30 @@ fn text(dir: &Path, partitions: &[String], out: &mut Output) -> Result<usize, Fa
     Ok(wrong)
 }
 
-fn lines(CheckedPartition { name, checked, .. }: &CheckedPartition) -> String {
-    let state = match (checked.damage.is_empty(), checked.wrong.is_empty()) {
-        (false, _) => "DAMAGED",
-        (true, false) => "to be rebuilt",
-        (true, true) => "clean",
+fn lines(
+    CheckedPartition {
+        name,
+        folder,
+        checked,
+    }: &CheckedPartition,
+) -> String {
+    let damaged = !checked.damage.is_empty();
+    let state = match (&checked.lost, damaged, checked.wrong.is_empty()) {
+        (Some(_), _, _) => "LOST",
+        (None, true, _) => "DAMAGED",
+        (None, false, false) => "to be rebuilt",
+        (None, false, true) => "clean",
     };
     let mut lines = format!(
         "{name}  offsets {}..{}  segments {}  batches {}  bytes {}  {state}\n",
         checked.start, checked.end, checked.segments, checked.batches, checked.bytes
     );
+    if let Some(why) = &checked.lost {
+        lines += &format!(
+            "  the partition had records, and {why}: {}; it is neither read nor written until they are back, or the site is started with --accept-loss\n",
+            folder.display()
+        );
+    }
     for damage in &checked.damage {
         let place = match damage.bytes {
             0 => "bytes are missing".to_owned(),
@@ -122,6 +136,7 @@ fn object(
         "clean": checked.is_clean(),
         "start": checked.start,
         "end": checked.end,
+        "lost": checked.lost,
         "flushed": checked.flushed,
         "segments": checked.segments,
         "batches": checked.batches,
