@@ -9,7 +9,7 @@ use crate::{
 };
 use gnomon_protocol::{
     batch::{
-        BatchError, BatchHeader, BatchView, Effort, Offsets as Deltas, check_records, walk_records,
+        BatchError, BatchHeader, BatchView, Effort, walk_records,
     },
     ids::{BatchEpoch, Offset},
 };
@@ -27,7 +27,7 @@ const LIGHT: Effort = Effort {
 pub enum ByTime {
     /// The first record whose timestamp is at or after this one, in milliseconds.
     AtOrAfter(i64),
-    /// The record with the largest timestamp, the first of several. Looks at every header.
+    /// The record with the largest timestamp, the first of several.
     Newest,
 }
 
@@ -61,6 +61,8 @@ struct Search<'a> {
     reader: LogReader,
     /// Where records may be found.
     within: Range<Offset>,
+    /// The last stable offset: no later search ends below it.
+    stable: Offset,
     effort: Effort,
     /// More effort may be had.
     may_retry: bool,
@@ -120,6 +122,7 @@ impl Handle {
             handle: self,
             reader,
             within: offsets.log_start..isolation.bound(offsets),
+            stable: offsets.last_stable,
             effort,
             may_retry,
         };
@@ -158,27 +161,14 @@ impl Search<'_> {
         Ok(None)
     }
 
-    /// The largest timestamp.
+    /// The largest timestamp. Looks only at batches that came since the last search.
     fn newest(&self) -> Result<Option<i64>, Stop> {
-        let mut newest: Option<i64> = None;
-        for entry in self.reader.headers(self.within.start) {
-            let (header, _) = entry.map_err(|error| self.handle.read_error(error))?;
-            if header.base_offset >= self.within.end {
-                break;
-            }
-            if header.is_control() {
-                continue;
-            }
-            let timestamp = match header.max_timestamp_is_plausible() {
-                true => header.max_timestamp,
-                false => match self.batch(&header)? {
-                    Some(batch) => self.newest_in(&batch)?,
-                    None => break,
-                },
-            };
-            newest = newest.max(Some(timestamp));
-        }
-        Ok(newest)
+        let Range { start, end } = self.within;
+        let newest = self
+            .reader
+            .newest(start, self.stable.min(end), end)
+            .map_err(|error| self.handle.read_error(error))?;
+        Ok(newest.map(|newest| newest.timestamp))
     }
 
     fn batch(&self, header: &BatchHeader) -> Result<Option<BatchView>, Stop> {
@@ -208,15 +198,6 @@ impl Search<'_> {
         });
         walked.map_err(|why| self.stop(header, why))?;
         Ok(found)
-    }
-
-    fn newest_in(&self, batch: &BatchView) -> Result<i64, Stop> {
-        match check_records(batch, Deltas::Within, self.effort, |_| {}) {
-            Ok(facts) => Ok(facts.max_timestamp),
-            Err(why) if self.may_retry && may_be_too_little(&why) => Err(Stop::TooLittle),
-            // As in the index.
-            Err(_) => Ok(batch.header().max_timestamp),
-        }
     }
 
     fn stop(&self, header: &BatchHeader, why: BatchError) -> Stop {

@@ -20,6 +20,7 @@ mod flush;
 mod health;
 mod index;
 mod log;
+mod newest;
 mod open;
 mod options;
 mod range;
@@ -47,6 +48,7 @@ pub use self::{
     flush::FlushPoint,
     health::{FoundDamage, Health},
     log::{Log, SegmentInfo},
+    newest::Newest,
     open::{Cut, Opened, Recovery, Reopening},
     options::{LogOptions, RetentionLimits},
     range::FileRange,

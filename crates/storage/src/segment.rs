@@ -11,6 +11,7 @@ use crate::{
     checkpoint::Summary,
     disk::{Disk, DiskFile, OpenMode, Patience},
     index::{Entry, OffsetEntry, Table},
+    newest::Looked,
     resync::{Search, resync},
     time_index::{TimeEntry, max_timestamp},
     verify::Verified,
@@ -45,6 +46,8 @@ pub(crate) struct Segment {
     pub verified: Mutex<Verified>,
     pub synced: Mutex<Synced>,
     pub name_synced: AtomicBool,
+    /// Its newest batch, as far as somebody has asked for it.
+    pub looked: Mutex<Looked>,
 }
 
 /// How much of the file is durable, for one generation of the log.
@@ -134,6 +137,7 @@ impl Segment {
             verified: Mutex::new(content.verified),
             synced: Mutex::new(content.synced),
             name_synced: AtomicBool::new(content.name_synced),
+            looked: Mutex::new(Looked::nothing(content.synced.generation, base)),
         };
         segment.set_extent(content.len, content.end);
         segment

@@ -41,6 +41,8 @@ struct Inner {
     /// Files opened before the last power loss are dead.
     generation: AtomicU64,
     faults: Faults,
+    /// Reads of files so far.
+    reads: AtomicU64,
     /// What files are written at, in milliseconds since 1970; `None`: at the end of all time.
     now_ms: Mutex<Option<i64>>,
 }
@@ -113,6 +115,11 @@ impl MemDisk {
     /// Calls so far that change something or sync.
     pub fn calls(&self) -> u64 {
         self.0.faults.calls()
+    }
+
+    /// Reads of files so far, as often as somebody asked for bytes.
+    pub fn reads(&self) -> u64 {
+        self.0.reads.load(Ordering::Relaxed)
     }
 
     /// Calls with these numbers, as [`MemDisk::calls`] counts, fail, having done part of their work
@@ -497,6 +504,7 @@ impl DiskFile for MemFile {
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.alive()?;
+        self.disk.reads.fetch_add(1, Ordering::Relaxed);
         let inode = self.inode.lock();
         let Some(rest) = usize::try_from(offset)
             .ok()
