@@ -50,9 +50,15 @@ pub struct SourceWord {
     pub epoch_end: Option<SourceEpochEnd>,
 }
 
-/// Epochs that are asked for at once, and those whose ends are remembered, at most. Beyond it the
-/// oldest is forgotten: who still wants to know asks again.
-const EPOCHS_MAX: usize = 16;
+/// Epochs that are asked for at once, at most. One more has to wait until another one was answered:
+/// its reader, who is told "not here yet", asks again. (If it took the place of one that waits,
+/// readers of more epochs than these could keep each other from ever being answered.)
+const EPOCHS_WANTED_MAX: usize = 64;
+
+/// Epochs whose ends are remembered, at most; of more the one that was answered first is forgotten.
+/// Enough for every epoch that is asked for at once to be answered while the first reader comes
+/// back for his.
+const EPOCHS_KNOWN_MAX: usize = 2 * EPOCHS_WANTED_MAX;
 
 /// The asks of one partition and the words on them.
 #[derive(Debug, Default)]
@@ -80,9 +86,11 @@ impl Asked {
         match about {
             About::End => self.end_wanted = self.end_wanted.max(Some(ask)),
             About::Epoch(epoch) => {
-                let wanted = self.epochs_wanted.entry(epoch).or_insert(ask);
-                *wanted = ask.max(*wanted);
-                forget_oldest(&mut self.epochs_wanted, |ask| *ask);
+                if let Some(wanted) = self.epochs_wanted.get_mut(&epoch) {
+                    *wanted = ask.max(*wanted);
+                } else if self.epochs_wanted.len() < EPOCHS_WANTED_MAX {
+                    self.epochs_wanted.insert(epoch, ask);
+                }
             }
         }
         ask
@@ -153,7 +161,7 @@ impl Asked {
 }
 
 fn forget_oldest<V>(of: &mut BTreeMap<BatchEpoch, V>, age: impl Fn(&V) -> Ask) {
-    if of.len() > EPOCHS_MAX
+    if of.len() > EPOCHS_KNOWN_MAX
         && let Some(oldest) = of
             .iter()
             .min_by_key(|(_, value)| age(value))
@@ -279,16 +287,48 @@ mod tests {
     #[test]
     fn however_many_epochs_are_asked_for_few_are_remembered() {
         let mut asked = Asked::default();
-        for epoch in 0..1_000 {
-            asked.ask(About::Epoch(BatchEpoch(epoch)), None);
+        for round in 0..100 {
+            for epoch in 0..1_000 {
+                asked.ask(About::Epoch(BatchEpoch(1_000 * round + epoch)), None);
+            }
+            assert!(asked.epochs_wanted.len() <= EPOCHS_WANTED_MAX);
+            while let Some(question) = asked.question() {
+                asked.said(question, word_on(0, 0));
+            }
         }
-        while let Some(question) = asked.question() {
-            asked.said(question, word_on(0, 0));
+        assert!(asked.epochs.len() <= EPOCHS_KNOWN_MAX && asked.epochs_wanted.is_empty());
+    }
+
+    /// Readers of many epochs come back with their asks while the source answers one question after
+    /// another.
+    #[test]
+    fn readers_of_many_epochs_are_all_answered() {
+        for (readers, comes_back_after) in [(17, 1), (17, 16), (60, 40), (200, 3)] {
+            let mut asked = Asked::default();
+            let mut waiting: Vec<(BatchEpoch, Option<Ask>)> = (0..readers)
+                .map(|epoch| (BatchEpoch(epoch), None))
+                .collect();
+            let mut rounds = 0;
+            while !waiting.is_empty() {
+                rounds += 1;
+                assert!(
+                    rounds < 10 * readers,
+                    "{} of {readers} readers are never answered",
+                    waiting.len()
+                );
+                waiting.retain_mut(|(epoch, ask)| {
+                    if ask.is_some_and(|ask| asked.epoch_end(*epoch, ask).is_some()) {
+                        return false;
+                    }
+                    *ask = Some(asked.ask(About::Epoch(*epoch), *ask));
+                    true
+                });
+                for _ in 0..comes_back_after {
+                    if let Some(question) = asked.question() {
+                        asked.said(question, word_on(0, 0));
+                    }
+                }
+            }
         }
-        assert!(asked.epochs.len() <= EPOCHS_MAX && asked.epochs_wanted.is_empty());
-        assert!(
-            asked.epochs.contains_key(&BatchEpoch(999)),
-            "the newest asks are those that somebody waits for"
-        );
     }
 }
