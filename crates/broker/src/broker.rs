@@ -7,7 +7,10 @@
 use crate::{
     admin,
     closing::close_all,
-    config::{Config, limits::CONNECTIONS_MAX},
+    config::{
+        Config,
+        limits::{CONNECTIONS_MAX, FILES_KEPT},
+    },
     context::Connection,
     coordinators::{
         groups::{GroupLogs, Groups},
@@ -288,12 +291,12 @@ fn info(config: &Config, listeners: &[Listener], admin: SocketAddr) -> SiteInfo 
 
 /// The most connections at one time, of all listeners together. Half of the files that may be open
 /// are kept for logs: a partition that cannot open a file takes no more writes, and clients that
-/// only connect must not cause that.
+/// only connect must not cause that. Some more are kept for links and the admin address.
 fn connections_max(open_files: Option<u64>) -> usize {
     let half = open_files.map_or(usize::MAX, |files| {
         usize::try_from(files / 2).unwrap_or(usize::MAX)
     });
-    CONNECTIONS_MAX.min(half)
+    CONNECTIONS_MAX.min(half - half.min(FILES_KEPT) / 2)
 }
 
 #[cfg(test)]
@@ -311,7 +314,7 @@ mod tests {
                 connections_max(Some(1_024)),
                 connections_max(Some(u64::MAX))
             ),
-            (512, CONNECTIONS_MAX)
+            (480, CONNECTIONS_MAX)
         );
     }
 }

@@ -195,7 +195,7 @@ impl Partitions {
         let handle = opened.map_err(|error| {
             let (topic, partition) = (self.name_of(id), id.index);
             // Every request for the partition comes by here.
-            match is_news {
+            match is_news && !error.is_out_of_handles() {
                 true => error!(topic, partition, "cannot open: {error}"),
                 false => debug!(topic, partition, "cannot open: {error}"),
             }

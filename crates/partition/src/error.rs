@@ -37,6 +37,13 @@ pub enum OpenError {
     Replay(#[source] io::Error),
 }
 
+impl OpenError {
+    /// Whether the process has no file handle left: the disk says so by itself, once.
+    pub fn is_out_of_handles(&self) -> bool {
+        matches!(self, OpenError::Log(error) if error.is_out_of_handles())
+    }
+}
+
 /// A partition that a disk error closed cannot be opened again, now.
 #[derive(Debug, Error)]
 pub enum ReopenError {

@@ -26,7 +26,7 @@ use gnomon_protocol::ids::Offset;
 use gnomon_storage::{Log, LogError, LogReader};
 use parking_lot::{Mutex, RwLock};
 use std::{path::PathBuf, sync::Arc};
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 pub(crate) struct Inner {
     pub(crate) id: PartitionId,
@@ -192,7 +192,9 @@ impl Inner {
         }
         let open = writer.log.as_ref().is_none_or(|log| log.closed().is_none());
         if open {
-            if !std::mem::replace(&mut writer.refused, true) {
+            if failure.is_out_of_handles() {
+                debug!(partition = %self.id, %failure, "refused");
+            } else if !std::mem::replace(&mut writer.refused, true) {
                 warn!(partition = %self.id, %failure, "the disk refuses writes; they are tried as they come");
             }
             return;

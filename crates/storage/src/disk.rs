@@ -13,7 +13,7 @@ mod handles;
 mod mem;
 mod real;
 
-pub(crate) use self::dry::DryDisk;
+pub(crate) use self::{dry::DryDisk, handles::is_exhausted};
 pub use self::{
     mem::{Fault, MemDisk},
     real::RealDisk,

@@ -1,5 +1,6 @@
 //! What can go wrong with a log, one enum for changing it and one for reading it.
 
+use crate::disk::is_exhausted;
 use gnomon_protocol::ids::Offset;
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -32,6 +33,12 @@ impl LogError {
     ) -> impl FnOnce(io::Error) -> LogError {
         let path = path.into();
         move |source| LogError::Io { what, path, source }
+    }
+
+    /// Whether the process has no file handle left, which is not the disk's fault and heals when
+    /// some are given back. The disk says it by itself, once.
+    pub fn is_out_of_handles(&self) -> bool {
+        matches!(self, LogError::Io { source, .. } if is_exhausted(source))
     }
 
     /// Whether the disk is full: the one error that heals by itself.

@@ -92,6 +92,7 @@ const BUGS: &[Planted] = &[
     bug("timeless_never_ages", "records without timestamps are kept for ever", storage("age", "as_old_as_its_file")),
     bug("believe_in_removed_files", "what is written to a removed file is acknowledged", partition("lost", "removed_while_it_is_written")),
     bug("forget_presence", "nobody remembers that a partition had files", partition("lost", "takes_no_writes_until_the_loss_is_accepted")),
+    bug("hold_no_handle_back", "connections take the handles that syncs need", storage("starved", "logs_go_on")),
     bug("accept_gap", "a copy accepts missing offsets", partition("copy", "all_of_a_response_or_none")),
     bug("trust_clients", "batches that no consumer can read are acknowledged", partition("records", "batches_that_no_consumer_can_read_are_refused")),
     bug("believe_max_timestamp", "a client's maximum timestamp is stored as it came", partition("records", "the_maximum_timestamp_is_that_of_the_records")),

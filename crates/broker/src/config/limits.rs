@@ -7,6 +7,10 @@ use std::time::Duration;
 /// closed.
 pub const CONNECTIONS_MAX: usize = 10_000;
 
+/// Half of the files that may be open is for logs. Of the other half, up to half of this number is
+/// kept for links, the admin address and the process itself; the rest is for connections.
+pub const FILES_KEPT: usize = 64;
+
 /// Requests of one connection that wait for durability while later ones are read.
 pub const PIPELINE_MAX: usize = 64;
 

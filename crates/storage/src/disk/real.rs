@@ -6,7 +6,7 @@
 
 use super::{
     Boot, Disk, DiskFile, FileSystem, LockGuard, Mapped, OpenMode,
-    handles::{Handles, Slot},
+    handles::{HELD_BACK, Handles, Slot},
 };
 use bytes::Bytes;
 use rustix::{
@@ -43,15 +43,17 @@ impl Default for RealDisk {
 }
 
 impl RealDisk {
-    /// Half of the descriptors that the process may have now are for log files; the rest is left to
-    /// connections. Nothing is opened by this.
+    /// Half of the descriptors that the process may have now are for log files, with those that are
+    /// held back for their syncs and checkpoints; the rest is left to connections. Nothing is
+    /// opened by this.
     pub fn new() -> RealDisk {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let half = limit
             .and_then(|limit| usize::try_from(limit / 2).ok())
             .unwrap_or(OPEN_FILES_MAX);
+        let files = half.saturating_sub(HELD_BACK);
         RealDisk {
-            handles: Arc::new(Handles::new(half.clamp(OPEN_FILES_MIN, OPEN_FILES_MAX))),
+            handles: Arc::new(Handles::new(files.clamp(OPEN_FILES_MIN, OPEN_FILES_MAX))),
         }
     }
 }
@@ -77,7 +79,7 @@ impl Disk for RealDisk {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in fs::read_dir(dir)? {
+        for entry in self.handles.briefly(|| fs::read_dir(dir))? {
             // A name that is not text is none of ours.
             if let Ok(name) = entry?.file_name().into_string() {
                 names.push(name);
@@ -96,11 +98,11 @@ impl Disk for RealDisk {
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        fs::remove_dir_all(path)
+        self.handles.briefly(|| fs::remove_dir_all(path))
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        File::open(dir)?.sync_all()
+        self.handles.briefly(|| File::open(dir))?.sync_all()
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -108,18 +110,21 @@ impl Disk for RealDisk {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        fs::read(path)
+        self.handles.briefly(|| fs::read(path))
     }
 
     fn write_atomic(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(".tmp");
         let temporary = PathBuf::from(temporary);
-        let written = File::create(&temporary).and_then(|mut file| {
-            file.write_all(content)?;
-            file.sync_data()?;
-            fs::rename(&temporary, path)
-        });
+        let written = self
+            .handles
+            .briefly(|| File::create(&temporary))
+            .and_then(|mut file| {
+                file.write_all(content)?;
+                file.sync_data()?;
+                fs::rename(&temporary, path)
+            });
         if written.is_err() {
             // On a full disk it would hold on to what little space there is.
             let _ = fs::remove_file(&temporary);
@@ -295,10 +300,7 @@ impl DiskFile for RealFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let written = self.0.written();
-        self.0.file()?.sync_data()?;
-        self.0.note_synced(written);
-        Ok(())
+        self.0.sync_data()
     }
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
