@@ -30,5 +30,6 @@ pub use broker::{Broker, SiteInfo, StartError};
 pub use config::{Config, ConfigError, Endpoint, Listener, RawConfig};
 pub use environment::Environment;
 pub use gnomon_driver::WallClock;
+pub use links::{LinkFileError, read_link_file};
 pub use net::network::{Accept, Accepted, Network, Reader, Writer};
 pub use random::Random;

@@ -140,6 +140,9 @@ pub struct Link {
 #[derive(Subcommand)]
 pub enum LinkCommand {
     /// Make a link from a link file.
+    ///
+    /// Secrets that the file refers to as ${env:NAME} or ${file:PATH} are read by this command, and
+    /// sent to the site.
     Create {
         /// The link file (YAML).
         #[arg(value_name = "FILE", required_unless_present = "file_flag")]

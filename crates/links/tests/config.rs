@@ -70,6 +70,54 @@ fn secrets_come_from_elsewhere() {
 }
 
 #[test]
+fn a_reference_in_a_link_that_came_over_the_network_is_refused_with_what_to_do() {
+    for reference in ["${file:/etc/passwd}", "${env:HOME}"] {
+        let yaml = format!(
+            "{HEAD}  tls_settings:\n    enabled: false\n    tls_pem_settings:\n      key: \"{reference}\"\n"
+        );
+        let refused = parse_link_file_plain(&yaml).unwrap_err().to_string();
+        assert!(
+            refused.starts_with("client_options.tls_settings.tls_pem_settings.key: ")
+                && refused.contains(&format!("{reference} is not read for a request"))
+                && refused.contains("gnomon link create -f FILE"),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn a_resolved_secret_stays_one_text_whatever_stands_in_it() {
+    let yaml = format!(
+        "{HEAD}  tls_settings:\n    enabled: false\n    tls_pem_settings:\n      key: \"${{env:PW}}\"\n"
+    );
+    let mut seed = Seed::new(12);
+    let nasty = [
+        "x\nname: other".to_owned(),
+        "-----BEGIN KEY-----\nabc\n-----END KEY-----".to_owned(),
+        "  leading: {a: [b]} # no comment".to_owned(),
+        "null".to_owned(),
+        "~".to_owned(),
+        "0x1f".to_owned(),
+        "1e3".to_owned(),
+        "yes".to_owned(),
+        "'\"\\".to_owned(),
+        "\u{1}\u{85}\u{2028}\u{feff}\t\r\n.".to_owned(),
+    ];
+    for secret in nasty
+        .into_iter()
+        .chain((0..300).map(|_| random_text(&mut seed)))
+    {
+        let resolved = parse_link_file(&yaml, &|_| Ok(secret.clone())).unwrap();
+        let sent = resolved.to_yaml();
+        assert_eq!(
+            parse_link_file_plain(&sent).as_ref(),
+            Ok(&resolved),
+            "{secret:?} was sent as {sent}"
+        );
+    }
+}
+
+#[test]
 fn numbers_given_as_zero_are_defaults() {
     let config = parse_link_file_plain(&format!(
         "{HEAD}  fetch_min_bytes: 0\n  fetch_max_bytes: 1000\n"

@@ -117,6 +117,6 @@ impl Handle {
 /// Planted fault for tests of failover: the cut's epoch is held against markers that an earlier
 /// attempt wrote after the cut, too.
 fn own_markers_count_as_copied() -> bool {
-    fail::fail_point!("own_markers_count_as_copied", |_| true);
+    gnomon_failpoints::fail_point!("own_markers_count_as_copied", |_| true);
     false
 }

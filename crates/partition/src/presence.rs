@@ -140,6 +140,6 @@ pub fn accept_loss(disk: &Arc<dyn Disk>, folder: &Path) -> Result<Offset, LogErr
 
 /// Planted fault for tests of lost files: nobody remembers that there were any.
 fn forget_presence() -> bool {
-    fail::fail_point!("forget_presence", |_| true);
+    gnomon_failpoints::fail_point!("forget_presence", |_| true);
     false
 }

@@ -299,6 +299,6 @@ impl Inner {
 
 /// Planted fault for tests of disk errors: what a failed call did to the log is not seen in memory.
 fn start_lags_after_a_failure() -> bool {
-    fail::fail_point!("start_lags_after_a_failure", |_| true);
+    gnomon_failpoints::fail_point!("start_lags_after_a_failure", |_| true);
     false
 }

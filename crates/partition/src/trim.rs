@@ -207,6 +207,6 @@ impl Handle {
 
 /// Planted fault for tests of checkpoints: an emptied log forgets its snapshot.
 fn forget_snapshot() -> bool {
-    fail::fail_point!("forget_snapshot", |_| true);
+    gnomon_failpoints::fail_point!("forget_snapshot", |_| true);
     false
 }

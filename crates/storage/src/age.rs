@@ -87,6 +87,6 @@ fn file_time(segment: &Segment) -> i64 {
 
 /// Planted fault for tests of retention: records without timestamps are of no age.
 fn never_ages() -> bool {
-    fail::fail_point!("timeless_never_ages", |_| true);
+    gnomon_failpoints::fail_point!("timeless_never_ages", |_| true);
     false
 }

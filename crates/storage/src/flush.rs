@@ -242,6 +242,6 @@ fn skip_name_sync() -> bool {
 
 /// Planted fault for tests of lost files: what is written to a removed file counts as durable.
 fn believe_in_removed_files() -> bool {
-    fail::fail_point!("believe_in_removed_files", |_| true);
+    gnomon_failpoints::fail_point!("believe_in_removed_files", |_| true);
     false
 }

@@ -1,7 +1,7 @@
 //! Shadow links over HTTP: list, create, status, what a failover would lose, failover.
 
 use super::http::Refused;
-use crate::{links::parse, services::Services};
+use crate::services::Services;
 use axum::{
     Json,
     extract::{Path, State},
@@ -9,7 +9,7 @@ use axum::{
 use gnomon_catalog::{
     CreateLinkError, Event, FailOver, FailOverError, LinkId, LinkSource, Reply, Which,
 };
-use gnomon_links::{LinkStatus, TopicState, loss::Loss};
+use gnomon_links::{LinkStatus, TopicState, config::parse_link_file_plain, loss::Loss};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -40,12 +40,13 @@ fn find(services: &Services, name: &str) -> Result<LinkStatus, Refused> {
         .ok_or_else(|| Refused::unavailable("links are not running yet"))
 }
 
-/// Makes a link from the text of a link file; its source must answer.
+/// Makes a link from the text of a link file, in which every secret stands itself; its source must
+/// answer.
 pub async fn create(
     State(services): State<Arc<Services>>,
     text: String,
 ) -> Result<Json<LinkStatus>, Refused> {
-    let config = parse(&text).map_err(Refused::invalid_argument)?;
+    let config = parse_link_file_plain(&text).map_err(Refused::invalid_argument)?;
     let name = config.name.to_string();
     services
         .links

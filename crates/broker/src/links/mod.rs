@@ -5,19 +5,18 @@
 
 mod actions;
 mod files;
+mod secrets;
 mod site_view;
 
 pub use actions::Actions;
-pub use files::LinkFileError;
+pub use files::{LinkFileError, read_link_file};
 
 use crate::{coordinators::groups::Groups, random::Random};
 use gnomon_catalog::{Action, Link};
 use gnomon_client::Net;
 use gnomon_driver::Clock;
 use gnomon_host::{Metadata, Partitions};
-use gnomon_links::{
-    ConfigError, LinkConfig, LinkStatus, config::SecretRef, loss::Loss, parse_link_file,
-};
+use gnomon_links::{LinkConfig, LinkStatus, loss::Loss};
 use gnomon_partition::PartitionId;
 use gnomon_replication::{
     LinkService,
@@ -142,21 +141,5 @@ impl Links {
     /// Ends every link.
     pub async fn shutdown(&self) {
         self.service.shutdown().await;
-    }
-}
-
-/// Parses the text of a link file. Secrets come from the environment and from files.
-pub fn parse(text: &str) -> Result<LinkConfig, ConfigError> {
-    parse_link_file(text, &resolve)
-}
-
-fn resolve(secret: &SecretRef) -> Result<String, String> {
-    match secret {
-        SecretRef::Env(name) => {
-            std::env::var(name).map_err(|_| format!("the environment variable {name} is not set"))
-        }
-        SecretRef::File(path) => std::fs::read_to_string(path)
-            .map(|text| text.trim_end().to_owned())
-            .map_err(|error| format!("cannot read {path}: {error}")),
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     args::{Format, Link, LinkCommand},
     output::Output,
 };
+use gnomon_broker::read_link_file;
 use gnomon_links::{LinkStatus, loss::Loss, render};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -91,8 +92,8 @@ pub fn run(link: Link, out: &mut Output) -> Result<(), Failure> {
 
 fn create(client: &AdminClient, file: Option<PathBuf>, out: &mut Output) -> Result<(), Failure> {
     let file = file.ok_or("which link file?")?;
-    let text = std::fs::read_to_string(&file)
-        .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    // Secrets that the file refers to are read here, with the rights of the caller.
+    let text = read_link_file(&file)?.to_yaml();
     let status: LinkStatus = client.post("/v1/links", "application/yaml", &text)?;
     writeln!(out, "{}", render::story_line(&status))?;
     Ok(())

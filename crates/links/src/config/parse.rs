@@ -17,6 +17,7 @@ use crate::{
     name::LinkName,
     plan_configs::is_never_synced,
 };
+use std::fmt;
 
 /// Where a secret stands, instead of in the file itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,15 @@ pub enum SecretRef {
     Env(String),
     /// `${file:PATH}`: the contents of a file.
     File(String),
+}
+
+impl fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SecretRef::Env(name) => write!(f, "${{env:{name}}}"),
+            SecretRef::File(path) => write!(f, "${{file:{path}}}"),
+        }
+    }
 }
 
 type Resolve<'a> = &'a dyn Fn(&SecretRef) -> Result<String, String>;
@@ -72,10 +82,14 @@ fn first_line(error: &str) -> String {
         .replace(", set DuplicateKeyPolicy in Options if acceptable", "")
 }
 
-/// Reads a link file in which every secret stands in the file itself.
+/// Reads a link file that came over the network: every secret stands in the text itself. A
+/// reference is refused, because it would be read with the rights of the site and not of its
+/// sender.
 pub fn parse_link_file_plain(yaml: &str) -> Result<LinkConfig, ConfigError> {
-    parse_link_file(yaml, &|_| {
-        Err("a secret that stands elsewhere cannot be fetched here".to_owned())
+    parse_link_file(yaml, &|reference| {
+        Err(format!(
+            "{reference} is not read for a request; send the secret itself, as gnomon link create -f FILE does after it has read {reference} on its own side"
+        ))
     })
 }
 
@@ -159,9 +173,15 @@ fn secret(
             ));
         }
     };
-    resolve(&reference)
-        .map(|value| Some(Secret(value)))
-        .map_err(|why| ConfigError::invalid(fields.at(key), why))
+    match resolve(&reference) {
+        // Empty text counts as not given: the link would go on without a secret.
+        Ok(value) if value.is_empty() => Err(ConfigError::invalid(
+            fields.at(key),
+            format!("the secret in {reference} is empty"),
+        )),
+        Ok(value) => Ok(Some(Secret(value))),
+        Err(why) => Err(ConfigError::invalid(fields.at(key), why)),
+    }
 }
 
 fn tls(options: &mut Fields, resolve: Resolve<'_>) -> Result<Option<Tls>, ConfigError> {

@@ -391,7 +391,7 @@ impl Slot {
 
 /// Planted fault for tests of full processes: nothing is held back.
 fn held_back_max() -> usize {
-    fail::fail_point!("hold_no_handle_back", |_| 0);
+    gnomon_failpoints::fail_point!("hold_no_handle_back", |_| 0);
     HELD_BACK
 }
 
