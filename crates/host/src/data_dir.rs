@@ -5,13 +5,14 @@
 //! ([`DataDir::all_recovered`]): until then a further start recovers what is left as carefully as
 //! the first one.
 
-use crate::layout::PARTITIONS_FOLDER;
+use crate::layout::{METADATA_PARTITION, PARTITIONS_FOLDER, partition_folder};
 use gnomon_storage::{Boot, Disk, LockGuard};
 use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
 };
+use tracing::warn;
 
 /// The format of everything in the directory. A higher one was written by a newer version.
 const FORMAT: &str = "gnomon-format 1\n";
@@ -104,6 +105,7 @@ impl DataDir {
             return Err(DataDirError::Lost { folder });
         }
         make_folders(&*disk, path).map_err(failed)?;
+        keep_metadata_private(&*disk, path).map_err(failed)?;
         let lock = disk
             .lock(&path.join(LOCK_FILE))
             .map_err(|source| match source.kind() {
@@ -225,6 +227,26 @@ fn make_folders(disk: &dyn Disk, path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The metadata log may hold secrets of links. An earlier version made its folder readable for
+/// everybody.
+fn keep_metadata_private(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let folder = partition_folder(path, METADATA_PARTITION);
+    if !disk.exists(&folder)? {
+        return Ok(());
+    }
+    match disk.keep_private(&folder) {
+        // Only its owner may say who else reads it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            warn!(
+                "{} belongs to another user, and may be readable for others: {error}",
+                folder.display()
+            );
+            Ok(())
+        }
+        kept => kept,
+    }
 }
 
 fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<String>> {

@@ -65,6 +65,11 @@ pub trait Disk: Send + Sync {
     /// Makes a directory and what is missing above it; durable after [`Disk::sync_dir`] of each
     /// parent.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Takes the access to a directory from all but its owner, where the disk knows of access. New
+    /// directories have no other; one that an earlier version made may.
+    fn keep_private(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
     /// Names in a directory, sorted.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
     /// Gives a file or directory another name; atomic, durable after [`Disk::sync_dir`].

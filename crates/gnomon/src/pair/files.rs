@@ -8,6 +8,7 @@ use gnomon_broker::RawConfig;
 use std::{
     fs, io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -160,7 +161,11 @@ impl Site {
             return Ok(());
         };
         let (link_file, link_text) = &first.link;
-        let written = fs::create_dir_all(&first.home)
+        // For its owner only, as everything that a site makes below it.
+        let written = fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&first.home)
             .and_then(|()| fs::write(first.home.join(link_file), link_text));
         // The configuration last: where it is, the link file is.
         let config = toml::to_string(&first.config)?;

@@ -1,8 +1,9 @@
 //! The operating system's files (Linux): positioned and vectored writes, `fdatasync`, `flock`.
 //!
-//! Invariant: only index files of sealed segments are mapped, and those are replaced, never
-//! changed; so no store and no truncation can meet a map. Not here: any caching or retrying; an
-//! error is the caller's to judge.
+//! Invariants: files and directories made here are for their owner only, because logs hold records
+//! and the metadata log may hold secrets of links; only index files of sealed segments are mapped,
+//! and those are replaced, never changed, so no store and no truncation can meet a map. Not here:
+//! any caching or retrying; an error is the caller's to judge.
 
 use super::{
     Boot, Disk, DiskFile, FileSystem, LockGuard, Mapped, OpenMode,
@@ -14,9 +15,9 @@ use rustix::{
     io::{Errno, ReadWriteFlags},
 };
 use std::{
-    fs::{self, File, FileTimes, OpenOptions},
+    fs::{self, DirBuilder, File, FileTimes, OpenOptions, Permissions},
     io::{self, IoSlice, IoSliceMut, Read, Seek, Write},
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
@@ -24,6 +25,12 @@ use std::{
 
 /// Buffers of one vectored write; Linux takes 1,024.
 const BUFFERS_PER_WRITE: usize = 1024;
+
+/// Access to a file that is made: for its owner only.
+const FILE_MODE: u32 = 0o600;
+
+/// Access to a directory that is made: for its owner only.
+const DIR_MODE: u32 = 0o700;
 
 /// Log files kept open where the system sets no limit.
 const OPEN_FILES_MAX: usize = 1 << 20;
@@ -64,7 +71,12 @@ impl Disk for RealDisk {
         match mode {
             OpenMode::Read => options.read(true),
             OpenMode::ReadWrite => options.read(true).write(true),
-            OpenMode::Create => options.read(true).write(true).create(true).truncate(true),
+            OpenMode::Create => options
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(FILE_MODE),
         };
         Ok(Arc::new(RealFile(self.handles.open(
             path,
@@ -74,7 +86,14 @@ impl Disk for RealDisk {
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
+        DirBuilder::new()
+            .recursive(true)
+            .mode(DIR_MODE)
+            .create(path)
+    }
+
+    fn keep_private(&self, dir: &Path) -> io::Result<()> {
+        fs::set_permissions(dir, Permissions::from_mode(DIR_MODE))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -119,7 +138,7 @@ impl Disk for RealDisk {
         let temporary = PathBuf::from(temporary);
         let written = self
             .handles
-            .briefly(|| File::create(&temporary))
+            .briefly(|| private_file(&temporary, true))
             .and_then(|mut file| {
                 file.write_all(content)?;
                 file.sync_data()?;
@@ -143,12 +162,7 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let mut file = private_file(path, false)?;
         let mut content = String::new();
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -203,6 +217,17 @@ impl Disk for RealDisk {
         let device = rustix::fs::fstat(&root)?.st_dev;
         Ok(Arc::new(RealFileSystem { root, device }))
     }
+}
+
+/// Opens a file for reading and writing, made if missing and emptied if `empty`.
+fn private_file(path: &Path, empty: bool) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(empty)
+        .mode(FILE_MODE)
+        .open(path)
 }
 
 /// One descriptor for as long as the process lives: `syncfs` reports every error since its last
@@ -349,5 +374,40 @@ impl DiskFile for RealFile {
         // or removed, never written or cut.
         let map = unsafe { memmap2::MmapOptions::new().len(len).map(&*file)? };
         Ok(Mapped::Map(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("made").permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_is_made_is_for_its_owner_only() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (disk, below) = (RealDisk::new(), dir.path().join("a").join("b"));
+        disk.create_dir_all(&below).expect("made");
+        disk.open(&below.join("log"), OpenMode::Create)
+            .expect("made");
+        disk.write_atomic(&below.join("checkpoint"), b"1")
+            .expect("written");
+        let _lock = disk.lock(&below.join("lock")).expect("taken");
+        for name in ["log", "checkpoint", "lock"] {
+            assert_eq!(mode(&below.join(name)), 0o600, "{name}");
+        }
+        assert_eq!((mode(&below), mode(&dir.path().join("a"))), (0o700, 0o700));
+    }
+
+    #[test]
+    fn a_directory_that_others_could_read_is_taken_from_them() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let open = dir.path().join("open");
+        fs::create_dir(&open).expect("made");
+        fs::set_permissions(&open, Permissions::from_mode(0o755)).expect("opened");
+        RealDisk::new().keep_private(&open).expect("taken");
+        assert_eq!(mode(&open), 0o700);
     }
 }
