@@ -263,8 +263,8 @@ impl Broker {
 
     /// Ends the site as the death of its process would: nothing more is answered, written or
     /// flushed; work under way is dropped where it waits. When this returns none of its tasks is
-    /// left, except connections of the admin address that have a response under way. For
-    /// simulations, in which several sites share a process.
+    /// left, except that tasks of connections may still have to be dropped. For simulations, in
+    /// which several sites share a process.
     pub async fn kill(mut self) {
         let tasks: Vec<_> = self.front.drain(..).chain(self.back.drain(..)).collect();
         tasks.iter().for_each(JoinHandle::abort);

@@ -53,6 +53,14 @@ pub struct Serve {
     /// Address for operators: HTTP, metrics [default: 127.0.0.1:9644].
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<String>,
+    /// Allow an admin address that other machines reach. It has no authentication: everybody who
+    /// reaches it can read all metadata, make links and fail topics over.
+    #[arg(long)]
+    pub admin_allow_remote: bool,
+    /// Name of this site that requests to the admin address may use, besides its addresses and
+    /// localhost; may be given several times.
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub admin_host: Vec<String>,
     /// Short name of this site [default: gnomon].
     #[arg(long, value_name = "NAME")]
     pub site_name: Option<String>,

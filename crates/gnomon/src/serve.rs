@@ -107,6 +107,8 @@ fn flags(args: Serve) -> RawConfig {
         listen: args.listen,
         advertise: args.advertise,
         admin: args.admin,
+        admin_allow_remote: args.admin_allow_remote.then_some(true),
+        admin_host: args.admin_host,
         site_name: args.site_name,
         owns: args.owns,
         link: args.link,

@@ -118,6 +118,7 @@ const BUGS: &[Planted] = &[
     bug("create_unowned", "a name that a link claims is made by clients", site("simulation", "an_hour_of_trouble")),
     bug("offsets_outrun_data", "a group's positions come before their data", site("simulation", "an_hour_of_trouble")),
     bug("link_gives_up", "a link that failed once does not try again", site("simulation", "an_hour_of_trouble")),
+    bug("admin_takes_every_request", "a page in an operator's browser reaches the admin address", site("admin_address", "a_page_in_an_operators_browser")),
     bug("show_offsets_of_deleted_topics", "a group is shown what it committed on an earlier topic of the name", site("name_used_again", "")),
     bug("silence_is_level", "a link whose source is cut off looks level", replication("it", "cut_off_is_not_level")),
     bug("believe_topic_ids", "a late sync of offsets erases what was committed on the topic created since", site("late_sync", "")),

@@ -121,6 +121,7 @@ fn the_compose_pair_links_both_ways_with_flags_that_exist() {
             command.contains(&format!("--link=/links/from-{other}.yaml").as_str()),
             "{command:?}"
         );
+        admin_is_published_for_this_machine_only(&compose["services"][name], name, &command);
         tags.extend(
             command
                 .iter()
@@ -131,6 +132,25 @@ fn the_compose_pair_links_both_ways_with_flags_that_exist() {
     assert!(
         tags.len() == 2 && tags[0] != tags[1],
         "each site has a tag of its own: {tags:?}"
+    );
+}
+
+/// The admin address has no authentication: inside the container it must listen on all addresses,
+/// and outside only the host itself reaches it.
+fn admin_is_published_for_this_machine_only(service: &Value, name: &str, command: &[&str]) {
+    for flag in ["--admin-allow-remote", &format!("--admin-host={name}")] {
+        assert!(command.contains(&flag), "{name}: {command:?} lacks {flag}");
+    }
+    let ports: Vec<&str> = service["ports"]
+        .as_array()
+        .expect("ports")
+        .iter()
+        .map(|port| port.as_str().expect("text"))
+        .filter(|port| port.ends_with(":9644"))
+        .collect();
+    assert!(
+        ports.len() == 1 && ports[0].starts_with("127.0.0.1:"),
+        "{name}: {ports:?}"
     );
 }
 

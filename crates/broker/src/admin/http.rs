@@ -1,90 +1,21 @@
-//! The admin address: routes, and how refusals look.
-//!
-//! A refusal is `{"code": "...", "message": "..."}` with the codes of the Connect protocol, as
-//! `rpk` expects them.
+//! The admin address: its routes.
 
-use super::{links, metrics};
-use crate::{
-    config::limits::ADMIN_BODY_BYTES_MAX,
-    net::network::{Accept, Accepted, Reader, Writer},
-    services::Services,
+use super::{
+    guard::{self, HostNames},
+    links, metrics, server,
 };
+use crate::{net::network::Accept, services::Services};
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, State},
-    http::StatusCode,
-    response::{IntoResponse, Response},
+    middleware::from_fn_with_state,
     routing::{get, post},
 };
 use gnomon_driver::supervise::StopSignal;
 use serde::Serialize;
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{io::Join, time::sleep};
-use tracing::{error, warn};
+use std::sync::Arc;
 
-/// A request that is not carried out.
-#[derive(Debug, Serialize)]
-pub struct Refused {
-    #[serde(skip)]
-    status: StatusCode,
-    code: &'static str,
-    message: String,
-}
-
-impl Refused {
-    /// There is no such thing.
-    pub fn not_found(message: impl ToString) -> Refused {
-        Refused {
-            status: StatusCode::NOT_FOUND,
-            code: "not_found",
-            message: message.to_string(),
-        }
-    }
-
-    /// It is there already.
-    pub fn already_exists(message: impl ToString) -> Refused {
-        Refused {
-            status: StatusCode::CONFLICT,
-            code: "already_exists",
-            message: message.to_string(),
-        }
-    }
-
-    /// What was sent is wrong.
-    pub fn invalid_argument(message: impl ToString) -> Refused {
-        Refused {
-            status: StatusCode::BAD_REQUEST,
-            code: "invalid_argument",
-            message: message.to_string(),
-        }
-    }
-
-    /// Not in this state.
-    pub fn failed_precondition(message: impl ToString) -> Refused {
-        Refused {
-            status: StatusCode::BAD_REQUEST,
-            code: "failed_precondition",
-            message: message.to_string(),
-        }
-    }
-
-    /// Not now.
-    pub fn unavailable(message: impl ToString) -> Refused {
-        Refused {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            code: "unavailable",
-            message: message.to_string(),
-        }
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        (self.status, Json(self)).into_response()
-    }
-}
-
-/// Who answers here.
+/// The site that answers.
 #[derive(Serialize)]
 struct SiteView {
     name: String,
@@ -95,8 +26,9 @@ struct SiteView {
     version: &'static str,
 }
 
-/// Serves until `stopping` says so.
-pub async fn serve(socket: Box<dyn Accept>, services: Arc<Services>, mut stop: StopSignal) {
+/// Serves until the site stops.
+pub async fn serve(socket: Box<dyn Accept>, services: Arc<Services>, stop: StopSignal) {
+    let names: HostNames = services.config.admin_hosts.clone().into();
     let routes = Router::new()
         .route("/health", get(|| async { "ok\n" }))
         .route("/metrics", get(metrics::scrape))
@@ -108,47 +40,11 @@ pub async fn serve(socket: Box<dyn Accept>, services: Arc<Services>, mut stop: S
             post(links::failover_report),
         )
         .route("/v1/links/{name}/failover", post(links::failover))
-        .layer(DefaultBodyLimit::max(ADMIN_BODY_BYTES_MAX))
+        // Bodies are bounded before they come here.
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(names, guard::check))
         .with_state(services);
-    let serving = axum::serve(Incoming(socket), routes).into_future();
-    tokio::select! {
-        biased;
-        () = stop.stopped() => {}
-        ended = serving => if let Err(failure) = ended {
-            error!("the admin address answers no more: {failure}");
-        }
-    }
-}
-
-/// Connections for the HTTP server.
-struct Incoming(Box<dyn Accept>);
-
-impl axum::serve::Listener for Incoming {
-    type Io = Join<Reader, Writer>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
-        loop {
-            match self.0.accept().await {
-                Ok(Accepted {
-                    reader,
-                    writer,
-                    peer,
-                    ..
-                }) => return (tokio::io::join(reader, writer), peer),
-                Err(failure) => {
-                    // Out of file handles, most likely: wait for some to be given back rather than
-                    // spin.
-                    warn!("cannot accept a connection on the admin address: {failure}");
-                    sleep(Duration::from_millis(50)).await;
-                }
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
+    server::serve(socket, routes, stop).await;
 }
 
 async fn describe(State(services): State<Arc<Services>>) -> Json<SiteView> {

@@ -1,6 +1,6 @@
 //! Shadow links over HTTP: list, create, status, what a failover would lose, failover.
 
-use super::http::Refused;
+use super::refused::Refused;
 use crate::services::Services;
 use axum::{
     Json,

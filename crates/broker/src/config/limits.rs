@@ -64,5 +64,21 @@ pub const PARTITIONS_PER_TOPIC_MAX: i32 = 100_000;
 /// Largest body of an admin request.
 pub const ADMIN_BODY_BYTES_MAX: usize = 1 << 20;
 
+/// Largest header of an admin request.
+pub const ADMIN_HEADER_BYTES_MAX: usize = 64 << 10;
+
+/// Connections of the admin address at once; the next ones wait until one ends.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+/// How long the header of an admin request may take to arrive, from the end of the response before.
+pub const ADMIN_HEADER_MAX: Duration = Duration::from_secs(10);
+
+/// How long the body of an admin request may take to arrive.
+pub const ADMIN_BODY_MAX: Duration = Duration::from_secs(10);
+
+/// How long a connection of the admin address takes requests. A failover may take minutes, and its
+/// request has as long again.
+pub const ADMIN_CONNECTION_MAX: Duration = Duration::from_secs(300);
+
 /// How long a connection that its peer has closed stays for what is under way on it.
 pub const FINISH_MAX: Duration = Duration::from_secs(5);

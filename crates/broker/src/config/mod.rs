@@ -19,8 +19,11 @@ pub struct Config {
     pub data: PathBuf,
     /// Where Kafka clients connect, each with the address that they are told to use.
     pub listeners: Vec<Listener>,
-    /// Where operators connect: HTTP.
+    /// Where operators connect: HTTP. On loopback, unless the configuration allows another one.
     pub admin: SocketAddr,
+    /// Names of the site that operators' requests may have in `Host`, besides addresses and
+    /// `localhost`.
+    pub admin_hosts: Vec<String>,
     /// The site's short name.
     pub site_name: String,
     /// Prefixes of the topics that this site creates and others only shadow.

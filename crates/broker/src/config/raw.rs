@@ -30,6 +30,12 @@ pub struct RawConfig {
     /// Admin address to bind. Default `127.0.0.1:9644`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<String>,
+    /// Whether `admin` may be an address that other machines reach. Default false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_allow_remote: Option<bool>,
+    /// Names of the site that operators use in place of its address. Default: none but localhost.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub admin_host: Vec<String>,
     /// Short name of the site. Default `gnomon`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub site_name: Option<String>,
@@ -136,6 +142,12 @@ impl RawConfig {
             listen: self.listen.or(below.listen),
             advertise: self.advertise.or(below.advertise),
             admin: self.admin.or(below.admin),
+            admin_allow_remote: self.admin_allow_remote.or(below.admin_allow_remote),
+            admin_host: if self.admin_host.is_empty() {
+                below.admin_host
+            } else {
+                self.admin_host
+            },
             site_name: self.site_name.or(below.site_name),
             owns: if self.owns.is_empty() {
                 below.owns
@@ -177,6 +189,8 @@ impl RawConfig {
             ));
         }
         self.owns.iter().try_for_each(|prefix| owned(prefix))?;
+        let admin = self.admin.as_deref().unwrap_or("127.0.0.1:9644");
+        let admin = admin_address(admin, self.admin_allow_remote.unwrap_or(false))?;
         let producer_tag = self
             .producer_tag
             .map(|tag| in_range("producer-tag", tag, 1..=4095))
@@ -192,7 +206,8 @@ impl RawConfig {
                     .map(|text| endpoint("advertise", text))
                     .transpose()?,
             }],
-            admin: address("admin", self.admin.as_deref().unwrap_or("127.0.0.1:9644"))?,
+            admin,
+            admin_hosts: self.admin_host,
             site_name,
             owns: self.owns,
             link_files: self.link,
@@ -278,6 +293,19 @@ fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
     found.next().ok_or_else(|| bad(key, text, "has no address"))
 }
 
+/// There is no authentication yet: an address that other machines reach must be asked for.
+fn admin_address(text: &str, allow_remote: bool) -> Result<SocketAddr, ConfigError> {
+    let admin = address("admin", text)?;
+    if admin.ip().to_canonical().is_loopback() || allow_remote {
+        return Ok(admin);
+    }
+    Err(bad(
+        "admin",
+        text,
+        "other machines may reach this address, and it asks for no password; use one of this machine only, such as 127.0.0.1:9644, or add --admin-allow-remote (admin-allow-remote = true in the file) and let a firewall say who reaches it",
+    ))
+}
+
 fn endpoint(key: &'static str, text: &str) -> Result<Endpoint, ConfigError> {
     let wrong = || {
         bad(
@@ -360,6 +388,34 @@ mod tests {
             .expect_err("not a prefix")
             .to_string();
             assert!(error.starts_with("owns = "), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_admin_address_that_others_reach_must_be_asked_for() {
+        let raw = |admin: &str, allow| RawConfig {
+            admin: Some(admin.to_owned()),
+            admin_allow_remote: allow,
+            ..RawConfig::default()
+        };
+        for admin in [
+            "127.0.0.1:9644",
+            "127.1.2.3:0",
+            "[::1]:1",
+            "[::ffff:127.0.0.1]:1",
+        ] {
+            raw(admin, None).check().expect(admin);
+        }
+        for admin in ["0.0.0.0:9644", "[::]:9644", "10.0.0.1:9644"] {
+            for allow in [None, Some(false)] {
+                let error = raw(admin, allow).check().expect_err(admin).to_string();
+                assert!(
+                    error.starts_with(&format!("admin = {admin}: other machines may reach"))
+                        && error.contains("--admin-allow-remote"),
+                    "{error}"
+                );
+            }
+            raw(admin, Some(true)).check().expect("asked for");
         }
     }
 

@@ -160,6 +160,8 @@ impl Site {
         let Some(first) = &self.missing else {
             return Ok(());
         };
+        // A file that the site would refuse is not written.
+        first.config.clone().check()?;
         let (link_file, link_text) = &first.link;
         // For its owner only, as everything that a site makes below it.
         let written = fs::DirBuilder::new()

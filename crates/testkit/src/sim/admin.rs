@@ -44,7 +44,7 @@ pub struct FailedOver {
 
 /// Makes a link.
 pub async fn create_link(net: &Net, site: &str, file: &str) -> Result<(), Failed> {
-    ask(net, site, "POST", "/v1/links", "text/plain", file)
+    ask(net, site, "POST", "/v1/links", "application/yaml", file)
         .await
         .map(drop)
 }

@@ -127,6 +127,8 @@ impl Process {
             listen: Some(format!("{}:{KAFKA_PORT}", self.ip)),
             advertise: Some(format!("{}:{KAFKA_PORT}", self.name)),
             admin: Some(format!("{}:{ADMIN_PORT}", self.ip)),
+            admin_allow_remote: Some(true),
+            admin_host: vec![self.name.to_owned()],
             site_name: Some(self.name.to_owned()),
             owns: vec![format!("{}_", self.name)],
             producer_tag: Some(self.producer_tag),
