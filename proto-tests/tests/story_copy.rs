@@ -304,8 +304,8 @@ fn story_copy_status_and_metrics() {
     for name in [
         "shadow_lag",
         "lag_seconds",
-        "total_bytes_fetched",
-        "total_records_written",
+        "bytes_fetched_total",
+        "records_written_total",
         "gaps",
         "gap_offsets",
         "shadow_topic_state",

@@ -195,6 +195,7 @@ impl Broker {
             groups,
             producer_ids: ProducerIds::default(),
             links,
+            traffic: Arc::default(),
         });
         let places = connections_max(getrlimit(Resource::Nofile).current);
         let places = Arc::new(Semaphore::new(places));
@@ -205,7 +206,12 @@ impl Broker {
             })
         };
         let accept = |listener: Listener| {
-            tokio::spawn(listener.accept(dispatch.clone(), places.clone(), stop_signal.clone()))
+            tokio::spawn(listener.accept(
+                dispatch.clone(),
+                places.clone(),
+                services.traffic.clone(),
+                stop_signal.clone(),
+            ))
         };
         let mut front: Vec<_> = listeners.into_iter().map(accept).collect();
         let admin = admin::http::serve(admin_socket, services.clone(), stop_signal);

@@ -4,9 +4,9 @@
 //! other API is decoded, handled and encoded here, one request of a connection at a time.
 
 use crate::{
-    api,
+    api::{self, errors::Errors},
     context::{Connection, RequestContext},
-    net::answer::{Answer, Outgoing, close},
+    net::answer::{Answer, Begun, Outgoing, close},
     services::Services,
 };
 use bytes::Bytes;
@@ -18,6 +18,9 @@ use gnomon_protocol::{
 };
 use std::sync::Arc;
 use tracing::debug;
+
+/// Bytes of the size in front of a frame.
+const SIZE_BYTES: usize = 4;
 
 /// Begins a request: its context, its header, and its body.
 type Begin = fn(RequestContext, RequestHeader, Bytes) -> Answer;
@@ -83,29 +86,50 @@ const HANDLERS: &[(i16, Begin)] = &[
     }),
 ];
 
-/// The API and its handler.
-fn handler(key: i16) -> Option<(&'static Api, Begin)> {
-    let (_, begin) = HANDLERS.iter().find(|(handled, _)| *handled == key)?;
-    Some((api(key)?, *begin))
+/// An API's place in the table, the API and its handler.
+fn handler(key: i16) -> Option<(usize, &'static Api, Begin)> {
+    let place = HANDLERS.iter().position(|(handled, _)| *handled == key)?;
+    Some((place, api(key)?, HANDLERS[place].1))
 }
 
 /// Begins a request: the frame without its size.
-pub fn dispatch(
-    services: &Arc<Services>,
-    connection: &Arc<Connection>,
-    mut frame: Bytes,
-) -> Answer {
+pub fn dispatch(services: &Arc<Services>, connection: &Arc<Connection>, mut frame: Bytes) -> Begun {
+    let bytes = SIZE_BYTES + frame.len();
+    let unknown = |why| Begun {
+        answer: close(why),
+        measure: None,
+    };
     let header = match peek(&mut frame) {
         Ok(header) => header,
-        Err(error) => return close(format!("unreadable request header: {error}")),
+        Err(error) => return unknown(format!("unreadable request header: {error}")),
     };
+    let key = header.api_key;
+    let Some((place, api, begin)) = handler(key) else {
+        return unknown(format!("API key {key} is not answered here"));
+    };
+    // Begun before the answer is: part of the work is done at once.
+    let measure = Some(services.traffic.begin(place, bytes));
+    let answer = answer_version(services, connection, (api, begin), header, frame);
+    Begun { answer, measure }
+}
+
+/// Begins a request, if its version is answered.
+fn answer_version(
+    services: &Arc<Services>,
+    connection: &Arc<Connection>,
+    (api, begin): (&Api, Begin),
+    header: RequestHeader,
+    frame: Bytes,
+) -> Answer {
     let (key, version) = (header.api_key, header.api_version);
-    let Some((api, begin)) = handler(key) else {
-        return close(format!("API key {key} is not answered here"));
-    };
     if !(api.min..=api.max).contains(&version) {
         return match key {
-            keys::API_VERSIONS => respond(&header, 0, &api::api_versions::unsupported_version()),
+            keys::API_VERSIONS => {
+                let response = api::api_versions::unsupported_version();
+                let counted = services.traffic.api(key);
+                response.each_code(&mut |code| counted.count_error(code));
+                respond(&header, 0, &response)
+            }
             _ => close(format!(
                 "{} version {version} is not answered here",
                 api.name
@@ -133,12 +157,15 @@ fn answer<Request, Response, Handled>(
 ) -> Answer
 where
     Request: Decodable + Send + 'static,
-    Response: Encodable,
+    Response: Encodable + Errors,
     Handled: Future<Output = Response> + Send,
 {
     match request::decode_body(&header, body) {
         Ok(request) => Answer::Exclusive(Box::pin(async move {
+            let services = context.services.clone();
             let response = handle(context, request).await;
+            let api = services.traffic.api(header.api_key);
+            response.each_code(&mut |code| api.count_error(code));
             encode(&header, header.api_version, &response)
         })),
         Err(error) => close(error.to_string()),

@@ -25,6 +25,7 @@ mod random;
 mod registration;
 mod services;
 mod start_error;
+mod traffic;
 
 pub use broker::{Broker, SiteInfo, StartError};
 pub use config::{Config, ConfigError, Endpoint, Listener, RawConfig};

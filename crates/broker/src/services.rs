@@ -7,6 +7,7 @@ use crate::{
     fetch_sessions::FetchSessions,
     links::Links,
     random::Random,
+    traffic::Traffic,
 };
 use gnomon_driver::Clock;
 use gnomon_host::{Metadata, Partitions};
@@ -32,4 +33,6 @@ pub struct Services {
     pub fetch_sessions: FetchSessions,
     /// Shadow links.
     pub links: Arc<Links>,
+    /// Counters of requests and connections.
+    pub traffic: Arc<Traffic>,
 }

@@ -18,6 +18,7 @@ use dashmap::{DashMap, Entry};
 use gnomon_catalog::{Image, SiteDefaults};
 use gnomon_partition::{Env, Handle, PartitionId, Role, Settings, Writers};
 use gnomon_protocol::ids::TopicId;
+use gnomon_storage::Space;
 use parking_lot::Mutex;
 use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::sleep};
@@ -300,6 +301,11 @@ impl Partitions {
         work: impl FnOnce() -> R + Send + 'static,
     ) -> io::Result<R> {
         self.env.flusher.run(work).await
+    }
+
+    /// The space of the file system of the data directory. Blocking.
+    pub fn space(&self) -> io::Result<Space> {
+        self.env.disk.space(&self.data)
     }
 
     /// The partitions that are open now, in the order of their ids, so that a simulation by seed

@@ -93,11 +93,20 @@ pub trait Disk: Send + Sync {
     /// Takes the lock file at `path` until the guard is dropped. An error of kind `WouldBlock` says
     /// who holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>>;
-    /// Bytes that may still be written where `path` lies.
-    fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+    /// The space of the file system that `path` lies in.
+    fn space(&self, path: &Path) -> io::Result<Space>;
     /// The whole file system that `dir` lies in. It vouches only for what is written after this
     /// call: open it first and keep it.
     fn file_system(&self, dir: &Path) -> io::Result<Arc<dyn FileSystem>>;
+}
+
+/// The space of a file system, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    /// May still be written by a process without privileges (`statvfs`: `f_bavail`).
+    pub free: u64,
+    /// All of it.
+    pub total: u64,
 }
 
 /// A whole file system, to be synced in one go.

@@ -43,6 +43,7 @@ pub use self::{
     checkpoint::{Checkpoint, CheckpointExtra, CheckpointWrite, read_checkpoint},
     disk::{
         Boot, Disk, DiskFile, Fault, FileSystem, LockGuard, Mapped, MemDisk, OpenMode, RealDisk,
+        Space,
     },
     error::{LogError, ReadError},
     flush::FlushPoint,

@@ -1,5 +1,6 @@
 //! What a request leads to: an answer now, an answer later, none, or the end of the connection.
 
+use crate::traffic::Measure;
 use bytes::Bytes;
 use gnomon_protocol::fetch::{Chunk, Payload};
 use gnomon_storage::FileRange;
@@ -46,6 +47,14 @@ pub enum Answer {
     Waiting(Later),
     /// Later requests of the connection wait until this one is answered.
     Exclusive(Later),
+}
+
+/// A request that was begun.
+pub struct Begun {
+    /// Its answer.
+    pub answer: Answer,
+    /// Ends with the answer; `None` where the request's API is not known.
+    pub measure: Option<Measure>,
 }
 
 /// Ends the connection: there is no response that the client could read.

@@ -6,12 +6,15 @@
 //! what a request means is `dispatch`'s.
 
 use super::{
-    answer::{Answer, Later, Outgoing},
+    answer::{Answer, Begun, Later, Outgoing},
     network::{Reader, Writer},
     receive::{ReceiveError, Receiver},
     send::Outbox,
 };
-use crate::config::limits::{CONNECTION_IDLE_MAX, FINISH_MAX, PIPELINE_MAX};
+use crate::{
+    config::limits::{CONNECTION_IDLE_MAX, FINISH_MAX, PIPELINE_MAX},
+    traffic::Measure,
+};
 use bytes::Bytes;
 use gnomon_protocol::frame::FrameError;
 use std::{
@@ -49,7 +52,7 @@ impl From<FrameError> for Ended {
 /// Answers that are under way, in the order of their requests.
 #[derive(Default)]
 struct Pending {
-    answers: VecDeque<Later>,
+    answers: VecDeque<(Later, Option<Measure>)>,
     exclusive: bool,
 }
 
@@ -62,21 +65,22 @@ impl Pending {
         !self.exclusive && self.answers.len() < PIPELINE_MAX
     }
 
-    fn push(&mut self, later: Later, exclusive: bool) {
-        self.answers.push_back(later);
+    fn push(&mut self, later: Later, measure: Option<Measure>, exclusive: bool) {
+        self.answers.push_back((later, measure));
         self.exclusive |= exclusive;
     }
 
     /// Moves the answers that are due, in order, to `outbox`; `None` when there is none.
     fn poll_due(&mut self, outbox: &mut Outbox, cx: &mut Context<'_>) -> Option<Result<(), Ended>> {
         let mut some = None;
-        while let Some(first) = self.answers.front_mut()
+        while let Some((first, measure)) = self.answers.front_mut()
             && !outbox.is_enough()
             && let Poll::Ready(outgoing) = first.as_mut().poll(cx)
         {
+            let measure = measure.take();
             self.answers.pop_front();
             self.exclusive &= !self.answers.is_empty();
-            if let Err(ended) = take(outbox, outgoing) {
+            if let Err(ended) = take(outbox, outgoing, measure) {
                 return Some(Err(ended));
             }
             some = Some(Ok(()));
@@ -91,11 +95,14 @@ impl Pending {
 }
 
 /// A response for `outbox`, or the end that it stands for.
-fn take(outbox: &mut Outbox, outgoing: Outgoing) -> Result<(), Ended> {
+fn take(outbox: &mut Outbox, outgoing: Outgoing, measure: Option<Measure>) -> Result<(), Ended> {
     match outgoing {
         Outgoing::Close(why) => Err(Ended::Refused(why)),
         Outgoing::Bytes(_) | Outgoing::Chunks(_) | Outgoing::Nothing => {
-            outbox.push(outgoing);
+            let bytes = outbox.push(outgoing);
+            if let Some(measure) = measure {
+                measure.end(bytes);
+            }
             Ok(())
         }
     }
@@ -106,7 +113,7 @@ pub async fn serve(
     read: Reader,
     mut write: Writer,
     request_bytes_max: usize,
-    dispatch: impl Fn(Bytes) -> Answer,
+    dispatch: impl Fn(Bytes) -> Begun,
 ) -> Ended {
     let mut receiver = Receiver::new(read, request_bytes_max);
     let mut pending = Pending::default();
@@ -165,15 +172,18 @@ fn begin(
     receiver: &mut Receiver,
     pending: &mut Pending,
     outbox: &mut Outbox,
-    dispatch: impl Fn(Bytes) -> Answer,
+    dispatch: impl Fn(Bytes) -> Begun,
 ) -> Result<(), Ended> {
     while pending.takes_more() && !outbox.is_enough() {
         let Some(frame) = receiver.next()? else { break };
-        match dispatch(frame) {
-            Answer::Now(outgoing) if pending.is_empty() => take(outbox, outgoing)?,
-            Answer::Now(outgoing) => pending.push(Box::pin(std::future::ready(outgoing)), false),
-            Answer::Waiting(later) => pending.push(later, false),
-            Answer::Exclusive(later) => pending.push(later, true),
+        let Begun { answer, measure } = dispatch(frame);
+        match answer {
+            Answer::Now(outgoing) if pending.is_empty() => take(outbox, outgoing, measure)?,
+            Answer::Now(outgoing) => {
+                pending.push(Box::pin(std::future::ready(outgoing)), measure, false)
+            }
+            Answer::Waiting(later) => pending.push(later, measure, false),
+            Answer::Exclusive(later) => pending.push(later, measure, true),
         }
     }
     Ok(())

@@ -8,7 +8,8 @@ use super::{
 use crate::{
     config::{Endpoint, Listener as ListenerConfig},
     context::{Connection, ListenerInfo},
-    net::answer::Answer,
+    net::answer::Begun,
+    traffic::Traffic,
 };
 use bytes::Bytes;
 use gnomon_driver::supervise::StopSignal;
@@ -17,7 +18,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use tracing::{debug, info, warn};
 
 /// Begins a request of a connection: the frame without its size.
-pub type Dispatch = dyn Fn(&Arc<Connection>, Bytes) -> Answer + Send + Sync;
+pub type Dispatch = dyn Fn(&Arc<Connection>, Bytes) -> Begun + Send + Sync;
 
 /// A bound address, not yet accepting.
 pub struct Listener {
@@ -104,6 +105,7 @@ impl Listener {
         mut self,
         dispatch: Arc<Dispatch>,
         places: Arc<Semaphore>,
+        traffic: Arc<Traffic>,
         mut stop: StopSignal,
     ) {
         let mut connections = JoinSet::new();
@@ -119,16 +121,18 @@ impl Listener {
                             info!("connections are accepted again");
                         }
                         let Ok(place) = places.clone().try_acquire_owned() else {
+                            traffic.refused_connection();
                             warn!(%peer, "too many connections: closed a new one");
                             continue;
                         };
                         let connection = Arc::new(Connection::new(peer, local, self.info.clone()));
                         let (dispatch, request_bytes_max) = (dispatch.clone(), self.request_bytes_max);
+                        let connected = traffic.connected();
                         connections.spawn(async move {
                             let begin = |frame| dispatch(&connection, frame);
                             let ended = connection::serve(reader, writer, request_bytes_max, begin).await;
                             debug!(%peer, "connection ended: {ended}");
-                            drop(place);
+                            drop((connected, place));
                         });
                     }
                     Err(error) => {

@@ -54,8 +54,9 @@ impl Outbox {
         self.bytes >= ENOUGH_BYTES
     }
 
-    /// Takes one response; `Close` and `Nothing` are the caller's business.
-    pub fn push(&mut self, outgoing: Outgoing) {
+    /// Takes one response, and returns its bytes; `Close` and `Nothing` are the caller's business.
+    pub fn push(&mut self, outgoing: Outgoing) -> usize {
+        let before = self.bytes;
         match outgoing {
             Outgoing::Bytes(bytes) => self.push_bytes(bytes),
             Outgoing::Chunks(chunks) => {
@@ -72,6 +73,7 @@ impl Outbox {
             }
             Outgoing::Nothing | Outgoing::Close(_) => {}
         }
+        self.bytes - before
     }
 
     fn push_bytes(&mut self, bytes: Bytes) {

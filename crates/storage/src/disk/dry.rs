@@ -5,7 +5,7 @@
 //! only, and a write into one is forgotten: opening a log makes new files, shortens old ones, and
 //! writes into old ones only what stands there. Not here: locks; a dry look needs none.
 
-use super::{Disk, DiskFile, FileSystem, LockGuard, Mapped, MemDisk, OpenMode};
+use super::{Disk, DiskFile, FileSystem, LockGuard, Mapped, MemDisk, OpenMode, Space};
 use parking_lot::Mutex;
 use std::{
     collections::BTreeSet,
@@ -135,8 +135,8 @@ impl Disk for DryDisk {
         self.refuse("lock", path)
     }
 
-    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
-        self.below.free_bytes(path)
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        self.below.space(path)
     }
 
     fn file_system(&self, dir: &Path) -> io::Result<Arc<dyn FileSystem>> {

@@ -13,7 +13,7 @@ mod names;
 
 pub use self::faults::Fault;
 
-use super::{Boot, Disk, DiskFile, FileSystem, LockGuard, Mapped, OpenMode};
+use super::{Boot, Disk, DiskFile, FileSystem, LockGuard, Mapped, OpenMode, Space};
 use bytes::Bytes;
 use faults::{Faults, injected};
 use inode::{Dice, Inode};
@@ -407,8 +407,11 @@ impl Disk for MemDisk {
         Ok(Box::new(guard))
     }
 
-    fn free_bytes(&self, _: &Path) -> io::Result<u64> {
-        Ok(self.0.room().unwrap_or(1 << 40))
+    fn space(&self, _: &Path) -> io::Result<Space> {
+        Ok(Space {
+            free: self.0.room().unwrap_or(1 << 40),
+            total: 1 << 40,
+        })
     }
 
     fn file_system(&self, _: &Path) -> io::Result<Arc<dyn FileSystem>> {

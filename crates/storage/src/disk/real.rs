@@ -6,7 +6,7 @@
 //! any caching or retrying; an error is the caller's to judge.
 
 use super::{
-    Boot, Disk, DiskFile, FileSystem, LockGuard, Mapped, OpenMode,
+    Boot, Disk, DiskFile, FileSystem, LockGuard, Mapped, OpenMode, Space,
     handles::{HELD_BACK, Handles, Slot},
 };
 use bytes::Bytes;
@@ -207,9 +207,12 @@ impl Disk for RealDisk {
         Ok(Box::new(RealLock { _file: file, boot }))
     }
 
-    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+    fn space(&self, path: &Path) -> io::Result<Space> {
         let stat = rustix::fs::statvfs(path)?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        Ok(Space {
+            free: stat.f_bavail.saturating_mul(stat.f_frsize),
+            total: stat.f_blocks.saturating_mul(stat.f_frsize),
+        })
     }
 
     fn file_system(&self, dir: &Path) -> io::Result<Arc<dyn FileSystem>> {

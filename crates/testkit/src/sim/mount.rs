@@ -4,7 +4,9 @@
 //! Invariant: after the life's end, not a byte and not a name changes on the disk by it. What a
 //! power loss leaves is `MemDisk`'s.
 
-use gnomon_storage::{Boot, Disk, DiskFile, FileSystem, LockGuard, Mapped, MemDisk, OpenMode};
+use gnomon_storage::{
+    Boot, Disk, DiskFile, FileSystem, LockGuard, Mapped, MemDisk, OpenMode, Space,
+};
 use parking_lot::Mutex;
 use std::{
     io::{self, IoSlice},
@@ -155,8 +157,8 @@ impl Disk for Mount {
         }))
     }
 
-    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
-        self.disk()?.free_bytes(path)
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        self.disk()?.space(path)
     }
 
     fn file_system(&self, dir: &Path) -> io::Result<Arc<dyn FileSystem>> {

@@ -31,6 +31,7 @@ use bytes::Bytes;
 use gnomon_host::Partitions;
 use gnomon_partition::{Isolation, Waiter};
 use gnomon_protocol::{
+    api::keys,
     error_code::ErrorCode,
     fetch::{FetchResponse, FetchTopic, NodeEndpoint, encode_fetch},
     header::RequestHeader,
@@ -59,12 +60,21 @@ pub fn begin(context: RequestContext, header: RequestHeader, body: Bytes) -> Ans
     };
     Answer::Exclusive(Box::pin(async move {
         let response = handle(&context, request).await;
+        count_errors(&context, &response);
         Outgoing::Chunks(encode_fetch(
             context.version,
             header.correlation_id,
             response,
         ))
     }))
+}
+
+fn count_errors(context: &RequestContext, response: &FetchResponse<Records>) {
+    let api = context.services.traffic.api(keys::FETCH);
+    api.count_error(response.error.code());
+    for partition in response.topics.iter().flat_map(|topic| &topic.partitions) {
+        api.count_error(partition.error.code());
+    }
 }
 
 async fn handle(context: &RequestContext, request: FetchRequest) -> FetchResponse<Records> {

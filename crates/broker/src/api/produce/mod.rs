@@ -33,6 +33,7 @@ use crate::{
 use bytes::Bytes;
 use gnomon_partition::{Handle, Origin};
 use gnomon_protocol::{
+    api::keys,
     batch::BatchView,
     error_code::ErrorCode,
     header::RequestHeader,
@@ -130,8 +131,9 @@ fn write(context: RequestContext, header: RequestHeader, waits: Waits, plan: Pla
     let origin = Origin::Client {
         zstd_allowed: context.version >= ZSTD_SINCE,
     };
-    let broker_id = context.services.config.broker_id;
-    let mut topics = plan.append(origin, now_ms, broker_id);
+    let services = context.services.clone();
+    let broker_id = services.config.broker_id;
+    let mut topics = plan.append(origin, now_ms, broker_id, &services.traffic);
     let mut partitions = topics.iter().flat_map(|topic| &topic.partitions);
     if !partitions.any(|partition| partition.heavy.is_some()) {
         return finish(context, header, waits, topics);
@@ -142,7 +144,7 @@ fn write(context: RequestContext, header: RequestHeader, waits: Waits, plan: Pla
                 let (handle, batch) = *heavy;
                 let result = handle.append_elsewhere(batch, origin, now_ms).await;
                 let index = partition.response.index;
-                *partition = plan::appended(&handle, index, result, broker_id);
+                *partition = plan::appended(&handle, index, result, broker_id, &services.traffic);
             }
         }
         match finish(context, header, waits, topics) {
@@ -160,6 +162,7 @@ fn finish(
     topics: Vec<TopicAppended>,
 ) -> Answer {
     if waits.acks == ACKS_NONE {
+        count_errors(&context, &topics);
         return match first_error(&topics) {
             Some(code) => close(format!("a produce with acks=0 failed: {}", code.name())),
             None => Answer::Now(Outgoing::Nothing),
@@ -218,7 +221,15 @@ async fn wait_all(mut topics: Vec<TopicAppended>, deadline: Instant) -> Vec<Topi
     topics
 }
 
+fn count_errors(context: &RequestContext, topics: &[TopicAppended]) {
+    let api = context.services.traffic.api(keys::PRODUCE);
+    for partition in topics.iter().flat_map(|topic| &topic.partitions) {
+        api.count_error(partition.response.error_code);
+    }
+}
+
 fn assemble(context: &RequestContext, topics: Vec<TopicAppended>) -> ProduceResponse {
+    count_errors(context, &topics);
     let unknown = LeaderIdAndEpoch::default();
     let leaders: BTreeSet<i32> = topics
         .iter()

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     api::current_leader,
     error_code::{self, Refusal},
+    traffic::{Traffic, WriteRefusal},
 };
 use bytes::Bytes;
 use gnomon_host::{Partitions, Unavailable};
@@ -116,24 +117,36 @@ impl Plan {
     }
 
     /// Appends every batch that has a partition.
-    pub fn append(self, origin: Origin, now_ms: i64, broker_id: i32) -> Vec<TopicAppended> {
+    pub fn append(
+        self,
+        origin: Origin,
+        now_ms: i64,
+        broker_id: i32,
+        traffic: &Traffic,
+    ) -> Vec<TopicAppended> {
+        let refuse = |index, code, why| {
+            traffic.count_refused_write(WriteRefusal::of_code(code));
+            failed(index, code, why)
+        };
         let mut light = LightWork::default();
         let mut partition = |planned: Planned| {
             let index = planned.index;
             match planned.target {
                 Target::Open(handle) => match batch(planned.records) {
                     Ok(batch) => match handle.begin_append(batch, origin, now_ms, &mut light) {
-                        Begun::Done(result) => appended(&handle, index, result, broker_id),
+                        Begun::Done(result) => {
+                            appended(&handle, index, result, broker_id, traffic)
+                        }
                         Begun::Elsewhere(batch) => Appended {
                             response: PartitionProduceResponse::default().with_index(index),
                             awaits: None,
                             heavy: Some(Box::new((handle, batch))),
                         },
                     },
-                    Err((code, why)) => failed(index, code, Some(why)),
+                    Err((code, why)) => refuse(index, code, Some(why)),
                 },
-                Target::Refused(code, why) => failed(index, code, why),
-                Target::Unopened(_) => failed(index, ErrorCode::NotLeaderOrFollower, None),
+                Target::Refused(code, why) => refuse(index, code, why),
+                Target::Unopened(_) => refuse(index, ErrorCode::NotLeaderOrFollower, None),
             }
         };
         let topic = |topic: PlannedTopic| TopicAppended {
@@ -206,6 +219,7 @@ pub fn appended(
     index: i32,
     result: Result<gnomon_partition::Appended, AppendError>,
     broker_id: i32,
+    traffic: &Traffic,
 ) -> Appended {
     let error = match result {
         Ok(appended) => {
@@ -221,6 +235,7 @@ pub fn appended(
         }
         Err(error) => error,
     };
+    traffic.count_refused_write((&error).into());
     let code = error.code();
     let mut refused = failed(index, code, Some(error.to_string()));
     if let AppendError::InvalidRecord { indices, .. } = &error {

@@ -102,15 +102,15 @@ async fn records_that_are_much_work_are_checked_elsewhere_and_appended_in_order(
         let batch = batch.record(0, None, Some(&vec![7; size]), &[]);
         frame(ACKS_ALL, batch.build().expect("a batch"))
     };
-    let Answer::Exclusive(opening) = dispatch(services, &connection, batch(10)) else {
+    let Answer::Exclusive(opening) = dispatch(services, &connection, batch(10)).answer else {
         panic!("the partition is to be opened")
     };
     opening.await;
-    let Answer::Waiting(light) = dispatch(services, &connection, batch(10)) else {
+    let Answer::Waiting(light) = dispatch(services, &connection, batch(10)).answer else {
         panic!("a small batch is appended at once")
     };
     light.await;
-    let Answer::Exclusive(heavy) = dispatch(services, &connection, batch(8 << 20)) else {
+    let Answer::Exclusive(heavy) = dispatch(services, &connection, batch(8 << 20)).answer else {
         panic!("8 MiB are unpacked on the connection's worker")
     };
     let topic = services.partitions.id("t").expect("there");
@@ -142,7 +142,7 @@ async fn a_request_that_waits_for_the_disk_does_not_keep_its_frame_in_memory() {
         .expect("a batch");
     let frame = frame(ACKS_ALL, batch);
     let connection = connection();
-    let Answer::Exclusive(mut first) = dispatch(services, &connection, frame.clone()) else {
+    let Answer::Exclusive(mut first) = dispatch(services, &connection, frame.clone()).answer else {
         panic!("the partition is to be opened")
     };
     let until_appended = poll_fn(|cx| match first.as_mut().poll(cx) {
@@ -155,7 +155,7 @@ async fn a_request_that_waits_for_the_disk_does_not_keep_its_frame_in_memory() {
         .expect("somebody still holds the frame");
     assert!(matches!(first.await, Outgoing::Bytes(_)));
 
-    let Answer::Waiting(later) = dispatch(services, &connection, frame.clone()) else {
+    let Answer::Waiting(later) = dispatch(services, &connection, frame.clone()).answer else {
         panic!("acks=all waits for the disk")
     };
     assert!(frame.is_unique(), "somebody else still holds the frame");
