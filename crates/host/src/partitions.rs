@@ -9,7 +9,7 @@
 
 use crate::{
     image::PublishedImage,
-    layout::partition_folder,
+    layout::{partition_folder, partitions_on_disk},
     per_partition::PerPartition,
     roles::{role, settings},
     unavailable::{NotReopened, Unavailable},
@@ -306,6 +306,26 @@ impl Partitions {
     /// The space of the file system of the data directory. Blocking.
     pub fn space(&self) -> io::Result<Space> {
         self.env.disk.space(&self.data)
+    }
+
+    /// Open partitions with records whose folder is gone from the data directory: it was removed by
+    /// somebody else. Blocking.
+    ///
+    /// A folder is made before anything is written to it and removed after its topic; so sizes are
+    /// looked at before folders, and folders before the image.
+    pub fn without_files(&self) -> io::Result<BTreeSet<PartitionId>> {
+        let mut lost: BTreeSet<PartitionId> = self
+            .all_open()
+            .into_iter()
+            .filter(|(_, handle)| handle.size_bytes() > 0)
+            .map(|(id, _)| id)
+            .collect();
+        for id in partitions_on_disk(&*self.env.disk, &self.data)? {
+            lost.remove(&id);
+        }
+        let image = self.image.load();
+        lost.retain(|id| image.topic(id.topic_id).is_some());
+        Ok(lost)
     }
 
     /// The partitions that are open now, in the order of their ids, so that a simulation by seed

@@ -6,13 +6,15 @@ mod exposition;
 
 use common::*;
 use exposition::{Exposition, read_open_metrics, read_text};
-use gnomon_client::{groups::CommittedOffset, produce::Acks};
+use gnomon_client::{Topics, groups::CommittedOffset, produce::Acks};
 use gnomon_protocol::ids::LeaderEpoch;
+use gnomon_storage::Disk;
 use gnomon_testkit::{MemDisk, Site};
 use std::{
     collections::BTreeSet,
     io::{Read, Write},
     net::TcpStream,
+    path::Path,
 };
 
 /// Head and body of the answer to a scrape.
@@ -187,4 +189,31 @@ fn a_page_grows_with_partitions_only_where_they_are_asked_for() {
     assert_eq!((sizes(&totals).len(), sizes(&partitions).len()), (1, 3));
     assert_eq!(sizes(&totals)[0], sizes(&partitions).iter().sum::<f64>());
     site.stop();
+}
+
+#[test]
+fn a_partition_whose_folder_was_removed_under_the_site_is_counted() {
+    let disk = MemDisk::new();
+    let site = Site::start(&disk).expect("a site");
+    let client = site.client();
+    let id = runtime().block_on(async {
+        make_topic(&client, "orders").await;
+        let records = batch(&["one".to_owned()], None);
+        let sent = client.produce(&to("orders"), records, Acks::All).await;
+        sent.expect("acknowledged");
+        let named = Topics::Names(vec!["orders".into()]);
+        let metadata = client.metadata(named, false).await.expect("metadata");
+        metadata.topics["orders"].id.expect("an id")
+    });
+    let lost = |page: &Exposition| {
+        (
+            page.value("gnomon_partitions_without_files", &[]),
+            page.value("gnomon_log_without_files", &[("topic", "orders")]),
+        )
+    };
+    assert_eq!(lost(&text(&site, "")), (Some(0.0), None));
+    let folder = format!("/data/partitions/{}-0", id.simple());
+    disk.remove_dir_all(Path::new(&folder)).expect("removed");
+    assert_eq!(lost(&text(&site, "")), (Some(1.0), Some(1.0)));
+    site.kill();
 }

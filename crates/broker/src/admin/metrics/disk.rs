@@ -47,6 +47,7 @@ const FAULTS: [(&str, &str, Read); 5] = [
 #[derive(Default)]
 struct Sums {
     bytes: u64,
+    without_files: u64,
     faults: [u64; FAULTS.len()],
 }
 
@@ -79,6 +80,18 @@ pub fn write(page: &mut Page, services: &Services, by_partition: bool) {
         &sums,
         |sums| Some(sums.bytes),
     );
+    page.single(
+        "gnomon_partitions_without_files",
+        "Partitions with records whose folder was removed from the data directory",
+        sums.values().map(|sums| sums.without_files).sum::<u64>(),
+    );
+    family(
+        page,
+        "gnomon_log_without_files",
+        "Partitions with records whose folder was removed, by topic",
+        &sums,
+        |sums| Some(sums.without_files).filter(|count| *count > 0),
+    );
     for (at, (name, help, _)) in FAULTS.into_iter().enumerate() {
         family(page, name, help, &sums, |sums| {
             Some(sums.faults[at]).filter(|value| *value > 0)
@@ -87,6 +100,11 @@ pub fn write(page: &mut Page, services: &Services, by_partition: bool) {
 }
 
 fn sums(services: &Services, by_partition: bool) -> BTreeMap<Key, Sums> {
+    let lost = services.partitions.without_files();
+    let lost = lost.unwrap_or_else(|error| {
+        debug!(%error, "the folders of partitions cannot be listed");
+        Default::default()
+    });
     let image = services.metadata.image();
     let mut sums = BTreeMap::<Key, Sums>::new();
     for (id, handle) in services.partitions.all_open() {
@@ -95,6 +113,7 @@ fn sums(services: &Services, by_partition: bool) -> BTreeMap<Key, Sums> {
             let key = (topic.name.clone(), by_partition.then_some(id.index));
             let (sums, health) = (sums.entry(key).or_default(), handle.health());
             sums.bytes += handle.size_bytes();
+            sums.without_files += u64::from(lost.contains(&id));
             for (sum, (_, _, read)) in sums.faults.iter_mut().zip(FAULTS) {
                 *sum += read(&health);
             }
