@@ -43,11 +43,13 @@ impl Turn<'_> {
             return;
         }
         self.drop_member(member_id);
+        self.group.elect_if_leaderless();
         self.rebalance();
     }
 
-    /// Takes a member out; a reply parked for it tells it to join anew. The caller decides whether
-    /// that is a rebalance.
+    /// Takes a member out; a reply parked for it tells it to join again. The caller has a leader
+    /// elected after the last one of those that go together, and decides whether that is a
+    /// rebalance.
     pub(super) fn drop_member(&mut self, member_id: &Name) {
         self.end_session(member_id);
         let Some(member) = self.group.remove(member_id) else {

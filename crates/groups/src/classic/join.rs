@@ -136,10 +136,10 @@ impl Turn<'_> {
     /// A member joins again; also one that has just taken over an instance.
     pub(super) fn update_member(&mut self, member_id: Name, request: Join, token: ReplyToken) {
         self.group.protocol_type = Some(request.protocol_type);
+        self.group.set_protocols(&member_id, request.protocols);
         let Some(member) = self.group.members.get_mut(&member_id) else {
             return;
         };
-        member.protocols = request.protocols;
         member.rebalance_timeout_ms = request.rebalance_timeout_ms;
         member.session_timeout_ms = request.session_timeout_ms;
         member.client_id = request.client_id;

@@ -29,6 +29,7 @@ impl Turn<'_> {
                 result: gone.map(|_| ()),
             });
         }
+        self.group.elect_if_leaderless();
         self.reply(token, Reply::Left(left));
         if members_gone {
             self.rebalance();

@@ -83,6 +83,7 @@ impl Turn<'_> {
         for member_id in &late {
             self.drop_member(member_id);
         }
+        self.group.elect_if_leaderless();
         self.rebalance();
     }
 
@@ -106,6 +107,7 @@ impl Turn<'_> {
         for member_id in &late {
             self.drop_member(member_id);
         }
+        self.group.elect_if_leaderless();
         if self.group.members.is_empty() {
             return self.become_empty();
         }

@@ -1,8 +1,12 @@
 //! A living group: who is in it, what they have in common, and whether a member is who it says.
 //!
 //! Invariants: `leader` is a member, whenever there are members; `static_ids` names exactly the
-//! members with an instance id; a pending member is no member; members await a join in
-//! PreparingRebalance only, and a sync in CompletingRebalance only. `check` says so in tests.
+//! members with an instance id; `offers` counts the members that can do each protocol; a pending
+//! member is no member; members await a join in PreparingRebalance only, and a sync in
+//! CompletingRebalance only. `check` says so in tests.
+//!
+//! A group may have a hundred thousand members: nothing here goes over all members for each of
+//! many members or protocols.
 
 use super::member::Member;
 use crate::{GroupError, GroupState, GroupValue, JoinedMember, MemberValue, Name, Protocol};
@@ -20,6 +24,9 @@ pub(crate) struct Group {
     pub protocol: Option<Name>,
     pub leader: Option<Name>,
     pub members: BTreeMap<Name, Member>,
+    /// How many members can do each protocol, so that a join need not look at what every member
+    /// offers.
+    offers: BTreeMap<Name, usize>,
     /// Instance id to member id.
     pub static_ids: BTreeMap<Name, Name>,
     /// Ids given out with "join again with this id", whose second join has not come (KIP-394), each
@@ -131,17 +138,27 @@ impl Group {
             self.static_ids
                 .insert(instance_id.clone(), member_id.clone());
         }
+        count_offers(&mut self.offers, &member.protocols, true);
         self.members.insert(member_id, member);
     }
 
-    /// Another member leads if the leader goes: one that awaits its join, if there is one.
+    /// Takes a member out. If it led, the caller has another one elected
+    /// ([`Group::elect_if_leaderless`]), once for all that it takes out.
     pub fn remove(&mut self, member_id: &Name) -> Option<Member> {
         let member = self.members.remove(member_id)?;
+        count_offers(&mut self.offers, &member.protocols, false);
         self.unsynced.remove(member_id);
         if let Some(instance_id) = &member.instance_id {
             self.static_ids.remove(instance_id);
         }
-        if self.leader.as_ref() == Some(member_id) {
+        Some(member)
+    }
+
+    /// Another member leads if the leader has gone: one that awaits its join, if there is one.
+    pub fn elect_if_leaderless(&mut self) {
+        if let Some(leader) = &self.leader
+            && !self.members.contains_key(leader)
+        {
             let waiting = self
                 .members
                 .iter()
@@ -150,7 +167,18 @@ impl Group {
                 .or_else(|| self.members.first_key_value())
                 .map(|(id, _)| id.clone());
         }
-        Some(member)
+    }
+
+    /// A member offers other protocols; gives those that it offered before.
+    pub fn set_protocols(
+        &mut self,
+        member_id: &Name,
+        protocols: Vec<Protocol>,
+    ) -> Option<Vec<Protocol>> {
+        let member = self.members.get_mut(member_id)?;
+        count_offers(&mut self.offers, &member.protocols, false);
+        count_offers(&mut self.offers, &protocols, true);
+        Some(std::mem::replace(&mut member.protocols, protocols))
     }
 
     /// Whether a request's member is who it says.
@@ -200,26 +228,23 @@ impl Group {
         if protocol_type.is_empty() || protocols.is_empty() {
             return refuse("protocol type or protocols are empty");
         }
-        let mut others = self
-            .members
-            .iter()
-            .filter(|(id, _)| &***id != member_id)
-            .map(|(_, member)| member)
-            .peekable();
-        if others.peek().is_none() {
+        let own = self.members.get(member_id);
+        let others = self.members.len() - usize::from(own.is_some());
+        if others == 0 {
             return Ok(());
         }
         if self.protocol_type.as_deref() != Some(protocol_type) {
             return refuse("the group has another protocol type");
         }
-        let mut common: Vec<&str> = protocols.iter().map(|protocol| &*protocol.name).collect();
-        for other in others {
-            common.retain(|name| other.metadata(name).is_some());
-        }
-        if common.is_empty() {
-            refuse("no protocol that every member can do")
-        } else {
+        let can_all_others = |protocol: &Protocol| {
+            let offered = self.offers.get(&protocol.name).copied().unwrap_or(0);
+            let by_own = own.is_some_and(|own| own.metadata(&protocol.name).is_some());
+            offered - usize::from(by_own) == others
+        };
+        if protocols.iter().any(can_all_others) {
             Ok(())
+        } else {
+            refuse("no protocol that every member can do")
         }
     }
 
@@ -227,31 +252,19 @@ impl Group {
     /// prefers.
     pub fn choose_protocol(&self) -> Option<Name> {
         let leader = self.leader.as_ref().and_then(|id| self.members.get(id))?;
-        let common: Vec<&Name> = leader
-            .protocols
-            .iter()
-            .map(|protocol| &protocol.name)
-            .filter(|name| {
-                self.members
-                    .values()
-                    .all(|member| member.metadata(name).is_some())
-            })
-            .collect();
-        let mut votes = vec![0usize; common.len()];
+        let all_can = |name: &&Name| self.offers.get(*name) == Some(&self.members.len());
+        let preferred = leader.protocols.iter().map(|protocol| &protocol.name);
+        let common: Vec<&Name> = preferred.filter(all_can).collect();
+        let mut votes: BTreeMap<&Name, usize> = common.iter().map(|name| (*name, 0)).collect();
         for member in self.members.values() {
-            let vote = member
-                .protocols
-                .iter()
-                .find_map(|offered| common.iter().position(|name| **name == offered.name));
-            if let Some(place) = vote {
-                votes[place] += 1;
+            let mut names = member.protocols.iter().map(|protocol| &protocol.name);
+            if let Some(first) = names.find(|name| votes.contains_key(name)) {
+                *votes.entry(first).or_default() += 1;
             }
         }
-        let most = votes.iter().max()?;
-        votes
-            .iter()
-            .position(|count| count == most)
-            .map(|place| common[place].clone())
+        let most = votes.values().max()?;
+        let chosen = common.iter().find(|name| votes.get(**name) == Some(most));
+        chosen.map(|name| (*name).clone())
     }
 
     /// What its members, but for this one, say and are assigned, in bytes: an upper bound of what
@@ -294,6 +307,10 @@ impl Group {
                     .map(|instance| (instance, id.clone()))
             })
             .collect();
+        let mut offers = BTreeMap::new();
+        for member in self.members.values() {
+            count_offers(&mut offers, &member.protocols, true);
+        }
         let parked = self.members.values().all(|member| {
             (member.join.is_none() || self.state == GroupState::PreparingRebalance)
                 && (member.sync.is_none() || self.state == GroupState::CompletingRebalance)
@@ -303,6 +320,7 @@ impl Group {
                 "the leader is not a member"
             }
             () if statics != self.static_ids => "static ids are not those of the members",
+            () if offers != self.offers => "protocols are not counted as members offer them",
             () if self.pending.keys().any(|id| self.members.contains_key(id)) => {
                 "a pending member is a member"
             }
@@ -323,5 +341,20 @@ impl Group {
             () => return Ok(()),
         };
         Err(format!("{broken}: {self:?}"))
+    }
+}
+
+/// Counts a member in or out; a protocol that it names twice counts once.
+fn count_offers(offers: &mut BTreeMap<Name, usize>, protocols: &[Protocol], comes: bool) {
+    let names: BTreeSet<&Name> = protocols.iter().map(|protocol| &protocol.name).collect();
+    for name in names {
+        if comes {
+            *offers.entry(name.clone()).or_default() += 1;
+        } else if let Some(count) = offers.get_mut(name) {
+            *count -= 1;
+            if *count == 0 {
+                offers.remove(name);
+            }
+        }
     }
 }

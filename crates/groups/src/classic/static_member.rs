@@ -27,9 +27,8 @@ impl Turn<'_> {
 
         let skip = request.supports_skip_assignment;
         let mut same = false;
-        if let Some(member) = self.group.members.get_mut(&member_id) {
-            let protocols_before =
-                std::mem::replace(&mut member.protocols, request.protocols.clone());
+        let protocols = request.protocols.clone();
+        if let Some(protocols_before) = self.group.set_protocols(&member_id, protocols) {
             same = self.group.choose_protocol() == chosen_before && {
                 let now = self
                     .group
@@ -39,8 +38,8 @@ impl Turn<'_> {
                     .unwrap_or_default();
                 same_subscription(&request.protocol_type, &subscription_before, &now)
             };
-            if !same && let Some(member) = self.group.members.get_mut(&member_id) {
-                member.protocols = protocols_before;
+            if !same {
+                self.group.set_protocols(&member_id, protocols_before);
             }
         }
         if !same {

@@ -424,3 +424,95 @@ fn a_client_id_is_kept_up_to_a_whole_character() {
     let umlauts = "\u{e4}".repeat(kept);
     assert_eq!(kept_client_id(&umlauts).len(), kept - 1);
 }
+
+/// Each of many members can do as many protocols as may be: choosing one, and the going of all but
+/// one, is work in proportion to what they offer.
+#[test]
+fn many_members_with_many_protocols_choose_one_and_leave_together() {
+    const MEMBERS: usize = 500;
+    let (mut durable, mut soft) = (Durable::default(), Soft::default());
+    let member = |number: usize| format!("m{number:03}");
+    let protocols = |number: usize| {
+        let offered = |place| Protocol {
+            name: name(&format!("p{:02}", (number + place) % PROTOCOLS_MAX)),
+            metadata: Default::default(),
+        };
+        (0..PROTOCOLS_MAX).map(offered).collect()
+    };
+    let mut step = |event: Option<Event>, now: Now, token: u64| {
+        let effects = match event {
+            Some(event) => Groups::step(&durable, &mut soft, now, event, ReplyToken(token)),
+            None => Groups::tick(&durable, &mut soft, now),
+        };
+        for record in &effects.records {
+            Groups::replay(&mut durable, record);
+        }
+        if !effects.replies.is_empty() {
+            soft.check(&durable).expect("invariants hold");
+        }
+        effects.replies
+    };
+    for number in 0..MEMBERS {
+        let Event::Join(asked) = join(&member(number), "t") else {
+            unreachable!()
+        };
+        let protocols = protocols(number);
+        let replies = step(
+            Some(Event::Join(Join { protocols, ..asked })),
+            NOW,
+            number as u64,
+        );
+        assert!(replies.is_empty(), "the first join phase is open");
+    }
+    // The first join phase is held open for as long as its members' rebalance timeout.
+    let later = Now {
+        mono: Mono(6_000),
+        wall: Wall(6_000),
+    };
+    let mut replies = step(
+        None,
+        Now {
+            mono: Mono(3_000),
+            wall: Wall(3_000),
+        },
+        0,
+    );
+    replies.extend(step(None, later, 0));
+    assert_eq!(replies.len(), MEMBERS);
+    for (_, reply) in replies {
+        let joined = reply.into_joined().expect("joined");
+        assert_eq!(joined.leader, name("m000"));
+        // Of the votes, which are equal, the leader's counts.
+        assert_eq!(joined.protocol, Some(name("p00")));
+    }
+    let gone = (0..MEMBERS - 1).map(|number| LeaveMember {
+        member_id: name(&member(number)),
+        instance_id: None,
+    });
+    let leave = Leave {
+        group: name("g"),
+        members: gone.collect(),
+    };
+    let replies = step(Some(Event::Leave(leave)), later, 1);
+    assert!(replies.into_iter().any(|(_, reply)| {
+        reply
+            .into_left()
+            .is_ok_and(|left| left.iter().all(|left| left.result.is_ok()))
+    }));
+    let last = member(MEMBERS - 1);
+    let Event::Join(asked) = join(&last, "t") else {
+        unreachable!()
+    };
+    let again = Join {
+        member_id: name(&last),
+        protocols: protocols(1),
+        ..asked
+    };
+    let replies = step(Some(Event::Join(again)), later, 2);
+    let (_, reply) = replies.into_iter().next().expect("it is alone");
+    let joined = reply.into_joined().expect("joined");
+    assert_eq!(
+        (joined.leader, joined.protocol),
+        (name(&last), Some(name("p01")))
+    );
+}
