@@ -284,6 +284,7 @@ pub(crate) fn offsets_applied(
     token: ReplyToken,
 ) -> Effects<Catalog> {
     let mut work = Work::new(image, soft);
+    let topics: BTreeSet<TopicId> = topics.iter().copied().collect();
     let numbers: BTreeSet<u64> = topics
         .iter()
         .filter_map(|topic| work.failovers.batch_of.get(topic).copied())
@@ -292,7 +293,7 @@ pub(crate) fn offsets_applied(
         let Some(batch) = work.failovers.batches.get_mut(&number) else {
             continue;
         };
-        let whole = batch.topics.iter().all(|topic| topics.contains(topic));
+        let whole = batch.topics.is_subset(&topics);
         if whole && batch.link == link && next(batch.recorded, batch.reported) == Next::ApplyOffsets
         {
             batch.reported.offsets = true;

@@ -32,24 +32,17 @@ pub(crate) fn delete(
     let mut after = image.clone();
     let mut effects = Effects::none();
     let mut answers = Vec::new();
+    let mut links = BTreeSet::new();
     for id in ids {
         let result = match after.topic(id).cloned() {
             None => Err(DeleteTopicError::Unknown { id }),
             Some(topic) => may_delete(&after, soft, &topic).map(|()| topic),
         };
         let result = result.map(|topic| {
-            let mut records = vec![Record::TopicDeleted(TopicDeleted { id })];
-            after.apply(&records[0]);
-            // The last topic that kept a link from its end.
-            if let Some(link) = topic
-                .shadow
-                .as_ref()
-                .and_then(|shadow| failover::ended(&after, shadow.link))
-            {
-                records.push(Record::Link(Box::new(link)));
-                after.apply(&records[1]);
-            }
-            effects.records.append(&mut records);
+            let record = Record::TopicDeleted(TopicDeleted { id });
+            after.apply(&record);
+            effects.records.push(record);
+            links.extend(topic.shadow.as_ref().map(|shadow| shadow.link));
             effects.actions.push(Action::DropTopic {
                 id,
                 name: topic.name.clone(),
@@ -59,6 +52,14 @@ pub(crate) fn delete(
         });
         answers.push((id, result));
     }
+    // Links that only these topics kept from their end. Once for each link, not for each topic:
+    // `ended` goes over all topics.
+    let ended = links
+        .into_iter()
+        .filter_map(|link| failover::ended(&after, link));
+    effects
+        .records
+        .extend(ended.map(|link| Record::Link(Box::new(link))));
     effects.replies.push((token, Reply::DeleteTopics(answers)));
     effects
 }

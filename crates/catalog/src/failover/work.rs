@@ -239,8 +239,17 @@ impl<'a> Work<'a> {
             && let Some(batch) = self.failovers.batches.get_mut(&number)
         {
             batch.topics.remove(&id);
-            batch.missing.retain(|(topic, _)| *topic != id);
-            batch.reached.retain(|(topic, _), _| *topic != id);
+            // By range: many topics may leave in one step, and must not go over all partitions of
+            // the batch each.
+            let all = (id, i32::MIN)..=(id, i32::MAX);
+            let missing: Vec<_> = batch.missing.range(all.clone()).copied().collect();
+            let reached: Vec<_> = batch.reached.range(all).map(|(key, _)| *key).collect();
+            for key in missing {
+                batch.missing.remove(&key);
+            }
+            for key in reached {
+                batch.reached.remove(&key);
+            }
             if batch.topics.is_empty() {
                 self.failovers.batches.remove(&number);
             }
