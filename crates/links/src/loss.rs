@@ -10,6 +10,7 @@ use crate::{
 };
 use gnomon_protocol::ids::Offset;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// What a failover of some topics would lose.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -182,7 +183,8 @@ pub fn of(
     groups: GroupsLoss,
     now_ms: i64,
 ) -> Loss {
-    let asked = |name: &str| topics.is_none_or(|topics| topics.iter().any(|t| t == name));
+    let named = topics.map(|topics| topics.iter().map(String::as_str).collect::<BTreeSet<_>>());
+    let asked = |name: &str| named.as_ref().is_none_or(|named| named.contains(name));
     let mut loss = Loss {
         link: status.name.clone(),
         source: status.source.label(),
@@ -224,18 +226,20 @@ pub fn of(
             partitions,
         });
     }
-    for name in topics
-        .unwrap_or_default()
-        .iter()
-        .filter(|name| status.topic(name).is_none())
-    {
+    let here: BTreeSet<&str> = status.topics.iter().map(|t| t.name.as_str()).collect();
+    let mut told = BTreeSet::new();
+    for name in topics.unwrap_or_default() {
+        if here.contains(name.as_str()) || !told.insert(name.as_str()) {
+            continue;
+        }
         loss.not_affected.push(NotAffected {
             topic: name.clone(),
             reason: format!("link '{}' has no shadow of this name", status.name),
         });
     }
+    let lost: BTreeSet<&str> = loss.topics.iter().map(|t| t.topic.as_str()).collect();
     loss.groups_behind
-        .retain(|g| loss.topics.iter().any(|t| t.topic == g.topic));
+        .retain(|g| lost.contains(g.topic.as_str()));
     loss
 }
 

@@ -32,7 +32,8 @@ pub(crate) async fn of(
 ) -> Loss {
     let status = status::of(image, link, shared, site);
     let ended = ended_transactions(image, link, &status, site);
-    let asked = |name: &str| topics.is_none_or(|topics| topics.iter().any(|topic| topic == name));
+    let named = topics.map(|topics| topics.iter().map(String::as_str).collect::<BTreeSet<_>>());
+    let asked = |name: &str| named.as_ref().is_none_or(|named| named.contains(name));
     let names: BTreeMap<String, TopicId> = {
         let failing = image
             .topics_of(link.id)
