@@ -1,10 +1,20 @@
-//! Fetch sessions (KIP-227): what a client asked for before need not be said again, and what did
-//! not change is not answered again.
+//! Fetch sessions (KIP-227): a client does not repeat what it asked for before, and is not told
+//! again what did not change.
+//!
+//! Invariants
+//! - The table stays within its [`Bounds`], whatever clients do.
+//! - Sessions that are not used keep no other out: they make room, the one unused for longest first.
+//! - A session of at most [`Bounds::fair_share`] partitions always finds room for its partitions: the
+//!   largest sessions go for it. Only too many sessions in use refuse it.
+//! - The work for a request is linear in its elements and in the partitions of its session.
+//! - A session's lock is taken before the table's, never after.
 //!
 //! Whether a partition changed is decided once for each response, never for the reads that led to
-//! it. Fairness: a full response moves the place where the next one begins. Not here: reading.
+//! it. Fairness among a session's partitions: a full response moves the place where the next one
+//! begins. A client without a session goes on as well, only with longer requests. Not here: reading.
 
-use crate::config::limits::{FETCH_SESSION_IDLE, FETCH_SESSION_PARTITIONS_MAX, FETCH_SESSIONS_MAX};
+mod table;
+
 use gnomon_protocol::{
     error_code::ErrorCode,
     ids::{BatchEpoch, LeaderEpoch, Offset, TopicId},
@@ -12,7 +22,8 @@ use gnomon_protocol::{
 };
 use indexmap::IndexMap;
 use parking_lot::Mutex;
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
+use table::{Bounds, Table};
 use tokio::time::Instant;
 
 /// One partition as a client asks for it.
@@ -66,6 +77,8 @@ pub struct Told {
 struct Cached {
     asked: Asked,
     told: Option<Told>,
+    /// The present request forgets it.
+    forgotten: bool,
 }
 
 struct Session {
@@ -73,19 +86,15 @@ struct Session {
     next_epoch: i32,
     /// Where the next response begins.
     first: usize,
-    used: Instant,
 }
+
+/// A session as its fetches share it.
+type Shared = Arc<Mutex<Session>>;
 
 /// All sessions.
 pub struct FetchSessions {
-    inner: Mutex<Table>,
-}
-
-struct Table {
-    sessions: HashMap<i32, Arc<Mutex<Session>>>,
-    next_id: i32,
-    /// Of all sessions together.
-    partitions_max: usize,
+    bounds: Bounds,
+    table: Mutex<Table>,
 }
 
 /// What one fetch works on.
@@ -94,7 +103,7 @@ pub struct Fetch {
     pub asked: Vec<Asked>,
     /// The session's id for the response: 0 for none.
     pub session_id: i32,
-    session: Option<Arc<Mutex<Session>>>,
+    session: Option<Shared>,
     /// Unchanged partitions may be left out.
     incremental: bool,
 }
@@ -103,20 +112,18 @@ impl FetchSessions {
     /// None yet. Ids begin somewhere by chance (`random`), so that a client of a former process,
     /// which still names its old session, does not meet another client's.
     pub fn new(random: u32) -> FetchSessions {
-        FetchSessions::bounded(random, FETCH_SESSION_PARTITIONS_MAX)
+        FetchSessions::bounded(random, Bounds::usual())
     }
 
-    fn bounded(random: u32, partitions_max: usize) -> FetchSessions {
+    fn bounded(random: u32, bounds: Bounds) -> FetchSessions {
         FetchSessions {
-            inner: Mutex::new(Table {
-                sessions: HashMap::new(),
-                next_id: (random >> 1) as i32,
-                partitions_max,
-            }),
+            bounds,
+            table: Mutex::new(Table::new(bounds, (random >> 1) as i32)),
         }
     }
 
-    /// Finds or makes the session that a request names and brings it up to date.
+    /// Finds or makes the session that a request names and brings it up to date. `asked` names no
+    /// partition twice.
     pub fn begin(
         &self,
         named: Named,
@@ -124,151 +131,122 @@ impl FetchSessions {
         forgotten: &[Key],
         now: Instant,
     ) -> Result<Fetch, ErrorCode> {
-        match named {
-            Named { id, epoch: -1 } => {
-                self.inner.lock().sessions.remove(&id);
-                Ok(Fetch {
-                    asked,
-                    session_id: 0,
-                    session: None,
-                    incremental: false,
-                })
+        match named.epoch {
+            -1 => {
+                self.forget(named.id);
+                Ok(Fetch::without_session(asked))
             }
-            Named { id, epoch: 0 } => Ok(self.inner.lock().open(id, asked, now)),
-            Named { id, epoch } => {
-                let session = self
-                    .inner
-                    .lock()
-                    .sessions
-                    .get(&id)
-                    .cloned()
-                    .ok_or(ErrorCode::FetchSessionIdNotFound)?;
-                let (all, grown) = session.lock().update(epoch, asked, forgotten, now)?;
-                if grown && !self.inner.lock().keeps(id) {
-                    return Err(ErrorCode::FetchSessionIdNotFound);
-                }
-                Ok(Fetch {
-                    asked: all,
-                    session_id: id,
-                    session: Some(session),
-                    incremental: true,
-                })
-            }
+            0 => Ok(self.open(named.id, asked, now)),
+            epoch => self.go_on(named.id, epoch, asked, forgotten, now),
         }
     }
 
     /// Sessions kept now.
     pub fn count(&self) -> usize {
-        self.inner.lock().sessions.len()
+        self.table.lock().sessions.len()
     }
-}
 
-impl Table {
-    /// A new session in place of `old`, if there is room; without one the client goes on as well,
-    /// only with longer requests.
-    fn open(&mut self, old: i32, asked: Vec<Asked>, now: Instant) -> Fetch {
-        self.sessions.remove(&old);
-        if asked.is_empty()
-            || self.partitions() + asked.len() > self.partitions_max
-            || !self.make_room(now)
-        {
-            return Fetch {
+    /// A new session in place of `old`, if there is room.
+    fn open(&self, old: i32, asked: Vec<Asked>, now: Instant) -> Fetch {
+        self.forget(old);
+        if asked.is_empty() || asked.len() > self.bounds.partitions_each {
+            return Fetch::without_session(asked);
+        }
+        let session = Session::of(&asked);
+        let count = session.partitions.len();
+        let session = Arc::new(Mutex::new(session));
+        let mut evicted = Vec::new();
+        let id = self
+            .table
+            .lock()
+            .add(session.clone(), count, now, &mut evicted);
+        match id {
+            Some(session_id) => Fetch {
                 asked,
-                session_id: 0,
-                session: None,
+                session_id,
+                session: Some(session),
                 incremental: false,
-            };
+            },
+            None => Fetch::without_session(asked),
         }
-        self.next_id = self.next_id.checked_add(1).unwrap_or(1);
-        while self.sessions.contains_key(&self.next_id) {
-            self.next_id = self.next_id.checked_add(1).unwrap_or(1);
+    }
+
+    /// The next fetch of a session.
+    fn go_on(
+        &self,
+        id: i32,
+        epoch: i32,
+        asked: Vec<Asked>,
+        forgotten: &[Key],
+        now: Instant,
+    ) -> Result<Fetch, ErrorCode> {
+        let known = self.table.lock().session(id);
+        let session = known.ok_or(ErrorCode::FetchSessionIdNotFound)?;
+        if asked.len() > self.bounds.partitions_each {
+            self.forget(id);
+            return Err(ErrorCode::FetchSessionIdNotFound);
         }
-        let partitions = asked
-            .iter()
-            .map(|asked| {
-                (
-                    asked.key(),
-                    Cached {
-                        asked: asked.clone(),
-                        told: None,
-                    },
-                )
-            })
-            .collect();
-        let session = Arc::new(Mutex::new(Session {
-            partitions,
-            next_epoch: 1,
-            first: 0,
-            used: now,
-        }));
-        self.sessions.insert(self.next_id, session.clone());
-        Fetch {
+        let mut evicted = Vec::new();
+        let mut locked = session.lock();
+        let asked = locked.update(epoch, asked, forgotten)?;
+        let count = locked.partitions.len();
+        // Under both locks, so that the table counts what the session has when two fetches use it.
+        let stays = self.table.lock().count(id, count, now, &mut evicted);
+        drop(locked);
+        if !stays {
+            return Err(ErrorCode::FetchSessionIdNotFound);
+        }
+        Ok(Fetch {
             asked,
-            session_id: self.next_id,
+            session_id: id,
             session: Some(session),
-            incremental: false,
-        }
+            incremental: true,
+        })
     }
 
-    /// Partitions that all sessions remember.
-    fn partitions(&self) -> usize {
-        self.sessions
-            .values()
-            .map(|session| session.lock().partitions.len())
-            .sum()
-    }
-
-    /// Whether a session that has grown may stay; one that takes too much is forgotten.
-    fn keeps(&mut self, id: i32) -> bool {
-        let fits = self.partitions() <= self.partitions_max;
-        if !fits {
-            self.sessions.remove(&id);
-        }
-        fits
-    }
-
-    fn make_room(&mut self, now: Instant) -> bool {
-        if self.sessions.len() < FETCH_SESSIONS_MAX {
-            return true;
-        }
-        let idle = self
-            .sessions
-            .iter()
-            .map(|(id, session)| (session.lock().used, *id))
-            .min();
-        match idle {
-            Some((used, id)) if now.duration_since(used) >= FETCH_SESSION_IDLE => {
-                self.sessions.remove(&id).is_some()
-            }
-            _ => false,
-        }
+    fn forget(&self, id: i32) {
+        // Dropped after the lock: a large session takes a while.
+        let forgotten = self.table.lock().remove(id);
+        drop(forgotten);
     }
 }
 
 impl Session {
-    /// All partitions, in the order in which to read them, and whether there are more than before.
+    fn of(asked: &[Asked]) -> Session {
+        let cached = |asked: &Asked| (asked.key(), Cached::new(asked.clone()));
+        Session {
+            partitions: asked.iter().map(cached).collect(),
+            next_epoch: 1,
+            first: 0,
+        }
+    }
+
+    /// All partitions, in the order in which to read them.
     fn update(
         &mut self,
         epoch: i32,
         asked: Vec<Asked>,
         forgotten: &[Key],
-        now: Instant,
-    ) -> Result<(Vec<Asked>, bool), ErrorCode> {
+    ) -> Result<Vec<Asked>, ErrorCode> {
         if epoch != self.next_epoch {
             return Err(ErrorCode::InvalidFetchSessionEpoch);
         }
         self.next_epoch = self.next_epoch.checked_add(1).unwrap_or(1);
-        self.used = now;
-        let before = self.partitions.len();
+        // Marked one by one and removed in one pass: each removal in order would move the rest.
+        let mut any_forgotten = false;
         for key in forgotten {
-            self.partitions.shift_remove(key);
+            if let Some(cached) = self.partitions.get_mut(key) {
+                (cached.forgotten, any_forgotten) = (true, true);
+            }
+        }
+        if any_forgotten {
+            self.partitions.retain(|_, cached| !cached.forgotten);
         }
         for asked in asked {
             match self.partitions.get_mut(&asked.key()) {
                 Some(cached) => cached.asked = asked,
                 None => {
-                    self.partitions
-                        .insert(asked.key(), Cached { asked, told: None });
+                    self.partitions.insert(asked.key(), Cached::new(asked));
                 }
             }
         }
@@ -285,11 +263,30 @@ impl Session {
             .chain(self.partitions.values().take(first))
             .map(asked)
             .collect();
-        Ok((all, self.partitions.len() > before))
+        Ok(all)
+    }
+}
+
+impl Cached {
+    fn new(asked: Asked) -> Cached {
+        Cached {
+            asked,
+            told: None,
+            forgotten: false,
+        }
     }
 }
 
 impl Fetch {
+    fn without_session(asked: Vec<Asked>) -> Fetch {
+        Fetch {
+            asked,
+            session_id: 0,
+            session: None,
+            incremental: false,
+        }
+    }
+
     /// Which of the partitions read must be in the response, given what each would say and whether
     /// it carries records or something else that the client must see. Remembers what is told.
     pub fn changed(&self, told: &[(Told, bool)]) -> Vec<bool> {
@@ -317,261 +314,4 @@ impl Fetch {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    fn asked(partition: i32, fetch_offset: Offset) -> Asked {
-        Asked {
-            topic: StrBytes::from_static_str("t"),
-            topic_id: TopicId::nil(),
-            partition,
-            fetch_offset,
-            current_leader_epoch: LeaderEpoch::NONE,
-            last_fetched_epoch: BatchEpoch::NONE,
-            bytes_max: 1,
-        }
-    }
-
-    fn told(high_watermark: Offset) -> (Told, bool) {
-        (
-            Told {
-                high_watermark,
-                log_start: 0,
-                error: false,
-            },
-            false,
-        )
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_incremental_fetch_leaves_out_what_did_not_change() {
-        let sessions = FetchSessions::new(0);
-        let now = Instant::now();
-        let full = sessions
-            .begin(
-                Named { id: 0, epoch: 0 },
-                vec![asked(0, 5), asked(1, 7)],
-                &[],
-                now,
-            )
-            .expect("a session");
-        assert_eq!(full.changed(&[told(5), told(7)]), [true, true]);
-        let next = sessions
-            .begin(
-                Named {
-                    id: full.session_id,
-                    epoch: 1,
-                },
-                vec![],
-                &[],
-                now,
-            )
-            .expect("the same session");
-        assert_eq!(next.asked, [asked(0, 5), asked(1, 7)]);
-        assert_eq!(next.changed(&[told(5), told(8)]), [false, true]);
-        let forgotten = asked(0, 0).key();
-        let last = sessions
-            .begin(
-                Named {
-                    id: full.session_id,
-                    epoch: 2,
-                },
-                vec![asked(1, 8)],
-                &[forgotten],
-                now,
-            )
-            .expect("the same session");
-        assert_eq!(last.asked, [asked(1, 8)]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_end_of_an_error_is_told_once() {
-        let sessions = FetchSessions::new(0);
-        let now = Instant::now();
-        let error = (
-            Told {
-                high_watermark: -1,
-                log_start: -1,
-                error: true,
-            },
-            true,
-        );
-        let full = sessions
-            .begin(Named { id: 0, epoch: 0 }, vec![asked(0, 5)], &[], now)
-            .expect("a session");
-        assert_eq!(full.changed(&[error]), [true]);
-        let again = sessions
-            .begin(
-                Named {
-                    id: full.session_id,
-                    epoch: 1,
-                },
-                vec![],
-                &[],
-                now,
-            )
-            .expect("the same session");
-        assert_eq!(again.changed(&[error]), [true]);
-        let over = sessions
-            .begin(
-                Named {
-                    id: full.session_id,
-                    epoch: 2,
-                },
-                vec![],
-                &[],
-                now,
-            )
-            .expect("the same session");
-        assert_eq!(over.changed(&[told(5)]), [true]);
-        let quiet = sessions
-            .begin(
-                Named {
-                    id: full.session_id,
-                    epoch: 3,
-                },
-                vec![],
-                &[],
-                now,
-            )
-            .expect("the same session");
-        assert_eq!(quiet.changed(&[told(5)]), [false]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn wrong_numbers_are_refused_and_a_closed_session_is_gone() {
-        let sessions = FetchSessions::new(0);
-        let now = Instant::now();
-        let id = sessions
-            .begin(Named { id: 0, epoch: 0 }, vec![asked(0, 5)], &[], now)
-            .expect("a session")
-            .session_id;
-        assert_eq!(
-            sessions
-                .begin(Named { id, epoch: 2 }, vec![], &[], now)
-                .err(),
-            Some(ErrorCode::InvalidFetchSessionEpoch)
-        );
-        assert_eq!(
-            sessions
-                .begin(
-                    Named {
-                        id: id + 1,
-                        epoch: 1
-                    },
-                    vec![],
-                    &[],
-                    now
-                )
-                .err(),
-            Some(ErrorCode::FetchSessionIdNotFound)
-        );
-        sessions
-            .begin(Named { id, epoch: -1 }, vec![asked(0, 5)], &[], now)
-            .expect("closed");
-        assert_eq!(
-            (
-                sessions.count(),
-                sessions
-                    .begin(Named { id, epoch: 1 }, vec![], &[], now)
-                    .err()
-            ),
-            (0, Some(ErrorCode::FetchSessionIdNotFound))
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn sessions_remember_so_many_partitions_and_no_more() {
-        let sessions = FetchSessions::bounded(0, 10);
-        let now = Instant::now();
-        let most = (1..10).map(|partition| asked(partition, 0)).collect();
-        let large = sessions
-            .begin(Named { id: 0, epoch: 0 }, most, &[], now)
-            .expect("a session")
-            .session_id;
-        assert_ne!(large, 0);
-        assert_ne!(
-            sessions
-                .begin(Named { id: 0, epoch: 0 }, vec![asked(0, 5)], &[], now)
-                .expect("the last place")
-                .session_id,
-            0
-        );
-        assert_eq!(
-            sessions
-                .begin(Named { id: 0, epoch: 0 }, vec![asked(0, 5)], &[], now)
-                .expect("no session")
-                .session_id,
-            0
-        );
-        let grown = sessions.begin(
-            Named {
-                id: large,
-                epoch: 1,
-            },
-            vec![asked(0, 5)],
-            &[],
-            now,
-        );
-        assert_eq!(
-            (grown.err(), sessions.count()),
-            (Some(ErrorCode::FetchSessionIdNotFound), 1)
-        );
-        assert_ne!(
-            sessions
-                .begin(Named { id: 0, epoch: 0 }, vec![asked(0, 5)], &[], now)
-                .expect("room again")
-                .session_id,
-            0
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn ids_stay_positive_wherever_they_begin() {
-        let sessions = FetchSessions::new(u32::MAX);
-        let id = || {
-            sessions
-                .begin(
-                    Named { id: 0, epoch: 0 },
-                    vec![asked(0, 5)],
-                    &[],
-                    Instant::now(),
-                )
-                .expect("a session")
-                .session_id
-        };
-        assert_eq!([id(), id()], [1, 2]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn only_idle_sessions_make_room() {
-        let sessions = FetchSessions::new(0);
-        let now = Instant::now();
-        for _ in 0..FETCH_SESSIONS_MAX {
-            assert_ne!(
-                sessions
-                    .begin(Named { id: 0, epoch: 0 }, vec![asked(0, 5)], &[], now)
-                    .expect("a session")
-                    .session_id,
-                0
-            );
-        }
-        assert_eq!(
-            sessions
-                .begin(Named { id: 0, epoch: 0 }, vec![asked(0, 5)], &[], now)
-                .expect("no session")
-                .session_id,
-            0
-        );
-        let later = now + FETCH_SESSION_IDLE + Duration::from_secs(1);
-        assert_ne!(
-            sessions
-                .begin(Named { id: 0, epoch: 0 }, vec![asked(0, 5)], &[], later)
-                .expect("a session")
-                .session_id,
-            0
-        );
-        assert_eq!(sessions.count(), FETCH_SESSIONS_MAX);
-    }
-}
+mod tests;

@@ -54,6 +54,35 @@ pub const FETCH_SESSIONS_MAX: usize = 1_000;
 /// session, with longer requests.
 pub const FETCH_SESSION_PARTITIONS_MAX: usize = 1 << 20;
 
+/// Partitions that one session remembers: an eighth of the table.
+pub const FETCH_SESSION_PARTITIONS_EACH_MAX: usize = 1 << 17;
+
+/// Elements of a request that a handler goes through before it lets the other tasks of its thread
+/// run: a fraction of a millisecond's work.
+pub const YIELD_EVERY: usize = 256;
+
+/// Partitions of one produce request that are written without a break; more are written in parts.
+pub const PRODUCE_PARTITIONS_AT_ONCE_MAX: usize = 4_096;
+
+/// A request body of this size and more is decoded, and its response encoded, on a thread for
+/// blocking work: an honest one is smaller, but for the assignments of a large group.
+pub const DECODE_HERE_BYTES_MAX: usize = 64 << 10;
+
+/// A fetch that waits looks at its partitions again at most once a millisecond for each so many of
+/// them.
+pub const FETCH_PARTITIONS_PER_MS: usize = 256;
+
+/// Topics of one CreateTopics request. Kafka bounds the records that one request may write
+/// (`QuorumController.MAX_RECORDS_PER_USER_OP`) to the same number.
+pub const CREATE_TOPICS_MAX: usize = 10_000;
+
+/// Topics that one Metadata request creates; the client asks again for the rest.
+pub const AUTO_CREATE_TOPICS_MAX: usize = 1_000;
+
+/// Members or partitions of one request that a group's machine handles in one step; a larger
+/// request is several steps.
+pub const GROUP_STEP_ELEMENTS_MAX: usize = 4_096;
+
 /// A session unused for this long may make room for a new one
 /// (`min.incremental.fetch.session.eviction.ms`).
 pub const FETCH_SESSION_IDLE: Duration = Duration::from_secs(120);
