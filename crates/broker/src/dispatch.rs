@@ -5,6 +5,7 @@
 
 use crate::{
     api::{self, errors::Errors},
+    config::limits::DECODE_HERE_BYTES_MAX,
     context::{Connection, RequestContext},
     net::answer::{Answer, Begun, Outgoing, close},
     services::Services,
@@ -157,19 +158,58 @@ fn answer<Request, Response, Handled>(
 ) -> Answer
 where
     Request: Decodable + Send + 'static,
-    Response: Encodable + Errors,
-    Handled: Future<Output = Response> + Send,
+    Response: Encodable + Errors + Send + 'static,
+    Handled: Future<Output = Response> + Send + 'static,
 {
+    if body.len() > DECODE_HERE_BYTES_MAX {
+        return Answer::Exclusive(Box::pin(answer_large(context, header, body, handle)));
+    }
     match request::decode_body(&header, body) {
         Ok(request) => Answer::Exclusive(Box::pin(async move {
             let services = context.services.clone();
             let response = handle(context, request).await;
-            let api = services.traffic.api(header.api_key);
-            response.each_code(&mut |code| api.count_error(code));
+            count_errors(&services, header.api_key, &response);
             encode(&header, header.api_version, &response)
         })),
         Err(error) => close(error.to_string()),
     }
+}
+
+/// The same for a request that may have very many elements: the parts that cannot yield are done on
+/// a thread for blocking work.
+async fn answer_large<Request, Response, Handled>(
+    context: RequestContext,
+    header: RequestHeader,
+    body: Bytes,
+    handle: impl FnOnce(RequestContext, Request) -> Handled + Send + 'static,
+) -> Outgoing
+where
+    Request: Decodable + Send + 'static,
+    Response: Encodable + Errors + Send + 'static,
+    Handled: Future<Output = Response> + Send,
+{
+    let stopping = || Outgoing::Close("the site stops".to_owned());
+    let services = context.services.clone();
+    let partitions = services.partitions.clone();
+    let decoding = header.clone();
+    let decoded = partitions.blocking(move || request::decode_body(&decoding, body));
+    let request = match decoded.await {
+        Ok(Ok(request)) => request,
+        Ok(Err(error)) => return Outgoing::Close(error.to_string()),
+        Err(_) => return stopping(),
+    };
+    let response = handle(context, request).await;
+    let encoded = partitions.blocking(move || {
+        count_errors(&services, header.api_key, &response);
+        encode(&header, header.api_version, &response)
+    });
+    encoded.await.unwrap_or_else(|_| stopping())
+}
+
+/// Counts the errors in a response, for the metrics.
+fn count_errors(services: &Services, api_key: i16, response: &impl Errors) {
+    let api = services.traffic.api(api_key);
+    response.each_code(&mut |code| api.count_error(code));
 }
 
 /// A response that is ready, in version `version`.

@@ -7,6 +7,7 @@
 use crate::{GroupState, Name};
 use bytes::Bytes;
 use gnomon_protocol::ids::{Offset, TopicId};
+use std::collections::BTreeSet;
 
 /// A request to the group machine, or news that concern it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -227,7 +228,7 @@ pub enum Which {
 pub struct List {
     /// Only groups in these states; `None` for all. A name that [`GroupState::from_name`] does not
     /// know selects nothing.
-    pub states: Option<Vec<GroupState>>,
+    pub states: Option<BTreeSet<GroupState>>,
 }
 
 /// DescribeGroups.

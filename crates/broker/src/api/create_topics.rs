@@ -5,15 +5,16 @@
 //!   answered.
 //! - A name that a link claims or another site owns is POLICY_VIOLATION, with a message that says
 //!   whose it is and what to do.
+//! - More topics than one request may make are all POLICY_VIOLATION.
 //! - -1 partitions and replication factor are the defaults (KIP-464).
 //!
 //! Version notes
 //! - Version 5 answers the settings in force (KIP-525); version 7 the topic id (KIP-516).
 
-use super::{describe_configs::in_force, text, topic_name};
-use crate::context::RequestContext;
+use super::{Pace, describe_configs::in_force, text, topic_name};
+use crate::{config::limits::CREATE_TOPICS_MAX, context::RequestContext};
 use gnomon_catalog::{
-    CreateTopicError, CreateTopics, CreatedTopic, Event, NewTopic, Origin, Reply,
+    CONFIG_KEYS, CreateTopicError, CreateTopics, CreatedTopic, Event, NewTopic, Origin, Reply,
 };
 use gnomon_protocol::{
     error_code::ErrorCode,
@@ -31,11 +32,27 @@ pub async fn handle(context: RequestContext, request: CreateTopicsRequest) -> Cr
         .iter()
         .map(|topic| topic.name.clone())
         .collect();
-    let topics = request
-        .topics
-        .into_iter()
-        .map(|topic| new_topic(&context, topic))
-        .collect();
+    let failed = |name, code: ErrorCode, why| {
+        CreatableTopicResult::default()
+            .with_name(name)
+            .with_error_code(code.code())
+            .with_error_message(why)
+    };
+    if names.len() > CREATE_TOPICS_MAX {
+        let why = text(format!(
+            "{} topics in one request; make at most {CREATE_TOPICS_MAX} at once",
+            names.len()
+        ));
+        let refused = |name| failed(name, ErrorCode::PolicyViolation, Some(why.clone()));
+        return CreateTopicsResponse::default()
+            .with_topics(names.into_iter().map(refused).collect());
+    }
+    let (mut pace, mut topics) = (Pace::default(), Vec::with_capacity(names.len()));
+    for topic in request.topics {
+        pace.steps(1 + topic.configs.len() + topic.assignments.len())
+            .await;
+        topics.push(new_topic(&context, topic));
+    }
     let event = CreateTopics {
         topics,
         origin: origin(),
@@ -47,21 +64,22 @@ pub async fn handle(context: RequestContext, request: CreateTopicsRequest) -> Cr
         .submit(Event::CreateTopics(event))
         .await
     {
-        Ok(Reply::CreateTopics(outcomes)) => outcomes
-            .into_iter()
-            .map(|outcome| match outcome.result {
-                Ok(created) => made(&context, &outcome.name, created),
-                Err(error) => refused(&outcome.name, &error),
-            })
-            .collect(),
+        Ok(Reply::CreateTopics(outcomes)) => {
+            let mut results = Vec::with_capacity(outcomes.len());
+            for outcome in outcomes {
+                results.push(match outcome.result {
+                    Ok(created) => {
+                        pace.steps(CONFIG_KEYS.len()).await;
+                        made(&context, &outcome.name, created)
+                    }
+                    Err(error) => refused(&outcome.name, &error),
+                });
+            }
+            results
+        }
         unanswered => {
             let (code, why) = super::unrecorded(unanswered.err());
-            let refused = |name| {
-                CreatableTopicResult::default()
-                    .with_name(name)
-                    .with_error_code(code.code())
-                    .with_error_message(why.clone())
-            };
+            let refused = |name| failed(name, code, why.clone());
             names.into_iter().map(refused).collect()
         }
     };

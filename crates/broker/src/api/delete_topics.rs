@@ -7,7 +7,7 @@
 //! Version notes
 //! - Version 5 has error messages; version 6 names topics by name or by id (KIP-516).
 
-use super::{text, topic_name};
+use super::{Pace, text, topic_name};
 use crate::context::RequestContext;
 use gnomon_catalog::{DeleteTopicError, Event, Reply};
 use gnomon_protocol::{
@@ -17,7 +17,7 @@ use gnomon_protocol::{
         DeleteTopicsRequest, DeleteTopicsResponse, delete_topics_response::DeletableTopicResult,
     },
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Deletes topics.
 pub async fn handle(context: RequestContext, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
@@ -31,14 +31,18 @@ pub async fn handle(context: RequestContext, request: DeleteTopicsRequest) -> De
         .map(|topic| (topic.name.map(|name| name.0.to_string()), topic.topic_id));
     let asked: Vec<(Option<String>, Uuid)> = by_name.chain(by_either).collect();
     let image = context.image();
-    let ids: Vec<Option<TopicId>> = asked
-        .iter()
-        .map(|(name, id)| match name {
+    let mut pace = Pace::default();
+    let mut ids: Vec<Option<TopicId>> = Vec::with_capacity(asked.len());
+    for (name, id) in &asked {
+        pace.step().await;
+        ids.push(match name {
             Some(name) => image.names.get(name).copied(),
             None => image.topic(*id).map(|topic| topic.id),
-        })
-        .collect();
-    let known = ids.iter().flatten().copied().collect();
+        });
+    }
+    // Each once: the machine's step grows with the topics that there are.
+    let known: BTreeSet<TopicId> = ids.iter().flatten().copied().collect();
+    let known = known.into_iter().collect();
     let outcomes: BTreeMap<TopicId, Result<String, DeleteTopicError>> = match context
         .services
         .metadata
@@ -57,23 +61,35 @@ pub async fn handle(context: RequestContext, request: DeleteTopicsRequest) -> De
                 .with_responses(asked.into_iter().map(failed).collect());
         }
     };
-    let responses = asked.into_iter().zip(ids).map(|((name, asked_id), id)| {
-        let Some(outcome) = id.and_then(|id| outcomes.get(&id)) else {
+    let mut responses = Vec::with_capacity(asked.len());
+    for ((name, asked_id), id) in asked.into_iter().zip(ids) {
+        pace.step().await;
+        let outcome = id.and_then(|id| outcomes.get(&id));
+        responses.push(response(name, id.unwrap_or(asked_id), outcome));
+    }
+    DeleteTopicsResponse::default().with_responses(responses)
+}
+
+/// The response for one topic; without an outcome there is none that has this name or id.
+fn response(
+    name: Option<String>,
+    id: Uuid,
+    outcome: Option<&Result<String, DeleteTopicError>>,
+) -> DeletableTopicResult {
+    match outcome {
+        Some(Ok(deleted)) => result(Some(deleted.clone()), id),
+        Some(Err(error)) => result(name, id)
+            .with_error_code(code(error).code())
+            .with_error_message(Some(text(error.to_string()))),
+        None => {
             let code = if name.is_some() {
                 ErrorCode::UnknownTopicOrPartition
             } else {
                 ErrorCode::UnknownTopicId
             };
-            return result(name, asked_id).with_error_code(code.code());
-        };
-        match outcome {
-            Ok(deleted) => result(Some(deleted.clone()), id.unwrap_or_default()),
-            Err(error) => result(name, id.unwrap_or_default())
-                .with_error_code(code(error).code())
-                .with_error_message(Some(text(error.to_string()))),
+            result(name, id).with_error_code(code.code())
         }
-    });
-    DeleteTopicsResponse::default().with_responses(responses.collect())
+    }
 }
 
 fn result(name: Option<String>, id: Uuid) -> DeletableTopicResult {

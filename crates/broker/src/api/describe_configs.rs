@@ -11,7 +11,7 @@
 //! Version notes
 //! - Version 3 has types and docs (KIP-569).
 
-use super::{distinct, text};
+use super::{Pace, distinct, text};
 use crate::context::RequestContext;
 use gnomon_catalog::{CONFIG_KEYS, ConfigKey, SiteDefaults, Topic, shadow_configs};
 use gnomon_links::peer;
@@ -26,7 +26,7 @@ use gnomon_protocol::{
     },
     wire::StrBytes,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 const RESOURCE_TOPIC: i8 = 2;
 const RESOURCE_BROKER: i8 = 4;
@@ -74,10 +74,15 @@ pub async fn handle(
     context: RequestContext,
     request: DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
-    let resources = distinct(request.resources, |resource| {
+    let mut pace = Pace::default();
+    let resources = distinct(request.resources, &mut pace, |resource| {
         (resource.resource_type, resource.resource_name.clone())
     });
-    let results = resources.into_iter().map(|resource| {
+    let mut results = Vec::new();
+    for resource in resources.await {
+        let keys = resource.configuration_keys.as_deref();
+        pace.steps(CONFIG_KEYS.len() + keys.map_or(0, <[_]>::len))
+            .await;
         let described = match resource.resource_type {
             RESOURCE_TOPIC => topic(
                 &context,
@@ -94,16 +99,16 @@ pub async fn handle(
         let result = DescribeConfigsResult::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());
-        match described {
+        results.push(match described {
             Ok(configs) => {
                 result.with_configs(only(configs, resource.configuration_keys.as_deref()))
             }
             Err((code, why)) => result
                 .with_error_code(code.code())
                 .with_error_message(Some(text(why))),
-        }
-    });
-    DescribeConfigsResponse::default().with_results(results.collect())
+        });
+    }
+    DescribeConfigsResponse::default().with_results(results)
 }
 
 type Described = Result<Vec<DescribeConfigsResourceResult>, (ErrorCode, String)>;
@@ -114,10 +119,11 @@ fn only(
 ) -> Vec<DescribeConfigsResourceResult> {
     match keys {
         None | Some([]) => configs,
-        Some(keys) => configs
-            .into_iter()
-            .filter(|config| keys.contains(&config.name))
-            .collect(),
+        Some(keys) => {
+            let keys: HashSet<&StrBytes> = keys.iter().collect();
+            let wanted = |config: &DescribeConfigsResourceResult| keys.contains(&config.name);
+            configs.into_iter().filter(wanted).collect()
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! - A group that does not exist is "Dead" without an error up to version 5, GROUP_ID_NOT_FOUND
 //!   from version 6 (KIP-1043).
 
-use super::{distinct, text};
+use super::{Pace, distinct, text};
 use crate::{context::RequestContext, error_code::Refusal};
 use gnomon_groups::{Describe, Described, DescribedMember, Event, Name, Reply};
 use gnomon_protocol::{
@@ -27,7 +27,9 @@ pub async fn handle(
     request: DescribeGroupsRequest,
 ) -> DescribeGroupsResponse {
     let mut groups = Vec::new();
-    for id in distinct(request.groups, Clone::clone) {
+    let mut pace = Pace::default();
+    for id in distinct(request.groups, &mut pace, Clone::clone).await {
+        pace.step().await;
         let name = Name::from(&*id.0);
         let reply = context
             .services
@@ -40,11 +42,12 @@ pub async fn handle(
             )
             .await;
         match reply.and_then(Reply::into_described) {
-            Ok(described) => groups.extend(
-                described
-                    .into_iter()
-                    .map(|described| group(&context, described)),
-            ),
+            Ok(described) => {
+                for described in described {
+                    pace.steps(described.members.len()).await;
+                    groups.push(group(&context, described));
+                }
+            }
             Err(error) => groups.push(
                 DescribedGroup::default()
                     .with_group_id(id)

@@ -5,11 +5,12 @@
 //! - Transactions have no coordinator yet: TRANSACTIONAL_ID_AUTHORIZATION_FAILED, which no client
 //!   retries, with a message that says so.
 //! - Share groups: INVALID_REQUEST.
+//! - A key that is named twice is answered once.
 //!
 //! Version notes
 //! - Version 4 asks for many keys at once (KIP-699).
 
-use super::text;
+use super::{Pace, distinct, text};
 use crate::{config::Endpoint, context::RequestContext, coordinators::groups::OFFSETS_TOPIC};
 use gnomon_protocol::{
     error_code::ErrorCode,
@@ -32,11 +33,12 @@ pub async fn handle(
     request: FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
     if context.version >= BATCHED_SINCE {
-        let coordinators = request
-            .coordinator_keys
-            .into_iter()
-            .map(|key| coordinator(&context, request.key_type, key))
-            .collect();
+        let mut pace = Pace::default();
+        let mut coordinators = Vec::new();
+        for key in distinct(request.coordinator_keys, &mut pace, Clone::clone).await {
+            pace.step().await;
+            coordinators.push(coordinator(&context, request.key_type, key));
+        }
         return FindCoordinatorResponse::default().with_coordinators(coordinators);
     }
     let found = coordinator(&context, request.key_type, request.key);

@@ -12,7 +12,9 @@
 
 use super::{kept, text};
 use crate::{context::RequestContext, error_code::Refusal};
-use gnomon_groups::{Event, GroupError, Join, Joined, Name, Protocol, Reply, kept_client_id};
+use gnomon_groups::{
+    Event, GroupError, Join, Joined, Name, PROTOCOLS_MAX, Protocol, Reply, kept_client_id,
+};
 use gnomon_protocol::{
     messages::{JoinGroupRequest, JoinGroupResponse, join_group_response::JoinGroupResponseMember},
     wire::StrBytes,
@@ -47,6 +49,8 @@ pub async fn handle(context: RequestContext, request: JoinGroupRequest) -> JoinG
         protocols: request
             .protocols
             .iter()
+            // One more than the machine takes, for it to refuse.
+            .take(PROTOCOLS_MAX + 1)
             .map(|protocol| Protocol {
                 name: Name::from(&*protocol.name),
                 metadata: kept(&protocol.metadata),

@@ -2,11 +2,13 @@
 //!
 //! Behaviour
 //! - Takes members out of their group; each is answered for itself from version 3 on, where one
-//!   request may name several (KIP-345).
+//!   request may name several (KIP-345). Very many are several steps, and rebalances, of the group.
 
-use super::text;
-use crate::{context::RequestContext, error_code::Refusal};
-use gnomon_groups::{Event, Leave, LeaveMember, Left, Name, Reply};
+use super::{Pace, text};
+use crate::{
+    config::limits::GROUP_STEP_ELEMENTS_MAX, context::RequestContext, error_code::Refusal,
+};
+use gnomon_groups::{Event, GroupError, Leave, LeaveMember, Left, Name};
 use gnomon_protocol::messages::{
     LeaveGroupRequest, LeaveGroupResponse, leave_group_response::MemberResponse,
 };
@@ -16,38 +18,44 @@ const MANY_SINCE: i16 = 3;
 /// Takes members out of their group.
 pub async fn handle(context: RequestContext, request: LeaveGroupRequest) -> LeaveGroupResponse {
     let group = Name::from(&*request.group_id.0);
-    let members = if context.version >= MANY_SINCE {
-        let member =
-            |member: &gnomon_protocol::messages::leave_group_request::MemberIdentity| LeaveMember {
-                member_id: Name::from(&*member.member_id),
-                instance_id: member.group_instance_id.as_deref().map(Name::from),
-            };
-        request.members.iter().map(member).collect()
-    } else {
-        vec![LeaveMember {
+    if context.version < MANY_SINCE {
+        let member = LeaveMember {
             member_id: Name::from(&*request.member_id),
             instance_id: None,
-        }]
-    };
-    match context
-        .services
-        .groups
-        .submit(
-            &group,
-            Event::Leave(Leave {
-                group: group.clone(),
-                members,
-            }),
-        )
-        .await
-        .and_then(Reply::into_left)
-    {
-        Ok(left) if context.version >= MANY_SINCE => {
-            LeaveGroupResponse::default().with_members(left.into_iter().map(response).collect())
-        }
-        Ok(left) => LeaveGroupResponse::default().with_error_code(left.first().map_or(0, code)),
-        Err(error) => LeaveGroupResponse::default().with_error_code(error.code().code()),
+        };
+        return match leave(&context, &group, vec![member]).await {
+            Ok(left) => LeaveGroupResponse::default().with_error_code(left.first().map_or(0, code)),
+            Err(error) => LeaveGroupResponse::default().with_error_code(error.code().code()),
+        };
     }
+    let (mut pace, mut responses) = (Pace::default(), Vec::new());
+    for members in request.members.chunks(GROUP_STEP_ELEMENTS_MAX) {
+        pace.steps(members.len()).await;
+        let members = members.iter().map(|member| LeaveMember {
+            member_id: Name::from(&*member.member_id),
+            instance_id: member.group_instance_id.as_deref().map(Name::from),
+        });
+        match leave(&context, &group, members.collect()).await {
+            Ok(left) => responses.extend(left.into_iter().map(response)),
+            Err(error) => {
+                return LeaveGroupResponse::default().with_error_code(error.code().code());
+            }
+        }
+    }
+    LeaveGroupResponse::default().with_members(responses)
+}
+
+async fn leave(
+    context: &RequestContext,
+    group: &Name,
+    members: Vec<LeaveMember>,
+) -> Result<Vec<Left>, GroupError> {
+    let event = Event::Leave(Leave {
+        group: group.clone(),
+        members,
+    });
+    let reply = context.services.groups.submit(group, event).await?;
+    reply.into_left()
 }
 
 fn code(left: &Left) -> i16 {

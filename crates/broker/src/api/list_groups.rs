@@ -4,12 +4,13 @@
 //! - Every group of this broker, filtered by state (KIP-518) and type (KIP-848). All groups here
 //!   are of the classic type.
 
-use super::text;
+use super::{Pace, text};
 use crate::{context::RequestContext, error_code::Refusal};
 use gnomon_groups::{Event, GroupState, List, Listed, Reply};
 use gnomon_protocol::messages::{
     GroupId, ListGroupsRequest, ListGroupsResponse, list_groups_response::ListedGroup,
 };
+use std::collections::BTreeSet;
 
 /// The only type of group that exists here.
 const TYPE_CLASSIC: &str = "classic";
@@ -24,13 +25,13 @@ pub async fn handle(context: RequestContext, request: ListGroupsRequest) -> List
     {
         return ListGroupsResponse::default();
     }
-    let states = (!request.states_filter.is_empty()).then(|| {
-        request
-            .states_filter
-            .iter()
-            .filter_map(|name| GroupState::from_name(name))
-            .collect::<Vec<_>>()
-    });
+    let mut pace = Pace::default();
+    let mut states = BTreeSet::new();
+    for name in &request.states_filter {
+        pace.step().await;
+        states.extend(GroupState::from_name(name));
+    }
+    let states = (!request.states_filter.is_empty()).then_some(states);
     let mut groups = Vec::new();
     for coordinator in context.services.groups.all() {
         let asked = coordinator
@@ -39,7 +40,12 @@ pub async fn handle(context: RequestContext, request: ListGroupsRequest) -> List
             }))
             .await;
         match asked.and_then(Reply::into_listed) {
-            Ok(listed) => groups.extend(listed.into_iter().map(group)),
+            Ok(listed) => {
+                for listed in listed {
+                    pace.step().await;
+                    groups.push(group(listed));
+                }
+            }
             Err(error) => {
                 return ListGroupsResponse::default().with_error_code(error.code().code());
             }

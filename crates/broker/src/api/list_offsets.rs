@@ -7,6 +7,7 @@
 //! - Nothing found is offset -1 without an error.
 //! - The same partition twice in a request is INVALID_REQUEST.
 
+use super::Pace;
 use crate::{
     context::RequestContext,
     error_code::{self, Refusal},
@@ -21,7 +22,7 @@ use gnomon_protocol::{
         list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse},
     },
 };
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -40,11 +41,13 @@ pub async fn handle(context: RequestContext, request: ListOffsetsRequest) -> Lis
             true => Isolation::ReadCommitted,
             false => Isolation::ReadUncommitted,
         };
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut pace) = (HashSet::new(), Pace::default());
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
+        pace.step().await;
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
+            pace.step().await;
             let once = seen.insert((topic.name.clone(), partition.partition_index));
             let found = if once {
                 find(&context, &topic.name.0, partition, isolation).await

@@ -6,14 +6,19 @@
 //!   broker does, and is in the same answer.
 //! - A name that a link claims is never created here: UNKNOWN_TOPIC_OR_PARTITION, and the link
 //!   looks for it at its source at once.
+//! - One request creates a bounded number of topics, and tells UNKNOWN_TOPIC_OR_PARTITION of the
+//!   rest: clients ask again.
 //! - Brokers are answered with the address of the listener that was used (KIP-103).
 //!
 //! Version notes
 //! - Leader epochs from version 7 (KIP-320), topic ids from version 10 (KIP-516), topics asked for
 //!   by id from version 12.
 
-use super::{distinct, text, topic_name};
-use crate::{config::limits::PARTITIONS_PER_TOPIC_MAX, context::RequestContext};
+use super::{Pace, distinct, text, topic_name};
+use crate::{
+    config::limits::{AUTO_CREATE_TOPICS_MAX, PARTITIONS_PER_TOPIC_MAX},
+    context::RequestContext,
+};
 use gnomon_catalog::{
     CreateTopicError, CreateTopics, Event, Image, NewTopic, Origin, Reply, Topic,
 };
@@ -43,32 +48,33 @@ pub async fn handle(context: RequestContext, request: MetadataRequest) -> Metada
     };
     let may_create = context.services.config.auto_create_topics
         && (context.version < CREATION_FLAG_SINCE || request.allow_auto_topic_creation);
-    let topics = if everything {
-        context
-            .services
-            .metadata
-            .image()
-            .topics
-            .values()
-            .map(|topic| known(topic))
-            .collect()
+    let mut pace = Pace::default();
+    let mut topics = Vec::new();
+    if everything {
+        for topic in context.image().topics.values() {
+            pace.steps(1 + topic.partitions.len()).await;
+            topics.push(known(topic));
+        }
     } else {
         let asked = request.topics.unwrap_or_default().into_iter();
         let asked: Vec<(Option<String>, Uuid)> = distinct(
             asked.map(|topic| (topic.name.map(|name| name.0.to_string()), topic.topic_id)),
+            &mut pace,
             Clone::clone,
-        );
+        )
+        .await;
         let refused = if may_create {
             create_missing(&context, &asked).await
         } else {
             BTreeMap::new()
         };
         let image = context.image();
-        asked
-            .into_iter()
-            .map(|(name, id)| answer(&context, &image, name, id, &refused))
-            .collect()
-    };
+        for (name, id) in asked {
+            let topic = answer(&context, &image, name, id, &refused);
+            pace.steps(1 + topic.partitions.len()).await;
+            topics.push(topic);
+        }
+    }
     let image = context.image();
     let brokers = image.brokers.values().filter_map(|broker| {
         let endpoint = context.endpoint_of(broker)?;
@@ -97,6 +103,7 @@ async fn create_missing(
         .iter()
         .filter_map(|(name, _)| name.as_ref())
         .filter(|name| !image.names.contains_key(*name))
+        .take(AUTO_CREATE_TOPICS_MAX)
         .collect();
     if missing.is_empty() {
         return BTreeMap::new();

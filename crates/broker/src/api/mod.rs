@@ -20,6 +20,7 @@ pub mod metadata;
 pub mod offset_commit;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
+mod pace;
 pub mod produce;
 pub mod sync_group;
 
@@ -30,21 +31,8 @@ use gnomon_partition::{Handle, Replica};
 use gnomon_protocol::{
     error_code::ErrorCode, ids::LeaderEpoch, messages::TopicName, wire::StrBytes,
 };
-use std::{
-    collections::{BTreeSet, HashSet},
-    hash::Hash,
-};
-
-/// Each once, in order, told apart by `key`. Where a few bytes of a request stand for a large part
-/// of the answer, a name that comes a million times must not be answered a million times; no client
-/// repeats one.
-fn distinct<T, K: Eq + Hash>(asked: impl IntoIterator<Item = T>, key: impl Fn(&T) -> K) -> Vec<T> {
-    let mut seen = HashSet::new();
-    asked
-        .into_iter()
-        .filter(|one| seen.insert(key(one)))
-        .collect()
-}
+use pace::{Pace, distinct};
+use std::collections::BTreeSet;
 
 /// Text of ours as the protocol's strings are.
 fn text(text: impl Into<String>) -> StrBytes {
@@ -99,3 +87,6 @@ fn leader_endpoints<'a>(
         Some((*id, context.endpoint_of(broker)?))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@
 //! - Commits on shadows, and on own topics that a peer shadows, mark the group as local there: a
 //!   link no longer moves its offsets.
 
+use super::Pace;
 use crate::{context::RequestContext, error_code::Refusal};
 use gnomon_catalog::{Image, Topic};
 use gnomon_groups::{Commit, CommitOffset, Event, GroupError, Name, Reply};
@@ -15,7 +16,7 @@ use gnomon_protocol::{
     error_code::ErrorCode,
     messages::{
         OffsetCommitRequest, OffsetCommitResponse,
-        offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
+        offset_commit_request::OffsetCommitRequestTopic,
         offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic},
     },
 };
@@ -26,17 +27,15 @@ pub async fn handle(context: RequestContext, request: OffsetCommitRequest) -> Of
     let group = Name::from(&*request.group_id.0);
     // One image for all of it: what is committed and what is answered.
     let image = context.image();
+    let mut pace = Pace::default();
+    let offsets = known_offsets(&image, &request.topics, &mut pace).await;
     let commit = Commit {
         group: group.clone(),
         member_id: Name::from(&*request.member_id),
         instance_id: request.group_instance_id.as_deref().map(Name::from),
         generation: request.generation_id_or_member_epoch,
         retention_ms: (request.retention_time_ms >= 0).then_some(request.retention_time_ms),
-        offsets: request
-            .topics
-            .iter()
-            .flat_map(|topic| known_offsets(&image, topic))
-            .collect(),
+        offsets,
     };
     let committed = context
         .services
@@ -58,8 +57,10 @@ pub async fn handle(context: RequestContext, request: OffsetCommitRequest) -> Of
             })
             .collect()
     });
-    let topics = request.topics.into_iter().map(|topic| {
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
         let name = Name::from(&*topic.name.0);
+        pace.steps(1 + topic.partitions.len()).await;
         let partitions = topic.partitions.iter().map(|partition| {
             let index = partition.partition_index;
             let code = match &outcome {
@@ -76,11 +77,13 @@ pub async fn handle(context: RequestContext, request: OffsetCommitRequest) -> Of
                 .with_partition_index(index)
                 .with_error_code(code)
         });
-        OffsetCommitResponseTopic::default()
-            .with_partitions(partitions.collect())
-            .with_name(topic.name)
-    });
-    OffsetCommitResponse::default().with_topics(topics.collect())
+        topics.push(
+            OffsetCommitResponseTopic::default()
+                .with_partitions(partitions.collect())
+                .with_name(topic.name),
+        );
+    }
+    OffsetCommitResponse::default().with_topics(topics)
 }
 
 /// The topic, if it has this partition.
@@ -90,27 +93,41 @@ fn known<'a>(image: &'a Image, topic: &str, partition: i32) -> Option<&'a Arc<To
         .filter(|topic| topic.partition(partition).is_some())
 }
 
-fn known_offsets(image: &Image, topic: &OffsetCommitRequestTopic) -> Vec<CommitOffset> {
-    let name = Name::from(&*topic.name.0);
-    let paired = is_paired(image, &name);
-    let offset = |partition: &OffsetCommitRequestPartition| {
-        Some(CommitOffset {
-            topic: name.clone(),
-            topic_id: known(image, &name, partition.partition_index)?.id,
-            // Looked up when the machine takes the event: `Event::look_up`.
-            is_current: false,
-            partition: partition.partition_index,
-            offset: partition.committed_offset,
-            leader_epoch: partition.committed_leader_epoch,
-            metadata: partition
-                .committed_metadata
-                .as_deref()
-                .unwrap_or_default()
-                .into(),
-            paired,
-        })
-    };
-    topic.partitions.iter().filter_map(offset).collect()
+/// The offsets on partitions that exist.
+async fn known_offsets(
+    image: &Image,
+    topics: &[OffsetCommitRequestTopic],
+    pace: &mut Pace,
+) -> Vec<CommitOffset> {
+    let mut offsets = Vec::new();
+    // Looked up once for a topic, however often it is named: that goes over all links.
+    let mut paired: HashMap<Name, bool> = HashMap::new();
+    for topic in topics {
+        pace.step().await;
+        let name = Name::from(&*topic.name.0);
+        for partition in &topic.partitions {
+            pace.step().await;
+            let Some(known) = known(image, &name, partition.partition_index) else {
+                continue;
+            };
+            let paired = *paired
+                .entry(name.clone())
+                .or_insert_with(|| is_paired(image, &name));
+            let metadata = partition.committed_metadata.as_deref();
+            offsets.push(CommitOffset {
+                topic: name.clone(),
+                topic_id: known.id,
+                // Looked up when the machine takes the event: `Event::look_up`.
+                is_current: false,
+                partition: partition.partition_index,
+                offset: partition.committed_offset,
+                leader_epoch: partition.committed_leader_epoch,
+                metadata: metadata.unwrap_or_default().into(),
+                paired,
+            });
+        }
+    }
+    offsets
 }
 
 /// Whether two sites have this topic: a shadow here, or our own and shadowed by a peer. A group's

@@ -8,7 +8,9 @@
 //!   newest copied one ends at the greatest offset there is: the request names no position, and a
 //!   shorter end would throw a consumer back that is ahead. After a failover both are answered with
 //!   the cut.
+//! - A partition that is named twice is answered once.
 
+use super::Pace;
 use crate::{
     asks::Asking,
     config::limits::SOURCE_WORD_WAIT_MAX,
@@ -26,13 +28,14 @@ use gnomon_protocol::{
         offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult},
     },
 };
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 use tokio::time::{Instant, timeout_at};
 
 /// One request at work.
 struct Asked<'a> {
     partitions: &'a Arc<Partitions>,
     asking: Asking<'a, BatchEpoch>,
+    pace: Pace,
     /// A source is being asked and answers.
     open: bool,
 }
@@ -40,8 +43,10 @@ struct Asked<'a> {
 /// Answers where epochs end.
 pub async fn handle(
     context: RequestContext,
-    request: OffsetForLeaderEpochRequest,
+    mut request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
+    let mut pace = Pace::default();
+    name_once(&mut request, &mut pace).await;
     let until = Instant::now() + SOURCE_WORD_WAIT_MAX;
     let services = &context.services;
     let ask_source = |id| services.links.ask_source(id);
@@ -49,6 +54,7 @@ pub async fn handle(
     let mut asked = Asked {
         partitions: &services.partitions,
         asking,
+        pace,
         open: false,
     };
     let waiter = Waiter::new();
@@ -66,6 +72,23 @@ pub async fn handle(
         } else if timeout_at(until, waiter.changed()).await.is_err() {
             return response;
         }
+    }
+}
+
+/// Leaves each partition in once: what is looked at several times, and watched, grows with the
+/// partitions that there are.
+async fn name_once(request: &mut OffsetForLeaderEpochRequest, pace: &mut Pace) {
+    let mut seen = HashSet::new();
+    for topic in &mut request.topics {
+        pace.step().await;
+        let mut once = Vec::new();
+        for partition in std::mem::take(&mut topic.partitions) {
+            pace.step().await;
+            if seen.insert((topic.topic.clone(), partition.partition)) {
+                once.push(partition);
+            }
+        }
+        topic.partitions = once;
     }
 }
 
@@ -92,8 +115,10 @@ impl Asked<'_> {
         self.open = false;
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in &request.topics {
+            self.pace.step().await;
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for partition in &topic.partitions {
+                self.pace.step().await;
                 let response = EpochEndOffset::default().with_partition(partition.partition);
                 partitions.push(match self.find(&topic.topic.0, partition).await {
                     Ok((epoch, end)) => response.with_leader_epoch(epoch.0).with_end_offset(end),

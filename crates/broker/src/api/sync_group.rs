@@ -7,7 +7,7 @@
 //! Version notes
 //! - Version 3 has instance ids; version 5 checks and echoes protocol type and name (KIP-559).
 
-use super::{kept, text};
+use super::{Pace, kept, text};
 use crate::{context::RequestContext, error_code::Refusal};
 use gnomon_groups::{Event, Name, Reply, Sync};
 use gnomon_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
@@ -17,6 +17,11 @@ const PROTOCOL_SINCE: i16 = 5;
 /// Gives a member its assignment.
 pub async fn handle(context: RequestContext, request: SyncGroupRequest) -> SyncGroupResponse {
     let group = Name::from(&*request.group_id.0);
+    let (mut pace, mut assignments) = (Pace::default(), Vec::new());
+    for given in &request.assignments {
+        pace.step().await;
+        assignments.push((Name::from(&*given.member_id), kept(&given.assignment)));
+    }
     let sync = Sync {
         group: group.clone(),
         member_id: Name::from(&*request.member_id),
@@ -24,11 +29,7 @@ pub async fn handle(context: RequestContext, request: SyncGroupRequest) -> SyncG
         generation: request.generation_id,
         protocol_type: request.protocol_type.as_deref().map(Name::from),
         protocol: request.protocol_name.as_deref().map(Name::from),
-        assignments: request
-            .assignments
-            .iter()
-            .map(|given| (Name::from(&*given.member_id), kept(&given.assignment)))
-            .collect(),
+        assignments,
     };
     match context
         .services

@@ -8,7 +8,10 @@
 //!   transactions in between.
 //! - Waits until `min_bytes` are there or `max_wait_ms` are over; an error or a divergence is
 //!   answered at once.
-//! - Sessions in `session.rs` (KIP-227).
+//! - A partition that is named twice is read once, as the last one says; so does Kafka.
+//! - Sessions in `fetch_sessions.rs` (KIP-227).
+//! - While a fetch of very many partitions waits, it does not read them all again for every change
+//!   of one.
 //! - On a shadow a position that has not been copied yet is OFFSET_NOT_AVAILABLE: the consumer
 //!   waits. It is out of range, or its history has parted, only once the source, asked after the
 //!   request came, named a lower end or epoch; its word ends a long poll (`asks.rs`).
@@ -20,9 +23,9 @@
 mod read;
 
 use crate::{
-    api::{kept_text, leader_endpoints, text},
+    api::{Pace, kept_text, leader_endpoints, text},
     asks::Asking,
-    config::limits::{FETCH_BYTES_MAX, WAIT_MAX},
+    config::limits::{DECODE_HERE_BYTES_MAX, FETCH_BYTES_MAX, FETCH_PARTITIONS_PER_MS, WAIT_MAX},
     context::RequestContext,
     fetch_sessions::{Asked, Fetch, Key, Named},
     net::answer::{Answer, Outgoing, Records, close},
@@ -41,8 +44,11 @@ use gnomon_protocol::{
 };
 use gnomon_storage::FileRange;
 use read::{PartitionRead, read_all};
-use std::{collections::BTreeSet, time::Duration};
-use tokio::time::{Instant, timeout_at};
+use std::{
+    collections::{BTreeSet, HashMap, hash_map},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::debug;
 
 /// A fetch waits at least so long for partitions to be opened: what needs no recovery is open by
@@ -54,19 +60,26 @@ const READ_COMMITTED: i8 = 1;
 
 /// Begins a fetch.
 pub fn begin(context: RequestContext, header: RequestHeader, body: Bytes) -> Answer {
+    if body.len() > DECODE_HERE_BYTES_MAX {
+        return Answer::Exclusive(Box::pin(answer_large(context, header, body)));
+    }
     let request = match request::decode_body(&header, body) {
         Ok(request) => request,
         Err(error) => return close(error.to_string()),
     };
     Answer::Exclusive(Box::pin(async move {
         let response = handle(&context, request).await;
-        count_errors(&context, &response);
-        Outgoing::Chunks(encode_fetch(
-            context.version,
-            header.correlation_id,
-            response,
-        ))
+        encode(&context, header.correlation_id, response)
     }))
+}
+
+fn encode(
+    context: &RequestContext,
+    correlation_id: i32,
+    response: FetchResponse<Records>,
+) -> Outgoing {
+    count_errors(context, &response);
+    Outgoing::Chunks(encode_fetch(context.version, correlation_id, response))
 }
 
 fn count_errors(context: &RequestContext, response: &FetchResponse<Records>) {
@@ -75,6 +88,23 @@ fn count_errors(context: &RequestContext, response: &FetchResponse<Records>) {
     for partition in response.topics.iter().flat_map(|topic| &topic.partitions) {
         api.count_error(partition.error.code());
     }
+}
+
+/// A fetch that may name very many partitions: the parts that cannot yield are done on a thread for
+/// blocking work.
+async fn answer_large(context: RequestContext, header: RequestHeader, body: Bytes) -> Outgoing {
+    let stopping = || Outgoing::Close("the site stops".to_owned());
+    let correlation_id = header.correlation_id;
+    let partitions = context.services.partitions.clone();
+    let decoded = partitions.blocking(move || request::decode_body(&header, body));
+    let request = match decoded.await {
+        Ok(Ok(request)) => request,
+        Ok(Err(error)) => return Outgoing::Close(error.to_string()),
+        Err(_) => return stopping(),
+    };
+    let response = handle(&context, request).await;
+    let encoded = partitions.blocking(move || encode(&context, correlation_id, response));
+    encoded.await.unwrap_or_else(|_| stopping())
 }
 
 async fn handle(context: &RequestContext, request: FetchRequest) -> FetchResponse<Records> {
@@ -102,13 +132,13 @@ async fn handle(context: &RequestContext, request: FetchRequest) -> FetchRespons
         open_until: Instant::now() + max_wait.max(OPEN_WAIT_MIN),
         broker_id: context.services.config.broker_id,
     };
-    let (asked, forgotten) = partitions(request);
+    let (asked, forgotten) = partitions(request).await;
     let sessions = &context.services.fetch_sessions;
     match sessions.begin(named, asked, &forgotten, Instant::now()) {
         Ok(fetch) => {
             let read = wait(context, &fetch, &limits).await;
             read_ahead(&context.services.partitions, &read).await;
-            respond(context, fetch, read)
+            respond(context, fetch, read).await
         }
         Err(error) => FetchResponse {
             throttle_ms: 0,
@@ -132,28 +162,46 @@ struct Limits {
     broker_id: i32,
 }
 
-fn partitions(request: FetchRequest) -> (Vec<Asked>, Vec<Key>) {
-    let asked = request.topics.into_iter().flat_map(|topic| {
+/// The partitions that a request names, each once, and those that its session is to forget.
+async fn partitions(request: FetchRequest) -> (Vec<Asked>, Vec<Key>) {
+    let mut pace = Pace::default();
+    let mut asked: Vec<Asked> = Vec::new();
+    let mut topics = HashMap::new();
+    let mut places: HashMap<(usize, i32), usize> = HashMap::new();
+    for topic in request.topics {
+        pace.step().await;
         // A session keeps the name.
         let (name, id) = (kept_text(&topic.topic.0), topic.topic_id);
-        topic.partitions.into_iter().map(move |partition| Asked {
-            topic: name.clone(),
-            topic_id: id,
-            partition: partition.partition,
-            fetch_offset: partition.fetch_offset,
-            current_leader_epoch: LeaderEpoch(partition.current_leader_epoch),
-            last_fetched_epoch: BatchEpoch(partition.last_fetched_epoch),
-            bytes_max: usize::try_from(partition.partition_max_bytes).unwrap_or(0),
-        })
-    });
-    let forgotten = request.forgotten_topics_data.into_iter().flat_map(|topic| {
+        let next = topics.len();
+        let topic_number = *topics.entry((name.clone(), id)).or_insert(next);
+        for partition in topic.partitions {
+            pace.step().await;
+            let one = Asked {
+                topic: name.clone(),
+                topic_id: id,
+                partition: partition.partition,
+                fetch_offset: partition.fetch_offset,
+                current_leader_epoch: LeaderEpoch(partition.current_leader_epoch),
+                last_fetched_epoch: BatchEpoch(partition.last_fetched_epoch),
+                bytes_max: usize::try_from(partition.partition_max_bytes).unwrap_or(0),
+            };
+            match places.entry((topic_number, partition.partition)) {
+                hash_map::Entry::Occupied(place) => asked[*place.get()] = one,
+                hash_map::Entry::Vacant(place) => {
+                    place.insert(asked.len());
+                    asked.push(one);
+                }
+            }
+        }
+    }
+    let mut forgotten = Vec::new();
+    for topic in request.forgotten_topics_data {
+        pace.steps(1 + topic.partitions.len()).await;
         let (name, id) = (topic.topic.0, topic.topic_id);
-        topic
-            .partitions
-            .into_iter()
-            .map(move |partition| (name.clone(), id, partition))
-    });
-    (asked.collect(), forgotten.collect())
+        let keys = topic.partitions.into_iter();
+        forgotten.extend(keys.map(|partition| (name.clone(), id, partition)));
+    }
+    (asked, forgotten)
 }
 
 /// Reads until there is enough, or something to say, or no more time.
@@ -181,13 +229,15 @@ async fn wait(context: &RequestContext, fetch: &Fetch, limits: &Limits) -> Vec<P
         if !watched {
             // What happens between the read above and the registration must not be missed: read
             // once more after it.
-            watch(partitions, &fetch.asked, &waiter);
+            watch(partitions, &fetch.asked, &waiter).await;
             watched = true;
             continue;
         }
+        let soonest = Instant::now() + pause(fetch.asked.len());
         if timeout_at(deadline, waiter.changed()).await.is_err() {
             return read_all(partitions, &mut asking, &fetch.asked, limits).await;
         }
+        sleep_until(soonest.min(deadline)).await;
     }
 }
 
@@ -212,8 +262,16 @@ async fn read_ahead(partitions: &Partitions, read: &[PartitionRead]) {
     }
 }
 
-fn watch(partitions: &Partitions, asked: &[Asked], waiter: &Waiter) {
+/// How long at least a fetch does not look at its partitions again. Each of them may change all the
+/// time, and every look is at all of them: without a pause one fetch would keep a core busy.
+fn pause(partitions: usize) -> Duration {
+    Duration::from_millis((partitions / FETCH_PARTITIONS_PER_MS) as u64)
+}
+
+async fn watch(partitions: &Partitions, asked: &[Asked], waiter: &Waiter) {
+    let mut pace = Pace::default();
     for asked in asked {
+        pace.step().await;
         if let Some(handle) = read::id(partitions, asked)
             .ok()
             .and_then(|id| partitions.if_open(id))
@@ -223,7 +281,7 @@ fn watch(partitions: &Partitions, asked: &[Asked], waiter: &Waiter) {
     }
 }
 
-fn respond(
+async fn respond(
     context: &RequestContext,
     fetch: Fetch,
     read: Vec<PartitionRead>,
@@ -235,7 +293,9 @@ fn respond(
     let changed = fetch.changed(&told);
     let mut leaders = BTreeSet::new();
     let mut topics: Vec<FetchTopic<Records>> = Vec::new();
+    let mut pace = Pace::default();
     for ((asked, read), changed) in fetch.asked.into_iter().zip(read).zip(changed) {
+        pace.step().await;
         if !changed {
             continue;
         }
@@ -278,15 +338,42 @@ mod tests {
         wire::StrBytes,
     };
 
-    #[test]
-    fn what_a_session_remembers_keeps_no_request_in_memory() {
+    #[tokio::test]
+    async fn what_a_session_remembers_keeps_no_request_in_memory() {
         let frame = Bytes::from(b"orders".to_vec());
         let topic = TopicName(StrBytes::from_utf8(frame.clone()).expect("text"));
         let topic = FetchTopic::default()
             .with_topic(topic)
             .with_partitions(vec![FetchPartition::default()]);
-        let (asked, _) = partitions(FetchRequest::default().with_topics(vec![topic]));
+        let (asked, _) = partitions(FetchRequest::default().with_topics(vec![topic])).await;
         assert_eq!(&*asked[0].topic, "orders");
         assert!(frame.is_unique());
+    }
+
+    #[tokio::test]
+    async fn a_partition_that_is_named_twice_is_read_once_as_the_last_one_says() {
+        let id = gnomon_protocol::ids::TopicId::from_u128(7);
+        let topic = |id, partitions: &[(i32, i64)]| {
+            let partition = |(index, offset): &(i32, i64)| {
+                FetchPartition::default()
+                    .with_partition(*index)
+                    .with_fetch_offset(*offset)
+            };
+            FetchTopic::default()
+                .with_topic_id(id)
+                .with_partitions(partitions.iter().map(partition).collect())
+        };
+        let other = gnomon_protocol::ids::TopicId::from_u128(8);
+        let topics = vec![
+            topic(id, &[(1, 10), (0, 20), (1, 30)]),
+            topic(other, &[(1, 40)]),
+            topic(id, &[(0, 50)]),
+        ];
+        let (asked, _) = partitions(FetchRequest::default().with_topics(topics)).await;
+        let named: Vec<_> = asked
+            .iter()
+            .map(|asked| (asked.topic_id, asked.partition, asked.fetch_offset))
+            .collect();
+        assert_eq!(named, [(id, 1, 30), (id, 0, 50), (other, 1, 40)]);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Limits;
 use crate::{
-    api::current_leader,
+    api::{Pace, current_leader},
     asks::Asking,
     error_code::{self, Refusal},
     fetch_sessions::{Asked, Told},
@@ -79,7 +79,9 @@ pub async fn read_all(
     let mut bytes_left = limits.bytes_max;
     let mut empty = true;
     let mut all = Vec::with_capacity(asked.len());
+    let mut pace = Pace::default();
     for asked in asked {
+        pace.step().await;
         let read = read_one(partitions, asking, asked, limits, bytes_left, empty).await;
         bytes_left = bytes_left.saturating_sub(read.bytes());
         empty &= read.bytes() == 0;

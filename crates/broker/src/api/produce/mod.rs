@@ -3,7 +3,7 @@
 //! Behaviour
 //! - One batch for each partition, appended in the order of arrival; only the waiting for acks=all
 //!   overlaps with later requests of the connection. They wait while a partition is opened for its
-//!   first write.
+//!   first write, and while a request of very many partitions is written in parts.
 //! - Records that are much work to check are checked off the async workers; later requests of the
 //!   connection wait for that, too.
 //! - acks=1 is answered at append, acks=all when the high watermark has passed the batch, within
@@ -20,6 +20,7 @@
 //! - zstd from version 7 (KIP-110); error messages from version 8 (KIP-467); current leader from
 //!   version 10 (KIP-951); topic ids from version 13 (KIP-516).
 
+mod many;
 mod plan;
 
 use super::{kept_text, leader_endpoints, text};
@@ -95,6 +96,9 @@ pub fn begin(mut context: RequestContext, mut header: RequestHeader, body: Bytes
         timeout: Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0))
             .min(WAIT_MAX),
     };
+    if many::are_in(&request) {
+        return Answer::Exclusive(Box::pin(many::write(context, header, waits, request)));
+    }
     let mut plan = Plan::of(&context.services.partitions, request);
     if !plan.has_unopened() {
         return write(context, header, waits, plan);
@@ -127,26 +131,13 @@ fn unsupported(header: &RequestHeader, request: &ProduceRequest) -> Answer {
 
 /// Appends everything, and answers when `waits` is over.
 fn write(context: RequestContext, header: RequestHeader, waits: Waits, plan: Plan) -> Answer {
-    let now_ms = context.services.clock.now().wall.0;
-    let origin = Origin::Client {
-        zstd_allowed: context.version >= ZSTD_SINCE,
-    };
-    let services = context.services.clone();
-    let broker_id = services.config.broker_id;
-    let mut topics = plan.append(origin, now_ms, broker_id, &services.traffic);
+    let mut topics = append(&context, plan);
     let mut partitions = topics.iter().flat_map(|topic| &topic.partitions);
     if !partitions.any(|partition| partition.heavy.is_some()) {
         return finish(context, header, waits, topics);
     }
     Answer::Exclusive(Box::pin(async move {
-        for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
-            if let Some(heavy) = partition.heavy.take() {
-                let (handle, batch) = *heavy;
-                let result = handle.append_elsewhere(batch, origin, now_ms).await;
-                let index = partition.response.index;
-                *partition = plan::appended(&handle, index, result, broker_id, &services.traffic);
-            }
-        }
+        append_heavy(&context, &mut topics).await;
         match finish(context, header, waits, topics) {
             Answer::Now(outgoing) => outgoing,
             Answer::Waiting(later) | Answer::Exclusive(later) => later.await,
@@ -162,11 +153,7 @@ fn finish(
     topics: Vec<TopicAppended>,
 ) -> Answer {
     if waits.acks == ACKS_NONE {
-        count_errors(&context, &topics);
-        return match first_error(&topics) {
-            Some(code) => close(format!("a produce with acks=0 failed: {}", code.name())),
-            None => Answer::Now(Outgoing::Nothing),
-        };
+        return Answer::Now(unanswered(&context, &topics));
     }
     let mut partitions = topics.iter().flat_map(|topic| &topic.partitions);
     let all_durable = !partitions.any(|partition| partition.awaits.is_some());
@@ -178,6 +165,50 @@ fn finish(
         let topics = wait_all(topics, Instant::now() + waits.timeout).await;
         encode(&header, header.api_version, &assemble(&context, topics))
     }))
+}
+
+/// Appends every batch whose records are little work to check.
+fn append(context: &RequestContext, plan: Plan) -> Vec<TopicAppended> {
+    let services = &context.services;
+    plan.append(
+        origin(context),
+        services.clock.now().wall.0,
+        services.config.broker_id,
+        &services.traffic,
+    )
+}
+
+/// Appends the batches that [`append`] left, in order.
+async fn append_heavy(context: &RequestContext, topics: &mut [TopicAppended]) {
+    let services = &context.services;
+    let now_ms = services.clock.now().wall.0;
+    for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        let Some(heavy) = partition.heavy.take() else {
+            continue;
+        };
+        let (handle, batch) = *heavy;
+        let result = handle
+            .append_elsewhere(batch, origin(context), now_ms)
+            .await;
+        let index = partition.response.index;
+        let broker_id = services.config.broker_id;
+        *partition = plan::appended(&handle, index, result, broker_id, &services.traffic);
+    }
+}
+
+fn origin(context: &RequestContext) -> Origin {
+    Origin::Client {
+        zstd_allowed: context.version >= ZSTD_SINCE,
+    }
+}
+
+/// The end of a request with acks=0.
+fn unanswered(context: &RequestContext, topics: &[TopicAppended]) -> Outgoing {
+    count_errors(context, topics);
+    match first_error(topics) {
+        Some(code) => Outgoing::Close(format!("a produce with acks=0 failed: {}", code.name())),
+        None => Outgoing::Nothing,
+    }
 }
 
 /// A partition to which nothing was written.
