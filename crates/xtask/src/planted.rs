@@ -47,6 +47,10 @@ const fn replication(program: &'static str, filter: &'static str) -> Test {
     Test {
         package: "gnomon-replication",
         program,
+const fn broker(filter: &'static str) -> Test {
+    Test {
+        package: "gnomon-broker",
+        program: "lib",
         filter,
     }
 }
@@ -103,6 +107,9 @@ const BUGS: &[Planted] = &[
     bug("snapshot_without_marker", "a machine's snapshot has no end", driver("a_long_log_is_rewritten")),
     bug("reply_before_durable", "a machine answers before the disk has it", driver("what_was_answered_survives_power_loss")),
     bug("timers_after_events", "a machine's timers wait until no event does", driver("a_timer_that_is_due_runs")),
+    bug("idle_sessions_stay", "fetch sessions that are not used keep others out", broker("two_large_idle_sessions_keep_nobody_out")),
+    bug("never_yield", "a request of many elements keeps its thread", broker("a_long_loop_yields_once_for_so_many_elements")),
+    bug("never_yield", "the same, in whole handlers", broker("requests_of_many_elements_let_others_run")),
     bug("lose_group_commit", "a commit is answered and never written", site("power_loss", "takes_nothing_that_was_promised")),
     bug("same_epoch_after_restart", "a restart uses its epoch again", site("power_loss", "takes_nothing_that_was_promised")),
     bug("skip_fsync", "the same, between two sites", site("simulation", "an_hour_of_trouble")),
