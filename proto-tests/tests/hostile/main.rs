@@ -9,6 +9,7 @@
 mod frames;
 #[path = "../wire/mod.rs"]
 mod wire;
+mod worst;
 
 use frames::{APIS, Random, mutate, mutate_batch, nonsense, raw, request, versions};
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, RequestKind, ResponseKind};
@@ -487,5 +488,58 @@ fn hostile_lengths_reserve_nothing() {
             "length {length}: {ended:?}"
         );
     }
+    assert!(site.alive());
+}
+
+/// One request must not keep other clients waiting, however much it names: for each API the worst
+/// request is sent on as many connections as the process has threads.
+#[test]
+fn hostile_requests_keep_nobody_waiting() {
+    if broker::is_kafka() {
+        return;
+    }
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let mut site = Site::new(root.path(), "worst", 8);
+    site.start();
+    let id = topic_on(&site.kafka);
+    let requests = worst::requests(TOPIC, id);
+    for (key, _) in APIS {
+        assert!(
+            requests.iter().any(|worst| worst.key == *key),
+            "{key:?} has no worst request"
+        );
+    }
+    let connections = std::thread::available_parallelism().map_or(2, usize::from);
+    let honest = worst::Honest::new();
+    let mut late = Vec::new();
+    std::thread::scope(|scope| {
+        let _stop = worst::StopAtEnd(&honest);
+        scope.spawn(|| honest.ask(&site.kafka, TOPIC, id));
+        let mut measure = |story: String, hostile: &dyn Fn()| {
+            let begun = Instant::now();
+            let waited = honest.waited(hostile);
+            eprintln!(
+                "{story}: others waited {waited:?} at most, it took {:?}",
+                begun.elapsed()
+            );
+            if waited > worst::SILENCE_MAX {
+                late.push(format!("{story}: {waited:?}"));
+            }
+        };
+        for worst in &requests {
+            let story = format!("{:?}, {}", worst.key, worst.story);
+            measure(story, &|| worst::send(&site.kafka, worst, connections));
+        }
+        measure(
+            "Fetch, a session forgets its partitions".to_owned(),
+            &|| worst::forget_many(&site.kafka, TOPIC),
+        );
+    });
+    assert!(
+        late.is_empty(),
+        "other clients waited for longer than {:?}:\n{}",
+        worst::SILENCE_MAX,
+        late.join("\n")
+    );
     assert!(site.alive());
 }
