@@ -8,9 +8,7 @@ use crate::{
     error::ReadError, handle::Handle, look::may_be_too_little, offsets::Offsets, reader::Isolation,
 };
 use gnomon_protocol::{
-    batch::{
-        BatchError, BatchHeader, BatchView, Effort, walk_records,
-    },
+    batch::{BatchError, BatchHeader, BatchView, Effort, walk_records},
     ids::{BatchEpoch, Offset},
 };
 use gnomon_storage::LogReader;

@@ -47,6 +47,10 @@ const fn replication(program: &'static str, filter: &'static str) -> Test {
     Test {
         package: "gnomon-replication",
         program,
+        filter,
+    }
+}
+
 const fn broker(filter: &'static str) -> Test {
     Test {
         package: "gnomon-broker",

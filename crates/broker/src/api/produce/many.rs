@@ -4,8 +4,8 @@
 //! written; that is as for every other request.
 
 use super::{
-    ACKS_ALL, ACKS_NONE, TopicAppended, Waits, append, append_heavy, assemble, encode, plan::Plan, unanswered,
-    wait_all,
+    ACKS_ALL, ACKS_NONE, TopicAppended, Waits, append, append_heavy, assemble, encode, plan::Plan,
+    unanswered, wait_all,
 };
 use crate::{
     config::limits::{PRODUCE_PARTITIONS_AT_ONCE_MAX, YIELD_EVERY},
