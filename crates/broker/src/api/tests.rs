@@ -181,7 +181,8 @@ async fn requests_of_many_elements_let_others_run() {
     let connection = Arc::new(Connection::new(peer, None, Arc::new(listener)));
     for (key, version, request) in requests() {
         let frame = frame(key, version, &request);
-        let Answer::Exclusive(mut answer) = dispatch(broker.services(), &connection, frame) else {
+        let Answer::Exclusive(mut answer) = dispatch(broker.services(), &connection, frame).answer
+        else {
             panic!("API {key}: answered without a break")
         };
         let mut breaks = 0;

@@ -62,7 +62,7 @@ impl Known {
     fn look(&mut self, links: &[LinkStatus]) -> (Vec<String>, Duration) {
         if !self.begun {
             let since = *self.waiting.get_or_insert_with(Instant::now);
-            let all_reached = links.iter().all(|link| reached(link));
+            let all_reached = links.iter().all(reached);
             if !all_reached && since.elapsed() < CONTACT_MAX {
                 return (Vec::new(), FIRST_LOOK_EVERY);
             }
