@@ -4,10 +4,13 @@
 //! A fault begins and ends here; what it means for what clients were promised is told to the model
 //! before anything can be seen of it.
 
+mod ambush;
+
 use super::{
     dice::Dice,
     goes_on,
     model::SITES,
+    net::Death,
     process::{Ended, Process},
     txns::Scribe,
     world::{CLIENTS, World},
@@ -34,7 +37,7 @@ pub struct Keeper {
     dice: Dice,
     site: usize,
     process: Process,
-    /// The power is to go in the middle of something.
+    /// It is to die in the middle of something.
     armed: bool,
     /// The disk fails, or is full, until then.
     disk_fails_until: Option<Instant>,
@@ -42,6 +45,15 @@ pub struct Keeper {
     /// it knows. When it ends, the power goes as well, for a start under the same kernel would
     /// believe what the page cache shows (see `docs/decisions/0014-what-simulation-checks.md`).
     unnoted_until: Option<Instant>,
+}
+
+/// What a keeper waited for.
+#[derive(PartialEq, Eq)]
+enum Woken {
+    Ended(Ended),
+    /// A failover of shadows of the site begins.
+    Failover,
+    InTime,
 }
 
 impl Keeper {
@@ -70,9 +82,17 @@ impl Keeper {
                 .disk_fails_until
                 .map_or(trouble, |healed| healed.min(trouble))
                 .min(until);
-            if let Ok(ended) = timeout_at(next, self.process.ended()).await {
+            let woken = tokio::select! {
+                biased;
+                ended = self.process.ended() => Woken::Ended(ended),
+                () = self.world.failover[self.site].notified() => Woken::Failover,
+                () = sleep_until(next) => Woken::InTime,
+            };
+            if let Woken::Ended(ended) = woken {
                 self.after(ended).await;
                 self.down_for_a_while(until).await;
+            } else if woken == Woken::Failover {
+                self.ambush(until).await;
             } else if self
                 .disk_fails_until
                 .is_some_and(|healed| healed <= Instant::now())
@@ -136,7 +156,7 @@ impl Keeper {
                     &self.who(),
                     format!("the power is to go after {operations} operations"),
                 );
-                self.process.power_off_after(operations);
+                self.process.end_after(operations, Death::Power);
                 self.armed = true;
                 return;
             }
@@ -209,9 +229,11 @@ impl Keeper {
     async fn after(&mut self, ended: Ended) {
         self.world.tell(&self.who(), format!("ended: {ended:?}"));
         match ended {
-            Ended::Dark => {
+            Ended::CutShort(death) => {
                 self.armed = false;
-                self.world.model.lock().lost_power(self.site);
+                if death == Death::Power {
+                    self.world.model.lock().lost_power(self.site);
+                }
             }
             // The metadata log was lost: the site says so and ends, by design.
             Ended::Failed(_) if self.is_unnoted() => self.lose_power().await,
@@ -234,19 +256,21 @@ impl Keeper {
         while !self.process.is_up() && goes_on(&self.world, until) {
             // Now and then the power goes again while the site recovers.
             let operations = self.dice.once_in(6).then(|| self.dice.within(1..400));
-            self.start(operations).await;
+            self.start(operations.map(|operations| (operations, Death::Power)))
+                .await;
         }
     }
 
-    async fn start(&mut self, operations: Option<u64>) {
+    /// Starts it; `end`: it dies after so many operations of its disk, or soon after the start.
+    async fn start(&mut self, end: Option<(u64, Death)>) {
         self.world.model.lock().lives[self.site] += 1;
-        let started = match operations {
-            Some(operations) => self.process.start_until(operations).await,
+        let started = match end {
+            Some((operations, death)) => self.process.start_until(operations, death).await,
             None => self.process.start().await,
         };
-        match (started, operations) {
+        match (started, end) {
             (Ok(()), _) => {
-                self.armed = operations.is_some();
+                self.armed = end.is_some();
                 self.world.tell(&self.who(), "up");
             }
             (Err(error), _) if self.disk_fails_until.is_some() => {
@@ -257,12 +281,14 @@ impl Keeper {
                 self.world.model.lock().lost_power(self.site);
                 self.heal_disk();
             }
-            (Err(error), Some(operations)) => {
+            (Err(error), Some((operations, death))) => {
                 self.world.tell(
                     &self.who(),
-                    format!("the power went after {operations} operations of the start: {error}"),
+                    format!("{death:?} after {operations} operations of the start: {error}"),
                 );
-                self.world.model.lock().lost_power(self.site);
+                if death == Death::Power {
+                    self.world.model.lock().lost_power(self.site);
+                }
                 sleep(Duration::from_millis(100)).await;
             }
             (Err(error), None) => self.cannot_start(&error).await,

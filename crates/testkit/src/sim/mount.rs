@@ -1,5 +1,5 @@
 //! A simulated disk as one life of a process has it: everything fails once that life is over, and
-//! the power may go in the middle of an operation.
+//! it may end in the middle of an operation.
 //!
 //! Invariant: after the life's end, not a byte and not a name changes on the disk by it. What a
 //! power loss leaves is `MemDisk`'s.
@@ -25,7 +25,7 @@ struct Shared {
 
 struct State {
     alive: bool,
-    /// Operations left until the power goes.
+    /// Operations left until the life ends.
     fuse: Option<u64>,
     /// What is to happen then, besides.
     blown: Option<Box<dyn FnOnce() + Send>>,
@@ -53,9 +53,9 @@ impl Mount {
         (state.alive, state.lock, state.fuse) = (false, None, None);
     }
 
-    /// The power goes right before the operation that comes `after` that many others; then `blown`
+    /// The life ends right before the operation that comes `after` that many others; then `blown`
     /// is called, once.
-    pub fn power_off_after(&self, after: u64, blown: impl FnOnce() + Send + 'static) {
+    pub fn end_after(&self, after: u64, blown: impl FnOnce() + Send + 'static) {
         let mut state = self.0.state.lock();
         if state.alive {
             state.fuse = Some(after);
@@ -302,7 +302,7 @@ mod tests {
             let mount = Mount::new(disk.clone());
             let dark = Arc::new(AtomicBool::new(false));
             let (told, power) = (dark.clone(), disk.clone());
-            mount.power_off_after(after, move || {
+            mount.end_after(after, move || {
                 power.power_loss(after);
                 told.store(true, Ordering::SeqCst);
             });

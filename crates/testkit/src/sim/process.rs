@@ -35,8 +35,10 @@ pub struct Process {
     skew_ms: i64,
     began: Instant,
     life: Option<Life>,
-    /// Told when the power went in the middle of an operation.
-    darkened: Arc<Notify>,
+    /// Told when a life ended in the middle of what it did with its disk.
+    cut_short: Arc<Notify>,
+    /// How it is to end there.
+    armed: Death,
 }
 
 struct Life {
@@ -47,8 +49,8 @@ struct Life {
 /// What ended a life without being asked to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// The power went where [`Process::power_off_after`] wanted it.
-    Dark,
+    /// It ended where [`Process::end_after`] wanted it.
+    CutShort(Death),
     /// The site said that it can go on no longer.
     Failed(String),
 }
@@ -76,7 +78,8 @@ impl Process {
             skew_ms,
             began: Instant::now(),
             life: None,
-            darkened: Arc::default(),
+            cut_short: Arc::default(),
+            armed: Death::Process,
         }
     }
 
@@ -100,15 +103,15 @@ impl Process {
         self.start_on(None).await
     }
 
-    /// As [`Process::start`], with the power going after so many operations of the disk, whether
-    /// the site is up by then or not.
-    pub async fn start_until(&mut self, operations: u64) -> Result<(), StartError> {
-        self.start_on(Some(operations)).await
+    /// As [`Process::start`], with a death after so many operations of the disk, whether the site
+    /// is up by then or not.
+    pub async fn start_until(&mut self, operations: u64, death: Death) -> Result<(), StartError> {
+        self.start_on(Some((operations, death))).await
     }
 
-    async fn start_on(&mut self, operations: Option<u64>) -> Result<(), StartError> {
+    async fn start_on(&mut self, end: Option<(u64, Death)>) -> Result<(), StartError> {
         self.net.boot(self.name);
-        self.darkened = Arc::default();
+        self.cut_short = Arc::default();
         let mount = Mount::new(self.disk.clone());
         let flush = if self.dice.once_in(2) {
             Duration::ZERO
@@ -137,8 +140,8 @@ impl Process {
             ..RawConfig::default()
         };
         let config = raw.check().expect("settings of a simulation are valid");
-        if let Some(operations) = operations {
-            self.arm(&mount, operations);
+        if let Some((operations, death)) = end {
+            self.arm(&mount, operations, death);
         }
         match Broker::start(config, world).await {
             Ok(broker) => {
@@ -169,27 +172,30 @@ impl Process {
         self.die(Death::Power).await;
     }
 
-    /// The power goes in the middle of what the site does, after so many operations of its disk;
+    /// The site dies in the middle of what it does, after so many operations of its disk;
     /// [`Process::ended`] tells when.
-    pub fn power_off_after(&mut self, operations: u64) {
+    pub fn end_after(&mut self, operations: u64, death: Death) {
         if let Some(life) = &self.life {
             let mount = life.mount.clone();
-            self.arm(&mount, operations);
+            self.arm(&mount, operations, death);
         }
     }
 
-    fn arm(&mut self, mount: &Mount, operations: u64) {
+    fn arm(&mut self, mount: &Mount, operations: u64, death: Death) {
         let (disk, net, name, seed) = (
             self.disk.clone(),
             self.net.clone(),
             self.name,
             self.dice.draw(),
         );
-        let darkened = self.darkened.clone();
-        mount.power_off_after(operations, move || {
-            disk.power_loss(seed);
-            net.crash(name, Death::Power);
-            darkened.notify_one();
+        let cut_short = self.cut_short.clone();
+        self.armed = death;
+        mount.end_after(operations, move || {
+            if death == Death::Power {
+                disk.power_loss(seed);
+            }
+            net.crash(name, death);
+            cut_short.notify_one();
         });
     }
 
@@ -207,17 +213,16 @@ impl Process {
         let ended = match &self.life {
             Some(life) => tokio::select! {
                 biased;
-                () = self.darkened.notified() => Ended::Dark,
+                () = self.cut_short.notified() => Ended::CutShort(self.armed),
                 why = life.broker.failed() => Ended::Failed(why),
             },
             None => std::future::pending().await,
         };
-        self.die(if ended == Ended::Dark {
-            Death::Power
-        } else {
-            Death::Process
-        })
-        .await;
+        let death = match &ended {
+            Ended::CutShort(death) => *death,
+            Ended::Failed(_) => Death::Process,
+        };
+        self.die(death).await;
         ended
     }
 

@@ -9,7 +9,7 @@ use super::{
 use gnomon_client::{Client, Config};
 use parking_lot::Mutex;
 use std::{fmt::Display, sync::Arc, time::Duration};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 /// The host that all clients run on.
 pub const CLIENTS: &str = "c";
@@ -20,6 +20,8 @@ pub struct World {
     pub net: Net,
     /// What clients were told. Never held across an await.
     pub model: Mutex<Model>,
+    /// By site: an operator is about to ask it for a failover.
+    pub failover: [Notify; 2],
     began: Instant,
 }
 
@@ -31,6 +33,7 @@ impl World {
         Arc::new(World {
             net,
             model: Mutex::new(model),
+            failover: Default::default(),
             began: Instant::now(),
         })
     }

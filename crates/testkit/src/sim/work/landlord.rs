@@ -125,9 +125,13 @@ impl Landlord {
     async fn make_new(&mut self, site: usize, until: Instant) {
         self.made += 1;
         let name = format!("{}_{}", SITES[site], self.made);
-        let kind = *self
-            .dice
-            .pick(&[Kind::Plain, Kind::Plain, Kind::Trimmed, Kind::Transactional]);
+        let kind = *self.dice.pick(&[
+            Kind::Plain,
+            Kind::Plain,
+            Kind::Trimmed,
+            Kind::Transactional,
+            Kind::Transactional,
+        ]);
         let partitions = self.dice.within(1..4) as i32;
         self.make(site, name, partitions, kind, None, until).await;
     }

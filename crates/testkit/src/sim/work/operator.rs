@@ -73,8 +73,8 @@ impl Operator {
             sleep(self.dice.millis(500..6_000)).await;
             let site = self.dice.index(SITES.len());
             match self.dice.within(0..12) {
-                0 => self.fail_over(site, until).await,
-                1..=2 => self.intrude(site).await,
+                0..=1 => self.fail_over(site, until).await,
+                2..=3 => self.intrude(site).await,
                 _ => {
                     let poacher = FIRST_POACHER + site as u32;
                     poach(
@@ -138,6 +138,7 @@ impl Operator {
             chosen
         };
         self.unanswered[site] = Some(Asked { topics, all });
+        self.world.failover[site].notify_waiters();
         self.finish_failover(site, until).await;
     }
 
