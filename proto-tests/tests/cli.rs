@@ -211,16 +211,18 @@ fn cli_a_site_does_not_start_on_what_is_not_its_data() {
     let root = tempfile::tempdir().expect("a temporary folder");
     let host = place::address();
     let (kafka, admin) = (format!("{host}:9092"), format!("{host}:9644"));
-    let serve = |arguments: &[&str]| {
-        let mut command = command(&["serve", "--listen", &kafka, "--admin", &admin]);
+    let serve_at = |kafka: &str, arguments: &[&str]| {
+        let mut command = command(&["serve", "--listen", kafka, "--admin", &admin]);
         command.args(arguments).current_dir(root.path());
         command
     };
-    let refused = |arguments: &[&str]| {
-        let outcome = process::run(serve(arguments), None, PATIENCE);
+    let serve = |arguments: &[&str]| serve_at(&kafka, arguments);
+    let said = |serve: Command| {
+        let outcome = process::run(serve, None, PATIENCE);
         assert!(!outcome.succeeded(), "{outcome:?}");
         outcome.err
     };
+    let refused = |arguments: &[&str]| said(serve(arguments));
     // A configuration without `data`, named without a folder: the default, in the working directory.
     fs::write(root.path().join("gnomon.toml"), "site-name = \"s\"\n").expect("written");
     let log = root.path().join("serve.log");
@@ -251,7 +253,7 @@ fn cli_a_site_does_not_start_on_what_is_not_its_data() {
     assert!(unmarked.contains("no `format` file"), "{unmarked}");
     let two = refused(&["--data", "new", "--owns", "a b"]);
     assert!(two.contains("no topic can begin with that"), "{two}");
-    let address = refused(&["--data", "new", "--listen", "192.0.2.1:9092"]);
+    let address = said(serve_at("192.0.2.1:9092", &["--data", "new"]));
     assert!(
         address.contains("this machine has no such address"),
         "{address}"

@@ -21,11 +21,13 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
-    let mut out = Output::stdout();
+    let mut out = Output::standard();
     let done = run(&mut out);
     // What was printed comes before the error.
     match (done, out.flush()) {
         (Ok(code), Ok(())) => code,
+        // It has said what is wrong.
+        (Ok(code), Err(_)) if code != ExitCode::SUCCESS => code,
         (Ok(_), Err(error)) => failed(&error.into()),
         (Err(failure), _) => failed(&failure),
     }

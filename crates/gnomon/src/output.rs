@@ -49,7 +49,7 @@ pub struct Output<W: Write = Stdout> {
 
 impl Output {
     /// Standard output.
-    pub fn stdout() -> Output {
+    pub fn standard() -> Output {
         let stdout = io::stdout();
         Output {
             by_line: stdout.is_terminal(),

@@ -416,9 +416,12 @@ fn starts_where_it_says(handle: &Handle, story: &str) {
     }
 }
 
+/// Its name, the topic's settings, and the change.
+type ChangeOfTheStart = (&'static str, Settings, fn(&Handle));
+
 /// A change of the log start that fails half way: by size, by age (all of it, which notes the
 /// epochs as well), and by request.
-fn changes_of_the_start() -> Vec<(&'static str, Settings, fn(&Handle))> {
+fn changes_of_the_start() -> Vec<ChangeOfTheStart> {
     let retain = |handle: &Handle| drop(handle.apply_retention(i64::MAX));
     vec![
         (

@@ -50,7 +50,7 @@ async fn a_partition_whose_folder_is_gone_takes_no_writes_until_the_loss_is_acce
     handle.close().await.expect("closed");
     disk.remove_dir_all(&dir()).expect("removed");
     for _ in 0..2 {
-        let refused = try_open(&disk, 4).err().expect("its files are lost");
+        let refused = try_open(&disk, 4).expect_err("its files are lost");
         let text = refused.to_string();
         assert!(
             matches!(refused, OpenError::Lost { .. }) && text.contains("/data/topics/t-0"),
@@ -71,7 +71,7 @@ async fn offsets_are_not_used_again_after_all_segments_were_lost() {
     for path in segments(&disk) {
         disk.remove_file(&path).expect("removed");
     }
-    let refused = try_open(&disk, 4).err().expect("its files are lost");
+    let refused = try_open(&disk, 4).expect_err("its files are lost");
     assert!(
         refused.to_string().contains("offsets 0 to 240"),
         "{refused}"

@@ -20,7 +20,7 @@ use gnomon_storage::Fault;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::oneshot,
-    time::{Instant, sleep, sleep_until, timeout_at},
+    time::{Instant, sleep, sleep_until},
 };
 
 /// When a disk works again, a failed sync is noted on it, and its partition opened anew, within
