@@ -14,8 +14,11 @@ use crate::{
 use bytes::Bytes;
 use gnomon_driver::supervise::StopSignal;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 use tracing::{debug, info, warn};
+
+/// Pause between two warnings that there are too many connections.
+const SAID_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// Begins a request of a connection: the frame without its size.
 pub type Dispatch = dyn Fn(&Arc<Connection>, Bytes) -> Begun + Send + Sync;
@@ -110,6 +113,7 @@ impl Listener {
     ) {
         let mut connections = JoinSet::new();
         let mut starved = false;
+        let mut said: Option<Instant> = None;
         loop {
             tokio::select! {
                 biased;
@@ -122,7 +126,10 @@ impl Listener {
                         }
                         let Ok(place) = places.clone().try_acquire_owned() else {
                             traffic.refused_connection();
-                            warn!(%peer, "too many connections: closed a new one");
+                            if said.is_none_or(|said| said.elapsed() > SAID_AGAIN_AFTER) {
+                                said = Some(Instant::now());
+                                warn!(%peer, "too many connections: new ones are closed until some end");
+                            }
                             continue;
                         };
                         let connection = Arc::new(Connection::new(peer, local, self.info.clone()));

@@ -144,7 +144,7 @@ impl Handles {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         tracing::warn!(
             limit,
-            log_files = self.ring.lock().open.len(),
+            log_files = self.open_count(),
             "no file handle is left: logs take turns with those that they have, and connections and partitions that need another one are refused. Raise the limit (ulimit -n, or LimitNOFILE= of the systemd unit)"
         );
     }
@@ -177,21 +177,23 @@ impl Handles {
     /// has to be synced first.
     fn opened(&self, slot: &Arc<Slot>) {
         self.ring.lock().open.push(Arc::downgrade(slot));
-        while self.ring.lock().open.len() > self.open_max
+        while self.open_count() > self.open_max
             && (self.close_one(Pick::UnusedOfLate(slot))
                 || self.close_one(Pick::AnyIdle(Some(slot))))
         {}
     }
 
+    /// Files that are open, and some that were dropped since.
+    fn open_count(&self) -> usize {
+        self.ring.lock().open.len()
+    }
+
     /// Closes one file, or takes note that one is closed; false if there is none that could be.
     fn close_one(&self, pick: Pick<'_>) -> bool {
         let mut dirty = None;
-        let steps = {
-            let ring = &mut *self.ring.lock();
-            match pick {
-                Pick::UnusedOfLate(_) => STEPS_MAX,
-                Pick::AnyIdle(_) => ring.open.len(),
-            }
+        let steps = match pick {
+            Pick::UnusedOfLate(_) => STEPS_MAX,
+            Pick::AnyIdle(_) => self.open_count(),
         };
         for _ in 0..steps {
             let ring = &mut *self.ring.lock();
