@@ -77,7 +77,7 @@ fn lines(
     );
     if let Some(why) = &checked.lost {
         lines += &format!(
-            "  the partition had records, and {why}: {}; it is neither read nor written until they are back, or the site is started with --accept-loss\n",
+            "  the partition had records, and {why}: {}; it is neither read nor written until its files are back, or the site is started with --accept-loss\n",
             folder.display()
         );
     }
