@@ -25,6 +25,9 @@ use wire::Wire;
 
 const KAFKA_STORAGE_ERROR: i16 = 56;
 
+/// Handles that a site holds back for its logs, and takes back once there are some.
+const HELD_BACK: usize = 12;
+
 fn full() -> bool {
     std::env::var("GNOMON_FAULTS").is_ok_and(|how| how == "full")
 }
@@ -89,8 +92,8 @@ fn is_served(socket: &mut TcpStream) -> bool {
 }
 
 /// Connections and partitions need handles. What is open is served; new connections wait until
-/// there are handles; a partition that cannot be opened answers with an error that clients try
-/// again.
+/// there are handles; logs take turns with the handles that they have, and a partition that cannot
+/// be opened all the same answers with an error that clients try again.
 #[test]
 fn starved_of_file_handles() {
     const PARTITIONS: i32 = 30;
@@ -127,7 +130,7 @@ fn starved_of_file_handles() {
             served < sockets.len(),
             "round {round}: {served} connections with {MORE} handles"
         );
-        // There is none left for a partition's files.
+        // There is none left for a partition's files: they take turns with those of other logs.
         let codes: Vec<i16> = (0..PARTITIONS)
             .map(|partition| produce(&mut honest, "fresh", partition))
             .collect();
@@ -138,8 +141,8 @@ fn starved_of_file_handles() {
             "round {round}: {codes:?}"
         );
         assert!(
-            round > 0 || codes.contains(&KAFKA_STORAGE_ERROR),
-            "a handle was found for each of {PARTITIONS} partitions"
+            codes.contains(&0),
+            "round {round}: no partition's files found a place: {codes:?}"
         );
         assert_eq!(
             produce(&mut honest, "used", 0),
@@ -161,7 +164,7 @@ fn starved_of_file_handles() {
         drop(sockets);
         until("connections are closed", PATIENCE, || {
             let now = open_handles(&mut site);
-            holds(now + connections <= open, || {
+            holds(now + connections <= open + HELD_BACK, || {
                 format!("{now} handles, {open} before")
             })
         });
