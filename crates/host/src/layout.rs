@@ -42,11 +42,27 @@ pub(crate) fn partitions_on_disk(
     disk: &dyn Disk,
     data: &Path,
 ) -> io::Result<BTreeSet<PartitionId>> {
+    let mark_or_folder = |name: &str| presence::marked_folder(name).unwrap_or(name).to_owned();
+    partitions_in(disk, data, |name| partition_of(&mark_or_folder(name)))
+}
+
+/// The partitions that have a folder, except the metadata log.
+pub(crate) fn partitions_with_folder(
+    disk: &dyn Disk,
+    data: &Path,
+) -> io::Result<BTreeSet<PartitionId>> {
+    partitions_in(disk, data, partition_of)
+}
+
+fn partitions_in(
+    disk: &dyn Disk,
+    data: &Path,
+    read: impl Fn(&str) -> Option<PartitionId>,
+) -> io::Result<BTreeSet<PartitionId>> {
     match disk.list(&data.join(PARTITIONS_FOLDER)) {
         Ok(names) => Ok(names
             .iter()
-            .map(|name| presence::marked_folder(name).unwrap_or(name))
-            .filter_map(partition_of)
+            .filter_map(|name| read(name))
             .filter(|id| *id != METADATA_PARTITION)
             .collect()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),

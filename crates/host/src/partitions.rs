@@ -9,7 +9,7 @@
 
 use crate::{
     image::PublishedImage,
-    layout::{partition_folder, partitions_on_disk},
+    layout::{partition_folder, partitions_with_folder},
     per_partition::PerPartition,
     roles::{role, settings},
     unavailable::{NotReopened, Unavailable},
@@ -320,7 +320,7 @@ impl Partitions {
             .filter(|(_, handle)| handle.size_bytes() > 0)
             .map(|(id, _)| id)
             .collect();
-        for id in partitions_on_disk(&*self.env.disk, &self.data)? {
+        for id in partitions_with_folder(&*self.env.disk, &self.data)? {
             lost.remove(&id);
         }
         let image = self.image.load();

@@ -31,7 +31,7 @@ async fn produce(client: &Client, topic: &str) -> Result<Offset, ClientError> {
 fn lost_by_metrics(site: &Site) -> String {
     let mut stream = TcpStream::connect(site.admin()).expect("connected");
     stream
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: site\r\nConnection: close\r\n\r\n")
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         .expect("asked");
     let mut page = String::new();
     stream.read_to_string(&mut page).expect("answered");

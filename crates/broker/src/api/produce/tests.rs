@@ -16,8 +16,8 @@ use gnomon_protocol::{
     },
     request::encode_request,
 };
-use gnomon_storage::MemDisk;
-use std::{future::poll_fn, io::Write, net::TcpStream, sync::Arc, task::Poll};
+use gnomon_storage::{Disk, MemDisk};
+use std::{future::poll_fn, io::Write, net::TcpStream, path::Path, sync::Arc, task::Poll};
 use tokio::{
     runtime::Builder,
     time::{sleep, timeout},
@@ -53,6 +53,12 @@ fn frame(acks: i16, records: Bytes) -> Bytes {
 
 /// A site in memory with topic `t` of one partition that is not open.
 async fn start(environment: Environment) -> Broker {
+    // The directory says that nothing is left to be recovered: housekeeping opens no partition.
+    let (disk, data) = (&environment.disk, Path::new("/data"));
+    disk.create_dir_all(data).expect("made");
+    let boot_id = disk.boot_id().expect("a boot id");
+    disk.write_atomic(&data.join("boot"), boot_id.as_bytes())
+        .expect("written");
     let raw = RawConfig {
         data: Some("/data".into()),
         listen: Some("127.0.0.1:0".into()),
