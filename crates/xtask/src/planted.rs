@@ -138,6 +138,16 @@ const BUGS: &[Planted] = &[
 /// A test that takes longer than this hangs: for a lost wake-up that is how it fails.
 const DEADLINE: Duration = Duration::from_secs(300);
 
+/// The same for a simulation, which is minutes of work.
+const SIMULATION_DEADLINE: Duration = Duration::from_secs(1_500);
+
+fn deadline(test: &Test) -> Duration {
+    match test.program {
+        "simulation" => SIMULATION_DEADLINE,
+        _ => DEADLINE,
+    }
+}
+
 /// Whether every chosen bug was caught.
 pub fn run(chosen: &[String]) -> Result<bool, String> {
     if let Some(unknown) = chosen
@@ -168,24 +178,29 @@ pub fn run(chosen: &[String]) -> Result<bool, String> {
         let is_sound = match known {
             Some(is_sound) => is_sound,
             None => {
-                let is_sound =
-                    matches!(programs.run(&bug.test, &[], DEADLINE)?, Outcome::Passed(_));
+                let is_sound = matches!(
+                    programs.run(&bug.test, &[], deadline(&bug.test))?,
+                    Outcome::Passed(_)
+                );
                 sound.push((bug.test, is_sound));
                 is_sound
             }
         };
         let points = format!("{}={}", bug.name, bug.action);
-        let (caught, by) =
-            match programs.run(&bug.test, &[("FAILPOINTS", points.as_str())], DEADLINE)? {
-                _ if !is_sound => (
-                    false,
-                    "its test fails or is not found without it".to_owned(),
-                ),
-                Outcome::Failed(printed) => (true, format!("caught by {}", failed(&printed))),
-                Outcome::Hung => (true, format!("caught by {}, which hangs", bug.test.filter)),
-                Outcome::Passed(_) => (false, "SURVIVES".to_owned()),
-                Outcome::NotFound => (false, "its test is not found".to_owned()),
-            };
+        let (caught, by) = match programs.run(
+            &bug.test,
+            &[("FAILPOINTS", points.as_str())],
+            deadline(&bug.test),
+        )? {
+            _ if !is_sound => (
+                false,
+                "its test fails or is not found without it".to_owned(),
+            ),
+            Outcome::Failed(printed) => (true, format!("caught by {}", failed(&printed))),
+            Outcome::Hung => (true, format!("caught by {}, which hangs", bug.test.filter)),
+            Outcome::Passed(_) => (false, "SURVIVES".to_owned()),
+            Outcome::NotFound => (false, "its test is not found".to_owned()),
+        };
         survived += usize::from(!caught);
         println!(
             "{:28} {:54} {}::{} {by}",
