@@ -4,7 +4,7 @@
 //! A client that is told "not here yet" asks again, and each of its requests may be shorter than
 //! the way to the source. So a connection remembers what it asked: the same question again stands
 //! by the first ask until that is answered. Invariants: one connection's asks decide nothing for
-//! another's; one request asks anew at most once for each question. What a position means is
+//! another's; one request asks again at most once for each question. What a position means is
 //! `gnomon_partition`'s, asking the source `gnomon_replication`'s.
 
 use crate::config::limits::ASKS_PER_CONNECTION_MAX;
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(
             Asking::new(yes, &one).judge(&handle, FIVE).0,
             Standing::NotYet,
-            "of which it asks anew"
+            "so it asks again"
         );
         says(&handle, 3);
         assert_eq!(

@@ -311,8 +311,8 @@ fn a_failover_disturbed_at_any_two_steps_ends_as_an_undisturbed_one() {
     }
 }
 
-/// From the first start to the deletion of a link: whoever gave a command gives it again when the
-/// process died before the answer, or could not record it.
+/// From the first start to the deletion of a link. A command is given again when the process died
+/// before the answer, or could not record it.
 fn life_of_a_link() -> Vec<Event> {
     let mut own = NewTopic::named("b_own", id_of("b_own"));
     own.partitions = 2;

@@ -181,7 +181,7 @@ async fn a_lost_log_is_opened_anew_and_its_machine_rebuilt() {
         assert_eq!(
             count,
             if forgetful { 1 } else { 2 },
-            "what the log has after it was opened anew"
+            "what the log has after it was opened again"
         );
         assert_eq!(submit.submit(put("c", 3)).await, Ok(count + 1));
         drop(submit);

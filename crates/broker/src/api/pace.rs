@@ -1,5 +1,5 @@
-//! Yielding: a request may name a million elements, and a thread serves many connections. Whoever
-//! goes through the elements of a request lets the other tasks of its thread run now and then.
+//! Yielding: a request may name a million elements, and a thread serves many connections. A loop
+//! over the elements of a request lets the other tasks of its thread run now and then.
 //!
 //! Not here: how much one element costs. A loop whose elements cost more counts them as several.
 

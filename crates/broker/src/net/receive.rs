@@ -279,7 +279,7 @@ mod tests {
         }
     }
 
-    /// Whoever waits with a small request, such as a fetch, does not wait with the buffer.
+    /// A connection that waits with a small request, such as a fetch, does not hold the buffer.
     #[tokio::test]
     async fn a_small_frame_holds_itself_alone() {
         let (mut client, mut receiver) = warmed().await;

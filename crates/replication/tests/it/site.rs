@@ -485,7 +485,7 @@ impl TestSite {
             .is_some_and(|watch| std::mem::take(&mut watch.refuse))
     }
 
-    /// As the broker's driver does (`replicated.rs`): whoever asked has no answer, the machine lays
+    /// As `gnomon_driver::Driver` does: the caller gets no answer, the machine lays
     /// down what is not durable, and takes it up again after a second.
     fn refused(&self, running: &mut Running, token: ReplyToken) {
         running.waiting.remove(&token);
