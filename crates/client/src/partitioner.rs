@@ -1,5 +1,5 @@
 //! Chooses the partition of a record as Kafka's Java producer does, so that a key is in the same
-//! partition whoever wrote it.
+//! partition whichever client wrote it.
 //!
 //! With a key: murmur2 of its bytes (`org.apache.kafka.common.utils.Utils.murmur2`). Without one:
 //! one partition for a while, then another at random (KIP-480, KIP-794), so that batches are large

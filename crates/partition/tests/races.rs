@@ -1,4 +1,4 @@
-//! Threads against each other: writers and a change of role, whose cut is exact whoever wins;
+//! Threads against each other: writers and a change of role, whose cut is exact in either order;
 //! checkpoints and retention.
 
 mod common;
