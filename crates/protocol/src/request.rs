@@ -63,7 +63,27 @@ pub enum EncodeError {
 }
 
 /// Decodes the body that [`crate::header::peek`] left.
-pub fn decode(header: &RequestHeader, mut body: Bytes) -> Result<RequestKind, DecodeError> {
+pub fn decode(header: &RequestHeader, body: Bytes) -> Result<RequestKind, DecodeError> {
+    decode_by(header, body, |key, body| {
+        RequestKind::decode(key, body, header.api_version).map_err(|error| error.to_string())
+    })
+}
+
+/// Decodes the body that [`crate::header::peek`] left, as the message of its API.
+pub fn decode_body<Request: Decodable>(
+    header: &RequestHeader,
+    body: Bytes,
+) -> Result<Request, DecodeError> {
+    decode_by(header, body, |_, body| {
+        Request::decode(body, header.api_version).map_err(|error| error.to_string())
+    })
+}
+
+fn decode_by<T>(
+    header: &RequestHeader,
+    mut body: Bytes,
+    decode: impl FnOnce(ApiKey, &mut Bytes) -> Result<T, String>,
+) -> Result<T, DecodeError> {
     let (key, version) = (header.api_key, header.api_version);
     let (name, key) = checked(
         Direction::Request,
@@ -72,31 +92,7 @@ pub fn decode(header: &RequestHeader, mut body: Bytes) -> Result<RequestKind, De
         &body,
         layout::REQUEST_ELEMENTS_MAX,
     )?;
-    RequestKind::decode(key, &mut body, version).map_err(|error| DecodeError::Value {
-        name,
-        version,
-        why: error.to_string(),
-    })
-}
-
-/// Decodes the body that [`crate::header::peek`] left, as the message of its API.
-pub fn decode_body<Request: Decodable>(
-    header: &RequestHeader,
-    mut body: Bytes,
-) -> Result<Request, DecodeError> {
-    let (key, version) = (header.api_key, header.api_version);
-    let (name, _) = checked(
-        Direction::Request,
-        key,
-        version,
-        &body,
-        layout::REQUEST_ELEMENTS_MAX,
-    )?;
-    Request::decode(&mut body, version).map_err(|error| DecodeError::Value {
-        name,
-        version,
-        why: error.to_string(),
-    })
+    decode(key, &mut body).map_err(|why| DecodeError::Value { name, version, why })
 }
 
 /// Checks that a body may be decoded.
@@ -137,34 +133,36 @@ pub fn encode_response(
     correlation_id: i32,
     response: &ResponseKind,
 ) -> Result<BytesMut, EncodeError> {
-    let mut frame = BytesMut::new();
-    start_response(&mut frame, key, version, correlation_id);
-    response
-        .encode(&mut frame, version)
-        .map_err(|error| EncodeError::Message {
-            key,
-            version,
-            why: error.to_string(),
-        })?;
-    finish(frame, key, version)
+    encode_by(key, version, correlation_id, |frame| {
+        response
+            .encode(frame, version)
+            .map_err(|error| error.to_string())
+    })
 }
 
-/// A response as a frame, its size in front.
+/// A response as a frame, its size in front, from the message of its API.
 pub fn encode_response_body(
     key: i16,
     version: i16,
     correlation_id: i32,
     response: &impl Encodable,
 ) -> Result<BytesMut, EncodeError> {
+    encode_by(key, version, correlation_id, |frame| {
+        response
+            .encode(frame, version)
+            .map_err(|error| error.to_string())
+    })
+}
+
+fn encode_by(
+    key: i16,
+    version: i16,
+    correlation_id: i32,
+    encode: impl FnOnce(&mut BytesMut) -> Result<(), String>,
+) -> Result<BytesMut, EncodeError> {
     let mut frame = BytesMut::new();
     start_response(&mut frame, key, version, correlation_id);
-    response
-        .encode(&mut frame, version)
-        .map_err(|error| EncodeError::Message {
-            key,
-            version,
-            why: error.to_string(),
-        })?;
+    encode(&mut frame).map_err(|why| EncodeError::Message { key, version, why })?;
     finish(frame, key, version)
 }
 
