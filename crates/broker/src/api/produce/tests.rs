@@ -16,7 +16,7 @@ use gnomon_protocol::{
     },
     request::encode_request,
 };
-use gnomon_storage::{Disk, MemDisk};
+use gnomon_storage::MemDisk;
 use std::{future::poll_fn, io::Write, net::TcpStream, path::Path, sync::Arc, task::Poll};
 use tokio::{
     runtime::Builder,
