@@ -32,6 +32,10 @@ impl Reopens {
 }
 
 impl Journal for Reopens {
+    fn name(&self) -> &str {
+        self.journal.name()
+    }
+
     fn append(
         &mut self,
         records: &[EncodedRecord],

@@ -138,12 +138,13 @@ impl<M: Machine, J: Journal + Sync, O: Owner<M>> Driver<M, J, O> {
 
     fn read_on(&mut self, committed_only: bool) -> Result<(), JournalError> {
         let read = self.state.read_on(&self.journal, committed_only);
-        read.map_err(journal_error)
+        read.map_err(|error| journal_error(&self.journal, error))
     }
 
     /// Drops the state and reads the log again.
     fn read_back(&mut self, committed_only: bool) -> Result<(), JournalError> {
-        self.state = Replay::from_start(&self.journal, committed_only).map_err(journal_error)?;
+        self.state = Replay::from_start(&self.journal, committed_only)
+            .map_err(|error| journal_error(&self.journal, error))?;
         Ok(())
     }
 
@@ -358,10 +359,13 @@ impl<M: Machine, J: Journal + Sync, O: Owner<M>> Driver<M, J, O> {
     }
 
     fn snapshot_if_due(&mut self) -> Result<(), JournalError> {
+        if !self.snapshots.is_due() {
+            return Ok(());
+        }
         let wall_ms = self.clock.now().wall.0;
         let appended =
             self.snapshots
-                .append_if_due::<M>(&mut self.journal, &self.state.durable, wall_ms)?;
+                .append_snapshot::<M>(&mut self.journal, &self.state.durable, wall_ms)?;
         if let Some(position) = appended {
             self.state.position = position;
             // Nothing to let out: it waits so that the log is trimmed once it is durable.
@@ -376,11 +380,11 @@ impl<M: Machine, J: Journal + Sync, O: Owner<M>> Driver<M, J, O> {
     }
 }
 
-fn journal_error(error: RebuildError) -> JournalError {
+fn journal_error(journal: &impl Journal, error: RebuildError) -> JournalError {
     match error {
         RebuildError::Journal(error) => error,
         RebuildError::Unreadable(source) => JournalError::Unreadable {
-            name: "the log".into(),
+            name: journal.name().to_owned(),
             source,
         },
     }

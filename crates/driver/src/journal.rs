@@ -70,6 +70,8 @@ pub enum JournalError {
 /// any crash. After [`JournalError::Lost`] every call fails until `reopen` has succeeded, and
 /// records that were appended and not committed may be there or not.
 pub trait Journal: ReadLog + Send + 'static {
+    /// The log's name, for messages.
+    fn name(&self) -> &str;
     /// Appends one atomic batch; returns the position after it.
     fn append(
         &mut self,

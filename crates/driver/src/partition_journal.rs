@@ -87,6 +87,10 @@ impl PartitionJournal {
 }
 
 impl Journal for PartitionJournal {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
     fn append(
         &mut self,
         records: &[EncodedRecord],

@@ -63,17 +63,19 @@ impl Snapshots {
         Ok(())
     }
 
-    /// Appends a snapshot if the log has grown enough. Returns the position after it.
-    pub(crate) fn append_if_due<M: Machine>(
+    /// Whether the log has grown enough since the last snapshot, which is durable.
+    pub(crate) fn is_due(&self) -> bool {
+        let due = LOG_BYTES_MIN.max(LOG_TO_STATE * self.state_bytes);
+        self.not_durable.is_none() && self.grown_bytes >= due
+    }
+
+    /// Appends a snapshot. Returns the position after it; `None` if the disk refused it.
+    pub(crate) fn append_snapshot<M: Machine>(
         &mut self,
         journal: &mut impl Journal,
         durable: &M::Durable,
         wall_ms: i64,
     ) -> Result<Option<LogPosition>, JournalError> {
-        let due = LOG_BYTES_MIN.max(LOG_TO_STATE * self.state_bytes);
-        if self.not_durable.is_some() || self.grown_bytes < due {
-            return Ok(None);
-        }
         let first_marker = journal.end();
         let written = self.append_all::<M>(journal, durable, wall_ms);
         self.grown_bytes = 0;
