@@ -4,8 +4,13 @@
 //! - Members, their metadata and their assignments.
 //! - A group that does not exist is "Dead" without an error up to version 5, GROUP_ID_NOT_FOUND
 //!   from version 6 (KIP-1043).
+//! - Authorised operations are told to clients that ask (KIP-430), of groups without an error.
 
-use super::{Pace, distinct, text};
+use super::{
+    Pace,
+    authorized_operations::{GROUP, if_asked},
+    distinct, text,
+};
 use crate::{context::RequestContext, error_code::Refusal};
 use gnomon_groups::{Describe, Described, DescribedMember, Event, Name, Reply};
 use gnomon_protocol::{
@@ -26,6 +31,7 @@ pub async fn handle(
     context: RequestContext,
     request: DescribeGroupsRequest,
 ) -> DescribeGroupsResponse {
+    let operations = if_asked(request.include_authorized_operations, GROUP);
     let mut groups = Vec::new();
     let mut pace = Pace::default();
     for id in distinct(request.groups, &mut pace, Clone::clone).await {
@@ -54,6 +60,12 @@ pub async fn handle(
                     .with_error_code(error.code().code()),
             ),
         }
+    }
+    for group in groups
+        .iter_mut()
+        .filter(|group: &&mut DescribedGroup| group.error_code == 0)
+    {
+        group.authorized_operations = operations;
     }
     DescribeGroupsResponse::default().with_groups(groups)
 }
@@ -84,4 +96,31 @@ fn member(member: DescribedMember) -> DescribedGroupMember {
         .with_client_host(text(&*member.client_host))
         .with_member_metadata(member.metadata)
         .with_member_assignment(member.assignment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{
+        authorized_operations::NOT_ASKED,
+        test_broker::{context, start},
+    };
+
+    #[tokio::test]
+    async fn operations_are_told_of_groups_without_an_error() {
+        let broker = start().await;
+        // Up to version 5 a group that does not exist is "Dead" without an error.
+        for (version, asked, operations) in [
+            (5, false, NOT_ASKED),
+            (5, true, GROUP),
+            (6, true, NOT_ASKED),
+        ] {
+            let request = DescribeGroupsRequest::default()
+                .with_groups(vec![GroupId(text("g"))])
+                .with_include_authorized_operations(asked);
+            let response = handle(context(&broker, version), request).await;
+            assert_eq!(response.groups[0].authorized_operations, operations);
+        }
+        broker.stop().await;
+    }
 }

@@ -4,6 +4,8 @@
 //! - -1 is the end that the isolation level may see, -2 the log start, -3 the record with the
 //!   largest timestamp, a time the first record not older than it, to the record. -4 (earliest
 //!   local) is the log start, -5 (latest tiered) nothing: there are no tiers.
+//! - A negative time is one of those, from the version that introduced it; any other, and one asked
+//!   for too early, is UNSUPPORTED_VERSION of its partition.
 //! - Nothing found is offset -1 without an error.
 //! - The same partition twice in a request is INVALID_REQUEST.
 
@@ -30,6 +32,17 @@ const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 
+/// The first version in which a negative time may be asked for; `None` if it has no meaning yet.
+fn supported_since(time: i64) -> Option<i16> {
+    match time {
+        LATEST | EARLIEST => Some(1),
+        MAX_TIMESTAMP => Some(7),
+        EARLIEST_LOCAL => Some(8),
+        LATEST_TIERED => Some(9),
+        _ => None,
+    }
+}
+
 const READ_COMMITTED: i8 = 1;
 const ISOLATION_SINCE: i16 = 2;
 const EPOCH_SINCE: i16 = 4;
@@ -49,10 +62,13 @@ pub async fn handle(context: RequestContext, request: ListOffsetsRequest) -> Lis
         for partition in &topic.partitions {
             pace.step().await;
             let once = seen.insert((topic.name.clone(), partition.partition_index));
-            let found = if once {
-                find(&context, &topic.name.0, partition, isolation).await
-            } else {
-                Err(ErrorCode::InvalidRequest)
+            let time = partition.timestamp;
+            let supported = time >= 0
+                || supported_since(time).is_some_and(|version| context.version >= version);
+            let found = match (once, supported) {
+                (false, _) => Err(ErrorCode::InvalidRequest),
+                (true, false) => Err(ErrorCode::UnsupportedVersion),
+                (true, true) => find(&context, &topic.name.0, partition, isolation).await,
             };
             let response = ListOffsetsPartitionResponse::default()
                 .with_partition_index(partition.partition_index);
@@ -116,7 +132,7 @@ async fn find(
                 .find_by_time(ByTime::AtOrAfter(time), isolation)
                 .await,
         ),
-        _ => Err(ErrorCode::InvalidRequest),
+        _ => Err(ErrorCode::UnsupportedVersion),
     }
 }
 
@@ -129,5 +145,48 @@ fn record(
         Some(Err(error)) => Err(error_code::read(&error)),
         // The site stops.
         None => Err(ErrorCode::NotLeaderOrFollower),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{
+        test_broker::{context, create_topic, start},
+        topic_name,
+    };
+    use gnomon_protocol::messages::list_offsets_request::ListOffsetsTopic;
+
+    #[tokio::test]
+    async fn a_time_that_the_version_does_not_know_is_unsupported() {
+        let broker = start().await;
+        create_topic(&broker, "t").await;
+        let (known, unknown) = (0, ErrorCode::UnsupportedVersion.code());
+        for (version, time, code) in [
+            (1, LATEST, known),
+            (1, EARLIEST, known),
+            (6, MAX_TIMESTAMP, unknown),
+            (7, MAX_TIMESTAMP, known),
+            (7, EARLIEST_LOCAL, unknown),
+            (8, EARLIEST_LOCAL, known),
+            (8, LATEST_TIERED, unknown),
+            (9, LATEST_TIERED, known),
+            (10, -6, unknown),
+            (10, -7, unknown),
+            (10, i64::MIN, unknown),
+        ] {
+            let partition = ListOffsetsPartition::default().with_timestamp(time);
+            let topic = ListOffsetsTopic::default()
+                .with_name(topic_name("t"))
+                .with_partitions(vec![partition]);
+            let request = ListOffsetsRequest::default().with_topics(vec![topic]);
+            let response = handle(context(&broker, version), request).await;
+            let found = &response.topics[0].partitions[0];
+            assert_eq!(found.error_code, code, "{time} in version {version}");
+            if code != known {
+                assert_eq!((found.offset, found.timestamp), (-1, -1));
+            }
+        }
+        broker.stop().await;
     }
 }

@@ -2,6 +2,7 @@
 //! results messages.
 
 pub mod api_versions;
+mod authorized_operations;
 pub mod create_topics;
 pub mod delete_topics;
 pub mod describe_cluster;
@@ -88,5 +89,7 @@ fn leader_endpoints<'a>(
     })
 }
 
+#[cfg(test)]
+pub mod test_broker;
 #[cfg(test)]
 mod tests;

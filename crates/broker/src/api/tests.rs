@@ -1,14 +1,8 @@
 //! A handler that goes through many elements lets the other tasks of its thread run.
 
-use crate::{
-    Broker, Environment, RawConfig,
-    config::limits::YIELD_EVERY,
-    context::{Connection, ListenerInfo},
-    dispatch::dispatch,
-    net::answer::Answer,
-};
+use super::test_broker::{connection, start};
+use crate::{config::limits::YIELD_EVERY, dispatch::dispatch, net::answer::Answer};
 use bytes::Bytes;
-use gnomon_partition::Blocking;
 use gnomon_protocol::{
     api::keys,
     header::RequestHeader,
@@ -27,8 +21,7 @@ use gnomon_protocol::{
     request::encode_request,
     wire::StrBytes,
 };
-use gnomon_storage::MemDisk;
-use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, task::Poll};
 
 const MANY: i32 = 20_000;
 
@@ -152,33 +145,7 @@ fn frame(key: i16, version: i16, request: &RequestKind) -> Bytes {
 
 #[tokio::test]
 async fn requests_of_many_elements_let_others_run() {
-    let raw = RawConfig {
-        data: Some("/data".into()),
-        listen: Some("127.0.0.1:0".into()),
-        admin: Some("127.0.0.1:0".into()),
-        ..RawConfig::default()
-    };
-    // Inline: blocking work is done at once, so that nothing but yields and the answers of machines
-    // interrupts a handler.
-    let environment = Environment {
-        blocking: Blocking::Inline {
-            flush: Duration::ZERO,
-        },
-        ..Environment::real(Arc::new(MemDisk::new()))
-    };
-    let broker = Broker::start(raw.check().expect("valid"), environment)
-        .await
-        .expect("started");
-    let advertised = crate::Endpoint {
-        host: "127.0.0.1".into(),
-        port: 9092,
-    };
-    let listener = ListenerInfo {
-        name: "PLAINTEXT".into(),
-        advertised,
-    };
-    let peer = ([127, 0, 0, 1], 1).into();
-    let connection = Arc::new(Connection::new(peer, None, Arc::new(listener)));
+    let (broker, connection) = (start().await, connection());
     for (key, version, request) in requests() {
         let frame = frame(key, version, &request);
         let Answer::Exclusive(mut answer) = dispatch(broker.services(), &connection, frame).answer

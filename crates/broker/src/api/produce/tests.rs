@@ -3,10 +3,9 @@
 use super::*;
 use crate::{
     Broker, Environment, RawConfig,
-    context::{Connection, ListenerInfo},
+    api::test_broker::{connection, create_topic},
     dispatch::dispatch,
 };
-use gnomon_catalog::{CreateTopics, Event, NewTopic};
 use gnomon_partition::{Blocking, PartitionId};
 use gnomon_protocol::{
     api::keys,
@@ -68,34 +67,8 @@ async fn start(environment: Environment) -> Broker {
     let broker = Broker::start(raw.check().expect("valid"), environment)
         .await
         .expect("started");
-    let services = broker.services();
-    let topics = vec![NewTopic {
-        partitions: 1,
-        ..NewTopic::named("t", services.random.id())
-    }];
-    let create = CreateTopics {
-        topics,
-        origin: gnomon_catalog::Origin::AutoCreate,
-        validate_only: false,
-    };
-    services
-        .metadata
-        .submit(Event::CreateTopics(create))
-        .await
-        .expect("made");
+    create_topic(&broker, "t").await;
     broker
-}
-
-fn connection() -> Arc<Connection> {
-    let listener = ListenerInfo {
-        name: "PLAINTEXT".into(),
-        advertised: crate::Endpoint {
-            host: "127.0.0.1".into(),
-            port: 9092,
-        },
-    };
-    let peer = ([127, 0, 0, 1], 1).into();
-    Arc::new(Connection::new(peer, None, Arc::new(listener)))
 }
 
 /// 8 MiB in a few kilobytes: the connection waits, its worker does not.
