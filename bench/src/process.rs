@@ -209,7 +209,7 @@ pub fn kill_all() {
     while each().any(is_alive) && start.elapsed() < KILL_MAX {
         thread::sleep(LOOK_EVERY);
     }
-    // Whoever would start another one waits for a lock that nobody gives back.
+    // A later start would wait for a lock that nobody releases.
     std::mem::forget(children);
 }
 

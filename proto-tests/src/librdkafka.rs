@@ -430,7 +430,7 @@ impl Consumer for Reader {
     fn seek(&mut self, topic: &str, partition: i32, to: Start) -> Result<(), Failure> {
         match self.inner.seek(topic, partition, position(to), DEADLINE) {
             Ok(()) => Ok(()),
-            // A partition that has stopped with an error cannot be sought in: it is assigned anew,
+            // A partition that has stopped with an error cannot be sought in: it is assigned again,
             // with all others where they are.
             Err(_) => {
                 let mut list = TopicPartitionList::new();

@@ -443,7 +443,7 @@ fn story_copy_faults_on_a_topic_that_was_made_again() {
         "{} records",
         kept.len()
     );
-    // The way out of this issue: delete it here, and the link makes it anew.
+    // The way out of this issue: delete it here, and the link creates it again.
     java::client()
         .admin(
             &pair.b.kafka,

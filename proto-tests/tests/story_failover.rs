@@ -450,7 +450,7 @@ fn commit_synced(pair: &Pair, group: &str, topic: &str, offset: i64) {
     });
 }
 
-/// A consumer that is started anew on b, with its commits synced: exactly there, before and after
+/// A consumer that is started again on b, with its commits synced: exactly there, before and after
 /// the failover.
 fn moves_restarted(client: &dyn Client) {
     let mut pair = Pair::start();

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Longest name, as in Kafka.
 const NAME_BYTES_MAX: usize = 249;
 
-/// Topics that the site makes by itself, whoever asks.
+/// Topics that the site makes by itself, for any client.
 const OWN_TOPICS: [&str; 4] = [
     "__cluster_metadata",
     "__consumer_offsets",

@@ -4,9 +4,9 @@
 //! A batch is what one command began together, or what a start found at the same recorded step; its
 //! topics move in step, and what comes next is looked up in the table of `gnomon_links::failover`.
 //! A topic that cannot go on leaves its batch with a reason and stays FAILING_OVER; the next
-//! command that names it, or the next start, tries again; whoever carries out the actions gives
-//! such a command by itself after a while. Commands wait for topics, not for batches: a later one
-//! may join.
+//! command that names it, or the next start, tries again; the code that carries out the actions
+//! gives such a command by itself after a while. Commands wait for topics, not for batches: a later
+//! one may join.
 //!
 //! What partitions report is soft: after a start everything between two recorded steps is asked for
 //! again.

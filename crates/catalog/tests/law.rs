@@ -51,7 +51,7 @@ impl Random {
         }
     }
 
-    /// A link's source as of now: some of its names, sometimes made anew, sometimes with more
+    /// A link's source as of now: some of its names, sometimes created again, sometimes with more
     /// partitions.
     fn look(&mut self, dice: &mut Dice, image: &Image) -> Event {
         let mut topics = Vec::new();

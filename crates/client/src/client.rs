@@ -1,6 +1,6 @@
 //! A cluster as one client sees it: where its brokers are, and connections to them.
 //!
-//! One shared connection per broker is kept for short questions; whoever polls long takes a
+//! One shared connection per broker is kept for short requests; a caller that polls long takes a
 //! connection of its own ([`Client::dedicated`]). A broken connection is replaced at its next use.
 //! Any broker that answers is as good as another for questions about the cluster: those known from
 //! metadata are tried first, then the bootstrap servers, and the bootstrap list is never forgotten.

@@ -34,7 +34,7 @@ pub struct FetchOptions {
     pub partition_max_bytes: i32,
     pub isolation: Isolation,
     /// The answer is to speak of every partition that has one at all: the session, which is silent
-    /// about what did not change, begins anew.
+    /// about what did not change, starts again.
     pub whole: bool,
     /// On top of `max_wait`.
     pub request_timeout: Duration,
@@ -250,7 +250,7 @@ impl Fetcher {
     }
 }
 
-/// Whether an error of a whole fetch only means that the session must be opened anew.
+/// Whether an error of a whole fetch only means that a new session is needed.
 pub fn is_session_error(error: &ClientError) -> bool {
     matches!(error.code(), Some(70 | 71 | 106))
 }

@@ -57,7 +57,7 @@ pub type PerPartition<T> = BTreeMap<TopicPartition, Result<T, ClientError>>;
 /// Whose answers count (KIP-320).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asked {
-    /// Whoever is remembered as the leader, and answers.
+    /// The broker that is remembered as the leader, and answers.
     AnyLeader,
     /// Only a broker that leads under the epoch that it is remembered with: one that was deposed
     /// since, or does not know yet that it leads, refuses.
@@ -75,7 +75,7 @@ impl Asked {
 
 impl Client {
     /// Where these logs end, and for those that name an epoch where that ends. Leaders are looked
-    /// up anew and asked under the epoch that goes with them, so that what comes is newer than the
+    /// up again and asked under the epoch that goes with them, so that what comes is newer than the
     /// call, and not a deposed leader's.
     pub async fn log_ends(
         &self,

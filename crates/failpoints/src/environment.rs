@@ -5,7 +5,7 @@
 //! it, and the binary none in its `main`. A test that sets fail points itself goes on doing so.
 //! Syntax: see crate `fail`.
 
-/// The loader runs this before `main`, whoever's `main` it is.
+/// The loader runs this before the `main` of any program.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static AT_START: extern "C" fn() = take_over_environment;

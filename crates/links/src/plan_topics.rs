@@ -306,27 +306,27 @@ fn fault(
         && known != found
     {
         return Some(format!(
-            "the source topic was deleted and created again: its id was {known} and is {found}. Fail over to keep what is here, or delete the shadow and the link makes it anew"
+            "the source topic was deleted and created again: its id was {known} and is {found}. Fail over to keep what is here, or delete the shadow and the link creates it again"
         ));
     }
     if source_topic_id.is_some() && source_topic_id == there.id {
-        // The same topic: partitions never go, so whoever names fewer, or older epochs, has not
-        // heard of the rest yet.
+        // The same topic: partitions never go, so an answer with fewer of them, or older epochs,
+        // has not heard of the rest yet.
         return None;
     }
     if there.partitions.len() < here.epochs.len() {
         return Some(format!(
-            "the source topic has {} partitions, the shadow {}: it was deleted and created again. Fail over to keep what is here, or delete the shadow and the link makes it anew",
+            "the source topic has {} partitions, the shadow {}: it was deleted and created again. Fail over to keep what is here, or delete the shadow and the link creates it again",
             there.partitions.len(),
             here.epochs.len()
         ));
     }
-    // Without ids only an epoch that goes back tells a topic that was made anew.
+    // Without ids only an epoch that goes back shows that a topic was created again.
     if there.id.is_none() {
         for (ours, partition) in here.epochs.iter().zip(by_index(there)) {
             if partition.leader_epoch != LeaderEpoch::NONE && partition.leader_epoch < *ours {
                 return Some(format!(
-                    "partition {} of the source topic went back from leader epoch {} to {}: it was deleted and created again. Fail over to keep what is here, or delete the shadow and the link makes it anew",
+                    "partition {} of the source topic went back from leader epoch {} to {}: it was deleted and created again. Fail over to keep what is here, or delete the shadow and the link creates it again",
                     partition.index, ours.0, partition.leader_epoch.0
                 ));
             }

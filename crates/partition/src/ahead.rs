@@ -2,8 +2,8 @@
 //! asked for them.
 //!
 //! A reader that stands at [`Standing::NotYet`] (or asks for the end of an epoch that is open here)
-//! leaves an ask; whoever copies the partition puts [`Handle::question`] to the source and hands
-//! back what it says; the reader, woken by that, stands by its ask anew. Nothing here waits.
+//! leaves an ask; the task that copies the partition puts [`Handle::question`] to the source and
+//! hands back the answer, which wakes the reader to look at its ask again. Nothing here waits.
 
 use crate::{
     asked::{About, Ask, Question, SourceWord},
@@ -36,7 +36,7 @@ impl Handle {
         self.0.view.read().asked.question()
     }
 
-    /// The source's answer. Wakes whoever waits for this partition.
+    /// The source's answer. Wakes the readers that wait for this partition.
     pub fn source_said(&self, question: Question, word: SourceWord) {
         self.0.update(|view| view.asked.said(question, word));
         self.0.waiters.wake();

@@ -74,7 +74,7 @@ pub(crate) struct Asked {
 
 impl Asked {
     /// A reader asks. An earlier ask of the same reader about the same thing stands while nothing
-    /// has been said on it, unless it was put before the partition was opened anew.
+    /// has been said on it, unless it was put before the partition was opened again.
     pub(crate) fn ask(&mut self, about: About, earlier: Option<Ask>) -> Ask {
         let ask = match earlier.filter(|ask| ask.0 <= self.count && !self.answered(about, *ask)) {
             Some(earlier) => earlier,

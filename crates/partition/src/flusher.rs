@@ -222,9 +222,9 @@ impl Flusher {
         }
     }
 
-    /// Runs work that takes long and much memory (unpacking large batches) where it holds nobody up,
-    /// a few at a time, in the order in which they came. What has begun goes on, and keeps its turn,
-    /// when this is dropped.
+    /// Runs work that takes long and much memory (unpacking large batches) where it holds nobody
+    /// up, a few at a time, in the order in which they came. What has begun goes on, and keeps its
+    /// turn, when this is dropped.
     ///
     /// # Errors
     /// As [`Flusher::run`].
@@ -295,7 +295,7 @@ enum Next {
     Stop,
 }
 
-/// On a flushing thread: what it had begun would stay unfinished, and whoever waits for it would
+/// On a flushing thread: its work would stay unfinished, and its waiters would
 /// wait for ever. A restart recovers.
 struct EndsTheProcess;
 
@@ -379,7 +379,7 @@ impl Shared {
         }
         for partition in &due {
             if partition.turn().end() {
-                // Whoever asked meanwhile has had the length of a flush for company already.
+                // Requests that came meanwhile have waited for the length of a flush already.
                 let mut queue = self.queue.lock();
                 queue.due.push_back(Arc::downgrade(partition));
                 queue.urgent = true;

@@ -1,5 +1,5 @@
 //! A shadow follows its source's bounds: the log start up, the end over a tail that was cleaned
-//! away, or all of it anew after a gap.
+//! away, or starts the log again after a gap.
 //!
 //! Invariant: the log start of a shadow is never further than the source's, and moves by these
 //! calls only; retention deletes nothing of its own (`trim.rs`). Each carries the fence, like a
@@ -111,8 +111,8 @@ impl Handle {
         Ok(to)
     }
 
-    /// Drops everything we have and begins anew at `start`: the `continue` policy after a gap. The
-    /// files are gone when this returns.
+    /// Drops all records and starts the log again at `start`: the `continue` policy after a gap.
+    /// The files are gone when this returns.
     pub fn restart_at(&self, fence: Fence, start: Offset) -> Result<(), FollowError> {
         let mut writer = self.admitted(fence)?;
         self.0

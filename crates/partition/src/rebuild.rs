@@ -180,7 +180,7 @@ fn marker(
     }))
 }
 
-/// Planted fault for tests of restarts: sequences begin anew.
+/// Planted fault for tests of restarts: sequences start again.
 fn forget_producer_state() -> bool {
     gnomon_failpoints::fail_point!("forget_producer_state", |_| true);
     false

@@ -118,7 +118,7 @@ pub struct Env {
     pub growing: Growing,
 }
 
-/// Wakes whoever looks after partitions that a disk error closed. Clones are the same.
+/// Wakes the task that reopens partitions that a disk error closed. Clones are the same.
 #[derive(Clone, Debug, Default)]
 pub struct Troubles(Arc<Notify>);
 

@@ -134,7 +134,8 @@ impl View {
 }
 
 impl Inner {
-    /// The only way in which the view changes. Releases and wakes whoever waited for what changed.
+    /// The only way in which the view changes. Releases the lock, then wakes the tasks that waited
+    /// for this change.
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut View) -> R) -> R {
         let (result, before, after) = {
             let mut view = self.view.write();

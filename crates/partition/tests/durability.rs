@@ -174,7 +174,7 @@ async fn one_waiter_over_many_partitions() {
     waiter.changed().await;
 }
 
-/// Whoever waits is woken by the change itself, not by a later one.
+/// A waiter is woken by the change itself, not by a later one.
 #[tokio::test(start_paused = true)]
 async fn every_single_change_wakes_whoever_waits() {
     let disk = disk();
@@ -402,7 +402,7 @@ async fn space_ahead_of_a_log_is_given_back_when_it_grows_no_more() {
     assert!(left < 32 << 10, "{left} ahead of a log that is closed");
 }
 
-/// The same for a copy that begins anew.
+/// The same for a copy that starts again.
 #[tokio::test(start_paused = true)]
 async fn space_ahead_of_a_copy_that_begins_anew_is_given_back() {
     let disk = disk();

@@ -1,5 +1,5 @@
-//! Valid messages by chance, for tests: of fuzzers here and of whoever throws damaged frames at a
-//! broker.
+//! Random valid messages for tests: for the fuzzers here, and for those that send damaged frames to
+//! a broker.
 //!
 //! Every field of a version, null where it may be, arrays of none to two elements, unknown tagged
 //! fields. The chance is the caller's: the same choices make the same bytes.

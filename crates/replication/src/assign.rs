@@ -56,7 +56,7 @@ pub(crate) struct Assigned {
 /// All partitions of one line.
 pub(crate) type Share = BTreeMap<Key, Assigned>;
 
-/// Deals out the jobs. A topic that the source made anew (another id) is left out: the metadata
+/// Deals out the jobs. A topic that the source created again (another id) is left out: the metadata
 /// machine is about to say what becomes of it.
 pub(crate) fn assign(jobs: &BTreeMap<Key, Job>, topology: &Topology) -> BTreeMap<LineId, Share> {
     let mut lines: BTreeMap<LineId, Share> = BTreeMap::new();

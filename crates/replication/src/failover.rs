@@ -4,7 +4,7 @@
 //! Every action may come again, after a crash or a failed answer, and does no harm then. The source
 //! is not contacted. Each failpoint stands before what it names; set to `return` it ends the
 //! process on the spot, as `kill -9` would. A topic that a closed partition holds up is taken up
-//! again from time to time: the site opens the partition anew as soon as the disk works.
+//! again from time to time: the site opens the partition again as soon as the disk works.
 
 use crate::{
     link::LinkShared,
@@ -168,7 +168,7 @@ fn again(site: &dyn Site, link: LinkId, topic: TopicId) -> Option<FailOver> {
 
 async fn post(site: &dyn Site, event: Event) {
     if let Err(gone) = site.submit(event).await {
-        // The metadata has another leader or the site stops: whoever leads next begins the step
+        // The metadata has another leader or the site stops: the next leader begins the step
         // again.
         tracing::info!(%gone, "a step of a failover was not reported");
     }

@@ -12,8 +12,8 @@ use std::time::Duration;
 const FIRST: i32 = -2;
 const MOST: i32 = 3;
 
-/// Whoever waited so long for a full answer was limited by the way, not by the disk at either end:
-/// long enough to ask for what is configured, and long enough for more than that.
+/// A fetch that waited so long for a full answer was limited by the network, not by the disk at
+/// either end: long enough to ask for what is configured, and long enough for more than that.
 const LONG: Duration = Duration::from_millis(5);
 const VERY_LONG: Duration = Duration::from_millis(30);
 

@@ -3,7 +3,7 @@
 //!
 //! Tasks end by being dropped, at a point where they wait; appends are not such points. What ended
 //! leaves nothing behind: the next one begins from our own log. So one that panics, over something
-//! odd that a source said perhaps, is begun anew: no link stands still unnoticed.
+//! odd that a source answered perhaps, is started again: no link stops unnoticed.
 
 use crate::{
     assign::{Job, Key, LineId, Share, Topology, assign},
@@ -34,7 +34,7 @@ use tokio::{
 };
 
 /// How long a task that panicked rests.
-const BEGIN_ANEW_AFTER: Duration = Duration::from_secs(1);
+const BEGIN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// How often is looked whether the source is silent.
 const LOOK_AT_REACH: Duration = Duration::from_secs(1);
@@ -56,9 +56,9 @@ impl Running {
             while let Err(panicked) = Running::spawn(begin()).ended().await {
                 tracing::error!(
                     task = what,
-                    "{panicked}: begun anew in {BEGIN_ANEW_AFTER:?}"
+                    "{panicked}: starting it again in {BEGIN_AGAIN_AFTER:?}"
                 );
-                tokio::time::sleep(BEGIN_ANEW_AFTER).await;
+                tokio::time::sleep(BEGIN_AGAIN_AFTER).await;
             }
         })
     }

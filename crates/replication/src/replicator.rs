@@ -344,7 +344,7 @@ impl Replicator {
                 if is_session_error(&error)
                     && !std::mem::replace(&mut self.session_refused, true) =>
             {
-                tracing::debug!(line = ?self.id, %error, "the fetch session begins anew");
+                tracing::debug!(line = ?self.id, %error, "starting a new fetch session");
             }
             Err(error) => self.lost(&error),
         }

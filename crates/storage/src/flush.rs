@@ -22,7 +22,7 @@ use std::{
     },
 };
 
-/// Left behind by a failed sync: whoever opens the log next must not believe the page cache.
+/// Left by a failed sync: the next opening of the log must not believe the page cache.
 pub(crate) const SYNC_FAILED_FILE: &str = "sync-failed";
 
 /// Everything that must be synced so that the log up to [`FlushPoint::end`] is durable. `Send`;
@@ -207,7 +207,7 @@ impl FlushPoint {
     }
 }
 
-/// Notes, durably, that whoever opens the log next must not believe the page cache.
+/// Notes, durably, that the next opening of the log must not believe the page cache.
 pub(crate) fn leave_mark(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
     let path = dir.join(SYNC_FAILED_FILE);
     let marked = disk.open(&path, OpenMode::Create).and_then(|file| {

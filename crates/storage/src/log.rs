@@ -54,7 +54,7 @@ pub(crate) struct Unvouched {
     batches: u64,
 }
 
-/// One log, open for writing. Whoever has `&mut` is the only writer; [`LogReader`]s and
+/// One log, open for writing. The holder of `&mut` is the only writer; [`LogReader`]s and
 /// [`FlushPoint`]s work beside it.
 pub struct Log {
     pub(crate) shared: Arc<Shared>,
@@ -535,7 +535,7 @@ impl Log {
             || self.since_checkpoint.batches >= self.options.checkpoint_batches
     }
 
-    /// Whether index files that were missing or wrong have been written anew, which only a
+    /// Whether index files that were missing or wrong have been written again, which only a
     /// checkpoint makes known to the next start.
     pub fn has_rebuilt(&self) -> bool {
         self.segments.iter().any(|segment| segment.is_rewritten())

@@ -231,7 +231,7 @@ pub(crate) fn open(
     let (checkpoint, damaged_checkpoint) = match checkpoint::load(&*disk, &dir)? {
         OnDisk::Valid(checkpoint) => (Some(*checkpoint), false),
         OnDisk::Absent => {
-            // Whoever made the log may have come no further: nothing vouches for the names.
+            // The process that made the log may have ended here: the names may not be durable.
             sync_names(&*disk, &dir)?;
             (None, false)
         }
@@ -352,7 +352,7 @@ pub(crate) fn open(
         log.checkpoint(log.extra.clone())?;
     }
     if start > end {
-        // The log was to begin anew behind its end, and that was not completed.
+        // The log was being restarted after its end, and that was not completed.
         log.trim_to(start)?;
     } else if ends_damaged {
         log.begin_segment(end)?;
@@ -364,7 +364,7 @@ pub(crate) fn open(
     Ok(Opened { log, recovered })
 }
 
-/// Only the checkpoint is there: the log was to begin anew, empty, and that was not completed; or
+/// Only the checkpoint is there: the log was being restarted, empty, and that was not completed; or
 /// its segments are lost.
 fn without_segments(
     disk: Arc<dyn Disk>,

@@ -1,7 +1,7 @@
 //! Space on the disk ahead of a log that grows, and a little that some logs always have.
 //!
 //! Invariant: what is reserved is never part of a log: the end of the file stays where the last
-//! batch ends. It is given back when the segment is sealed, or when whoever writes the log says
+//! batch ends. It is given back when the segment is sealed, or when the log's writer says
 //! that it rests; what a dying process leaves reserved, the next open gives back. Not here: when a
 //! log rests (the partition).
 

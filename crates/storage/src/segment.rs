@@ -36,8 +36,8 @@ pub(crate) struct Segment {
     extent: AtomicU64,
     pub max_timestamp: AtomicI64,
     indexes: RwLock<Indexes>,
-    /// Of the index files, when they were missing or wrong and have been written anew: for the next
-    /// checkpoint.
+    /// Of the index files, when they were missing or wrong and have been written again: for the
+    /// next checkpoint.
     rewritten: Mutex<Option<Summary>>,
     rebuilt: AtomicBool,
     /// What this process has not written itself, that is, below this position, is verified before
@@ -202,7 +202,7 @@ impl Segment {
     }
 
     /// Whether the bytes may be served as they are; without patience as far as that can be said
-    /// without waiting for whoever verifies.
+    /// without waiting for a verification.
     pub fn is_clean(&self, start: u64, stop: u64, patience: Patience) -> bool {
         let unverified_below = self.unverified_below();
         let verified = || {
@@ -282,7 +282,7 @@ impl Segment {
         self.rewritten.lock().is_some()
     }
 
-    /// What a checkpoint is to say of index files that were written anew; once.
+    /// What a checkpoint is to say of index files that were written again; once.
     pub fn take_rewritten(&self) -> Option<Summary> {
         self.rewritten.lock().take()
     }

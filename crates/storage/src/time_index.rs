@@ -1,7 +1,7 @@
 //! The time index's entry: 12 bytes, a timestamp and the offset (less the segment's base) of the
 //! batch that first reached it.
 //!
-//! Invariant: batches before that one have smaller timestamps only. So whoever looks for the first
+//! Invariant: batches before that one have smaller timestamps only. So a search for the first
 //! record at or after a timestamp starts at the entry with the largest timestamp not above it.
 
 use crate::{

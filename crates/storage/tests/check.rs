@@ -118,7 +118,7 @@ fn every_flipped_bit_is_found() {
                 .find(|(path, _)| path.extension().is_some_and(|found| found == "log"));
             let of_active =
                 active.is_some_and(|(active, _)| active.file_stem() == path.file_stem());
-            // The active segment's indexes are made anew by each start.
+            // The active segment's indexes are rebuilt by each start.
             assert!(
                 of_active || found.wrong.iter().any(|wrong| wrong.file == *path),
                 "{what}"

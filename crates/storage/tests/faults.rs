@@ -493,7 +493,7 @@ fn what_is_reserved_can_be_written_on_a_full_disk() {
         .expect("appended");
 }
 
-/// A process that made a log and died before its names were durable: whoever comes next makes them
+/// A process that made a log and died before its names were durable: the next process makes them
 /// so.
 #[test]
 fn the_names_of_a_log_whose_maker_died_become_durable() {

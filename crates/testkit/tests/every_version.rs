@@ -18,7 +18,7 @@ use std::{
 /// Requests of each version.
 const SAMPLES: u64 = 12;
 
-/// Whoever waits longer than this has been parked: a long poll, a join.
+/// A request that waits longer than this has been parked: a long poll, a join.
 const PARKED_AFTER: Duration = Duration::from_millis(150);
 
 const PRODUCE: i16 = 0;

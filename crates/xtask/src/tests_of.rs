@@ -1,7 +1,7 @@
 //! Builds test programs once and runs single tests of them, each in a process of its own with a
 //! deadline.
 //!
-//! Invariant: a test that was not run never counts as passed: whoever asks for a name that matches
+//! Invariant: a test that was not run never counts as passed: a request for a name that matches
 //! nothing is told so.
 
 use std::{

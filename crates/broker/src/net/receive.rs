@@ -1,9 +1,9 @@
 //! Splits a stream into frames.
 //!
-//! Invariants: memory for a frame never runs far ahead of what has arrived, whoever waits with a
-//! small request holds no large buffer, and a connection on which nothing is under way holds none:
-//! the thread keeps one, still warm, for whichever of its connections reads next. What a frame
-//! means is `dispatch`'s.
+//! Invariants: memory for a frame never runs far ahead of what has arrived, and a client that waits
+//! with a small request holds no large buffer, and a connection on which nothing is under way holds
+//! none: the thread keeps one, still warm, for whichever of its connections reads next. What a
+//! frame means is `dispatch`'s.
 
 use super::network::Reader;
 use crate::config::limits::{

@@ -264,7 +264,7 @@ fn snapshot(out: &mut Output<impl Write>, snapshot: &Snapshot) -> Result<(), Out
     })
 }
 
-/// Sequence of the record `delta` behind the first: they begin anew behind the largest.
+/// Sequence of the record `delta` behind the first: they start again at 0 after the largest.
 fn sequence(header: &BatchHeader, delta: i32) -> i32 {
     match header.base_sequence {
         none @ ..0 => none,

@@ -22,7 +22,7 @@ pub struct BatchView {
 
 impl BatchView {
     /// Takes one whole batch off the front of `bytes`. `None`, with `bytes` as it was, when nothing
-    /// or only a part of a batch is left: a fetch response may end so; whoever expects whole
+    /// or only a part of a batch is left: a fetch response may end so; a caller that expects whole
     /// batches checks that nothing remains. On an error `bytes` is as it was too.
     pub fn parse_first(bytes: &mut Bytes) -> Result<Option<BatchView>, BatchError> {
         let header = match BatchHeader::parse(bytes) {

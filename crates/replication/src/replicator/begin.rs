@@ -160,7 +160,7 @@ impl Replicator {
             return;
         };
         let Some(handle) = &part.handle else { return };
-        // The source's start is found again by whoever asks again; its end would be a later one.
+        // The source's start can be asked for again; its end would be a later one.
         let begun = match self.start_of(key) {
             Start::Earliest => handle.follow_source_start(part.fence(), start),
             Start::Latest | Start::TimestampMs(_) => handle.begin_copy_at(part.fence(), start),

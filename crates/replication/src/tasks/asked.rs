@@ -147,7 +147,7 @@ fn part(link: &LinkShared, image: &Image, key: Key) -> Option<(TopicPartition, P
     ))
 }
 
-/// A topic that was made anew under the same name says nothing of the one that we copied.
+/// A topic that was created again under the same name says nothing about the one that we copied.
 fn tell(part: &Part, end: &LogEnd) {
     let copied = part
         .topic

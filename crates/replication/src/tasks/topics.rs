@@ -100,8 +100,8 @@ impl Discovery {
             return Ok(());
         };
         if let Some(fault) = &link.fault {
-            // Whoever answered names brokers of its own; asked again, they would hide the source's
-            // return.
+            // The cluster that answered names its own brokers; asked again, they would hide the
+            // source's return.
             self.link.source.start_over();
             return Err(RoundError::Refused(fault.clone()));
         }

@@ -123,8 +123,8 @@ async fn a_topic_made_anew_faults_its_shadow() {
     assert_eq!(world.high_watermark("a_orders", 0), 10);
 }
 
-/// The shadow of a topic that was made anew is deleted right behind a discovery: the source's list
-/// does not change any more, and still the link makes the shadow anew.
+/// The shadow of a topic that was created again is deleted right after a discovery: the source's
+/// list does not change any more, and still the link creates the shadow again.
 #[tokio::test(start_paused = true)]
 async fn a_shadow_that_is_deleted_behind_a_discovery_is_made_anew() {
     let world = copied_world().await;

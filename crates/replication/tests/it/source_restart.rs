@@ -57,7 +57,7 @@ async fn a_link_resumes_from_its_own_log() {
     }
 }
 
-/// A session that is lost begins anew at once; a source that knows none, again and again, is left
+/// A lost session is replaced at once; a source that knows none, again and again, is left
 /// alone in between like any source in trouble.
 #[tokio::test(start_paused = true)]
 async fn a_source_that_refuses_every_session_is_not_asked_without_end() {

@@ -151,7 +151,7 @@ impl MemDisk {
         *self.0.now_ms.lock() = Some(now_ms);
     }
 
-    /// Whether whoever reads must wait for it: nothing is in the page cache.
+    /// Whether a read must wait for the disk: nothing is in the page cache.
     pub fn set_cold(&self, cold: bool) {
         self.0.faults.set_cold(cold);
     }

@@ -87,7 +87,7 @@ pub fn written(
     (disk, model)
 }
 
-/// Writes a file anew.
+/// Replaces a file's content.
 pub fn change(disk: &MemDisk, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = disk.read(path).expect("there");
     change(&mut bytes);

@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-/// When a disk works again, a failed sync is noted on it, and its partition opened anew, within
+/// When a disk works again, a failed sync is noted on it, and its partition opened again, within
 /// this time.
 const NOTED_WITHIN: Duration = Duration::from_secs(5);
 

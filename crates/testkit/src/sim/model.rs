@@ -190,7 +190,7 @@ impl Model {
         })
     }
 
-    /// What is known of a partition, for whoever is about to ask for it.
+    /// What is known of a partition, before a request about it.
     pub fn marks(&self, id: LogId) -> Marks {
         self.logs.get(&id).map_or(Marks::default(), |log| log.marks)
     }
@@ -357,7 +357,7 @@ impl Model {
 
     /// A failover of a topic is reported as done, with its cuts.
     pub fn failed_over(&mut self, name: &str, cuts: &[(i32, Cut)]) -> Check {
-        // What stands there from before the topic was made anew is not this topic.
+        // Records from before the topic was created again are not of this topic.
         let Some(topic) = self
             .topics
             .get(name)

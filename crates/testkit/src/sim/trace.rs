@@ -37,7 +37,7 @@ impl Trace {
         self.last.push_back(line);
     }
 
-    /// What comes now is of no interest any more to whoever reads the last lines.
+    /// Later events do not matter to a reader of the last lines.
     pub fn end(&mut self) {
         self.ended = true;
     }

@@ -233,7 +233,7 @@ impl Conn {
         far.incoming_bytes = far.incoming.iter().map(|(_, packet)| packet.len()).sum();
     }
 
-    /// The host of this end has power again, and knows nothing of the connection: whoever sent
+    /// The host of this end has power again, and knows nothing of the connection: a peer that sent
     /// something hears so at `at`, who did not stays in his belief.
     pub fn rebooted(&mut self, side: Side, at: Instant) {
         if std::mem::take(&mut self.ends[side as usize].silent)

@@ -95,7 +95,7 @@ impl Producer {
         }
     }
 
-    /// Where it writes, whoever asks.
+    /// The partition that it writes to.
     pub fn is_of(&self, topic: &model::Topic) -> bool {
         self.topic == topic.name && self.generation == topic.generation
     }
@@ -130,7 +130,7 @@ impl Producer {
         self
     }
 
-    /// What it writes to, if that is there: a topic made anew under the name is another one.
+    /// What it writes to, if that exists: a topic created again under the name is another one.
     fn log(&self) -> Option<LogId> {
         let model = self.world.model.lock();
         let topic = model
@@ -144,7 +144,7 @@ impl Producer {
         })
     }
 
-    /// Whether its topic is still there, and not made anew.
+    /// Whether its topic still exists, and was not created again.
     pub fn has_a_topic(&self) -> bool {
         let model = self.world.model.lock();
         model
