@@ -18,6 +18,9 @@ use gnomon_machine::ReplyToken;
 impl Turn<'_> {
     pub fn join(&mut self, request: Join, token: ReplyToken) {
         if let Err(error) = self.admit(&request) {
+            if matches!(error, GroupError::GroupMaxSize { .. }) {
+                self.drop_late(&request);
+            }
             return self.refuse(token, error);
         }
         if !request.member_id.is_empty() {
@@ -78,6 +81,20 @@ impl Turn<'_> {
             return Err(GroupError::GroupTooLarge { bytes, max });
         }
         group.validate_protocols(member_id, &request.protocol_type, &request.protocols)
+    }
+
+    /// A known member that finds the group full in a join phase loses its place, as in Kafka:
+    /// otherwise the members that have joined would wait for it until its session or the rebalance
+    /// timeout ends.
+    fn drop_late(&mut self, request: &Join) {
+        let valid = self
+            .group
+            .validate(&request.member_id, request.instance_id.as_ref());
+        if valid.is_ok() {
+            self.drop_member(&request.member_id);
+            self.group.elect_if_leaderless();
+            self.complete_join_if_all_came();
+        }
     }
 
     fn join_known(&mut self, request: Join, token: ReplyToken) {
