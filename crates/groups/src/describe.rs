@@ -6,7 +6,7 @@
 
 use crate::{
     DeleteGroups, Deletion, Describe, Described, DescribedMember, Durable, GroupError, List,
-    Listed, Name, Record, Reply, Soft, classic::Group, offsets::forget_group,
+    Listed, Name, Record, Reply, Soft, classic::Group, offsets::forget_group, soft::TimerKey,
 };
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -144,13 +144,13 @@ pub(crate) fn delete(
     let (mut records, mut gone, mut deletions) = (Vec::new(), BTreeSet::new(), Vec::new());
     for name in request.groups {
         let alive = soft.groups.get(&name);
-        let result = if alive.is_some_and(|group| !group.is_idle()) {
+        let result = if alive.is_some_and(|group| group.state != GroupState::Empty) {
             Err(GroupError::NotEmpty)
         } else if alive.is_none() && !durable.offsets.contains_key(&name) || gone.contains(&name) {
             Err(GroupError::NotFound)
         } else {
             records.extend(forget_group(durable, &name));
-            soft.groups.remove(&name);
+            forget_living(soft, &name);
             gone.insert(name.clone());
             Ok(())
         };
@@ -160,4 +160,18 @@ pub(crate) fn delete(
         });
     }
     (records, Reply::Deleted(deletions))
+}
+
+/// Takes a group without members out of the living ones. The ids that it has given out and that
+/// were not used go with it: as in Kafka they do not keep a group from being deleted, or a client
+/// that asks for ids and never joins could prevent that.
+fn forget_living(soft: &mut Soft, name: &Name) {
+    let Some(group) = soft.groups.remove(name) else {
+        return;
+    };
+    for (member_id, number) in group.pending {
+        soft.pending.remove(number);
+        soft.timers
+            .cancel(&TimerKey::Session(name.clone(), member_id));
+    }
 }
