@@ -362,6 +362,7 @@ impl Soft {
         if by_age != by_group {
             return Err(format!("pending {by_age:?}, in groups {by_group:?}"));
         }
+        self.check_timers()?;
         for (name, group) in &self.groups {
             group
                 .check()
@@ -397,6 +398,24 @@ impl Soft {
                     "group {name} is {:?} and its join timer does not fit",
                     group.state
                 ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every timer is some living group's or member's: a deadline that outlived its subject would
+    /// be memory that nothing frees.
+    fn check_timers(&self) -> Result<(), String> {
+        for key in self.timers.keys() {
+            let known = match key {
+                TimerKey::Join(name) | TimerKey::Sync(name) => self.groups.contains_key(name),
+                TimerKey::Session(name, id) => self.groups.get(name).is_some_and(|group| {
+                    group.members.contains_key(id) || group.pending.contains_key(id)
+                }),
+                TimerKey::Expiry => true,
+            };
+            if !known {
+                return Err(format!("{key:?} is the timer of nothing that lives"));
             }
         }
         Ok(())

@@ -60,6 +60,11 @@ impl<K: Ord + Clone> Timers<K> {
         Some(key)
     }
 
+    /// The keys that have a deadline, in their order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        self.by_key.keys()
+    }
+
     /// How many deadlines are set.
     pub fn len(&self) -> usize {
         self.by_key.len()
