@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 /// Clients that believe what they were last told, most of the time.
 #[derive(Default)]
-struct Clients {
+pub struct Clients {
     fresh: u32,
     /// Members that somebody was told of, with their group and generation.
     members: Vec<(Name, Name, i32)>,
@@ -32,6 +32,21 @@ fn any(dice: &mut Dice, of: &[&str]) -> Name {
 }
 
 impl Clients {
+    /// Small bounds and short times, so that a run of some hundred steps meets all of them.
+    pub fn config(&self) -> GroupConfig {
+        GroupConfig {
+            initial_rebalance_delay_ms: 300,
+            session_timeout_min_ms: 1,
+            members_max: 4,
+            pending_members_max: 2,
+            pending_bytes_max: 2_500,
+            offsets_retention_ms: 20_000,
+            offsets_check_interval_ms: 5_000,
+            new_member_join_timeout_ms: 8_000,
+            ..GroupConfig::default()
+        }
+    }
+
     fn member(&self, dice: &mut Dice, group: &Name) -> (Name, i32) {
         let here: Vec<_> = self.members.iter().filter(|(of, ..)| of == group).collect();
         match here.len() {
@@ -254,21 +269,15 @@ impl World for Clients {
     }
 
     fn check(&self, durable: &Durable, soft: &Soft) -> Result<(), String> {
+        let (config, (ids, bytes)) = (self.config(), soft.pending());
+        if ids > config.pending_members_max * GROUPS.len() || bytes > config.pending_bytes_max {
+            return Err(format!("{ids} ids of {bytes} bytes are kept"));
+        }
         soft.check(durable)
     }
 
     fn soft(&self) -> Soft {
-        Soft::new(GroupConfig {
-            initial_rebalance_delay_ms: 300,
-            session_timeout_min_ms: 1,
-            members_max: 4,
-            pending_members_max: 2,
-            pending_bytes_max: 2_500,
-            offsets_retention_ms: 20_000,
-            offsets_check_interval_ms: 5_000,
-            new_member_join_timeout_ms: 8_000,
-            ..GroupConfig::default()
-        })
+        Soft::new(self.config())
     }
 }
 

@@ -1,7 +1,11 @@
-//! Tests of the group machine: stories, the replay law, bytes, limits.
+//! Tests of the group machine: stories, consumers that follow the protocol, the replay law and its
+//! prefixes, bytes, limits.
 
+mod consumers;
 mod formats;
 mod law;
 mod limits;
+mod prefixes;
 mod scripts;
+mod site;
 mod words;
