@@ -18,6 +18,7 @@ pub(crate) use subscription::subscribed_topics;
 pub(crate) use sync::{sync, sync_ended};
 
 use crate::{Committed, DeletedTopic, Durable, Name, Record, Reply, durable::TopicOffsets};
+use gnomon_machine::Now;
 use gnomon_protocol::ids::TopicId;
 
 /// About how many records news make at once: the rest when they are told again.
@@ -113,4 +114,24 @@ fn forget_topic(
         });
     }
     all
+}
+
+/// Writes offsets that a link brought with the present time. The link wrote each when it changed at
+/// the source, perhaps long ago; without it they expire, and have a whole retention first.
+fn date_from_now<'a>(
+    now: Now,
+    group: &Name,
+    topic: &Name,
+    offsets: impl Iterator<Item = (&'a i32, &'a Committed)>,
+    records: &mut Vec<Record>,
+) {
+    records.extend(offsets.map(|(partition, before)| Record::Offset {
+        group: group.clone(),
+        topic: topic.clone(),
+        partition: *partition,
+        value: Some(Committed {
+            committed_at_ms: now.wall.0,
+            ..before.clone()
+        }),
+    }));
 }

@@ -7,11 +7,13 @@
 //! - The first commit on a topic erases what the group has on an earlier one of its name. A commit
 //!   on a topic that no longer has the name is refused.
 //! - A commit on a paired topic marks the group local on it, in the same batch; one on a topic that
-//!   a link used to sync takes the link's mark away.
+//!   a link used to sync takes the link's mark away. Either way the link's other offsets on the
+//!   topic count from now: a link writes an offset only when it changes, so they may be older than
+//!   the retention.
 
-use super::forget_earlier;
+use super::{date_from_now, forget_earlier};
 use crate::{
-    Commit, CommitOffset, Committed, Durable, GroupError, GroupState, Groups, NAME_BYTES_MAX,
+    Commit, CommitOffset, Committed, Durable, GroupError, GroupState, Groups, NAME_BYTES_MAX, Name,
     Origin, PartitionOutcome, Record, Reply, Soft, classic::Turn,
 };
 use gnomon_machine::{Effects, Now, ReplyToken};
@@ -41,94 +43,111 @@ pub(crate) fn commit(
         }
         Some(Ok(())) | None => {}
     }
-    let mut outcomes = Vec::with_capacity(request.offsets.len());
-    let mut topics = BTreeSet::new();
-    for CommitOffset {
-        topic,
-        topic_id,
-        is_current,
-        partition,
-        offset,
-        leader_epoch,
-        metadata,
-        paired,
-    } in request.offsets
-    {
-        if !is_current {
-            outcomes.push(PartitionOutcome {
-                topic,
-                partition,
-                result: Err(GroupError::TopicGone),
-            });
-            continue;
-        }
-        let (bytes, max) = (
-            metadata.len(),
-            soft.config.metadata_bytes_max.min(NAME_BYTES_MAX),
-        );
-        if bytes > max {
-            outcomes.push(PartitionOutcome {
-                topic,
-                partition,
-                result: Err(GroupError::MetadataTooLarge { bytes, max }),
-            });
-            continue;
-        }
-        let expires_at_ms = request
-            .retention_ms
-            .map(|kept_ms| now.wall.0.saturating_add(kept_ms.max(0)));
-        let leader_epoch = if expires_at_ms.is_some() {
-            -1
-        } else {
-            leader_epoch
-        };
-        let first = topics.insert(topic.clone());
-        let anew = first
-            && forget_earlier(
-                durable,
-                &request.group,
-                &topic,
-                topic_id,
-                &mut effects.records,
-            );
-        let topic_id = expires_at_ms.is_none().then_some(topic_id);
-        let committed = Committed {
-            offset,
-            leader_epoch,
-            metadata,
-            committed_at_ms: now.wall.0,
-            expires_at_ms,
-            topic_id,
-        };
-        effects.records.push(Record::Offset {
-            group: request.group.clone(),
-            topic: topic.clone(),
+    let mut taken = Taken {
+        durable,
+        now,
+        metadata_bytes_max: soft.config.metadata_bytes_max.min(NAME_BYTES_MAX),
+        group: request.group,
+        retention_ms: request.retention_ms,
+        topics: BTreeSet::new(),
+        records: effects.records,
+    };
+    let outcomes = request.offsets.into_iter().map(|offset| {
+        let (topic, partition) = (offset.topic.clone(), offset.partition);
+        let result = taken.take(offset);
+        PartitionOutcome {
+            topic,
             partition,
-            value: Some(committed),
-        });
-        let mark = match durable.origin(&request.group, &topic).filter(|_| !anew) {
-            Some(Origin::Local) => None,
-            Some(Origin::Link(_)) | None if paired => Some(Some(Origin::Local)),
-            Some(Origin::Link(_)) => Some(None),
-            None => None,
+            result,
+        }
+    });
+    let reply = Reply::Committed(outcomes.collect());
+    Effects {
+        records: taken.records,
+        replies: vec![(token, reply)],
+        actions: Vec::new(),
+    }
+}
+
+/// The offsets of one request that have been taken so far.
+struct Taken<'a> {
+    durable: &'a Durable,
+    now: Now,
+    metadata_bytes_max: usize,
+    group: Name,
+    retention_ms: Option<i64>,
+    topics: BTreeSet<Name>,
+    records: Vec<Record>,
+}
+
+impl Taken<'_> {
+    fn take(&mut self, offset: CommitOffset) -> Result<(), GroupError> {
+        if !offset.is_current {
+            return Err(GroupError::TopicGone);
+        }
+        let (bytes, max) = (offset.metadata.len(), self.metadata_bytes_max);
+        if bytes > max {
+            return Err(GroupError::MetadataTooLarge { bytes, max });
+        }
+        let topic = offset.topic.clone();
+        let mark = if self.topics.insert(topic.clone()) {
+            self.new_mark(&offset)
+        } else {
+            None
         };
-        if let Some(value) = mark
-            && first
-        {
-            effects.records.push(Record::Origin {
-                group: request.group.clone(),
-                topic: topic.clone(),
+        let expires_at_ms = self
+            .retention_ms
+            .map(|kept_ms| self.now.wall.0.saturating_add(kept_ms.max(0)));
+        // Kafka's record has room for the time of expiry or for the other two, not for all.
+        let (leader_epoch, topic_id) = match expires_at_ms {
+            Some(_) => (-1, None),
+            None => (offset.leader_epoch, Some(offset.topic_id)),
+        };
+        self.records.push(Record::Offset {
+            group: self.group.clone(),
+            topic: topic.clone(),
+            partition: offset.partition,
+            value: Some(Committed {
+                offset: offset.offset,
+                leader_epoch,
+                metadata: offset.metadata,
+                committed_at_ms: self.now.wall.0,
+                expires_at_ms,
+                topic_id,
+            }),
+        });
+        if let Some(value) = mark {
+            self.records.push(Record::Origin {
+                group: self.group.clone(),
+                topic,
                 value,
             });
         }
-        outcomes.push(PartitionOutcome {
-            topic,
-            partition,
-            result: Ok(()),
-        });
+        Ok(())
     }
-    effects.replies.push((token, Reply::Committed(outcomes)));
-    effects
+
+    /// Prepares a topic for the first offset that the request commits on it: erases the offsets on
+    /// an earlier topic of the name, and takes the others from the link that brought them. Gives
+    /// the mark of origin to write, if it changes.
+    fn new_mark(&mut self, first: &CommitOffset) -> Option<Option<Origin>> {
+        let (durable, topic) = (self.durable, &first.topic);
+        let id = first.topic_id;
+        if forget_earlier(durable, &self.group, topic, id, &mut self.records) {
+            return first.paired.then_some(Some(Origin::Local));
+        }
+        let topics = durable.offsets.get(&self.group);
+        let here = topics.and_then(|topics| topics.get(topic));
+        match here.and_then(|here| here.origin.as_ref()) {
+            Some(Origin::Local) => None,
+            Some(Origin::Link(_)) => {
+                let others = here.into_iter().flat_map(|here| &here.partitions);
+                let others = others.filter(|(partition, _)| **partition != first.partition);
+                date_from_now(self.now, &self.group, topic, others, &mut self.records);
+                Some(first.paired.then_some(Origin::Local))
+            }
+            None => first.paired.then_some(Some(Origin::Local)),
+        }
+    }
 }
 
 impl Turn<'_> {

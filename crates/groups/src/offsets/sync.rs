@@ -12,7 +12,7 @@
 //! Not here: which groups and topics a link selects, clamping, waiting for the data; the link's
 //! task does that before it sends the event.
 
-use super::{RECORDS_MAX, forget_earlier};
+use super::{RECORDS_MAX, date_from_now, forget_earlier};
 use crate::{
     Committed, Durable, Name, Origin, Record, Reply, SkipReason, Soft, SyncEnded, SyncOffset,
     SyncOffsets, SyncOutcome, SyncedPartition, durable::TopicOffsets,
@@ -217,20 +217,10 @@ impl<'a> Plan<'a> {
             }
             let written = self.written.get(topic);
             // What this step wrote is as of now already.
-            for (partition, before) in here.partitions.iter().filter(|(partition, _)| {
+            let others = here.partitions.iter().filter(|(partition, _)| {
                 written.is_none_or(|written| !written.contains_key(partition))
-            }) {
-                let value = Some(Committed {
-                    committed_at_ms: self.now.wall.0,
-                    ..before.clone()
-                });
-                records.push(Record::Offset {
-                    group: self.group.clone(),
-                    topic: topic.clone(),
-                    partition: *partition,
-                    value,
-                });
-            }
+            });
+            date_from_now(self.now, &self.group, topic, others, &mut records);
             records.push(Record::Origin {
                 group: self.group.clone(),
                 topic: topic.clone(),
