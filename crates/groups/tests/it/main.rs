@@ -6,6 +6,7 @@ mod formats;
 mod law;
 mod limits;
 mod prefixes;
+mod protocols;
 mod retention;
 mod scripts;
 mod site;
