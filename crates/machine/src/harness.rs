@@ -155,10 +155,10 @@ pub fn milliseconds(text: &str) -> Result<u64, String> {
         "d" => 86_400_000,
         other => return Err(format!("{text:?}: {other:?} is not one of ms, s, m, h, d")),
     };
-    text[..digits]
-        .parse::<u64>()
-        .map(|n| n * unit)
-        .map_err(|_| format!("{text:?} is not a duration"))
+    let count = text[..digits].parse::<u64>().ok();
+    count
+        .and_then(|count| count.checked_mul(unit))
+        .ok_or_else(|| format!("{text:?} is not a duration"))
 }
 
 /// How one machine's scripts are read and its effects printed. One line each, without the words

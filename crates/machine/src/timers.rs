@@ -107,4 +107,42 @@ mod tests {
         assert!(timers.is_empty());
         assert_eq!(timers.next(), None);
     }
+
+    /// A list that is searched from one end to the other each time is slow and plainly right.
+    #[test]
+    fn timers_do_what_a_plain_list_does() {
+        let mut state = 7_u64;
+        let mut below = |bound: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) % bound
+        };
+        let (mut timers, mut list, mut popped) = (Timers::default(), Vec::new(), 0);
+        for now in 0..20_000 {
+            let key = below(40);
+            match below(4) {
+                0 | 1 => {
+                    let at = Mono(now + below(60));
+                    list.retain(|(_, of)| *of != key);
+                    list.push((at, key));
+                    timers.set(key, at);
+                }
+                2 => {
+                    list.retain(|(_, of)| *of != key);
+                    timers.cancel(&key);
+                }
+                _ => {
+                    let due = list.iter().min().copied().filter(|(at, _)| at.0 <= now);
+                    list.retain(|entry| Some(*entry) != due);
+                    assert_eq!(timers.pop_due(Mono(now)), due.map(|(_, key)| key));
+                    popped += u32::from(due.is_some());
+                }
+            }
+            assert_eq!(timers.next(), list.iter().min().map(|(at, _)| *at));
+            assert_eq!(timers.len(), list.len());
+            assert_eq!(timers.keys().count(), list.len());
+        }
+        assert!(popped > 1_000, "{popped}");
+    }
 }

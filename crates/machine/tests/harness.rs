@@ -4,6 +4,7 @@ mod counter;
 
 use counter::{Counter, Event, Reply, Set, Soft};
 use gnomon_machine::harness::{Command, Dialect, milliseconds, run_script, run_scripts};
+use gnomon_machine::replay_law::Dice;
 use std::collections::BTreeMap;
 
 struct Words;
@@ -110,4 +111,78 @@ fn command_lines() {
         (Ok(250), Ok(604_800_000))
     );
     assert!(milliseconds("5").is_err() && milliseconds("s").is_err());
+}
+
+/// Any word and value can be written on a command line, in quotes if need be.
+#[test]
+fn a_line_that_was_written_from_parts_gives_the_parts_back() {
+    let texts = ["a", "a b", "x-1", "", "1,2", "k=v", "t!owned", "\u{e9}"];
+    let mut dice = Dice::new(3);
+    for _ in 0..2_000 {
+        let mut expected = Command {
+            name: "verb".to_owned(),
+            ..Command::default()
+        };
+        let mut line = "verb".to_owned();
+        for _ in 0..dice.below(6) {
+            let text = *dice.pick(&texts);
+            if dice.percent(50) {
+                let key = *dice.pick(&["k", "key", "at"]);
+                line += &format!("  {key}=\"{text}\"");
+                expected.pairs.push((key.to_owned(), text.to_owned()));
+            } else {
+                line += &format!(" \"{text}\"");
+                expected.words.push(text.to_owned());
+            }
+        }
+        assert_eq!(Command::parse(&line), Ok(expected), "{line}");
+    }
+}
+
+#[test]
+fn a_duration_too_long_for_a_clock_is_an_error() {
+    assert!(milliseconds("18446744073709551615ms").is_ok());
+    assert!(milliseconds("18446744073709551615d").is_err());
+    assert!(milliseconds("18446744073709551616ms").is_err());
+}
+
+/// Deadlines on the way are met one by one, at their own moments, whatever the size of the step.
+#[test]
+fn one_long_advance_does_what_many_short_ones_do() {
+    let waits = "wait a for=9 at-most=1s\nwait a for=9 at-most=2500ms\nwait b for=9 at-most=1s\n";
+    let once = run_script(&format!("{waits}advance 3s\n----\n"), Words).unwrap();
+    let steps = "advance 100ms\n".repeat(30);
+    let often = run_script(&format!("{waits}{steps}----\n"), Words).unwrap();
+    let effects = |text: &str| text.split_once("----\n").unwrap().1.to_owned();
+    assert_eq!(effects(&once), effects(&often));
+    assert_eq!(
+        effects(&once),
+        "reply 1: TimedOut\nreply 3: TimedOut\nreply 2: TimedOut\n"
+    );
+}
+
+/// What a script says after `----` never changes what the machine does, only what is compared.
+#[test]
+fn a_script_that_was_written_by_the_runner_stays_as_it_is() {
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/counter.txt"))
+            .unwrap();
+    let bare: String = text
+        .split("\n\n")
+        .map(|block| {
+            block
+                .split_once("----")
+                .map_or(block, |(asked, _)| asked)
+                .to_owned()
+        })
+        .map(|asked| {
+            format!(
+                "{asked}{}\n\n",
+                if asked.contains("\n") { "----" } else { "" }
+            )
+        })
+        .collect();
+    let first = run_script(&bare, Words).unwrap();
+    assert_eq!(run_script(&first, Words).unwrap(), first);
+    assert!(first.contains("reply 5: Is(2)\nreply 3: Is(2)"), "{first}");
 }
