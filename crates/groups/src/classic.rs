@@ -13,11 +13,13 @@ mod rebalance;
 mod state;
 mod static_member;
 mod sync;
+mod timer;
 
 pub(crate) use pending::Pending;
 pub(crate) use state::Group;
+pub(crate) use timer::TimerKey;
 
-use crate::{GroupConfig, GroupError, Groups, Name, Record, Reply, Soft, soft::TimerKey};
+use crate::{GroupConfig, GroupError, Groups, Name, Record, Reply};
 use gnomon_machine::{Effects, Now, ReplyToken, Timers};
 
 /// One look at one group: everything that a verb may read and change.
@@ -32,36 +34,6 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Takes a turn at the group, if it is alive; forgets it afterwards if nothing of it is left.
-    pub fn at<R>(
-        soft: &mut Soft,
-        now: Now,
-        name: &Name,
-        effects: &mut Effects<Groups>,
-        take: impl FnOnce(&mut Turn) -> R,
-    ) -> Option<R> {
-        let Soft {
-            config,
-            groups,
-            timers,
-            pending,
-        } = soft;
-        let group = groups.get_mut(name)?;
-        let taken = take(&mut Turn {
-            name: name.clone(),
-            group,
-            config,
-            timers,
-            pending,
-            now,
-            effects,
-        });
-        if group.is_idle() && !group.written {
-            groups.remove(name);
-        }
-        Some(taken)
-    }
-
     pub fn reply(&mut self, token: ReplyToken, reply: Reply) {
         self.effects.replies.push((token, reply));
     }

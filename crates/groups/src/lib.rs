@@ -16,6 +16,7 @@ mod describe;
 mod durable;
 mod error;
 mod event;
+mod group_state;
 mod machine;
 mod offsets;
 mod record;
@@ -23,7 +24,6 @@ mod reply;
 mod soft;
 
 pub use config::GroupConfig;
-pub use describe::GroupState;
 pub use durable::Durable;
 pub use error::GroupError;
 pub use event::{
@@ -31,6 +31,7 @@ pub use event::{
     Leave, LeaveMember, List, Protocol, Sync, SyncEnded, SyncOffset, SyncOffsets, TopicsDeleted,
     Which,
 };
+pub use group_state::GroupState;
 pub use machine::{Action, Groups};
 pub use record::{Committed, GroupValue, MemberValue, Origin, Record};
 pub use reply::{

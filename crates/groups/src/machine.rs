@@ -6,9 +6,8 @@
 use crate::{
     Commit, Durable, Event, GroupError, GroupState, Join, NAME_BYTES_MAX, Name, PROTOCOLS_MAX,
     Record, Reply, Soft,
-    classic::{Group, Pending, Turn},
+    classic::{Group, Pending, TimerKey, Turn},
     describe, offsets,
-    soft::TimerKey,
 };
 use gnomon_machine::{Effects, Machine, Mono, Now, ReplyToken};
 use std::collections::BTreeSet;
@@ -101,13 +100,13 @@ impl Machine for Groups {
         while let Some(key) = soft.timers.pop_due(now.mono) {
             match key {
                 TimerKey::Join(name) => {
-                    _ = Turn::at(soft, now, &name, &mut effects, |turn| turn.join_deadline())
+                    _ = soft.with_group(now, &name, &mut effects, |turn| turn.join_deadline())
                 }
                 TimerKey::Sync(name) => {
-                    _ = Turn::at(soft, now, &name, &mut effects, |turn| turn.sync_deadline())
+                    _ = soft.with_group(now, &name, &mut effects, |turn| turn.sync_deadline())
                 }
                 TimerKey::Session(name, member_id) => {
-                    _ = Turn::at(soft, now, &name, &mut effects, |turn| {
+                    _ = soft.with_group(now, &name, &mut effects, |turn| {
                         turn.session_deadline(&member_id)
                     });
                 }
@@ -135,7 +134,7 @@ impl Machine for Groups {
         let mut effects = Effects::none();
         for (name, value) in &durable.groups {
             soft.groups.insert(name.clone(), Group::loaded(value));
-            Turn::at(soft, now, name, &mut effects, |turn| {
+            soft.with_group(now, name, &mut effects, |turn| {
                 for member_id in turn.group.members.keys().cloned().collect::<Vec<_>>() {
                     turn.renew_session(&member_id);
                 }
@@ -193,7 +192,7 @@ fn at_group(
     take: impl FnOnce(&mut Turn),
 ) -> Effects<Groups> {
     let mut effects = Effects::none();
-    match Turn::at(soft, now, &name, &mut effects, take) {
+    match soft.with_group(now, &name, &mut effects, take) {
         Some(()) => effects,
         None => Effects::reply(
             token,
@@ -212,7 +211,7 @@ fn join(soft: &mut Soft, now: Now, request: Join, token: ReplyToken) -> Effects<
         turn.join(request, token)
     });
     while let Some((number, group, member_id)) = soft.excess_pending(&name) {
-        Turn::at(soft, now, &group, &mut effects, |turn| {
+        soft.with_group(now, &group, &mut effects, |turn| {
             turn.end_session(&member_id);
             turn.session_deadline(&member_id);
         });

@@ -8,7 +8,7 @@
 //!
 //! Invariant: it has exactly the ids in `pending` of the living groups.
 
-use crate::{Name, Soft};
+use crate::Name;
 use std::collections::BTreeMap;
 
 /// What a pending member takes besides its texts: its entries here, in its group and among the
@@ -57,25 +57,16 @@ impl Pending {
             .iter()
             .map(|(number, (group, member_id))| (*number, group, member_id))
     }
-}
 
-impl Soft {
-    /// The pending member to forget next, if there are too many after one was added to `group`: the
-    /// oldest of the group, or of all.
-    pub(crate) fn excess_pending(&self, group: &Name) -> Option<(u64, Name, Name)> {
-        let (config, pending) = (&self.config, &self.pending);
-        let too_many = self
-            .groups
-            .get(group)
-            .filter(|group| group.pending.len() > config.pending_members_max);
-        let oldest = match too_many {
-            Some(group) => group.pending.values().min().copied(),
-            None if pending.bytes > config.pending_bytes_max => {
-                pending.by_age.first_key_value().map(|(number, _)| *number)
-            }
-            None => None,
-        }?;
-        let (group, member_id) = pending.by_age.get(&oldest)?;
-        Some((oldest, group.clone(), member_id.clone()))
+    /// One by its number, which comes first in the answer.
+    pub fn get(&self, number: u64) -> Option<(u64, Name, Name)> {
+        let (group, member_id) = self.by_age.get(&number)?;
+        Some((number, group.clone(), member_id.clone()))
+    }
+
+    /// The oldest, if all together take more than `max` bytes.
+    pub fn oldest_above(&self, max: usize) -> Option<(u64, Name, Name)> {
+        let (number, _) = self.by_age.first_key_value()?;
+        (self.bytes > max).then(|| self.get(*number))?
     }
 }

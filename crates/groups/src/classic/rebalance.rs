@@ -5,8 +5,8 @@
 //! members keep coming. Who has not come by then is dropped, except static members, who have their
 //! session. Then the next generation begins, and its members have the same time again to sync.
 
-use super::{Turn, positive, state::InitialDelay};
-use crate::{GroupError, GroupState, soft::TimerKey};
+use super::{TimerKey, Turn, positive, state::InitialDelay};
+use crate::{GroupError, GroupState};
 
 impl Turn<'_> {
     /// Starts a rebalance, or completes the join phase under way if everybody has come.

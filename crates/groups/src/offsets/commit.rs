@@ -27,7 +27,7 @@ pub(crate) fn commit(
     token: ReplyToken,
 ) -> Effects<Groups> {
     let mut effects = Effects::none();
-    let validated = Turn::at(soft, now, &request.group, &mut effects, |turn| {
+    let validated = soft.with_group(now, &request.group, &mut effects, |turn| {
         turn.validate_commit(&request)
     });
     match validated {
