@@ -1,8 +1,8 @@
 //! The classic group protocol: join, sync, heartbeat, leave, static membership.
 //!
-//! One verb is one [`Turn`] at one group: it may change the living group and its timers, and puts
-//! records and replies into the effects. The rules are those of Kafka's
-//! group coordinator; each file says which of them it holds. Not here: offsets.
+//! Each request is one [`Turn`] at one group: it may change the living group and its timers, and
+//! adds records and replies to the effects. The rules are those of Kafka's group coordinator; each
+//! file lists the rules that it implements. Not here: offsets.
 
 mod heartbeat;
 mod join;
@@ -22,7 +22,7 @@ pub(crate) use timer::TimerKey;
 use crate::{GroupConfig, GroupError, Groups, Name, Record, Reply};
 use gnomon_machine::{Effects, Now, ReplyToken, Timers};
 
-/// One look at one group: everything that a verb may read and change.
+/// One request or deadline at one group: everything that it may read and change.
 pub(crate) struct Turn<'a> {
     pub name: Name,
     pub group: &'a mut Group,
@@ -51,8 +51,8 @@ impl Turn<'_> {
         });
     }
 
-    /// The member has been heard of: its session begins anew. Nothing happens for one that is not
-    /// here.
+    /// A sign of life: the member's session starts again. Does nothing for a member that is not in
+    /// the group.
     pub fn renew_session(&mut self, member_id: &Name) {
         if let Some(member) = self.group.members.get(member_id) {
             self.set_session(member_id, member.session_timeout_ms);
@@ -65,7 +65,7 @@ impl Turn<'_> {
             .set(TimerKey::Session(self.name.clone(), member_id.clone()), at);
     }
 
-    /// Keeps a place for a member that is told to join again with this id.
+    /// Remembers an id that was given out (KIP-394): the join phase waits for the member.
     pub fn expect_member(&mut self, member_id: Name) {
         let number = self.pending.add(self.name.clone(), member_id.clone());
         if let Some(before) = self.group.pending.insert(member_id, number) {
@@ -73,7 +73,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Gives up the place that is kept for a member; whether there was one.
+    /// Forgets an id that was given out; returns whether there was one.
     pub fn forget_expected(&mut self, member_id: &Name) -> bool {
         let number = self.group.pending.remove(member_id);
         if let Some(number) = number {

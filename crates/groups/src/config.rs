@@ -1,9 +1,9 @@
-//! The settings of the group coordinator, with Kafka's defaults and names.
+//! The settings of the group coordinator, with Kafka's names and defaults where Kafka has them.
 //!
-//! They come in with [`Soft`](crate::Soft), because they are the broker's and may change at a
-//! restart; nothing durable depends on them.
+//! They come with [`Soft`](crate::Soft), because they belong to the broker and may change at a
+//! restart; no durable state depends on them.
 
-/// Settings; the broker's setting is named behind each.
+/// The settings. Each names the setting of the broker that it comes from, if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupConfig {
     /// How long an empty group waits for more members before its first generation
@@ -15,23 +15,23 @@ pub struct GroupConfig {
     pub session_timeout_max_ms: i32,
     /// How many members a group may have (`group.max.size`).
     pub members_max: usize,
-    /// How many members of a group may have been told an id and not have joined with it.
+    /// The maximum number of ids of a group that were given out and not yet used (KIP-394).
     pub pending_members_max: usize,
-    /// How much memory such members of all groups of a partition may take, in bytes.
+    /// The maximum memory of such ids, of all groups of a partition, in bytes.
     pub pending_bytes_max: usize,
     /// The longest metadata text of a committed offset, in bytes (`offset.metadata.max.bytes`).
     pub metadata_bytes_max: usize,
-    /// The most that one request may write, and that a group's members may say and be assigned
-    /// together, in bytes. Kafka bounds the same by the message size of `__consumer_offsets`, 1 MiB
-    /// by default.
+    /// The maximum size, in bytes, of the records of one request, and of the metadata and
+    /// assignments of all members of a group. Kafka bounds the same by the message size of
+    /// `__consumer_offsets`, 1 MiB by default.
     pub batch_bytes_max: usize,
     /// How long offsets outlive their group's last member or subscription
     /// (`offsets.retention.minutes`).
     pub offsets_retention_ms: u64,
     /// How often expired offsets are looked for (`offsets.retention.check.interval.ms`).
     pub offsets_check_interval_ms: u64,
-    /// How long a member that has never had an answer to its join may wait for one; Kafka has the
-    /// same fixed time.
+    /// The maximum wait of a new member for the answer to its first join. Kafka has the same fixed
+    /// time.
     pub new_member_join_timeout_ms: u64,
 }
 

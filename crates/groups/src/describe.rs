@@ -1,8 +1,8 @@
 //! ListGroups, DescribeGroups and DeleteGroups.
 //!
-//! A group exists when it is alive, when it was written, or when it has offsets. As in Kafka,
-//! protocol, metadata and assignments are shown for stable groups only: in a rebalance they are
-//! nobody's.
+//! A group exists if it is living in `Soft`, or has a record, or has offsets. As in Kafka,
+//! protocol, metadata and assignments are shown for stable groups only: in a rebalance the earlier
+//! ones no longer hold.
 
 use crate::{
     DeleteGroups, Deletion, Describe, Described, DescribedMember, Durable, GroupError, GroupState,
@@ -99,7 +99,7 @@ fn describe_group(name: Name, group: &Group) -> Described {
     }
 }
 
-/// Answers one deletion for each group named, and gives the records that carry them out.
+/// The records that delete the groups, and a reply with one result for each.
 pub(crate) fn delete(
     durable: &Durable,
     soft: &mut Soft,

@@ -1,7 +1,7 @@
-//! What survives of groups and offsets, changed by [`Durable::apply`] alone.
+//! The durable state of groups and offsets; only [`Durable::apply`] changes it.
 //!
-//! A mark of origin stands beside a topic's offsets and is written and erased by records of its
-//! own; whoever erases the last offset erases the mark.
+//! A topic's mark of origin has records of its own. The code that erases the last offset of a topic
+//! must erase the mark as well.
 
 use crate::{Committed, GroupValue, Name, Origin, Record};
 use gnomon_protocol::ids::TopicId;
@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Durable {
     pub(crate) groups: BTreeMap<Name, GroupValue>,
-    /// By group, then topic.
     pub(crate) offsets: BTreeMap<Name, BTreeMap<Name, TopicOffsets>>,
 }
 
@@ -28,7 +27,7 @@ impl Durable {
         self.groups.get(group)
     }
 
-    /// What is committed for this partition.
+    /// The committed offset of a partition.
     pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<&Committed> {
         self.offsets
             .get(group)?
@@ -37,12 +36,12 @@ impl Durable {
             .get(&partition)
     }
 
-    /// Whose the group's offsets on this topic are.
+    /// The origin of the group's offsets on this topic; `None` if nothing marks it.
     pub fn origin(&self, group: &str, topic: &str) -> Option<&Origin> {
         self.offsets.get(group)?.get(topic)?.origin.as_ref()
     }
 
-    /// What offsets are committed on, each once: name, and id if it is known.
+    /// The topics on which any group has offsets, each once: name, and id if it is known.
     pub fn committed_on(&self) -> BTreeSet<(&Name, Option<TopicId>)> {
         let topics = self.offsets.values().flatten();
         topics
@@ -65,7 +64,7 @@ impl Durable {
         })
     }
 
-    /// Offsets on two topics that had the same name never stand side by side.
+    /// Checks, for tests, that no group has offsets on two topics that had one name.
     pub(crate) fn check(&self) -> Result<(), String> {
         for (group, topics) in &self.offsets {
             for (topic, offsets) in topics {

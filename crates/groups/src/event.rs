@@ -1,15 +1,16 @@
-//! What is asked of the group machine, one struct a request, in the requests' own words.
+//! The events of the group machine: one struct for each request, with the request's own field
+//! names.
 //!
-//! Every event is answered by the [`Reply`](crate::Reply) variant named at it, or by
-//! `Reply::Refused`. Strings that Kafka's requests leave empty or null are empty or `None` here.
-//! Not here: `reason` texts, which only the handler's log wants.
+//! Each event is answered by the [`Reply`](crate::Reply) variant that its documentation names, or
+//! by `Reply::Refused`. A string that is empty or null in Kafka's request is empty or `None` here.
+//! Not here: the `reason` of a join or a leave; the API handler logs it.
 
 use crate::{GroupState, Name};
 use bytes::Bytes;
 use gnomon_protocol::ids::{Offset, TopicId};
 use std::collections::BTreeSet;
 
-/// A request to the group machine, or news that concern it.
+/// A request to the group machine, or a report of a change elsewhere that concerns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// JoinGroup; answered by `Reply::Joined`, parked until the join phase is complete.
@@ -31,13 +32,13 @@ pub enum Event {
     Describe(Describe),
     /// DeleteGroups; answered by `Reply::Deleted`.
     DeleteGroups(DeleteGroups),
-    /// Topics were deleted here: their offsets vanish. Answered by `Reply::Done` or
+    /// Topics were deleted here, so their offsets are erased. Answered by `Reply::Done` or
     /// `Reply::DoneInPart`.
     TopicsDeleted(TopicsDeleted),
     /// A link brings the source's offsets of one group. Answered by `Reply::OffsetsSynced`.
     SyncOffsets(SyncOffsets),
-    /// A link no longer syncs these topics: their offsets are ours. Answered by `Reply::Done` or
-    /// `Reply::DoneInPart`.
+    /// A link no longer syncs these topics: from now on their offsets expire like any. Answered by
+    /// `Reply::Done` or `Reply::DoneInPart`.
     SyncEnded(SyncEnded),
 }
 
@@ -75,19 +76,17 @@ impl Event {
     }
 }
 
-/// One way of assigning that a member offers, in its order of preference.
+/// A protocol that a member supports. Members list them in their order of preference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protocol {
-    /// The assignor's name: "range".
+    /// The name of the assignor: "range".
     pub name: Name,
-    /// What the member says to the assignor; for consumers a `ConsumerProtocolSubscription`.
+    /// Input for the assignor; for consumers a `ConsumerProtocolSubscription`.
     pub metadata: Bytes,
 }
 
-/// JoinGroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Join {
-    /// The group.
     pub group: Name,
     /// The member's id, empty for a member that has none yet.
     pub member_id: Name,
@@ -96,7 +95,6 @@ pub struct Join {
     /// The id to use if the member needs a new one: client id (or instance id), `-`, and a fresh
     /// UUID, made by the driver.
     pub fresh_member_id: Name,
-    /// The client's id.
     pub client_id: Name,
     /// The client's address, as Kafka writes it: `/127.0.0.1`.
     pub client_host: Name,
@@ -107,56 +105,48 @@ pub struct Join {
     pub rebalance_timeout_ms: i32,
     /// "consumer", "connect", ...
     pub protocol_type: Name,
-    /// What the member can do, in its order of preference.
+    /// In the order of preference of the member.
     pub protocols: Vec<Protocol>,
-    /// Whether a dynamic member must come with an id (version 4 and later, KIP-394).
+    /// Whether a dynamic member without an id is refused with MEMBER_ID_REQUIRED (version 4 and
+    /// later, KIP-394).
     pub require_known_member_id: bool,
     /// Whether the client understands `skip_assignment` (version 9 and later, KIP-814).
     pub supports_skip_assignment: bool,
 }
 
-/// SyncGroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sync {
-    /// The group.
     pub group: Name,
-    /// The member's id.
     pub member_id: Name,
     /// The static member's instance id.
     pub instance_id: Option<Name>,
     /// The generation that the join was answered with.
     pub generation: i32,
-    /// What the member believes the group's protocol type is (version 5 and later).
+    /// The protocol type that the member was told (version 5 and later); it must be the group's.
     pub protocol_type: Option<Name>,
-    /// What the member believes the chosen protocol is (version 5 and later).
+    /// The protocol that the member was told (version 5 and later); it must be the chosen one.
     pub protocol: Option<Name>,
-    /// From the leader: member id and assignment.
+    /// Member id and assignment; empty unless the leader sends it.
     pub assignments: Vec<(Name, Bytes)>,
 }
 
-/// Heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// The group.
     pub group: Name,
-    /// The member's id.
     pub member_id: Name,
     /// The static member's instance id.
     pub instance_id: Option<Name>,
-    /// The member's generation.
     pub generation: i32,
 }
 
-/// LeaveGroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leave {
-    /// The group.
     pub group: Name,
-    /// Who leaves; one member up to version 2.
+    /// Exactly one up to version 2.
     pub members: Vec<LeaveMember>,
 }
 
-/// Who leaves: by member id, or by instance id with an empty member id.
+/// A member that leaves, named by its member id, or by its instance id with an empty member id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaveMember {
     /// The member's id, or empty.
@@ -168,7 +158,6 @@ pub struct LeaveMember {
 /// OffsetCommit. An admin's or a simple consumer's commit has generation -1 and an empty member id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
-    /// The group.
     pub group: Name,
     /// The member's id, or empty.
     pub member_id: Name,
@@ -179,51 +168,45 @@ pub struct Commit {
     /// How long the offsets are kept, if the request says so (versions 2 to 4); such offsets keep
     /// no leader epoch, as in Kafka.
     pub retention_ms: Option<i64>,
-    /// What is committed. The handler has already refused topics that do not exist.
+    /// Without topics that do not exist: the handler has refused those.
     pub offsets: Vec<CommitOffset>,
 }
 
-/// One partition's position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommitOffset {
-    /// The topic.
     pub topic: Name,
-    /// The topic that had the name when the request was prepared; the same in the whole request.
+    /// The topic that had the name when the request was prepared. All offsets of a request with one
+    /// topic name have the same id.
     pub topic_id: TopicId,
     /// Whether `topic_id` still has the name: see [`Event::look_up`].
     pub is_current: bool,
-    /// The partition.
     pub partition: i32,
     /// The next offset to read.
     pub offset: Offset,
-    /// The leader epoch of the record before it, or -1.
+    /// The leader epoch of the last record that was consumed, or -1.
     pub leader_epoch: i32,
-    /// The client's own text, empty when null.
+    /// A text of the client; empty if the request has null.
     pub metadata: Name,
-    /// Whether the topic is a shadow here, or our own and shadowed by a peer: such a commit marks
-    /// the group local on it.
+    /// Whether the topic is a shadow here, or is ours and a peer shadows it. A commit on such a
+    /// topic marks the group local on it, so that no link overwrites the commit.
     pub paired: bool,
 }
 
-/// OffsetFetch of one group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetch {
-    /// The group.
     pub group: Name,
-    /// What is asked for.
     pub which: Which,
 }
 
-/// What an OffsetFetch asks for.
+/// The selection of an OffsetFetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// Everything committed.
     All,
-    /// These partitions, answered each, committed or not.
+    /// These partitions. Each is answered, also those without an offset.
     Partitions(Vec<(Name, Vec<i32>)>),
 }
 
-/// ListGroups. All groups here are of the classic type: a filter by types is the handler's.
+/// ListGroups. All groups here are of the classic type: the handler applies a filter by types.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct List {
     /// Only groups in these states; `None` for all. A name that [`GroupState::from_name`] does not
@@ -231,81 +214,72 @@ pub struct List {
     pub states: Option<BTreeSet<GroupState>>,
 }
 
-/// DescribeGroups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Describe {
-    /// Which groups.
     pub groups: Vec<Name>,
 }
 
-/// DeleteGroups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeleteGroups {
-    /// Which groups.
     pub groups: Vec<Name>,
 }
 
-/// Topics that are gone. What is committed on others of their names stays, whenever this comes.
+/// Topics that were deleted. Offsets on other topics of the same names stay, however late this
+/// event comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicsDeleted {
-    /// Which.
     pub topics: Vec<DeletedTopic>,
 }
 
-/// A topic that is gone.
+/// A deleted topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeletedTopic {
-    /// Its name.
     pub name: Name,
-    /// Its id. What was written without one goes in any case, and alone if this is `None`.
+    /// The id of the deleted topic. Offsets that were written without a topic id are erased in any
+    /// case; only those are if this is `None`.
     pub id: Option<TopicId>,
 }
 
-/// The source's offsets of one group, for topics of one link. The machine decides which of
-/// them it takes.
+/// The source's offsets of one group, for topics of one link. The machine decides which of them it
+/// takes over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncOffsets {
-    /// The link that brings them.
+    /// The name of the link; it becomes the mark of origin.
     pub link: Name,
-    /// The group.
     pub group: Name,
-    /// The source's positions, clamped already to what is here.
+    /// The offsets at the source, already limited to the records that are here.
     pub offsets: Vec<SyncOffset>,
-    /// Whether `offsets` is all that the source has for this group on the link's topics. Then what
-    /// the link brought earlier and the source has no longer begins to expire like any offset; it
-    /// is not deleted.
+    /// Whether `offsets` is everything that the source has for this group on the link's topics.
+    /// Then offsets that the link brought earlier and that the source no longer has begin to expire
+    /// like any offset; they are not deleted.
     pub complete: bool,
-    /// Whether this is the link's last word on these topics, at failover (step g): the offsets are
-    /// ours from now on and expire like any offset.
+    /// Whether the link syncs these topics for the last time, at a failover: from now on the
+    /// offsets expire like any.
     pub last: bool,
-    /// Only say what would be.
+    /// Answer as if the offsets were taken over, and write nothing.
     pub validate_only: bool,
 }
 
-/// One partition's position at the source.
+/// The committed offset of one partition at the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncOffset {
-    /// The topic.
     pub topic: Name,
     /// The topic here that had the name when the positions were prepared.
     pub topic_id: TopicId,
     /// Whether `topic_id` still has the name: see [`Event::look_up`].
     pub is_current: bool,
-    /// The partition.
     pub partition: i32,
     /// The next offset to read.
     pub offset: Offset,
-    /// Its leader epoch, -1 when clamped or newer than what was copied.
+    /// -1 when the offset was limited, or when the epoch is newer than the copied records.
     pub leader_epoch: i32,
-    /// The client's own text.
     pub metadata: Name,
 }
 
 /// A link that no longer syncs some topics: failed over, promoted or deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncEnded {
-    /// The link.
     pub link: Name,
-    /// Which topics; `None` means all that the link ever synced.
+    /// `None` means all topics that the link has ever synced.
     pub topics: Option<Vec<Name>>,
 }

@@ -1,21 +1,19 @@
 //! The states of a classic group, and their names on the wire.
 
-/// A group's state. Kafka's "Dead" is no state here: such a group does not exist.
+/// The state of a group. Kafka's "Dead" is missing: such a group does not exist here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GroupState {
-    /// No members; perhaps offsets.
+    /// No members; there may be offsets.
     #[default]
     Empty,
-    /// Members are to join.
     PreparingRebalance,
-    /// All have joined; the leader's assignments are awaited.
+    /// All have joined; the assignments of the leader are awaited.
     CompletingRebalance,
     /// Every member has its assignment.
     Stable,
 }
 
 impl GroupState {
-    /// As clients know it.
     pub fn name(self) -> &'static str {
         match self {
             GroupState::Empty => "Empty",

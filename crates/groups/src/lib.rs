@@ -1,14 +1,14 @@
 //! Consumer groups and committed offsets as one [`Machine`](gnomon_machine::Machine): [`Groups`],
-//! one instance per partition of `__consumer_offsets`.
+//! one instance for each partition of `__consumer_offsets`.
 //!
-//! Invariant: whatever a client was told rests on records before it: a stable group's members and
-//! assignments, and every committed offset. What is only under way (joining members, parked
-//! replies, timers) is soft and is lost with the process, as clients expect of a coordinator that
-//! moved.
+//! Invariant: a client is told of a stable group's members and assignments, and of a committed
+//! offset, only after the records that hold them. Everything that is under way (joining members,
+//! parked replies, timers) is soft: a restart loses it, and clients join again, as they do when a
+//! coordinator moves.
 //!
-//! Not here: clocks, randomness, logs, topics' existence (the API handler asks the catalog),
-//! Kafka's error codes (the broker maps [`GroupError`]), the consumer protocol of KIP-848 and
-//! transactional commits (later issues). See the README for where is what.
+//! Not here: clocks, randomness, logs, the existence of topics (the API handler looks that up in
+//! the catalog), Kafka's error codes (the broker maps [`GroupError`]), the consumer protocol of
+//! KIP-848 and transactional commits (later issues). The README has a table of files.
 
 mod classic;
 mod config;
@@ -41,16 +41,17 @@ pub use reply::{
 };
 pub use soft::Soft;
 
-/// A name as clients gave it: group, topic, member, instance. Cheap to clone, because keys and
+/// A name that a client chose: group, topic, member, instance. Cheap to clone, because keys and
 /// records share it.
 pub type Name = std::sync::Arc<str>;
 
-/// Strings in Kafka's record formats have a 16-bit length: longer ones are refused where they come
-/// in.
+/// The longest name or text, in bytes. Strings in Kafka's record formats have a 16-bit length, so
+/// longer ones are refused when a request brings them.
 pub const NAME_BYTES_MAX: usize = i16::MAX as usize;
 
-/// The most bytes of a client id that are kept, in a member and in the member id made from it.
-/// Kafka keeps all of it; clients' own are a few dozen bytes long.
+/// The maximum length, in bytes, of a client id in a member and in the member id made from it; the
+/// rest is cut off. Kafka keeps all of it, so that one client could fill the memory; client ids are
+/// a few dozen bytes long.
 pub const CLIENT_ID_BYTES_MAX: usize = 255;
 
 /// The part of a client id that is kept: [`CLIENT_ID_BYTES_MAX`] bytes, or a few less so that it
@@ -62,6 +63,6 @@ pub fn kept_client_id(client_id: &str) -> &str {
     &client_id[..end.unwrap_or(0)]
 }
 
-/// The most protocols that a member may offer: what all members can do is found by comparing each
-/// with each. Clients offer one to five.
+/// The maximum number of protocols in a join. The work of a join grows with the square of that
+/// number. Clients list one to five.
 pub const PROTOCOLS_MAX: usize = 100;

@@ -1,7 +1,7 @@
-//! The machine: which event goes to which verb, deadlines, and taking up and laying down the lead.
+//! The machine: dispatch of events, deadlines, the begin and the end of leading the partition.
 //!
-//! Invariants: nothing here or below changes `Durable` but `replay`; every parked reply is in some
-//! member of `Soft` and fails when we resign.
+//! Invariants: only `replay` changes `Durable`; each parked reply belongs to a member in `Soft` and
+//! is answered with NOT_COORDINATOR when this broker resigns.
 
 use crate::{
     Commit, Durable, Event, GroupError, GroupState, Join, NAME_BYTES_MAX, Name, PROTOCOLS_MAX,
@@ -16,14 +16,16 @@ use std::collections::BTreeSet;
 #[derive(Debug)]
 pub struct Groups;
 
-/// Nothing: groups want nothing of the outside world.
+/// No variant: groups need no work outside the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {}
 
-/// Of an offset's record, beside its texts, about.
+/// An estimate, from above, of the fixed part of an offset's record in bytes: all but its group,
+/// topic and metadata.
 const OFFSET_BYTES: usize = 64;
 
-/// When more has expired than one tick erases, the next one comes after this long.
+/// The delay before the next check when one check could not erase everything that has expired: the
+/// log gets a batch at a time, and requests run between.
 const EXPIRE_MORE_AFTER_MS: u64 = 100;
 
 impl Machine for Groups {
@@ -113,8 +115,8 @@ impl Machine for Groups {
                 TimerKey::Expiry => expire = true,
             }
         }
-        // Last, and on what is living after the other deadlines: a group that became empty in this
-        // very tick is not erased in it.
+        // Expiry runs in a tick that wrote nothing else: it decides from `Durable`, which lacks the
+        // records of this tick until they are replayed. Otherwise it runs soon afterwards.
         if expire && effects.records.is_empty() {
             let (records, more) = offsets::expire(durable, soft, now);
             effects.records = records;
@@ -129,7 +131,8 @@ impl Machine for Groups {
         durable.apply(record);
     }
 
-    /// Groups come back as they were written: members have a whole session to be heard of again.
+    /// Groups come back as they were written. Every member gets a whole session: it could not send
+    /// heartbeats while nobody led.
     fn led(durable: &Durable, soft: &mut Soft, now: Now) -> Effects<Self> {
         let mut effects = Effects::none();
         for (name, value) in &durable.groups {
@@ -182,7 +185,7 @@ fn set_expiry(soft: &mut Soft, now: Now, soon: bool) {
     soft.timers.set(TimerKey::Expiry, now.mono.after(after));
 }
 
-/// A request of a member at its group; a group that is not there knows nobody.
+/// Handles a request of a member at its group. A group that does not exist has no members.
 fn at_group(
     soft: &mut Soft,
     now: Now,
@@ -201,7 +204,7 @@ fn at_group(
     }
 }
 
-/// A member without an id makes the group if it is not there.
+/// A join without a member id creates the group; one with an id does not, as in Kafka.
 fn join(soft: &mut Soft, now: Now, request: Join, token: ReplyToken) -> Effects<Groups> {
     let (name, member_id) = (request.group.clone(), request.member_id.clone());
     if member_id.is_empty() {
@@ -215,13 +218,13 @@ fn join(soft: &mut Soft, now: Now, request: Join, token: ReplyToken) -> Effects<
             turn.end_session(&member_id);
             turn.session_deadline(&member_id);
         });
-        // Nothing is left of it already; the loop must not depend on that.
+        // Already removed by the deadline; removed here in any case, so that the loop ends.
         soft.pending.remove(number);
     }
     effects
 }
 
-/// What is wrong with a request on its face.
+/// Checks of a request that need nothing but the request and the settings.
 fn admit(soft: &Soft, event: &Event) -> Result<(), GroupError> {
     match event {
         Event::Join(request) => {
@@ -239,7 +242,7 @@ fn admit(soft: &Soft, event: &Event) -> Result<(), GroupError> {
             }
             if request.protocols.len() > PROTOCOLS_MAX {
                 return Err(GroupError::InconsistentProtocol {
-                    why: "more than 100 protocols are offered",
+                    why: "the member lists more than 100 protocols",
                 });
             }
             let names = [
@@ -261,8 +264,8 @@ fn admit(soft: &Soft, event: &Event) -> Result<(), GroupError> {
         Event::Heartbeat(request) => not_empty(&request.group),
         Event::Leave(request) => not_empty(&request.group),
         Event::Commit(Commit { group, offsets, .. }) => {
-            // An empty group id is allowed here: Kafka has always taken offsets of simple consumers
-            // without one.
+            // Kafka accepts an empty group id here: simple consumers have always committed without
+            // one.
             short(
                 [group]
                     .into_iter()
@@ -294,8 +297,7 @@ fn admit(soft: &Soft, event: &Event) -> Result<(), GroupError> {
     }
 }
 
-/// Whether offsets with texts of these lengths are a batch of sane size: each repeats its group's
-/// name.
+/// Checks that the offsets of one request fit into one batch. Each record repeats the group's name.
 fn one_batch(
     soft: &Soft,
     group: &Name,
@@ -335,8 +337,8 @@ fn short<'a>(names: impl IntoIterator<Item = &'a Name>) -> Result<(), GroupError
 }
 
 impl Soft {
-    /// The first broken invariant of living groups, for tests: also that everyone is watched by a
-    /// timer or by a parked reply.
+    /// The first broken invariant of the living groups, for tests. Among them: a session timer or a
+    /// parked reply watches each member.
     #[doc(hidden)]
     pub fn check(&self, durable: &Durable) -> Result<(), String> {
         durable.check()?;

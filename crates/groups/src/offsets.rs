@@ -1,9 +1,9 @@
 //! Committed offsets: commit, fetch, sync from a link, expiry, deletion.
 //!
-//! Who may commit is the living group's to say; what is committed is `Durable`'s. A topic's mark of
-//! origin goes with its last offset. What is committed on a topic is erased before anything is
-//! written for a later topic of the same name: offsets of two topics never stand side by side. The
-//! later topic is the one that has the name in the metadata; ids have no order.
+//! The living group decides whether a member may commit; `Durable` holds the offsets. A topic's
+//! mark of origin is erased with its last offset. The offsets on a topic are erased before anything
+//! is written for a later topic of the same name: a group never has offsets on two topics of one
+//! name. The later topic is the one that has the name in the metadata; ids have no order.
 
 mod commit;
 mod expire;
@@ -21,10 +21,11 @@ use crate::{Committed, DeletedTopic, Durable, Name, Record, Reply, durable::Topi
 use gnomon_machine::Now;
 use gnomon_protocol::ids::TopicId;
 
-/// About how many records news make at once: the rest when they are told again.
+/// The number of records after which `TopicsDeleted`, `SyncEnded` and expiry stop, to go on in
+/// another step: a batch must fit into the log, and other requests must run between.
 pub(crate) const RECORDS_MAX: usize = 5_000;
 
-/// The group, its offsets and marks are erased.
+/// The records that erase a group with its offsets and marks.
 pub(crate) fn forget_group(durable: &Durable, group: &Name) -> Vec<Record> {
     let mut records = Vec::new();
     for (topic, offsets) in durable.offsets.get(group).into_iter().flatten() {
@@ -39,7 +40,7 @@ pub(crate) fn forget_group(durable: &Durable, group: &Name) -> Vec<Record> {
     records
 }
 
-/// Topics that are gone take their offsets along, in every group.
+/// The records that erase the offsets on deleted topics, in every group.
 pub(crate) fn forget_topics(durable: &Durable, topics: &[DeletedTopic]) -> (Vec<Record>, Reply) {
     let mut records = Vec::new();
     for (group, by_topic) in &durable.offsets {
@@ -85,7 +86,7 @@ fn forget_earlier(
     earlier.is_some()
 }
 
-/// Such offsets of a group on a topic are erased; whether none is left.
+/// Erases the offsets of a group on a topic for which `such` holds; returns whether none is left.
 fn forget_topic(
     group: &Name,
     topic: &Name,

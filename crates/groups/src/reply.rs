@@ -1,13 +1,12 @@
-//! What the group machine answers, one variant a kind of event.
+//! The replies of the group machine: one variant for each kind of event.
 //!
-//! A handler that asked knows which variant comes; the `into_...` functions say so once and for
-//! all.
+//! A handler that has sent an event knows the variant of its reply: the `into_...` functions take
+//! it out, and panic on any other.
 
 use crate::{Committed, GroupError, GroupState, Name};
 use bytes::Bytes;
 use gnomon_protocol::ids::Offset;
 
-/// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// The request as a whole was refused.
@@ -34,7 +33,8 @@ pub enum Reply {
     OffsetsSynced(Vec<SyncedPartition>),
     /// To `Event::TopicsDeleted` and `Event::SyncEnded`.
     Done,
-    /// To the same, when more was to be done than fits into one batch: they must be told again.
+    /// To the same events, when the records of all that is to be done do not fit into one batch:
+    /// the event must be sent again until the reply is `Done`.
     DoneInPart,
 }
 
@@ -42,16 +42,16 @@ macro_rules! into {
     ($($name:ident, $variant:ident => $of:ty;)*) => {
         impl Reply {
             $(
-                /// The answer of this kind, or the refusal.
+                /// This variant's content, or the refusal.
                 ///
                 /// # Panics
-                /// On another kind of answer: the machine answered another question, which is a bug
-                /// of ours.
+                /// On any other variant: the machine has then answered another request, which is a
+                /// bug.
                 pub fn $name(self) -> Result<$of, GroupError> {
                     match self {
                         Reply::$variant(answer) => Ok(answer),
                         Reply::Refused(error) => Err(error),
-                        other => unreachable!("asked for {}, answered {other:?}", stringify!($variant)),
+                        other => unreachable!("expected {}, got {other:?}", stringify!($variant)),
                     }
                 }
             )*
@@ -72,136 +72,113 @@ into! {
 }
 
 impl Reply {
-    /// A heartbeat's answer.
+    /// Whether the member is alive in its generation.
     ///
     /// # Panics
-    /// On another kind of answer, which is a bug of ours.
+    /// On any other variant, which is a bug.
     pub fn into_alive(self) -> Result<(), GroupError> {
         match self {
             Reply::Alive => Ok(()),
             Reply::Refused(error) => Err(error),
-            other => unreachable!("asked for Alive, answered {other:?}"),
+            other => unreachable!("expected Alive, got {other:?}"),
         }
     }
 
-    /// The answer to news: whether all is done, or they must be told again.
+    /// Whether everything is done. If not, the event must be sent again.
     ///
     /// # Panics
-    /// On another kind of answer, which is a bug of ours.
+    /// On any other variant, which is a bug.
     pub fn into_done(self) -> Result<bool, GroupError> {
         match self {
             Reply::Done => Ok(true),
             Reply::DoneInPart => Ok(false),
             Reply::Refused(error) => Err(error),
-            other => unreachable!("asked for Done, answered {other:?}"),
+            other => unreachable!("expected Done, got {other:?}"),
         }
     }
 }
 
-/// A member's place in a generation.
+/// A member of a new generation, or of the present one if nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joined {
-    /// The generation.
     pub generation: i32,
     /// "consumer", ...
     pub protocol_type: Option<Name>,
-    /// The protocol that all members can do.
+    /// The chosen protocol, which all members support.
     pub protocol: Option<Name>,
-    /// The leader's member id.
     pub leader: Name,
-    /// The member's own id.
     pub member_id: Name,
     /// All members, for the leader; empty for the others.
     pub members: Vec<JoinedMember>,
-    /// The leader shall not assign: what was assigned stands (KIP-814).
+    /// The leader must not assign: the assignments of the generation stand (KIP-814).
     pub skip_assignment: bool,
 }
 
 /// A member as its group's leader sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinedMember {
-    /// Its id.
     pub member_id: Name,
-    /// Its instance id.
     pub instance_id: Option<Name>,
-    /// What it says to the assignor of the chosen protocol.
+    /// Its metadata for the chosen protocol.
     pub metadata: Bytes,
 }
 
-/// A member's assignment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Synced {
-    /// The group's protocol type.
     pub protocol_type: Option<Name>,
-    /// The chosen protocol.
     pub protocol: Option<Name>,
-    /// What the leader assigned; zero bytes, never null, if nothing.
+    /// From the leader. A member that the leader left out gets zero bytes, never null.
     pub assignment: Bytes,
 }
 
-/// How one member's leaving went.
+/// The result of one member of a LeaveGroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Left {
-    /// The member id as asked.
+    /// As in the request, also if an instance id alone named the member.
     pub member_id: Name,
-    /// The instance id as asked.
     pub instance_id: Option<Name>,
-    /// Whether it left.
     pub result: Result<(), GroupError>,
 }
 
-/// How one partition's commit went.
+/// The result of one partition of an OffsetCommit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionOutcome {
-    /// The topic.
     pub topic: Name,
-    /// The partition.
     pub partition: i32,
-    /// Whether it is committed.
     pub result: Result<(), GroupError>,
 }
 
-/// A group's committed offsets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
-    /// By topic: in the order asked, or by name.
+    /// In the order of the request; by name if it selected everything.
     pub topics: Vec<FetchedTopic>,
 }
 
-/// A topic's committed offsets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchedTopic {
-    /// The topic.
     pub topic: Name,
-    /// By partition: in the order asked, or by number.
+    /// In the order of the request; by number if it selected everything.
     pub partitions: Vec<FetchedPartition>,
 }
 
-/// A partition's committed offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchedPartition {
-    /// The partition.
     pub partition: i32,
-    /// What is committed; `None` is answered to clients as offset -1, epoch -1 and empty metadata,
-    /// without an error.
+    /// `None` is answered to clients as offset -1, epoch -1 and empty metadata, without an error.
     pub committed: Option<Committed>,
 }
 
 /// A group in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// The group.
     pub group: Name,
     /// "consumer", ...; empty for a group that only has offsets.
     pub protocol_type: Name,
-    /// Its state.
     pub state: GroupState,
 }
 
-/// A group described.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
-    /// The group.
     pub group: Name,
     /// Its state; `None` when there is no such group, which clients know as "Dead" (up to version
     /// 5) or GROUP_ID_NOT_FOUND.
@@ -210,67 +187,54 @@ pub struct Described {
     pub protocol_type: Name,
     /// The chosen protocol, when stable; else empty.
     pub protocol: Name,
-    /// Its members.
     pub members: Vec<DescribedMember>,
 }
 
-/// A member described.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribedMember {
-    /// Its id.
     pub member_id: Name,
-    /// Its instance id.
     pub instance_id: Option<Name>,
-    /// Its client's id.
     pub client_id: Name,
-    /// Its client's address.
     pub client_host: Name,
-    /// What it said to the chosen assignor, when stable; else empty.
+    /// Its metadata for the chosen protocol, when stable; else empty.
     pub metadata: Bytes,
-    /// What it was assigned, when stable; else empty.
+    /// Its assignment, when stable; else empty.
     pub assignment: Bytes,
 }
 
-/// How one group's deletion went.
+/// The result of one group of a DeleteGroups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deletion {
-    /// The group.
     pub group: Name,
-    /// Whether it is gone.
     pub result: Result<(), GroupError>,
 }
 
-/// What became of one partition's position from a link.
+/// The result of one partition of a `SyncOffsets`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncedPartition {
-    /// The topic.
     pub topic: Name,
-    /// The partition.
     pub partition: i32,
-    /// What became of it.
     pub outcome: SyncOutcome,
-    /// Where the group stands on the partition after it; `None` if it has no position.
+    /// The committed offset of the group on this partition afterwards; `None` if it has none.
     pub stands: Option<Offset>,
 }
 
-/// What became of a position from a link.
+/// Whether an offset from a link was taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncOutcome {
-    /// Written.
     Applied,
-    /// It stood here already: nothing was written.
+    /// The same offset was committed here already: nothing was written.
     Unchanged,
-    /// Left alone.
     Skipped(SkipReason),
 }
 
-/// Why a position from a link was left alone.
+/// Why an offset from a link was not taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SkipReason {
     /// The group has live members here.
     LiveMembers,
-    /// The group has committed here on this topic.
+    /// The group is marked local on this topic: a client has committed here.
     Local,
-    /// The topic that the position was prepared for no longer has its name.
+    /// The topic of the offset was deleted; another may have its name.
     TopicGone,
 }

@@ -28,23 +28,22 @@ impl Soft {
         }
     }
 
-    /// Changes the settings; what is under way keeps the deadlines that it has.
+    /// Changes the settings. Deadlines that are set already stay.
     pub fn set_config(&mut self, config: GroupConfig) {
         self.config = config;
     }
 
-    /// The settings.
     pub fn config(&self) -> &GroupConfig {
         &self.config
     }
 
-    /// How many members were told an id and have not joined with it, and how many bytes they take,
-    /// about.
+    /// The number of ids that were given out and not yet used, and their memory in bytes,
+    /// estimated.
     pub fn pending(&self) -> (usize, usize) {
         self.pending.size()
     }
 
-    /// How many groups are alive here, and how many members they have: for metrics.
+    /// The number of living groups and of their members, for metrics.
     pub fn counts(&self) -> (usize, usize) {
         (
             self.groups.len(),

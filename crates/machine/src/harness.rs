@@ -3,7 +3,7 @@
 //!
 //! A script reads as a story. It is made of blocks: one or more command lines, `----`, what the
 //! machine did, an empty line. Lines that begin with `#` are for the reader and stay as they are.
-//! `UPDATE_SCRIPTS=1` rewrites what stands behind each `----`; read the diff.
+//! `UPDATE_SCRIPTS=1` rewrites the effects after each `----`; read the diff.
 //!
 //! ```text
 //! # Two members join; the second one's join starts a rebalance.
@@ -35,7 +35,6 @@ use std::{collections::BTreeSet, env, fmt::Debug, fs, path::Path};
 /// spaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Command {
-    /// The first word.
     pub name: String,
     /// The other plain words, in order.
     pub words: Vec<String>,
@@ -44,7 +43,7 @@ pub struct Command {
 }
 
 impl Command {
-    /// Splits a line; an error says what is wrong with it.
+    /// Splits a line into words and pairs. An error names the fault of the line.
     pub fn parse(line: &str) -> Result<Command, String> {
         let mut command = Command::default();
         for token in tokens(line)? {
@@ -61,7 +60,7 @@ impl Command {
         }
     }
 
-    /// The word at this place behind the command's name.
+    /// The word at this place after the command's name.
     pub fn word(&self, at: usize) -> Result<&str, String> {
         self.words
             .get(at)
@@ -161,14 +160,13 @@ pub fn milliseconds(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("{text:?} is not a duration"))
 }
 
-/// How one machine's scripts are read and its effects printed. One line each, without the words
-/// `record`, `reply`, `action` in front.
+/// The language of one machine's scripts: reads its commands, and prints each effect as a line,
+/// without the words `record`, `reply`, `action` at its beginning.
 pub trait Dialect {
-    /// The machine under test.
     type M: Machine<Durable: PartialEq + Debug>;
 
-    /// What this command line asks. May change `soft` (a setting), and give no event. An error
-    /// names what is wrong with the line.
+    /// The events of this command line. It may change `soft` (a setting) and have no event. An
+    /// error names the fault of the line.
     fn events(
         &mut self,
         command: &Command,
@@ -178,13 +176,13 @@ pub trait Dialect {
     /// One record as a line.
     fn record(&mut self, record: &<Self::M as Machine>::Record) -> String;
 
-    /// One reply; of several lines, the further ones are indented by the harness.
+    /// One reply. If it has several lines, the harness indents all but the first.
     fn reply(&mut self, reply: &<Self::M as Machine>::Reply) -> String;
 
     /// One action as a line.
     fn action(&mut self, action: &<Self::M as Machine>::Action) -> String;
 
-    /// What `show ...` prints.
+    /// The text that `show ...` prints.
     fn show(
         &mut self,
         command: &Command,
@@ -192,7 +190,7 @@ pub trait Dialect {
         soft: &<Self::M as Machine>::Soft,
     ) -> Result<String, String>;
 
-    /// A new `Soft`, at the beginning and after each restart: where settings are given.
+    /// A new `Soft`, at the beginning and after each restart; the place for settings.
     fn soft(&mut self) -> <Self::M as Machine>::Soft {
         Default::default()
     }
@@ -202,8 +200,8 @@ pub trait Dialect {
 /// `dialect`.
 ///
 /// # Panics
-/// When a script's effects differ from what it says, with the first difference; or when the machine
-/// broke its contract. Also when the directory has no script, since that is a test that tests
+/// When the effects of a script differ from its text, with the first difference, or when the
+/// machine broke its contract. Also when the directory has no script, because the test would test
 /// nothing.
 pub fn run_scripts<D: Dialect>(directory: impl AsRef<Path>, mut dialect: impl FnMut() -> D) {
     let directory = directory.as_ref();
@@ -274,7 +272,7 @@ pub fn run_script<D: Dialect>(text: &str, dialect: D) -> Result<String, String> 
     }
     match commands.first() {
         Some((number, command)) => Err(format!(
-            "line {number}: {:?} has no ---- behind it",
+            "line {number}: {:?} has no ---- after it",
             command.name
         )),
         None => Ok(found),
@@ -439,7 +437,7 @@ impl<D: Dialect> Run<D> {
         Ok(())
     }
 
-    /// What a client was told can be rebuilt from the log.
+    /// Checks the replay law: the encoded log and the encoded snapshot rebuild the state.
     fn law(&self) -> Result<(), String> {
         let rebuilt = rebuild::<D::M>(&self.log)?;
         if rebuilt != self.durable {
@@ -463,7 +461,7 @@ impl<D: Dialect> Run<D> {
     }
 }
 
-/// `Durable` from a log's bytes, as a start does it.
+/// The state that a start rebuilds from the bytes of a log.
 pub(crate) fn rebuild<M: Machine>(log: &[EncodedRecord]) -> Result<M::Durable, String> {
     let mut durable = M::Durable::default();
     for record in log {

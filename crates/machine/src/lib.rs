@@ -1,12 +1,13 @@
-//! The one shape of everything that must survive a crash: a state that changes by durable records.
+//! A state that changes by durable records only: [`Machine`].
 //!
-//! Metadata, consumer groups, transactions and schemas are each a [`Machine`]. A machine decides
-//! (`step`, `tick`) without touching its durable state; the driver in the broker appends the
-//! records it returned, applies them by [`Machine::replay`], and lets replies and actions out once
-//! they are durable. So whatever a client was told can be rebuilt from the log: the replay law,
-//! which the `harness` feature tests by random events.
+//! Metadata and each shard of the consumer groups are machines. A machine decides (`step`, `tick`)
+//! without changing its durable state. The driver appends the records that it returned, applies
+//! them with [`Machine::replay`], and lets replies and actions out once the records are durable.
 //!
-//! Not here: any log, clock, thread or randomness. Time and fresh ids come in with the event.
+//! Invariant, the replay law: everything that a client was told can be rebuilt from the log. The
+//! feature `harness` tests it by random events.
+//!
+//! Not here: logs, clocks, threads, randomness. Time and fresh ids come in with the event.
 
 #[cfg(feature = "harness")]
 pub mod harness;
@@ -19,7 +20,7 @@ pub use timers::Timers;
 use bytes::Bytes;
 use std::fmt::Debug;
 
-/// Monotonic time in milliseconds since an arbitrary start: for timers, never written down.
+/// Monotonic time in milliseconds since an arbitrary start: for timers, never written to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mono(pub u64);
 
@@ -30,38 +31,37 @@ impl Mono {
     }
 }
 
-/// Wall time in milliseconds since the Unix epoch: for what is written down, never for timers.
+/// Wall time in milliseconds since the Unix epoch: for records, never for timers, because it can be
+/// set back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Wall(pub i64);
 
-/// The time at which a machine is asked, given by its driver.
+/// The time of a step, given by the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// For timers.
     pub mono: Mono,
     /// For what is written down.
     pub wall: Wall,
 }
 
-/// Names the caller that waits for an answer; made by the driver, opaque to the machine, answered
-/// at most once.
+/// Identifies the caller that waits for a reply. The driver makes it, the machine only keeps it;
+/// each is answered at most once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplyToken(pub u64);
 
-/// What a machine wants to happen, in this order: records appended in one atomic batch, and once
-/// they are durable the replies given and the actions begun. Replies and actions without records
-/// wait for every record before them all the same.
+/// The outcome of a step, in this order: the records are appended in one atomic batch; once they
+/// are durable the replies are given and the actions begun. Replies and actions without records
+/// wait for every record before them all the same, because they may rest on it.
 pub struct Effects<M: Machine + ?Sized> {
     /// The only changes of `Durable`.
     pub records: Vec<M::Record>,
-    /// Answers, to the caller at hand or to parked ones.
+    /// Replies to the caller of this step and to parked ones.
     pub replies: Vec<(ReplyToken, M::Reply)>,
-    /// Work for the outside world: at least once, idempotent.
+    /// Work that the machine cannot do itself. It is done at least once, so it must be idempotent.
     pub actions: Vec<M::Action>,
 }
 
 impl<M: Machine + ?Sized> Effects<M> {
-    /// Nothing happens.
     pub fn none() -> Self {
         Effects {
             records: Vec::new(),
@@ -70,7 +70,6 @@ impl<M: Machine + ?Sized> Effects<M> {
         }
     }
 
-    /// Only an answer.
     pub fn reply(token: ReplyToken, reply: M::Reply) -> Self {
         Effects {
             records: Vec::new(),
@@ -80,24 +79,23 @@ impl<M: Machine + ?Sized> Effects<M> {
     }
 }
 
-/// A state that changes by durable records only. See the crate's page for the contract; the driver
-/// MUST call `replay` with exactly the records of a step, in order, before the next `step`, and
-/// MUST NOT call it with records that were not appended.
+/// A state that changes by durable records only. The driver MUST call `replay` with exactly the
+/// records of a step, in order, before the next `step`, and MUST NOT call it with records that were
+/// not appended.
 pub trait Machine: 'static {
-    /// The state that survives: rebuilt from records.
+    /// The state that a restart rebuilds from the records.
     type Durable: Default + Send;
-    /// The state that does not: members that are joining, parked replies, timers.
+    /// The state that a restart loses: joining members, parked replies, timers.
     type Soft: Default + Send;
-    /// A caller's request, or a report from the outside world.
+    /// A request of a caller, or a report of work that was done outside.
     type Event: Send;
-    /// One durable change.
     type Record: DurableRecord + Send;
     /// The answer to a caller.
     type Reply: Send;
     /// Work for the outside world.
     type Action: Send;
 
-    /// Decides. May change `Soft`, never `Durable`.
+    /// Decides about an event. May change `Soft`, never `Durable`.
     fn step(
         durable: &Self::Durable,
         soft: &mut Self::Soft,
@@ -106,49 +104,50 @@ pub trait Machine: 'static {
         token: ReplyToken,
     ) -> Effects<Self>;
 
-    /// A deadline has passed.
+    /// Decides about deadlines that have passed, and takes them out. May change `Soft`, never
+    /// `Durable`.
     fn tick(durable: &Self::Durable, soft: &mut Self::Soft, now: Now) -> Effects<Self>;
 
-    /// The only change of `Durable`, live and at recovery.
+    /// The only function that changes `Durable`, live and at recovery.
     fn replay(durable: &mut Self::Durable, record: &Self::Record);
 
-    /// We now lead this log: take up again what was under way. Actions are re-issued here.
+    /// This process leads the log from now on: continues work that was under way. Actions that may
+    /// not have been done are returned again.
     fn led(durable: &Self::Durable, soft: &mut Self::Soft, now: Now) -> Effects<Self>;
 
-    /// We no longer lead: every parked reply fails, `Soft` is dropped by the caller.
+    /// This process no longer leads: refuses every parked request. The caller drops `Soft`.
     fn resigned(soft: &mut Self::Soft) -> Vec<(ReplyToken, Self::Reply)>;
 
-    /// The whole of `Durable` as records: replayed on a default `Durable` they give an equal one.
+    /// The whole of `Durable` as records: replayed on a default `Durable`, they give an equal one.
     fn snapshot(durable: &Self::Durable) -> Vec<Self::Record>;
 
-    /// When `tick` wants to be called, if ever.
+    /// The time of the next `tick`, if any.
     fn deadline(soft: &Self::Soft) -> Option<Mono>;
 }
 
-/// A record's two halves as they stand in the log, as Kafka's records have them.
+/// The key and value of a record, as they are in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedRecord {
-    /// What the record is about.
+    /// Identifies the thing that the record changes; compaction keeps the last record of a key.
     pub key: Option<Bytes>,
     /// Its new value; `None` is a tombstone.
     pub value: Option<Bytes>,
 }
 
-/// A durable change that can be written and read back.
+/// A durable change that can be written and read.
 pub trait DurableRecord: Sized + Debug {
-    /// The bytes to append.
     fn encode(&self) -> EncodedRecord;
 
     /// Reads back what `encode` wrote.
     fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Self, UnreadableRecord>;
 }
 
-/// A record that this build cannot read: the start must stop with this sentence rather than go on
-/// with half a state.
+/// A record that this version cannot read. The start must stop with this sentence, because going on
+/// would lose a part of the state.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unreadable {what} record (type {kind}, version {version}): {why}")]
 pub struct UnreadableRecord {
-    /// Whose record: "catalog", "group".
+    /// The machine: "catalog", "group".
     pub what: &'static str,
     /// The record's type number, -1 when not even that could be read.
     pub kind: i32,

@@ -1,12 +1,12 @@
-//! The replay law, tested by random events: at any moment `Durable` equals what its records,
-//! through their bytes, rebuild.
+//! The replay law, tested by random events: at any moment `Durable` equals the state that its
+//! records, through their bytes, rebuild.
 //!
-//! A run is decided by its seed alone. Beside events, it ticks at deadlines, restarts, resigns,
-//! replaces the log by its snapshot, and crashes: the last records, not yet durable, are lost
-//! together with the replies that waited for them, as the broker's driver does it. A [`World`]
-//! makes the events, sees the replies that got out, and says what must hold at all times.
+//! The seed alone decides a run. Beside events, it ticks at deadlines, restarts, resigns, replaces
+//! the log by its snapshot, and crashes: then the last records, not yet durable, are lost together
+//! with the replies that waited for them, as with the real driver. A [`World`] makes the events,
+//! sees the replies that got out, and states further invariants.
 //!
-//! Test code, behind the feature `harness`. Not here: any clock or real randomness.
+//! Test code, behind the feature `harness`. Not here: a clock or real randomness.
 
 use crate::{
     DurableRecord, Effects, EncodedRecord, Machine, Mono, Now, ReplyToken, Wall, harness::rebuild,
@@ -23,7 +23,6 @@ impl Dice {
         Dice(seed)
     }
 
-    /// Any number.
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -37,7 +36,7 @@ impl Dice {
         self.number() % bound
     }
 
-    /// True this many times in a hundred.
+    /// True with this probability, in percent.
     pub fn percent(&mut self, chance: u64) -> bool {
         self.below(100) < chance
     }
@@ -51,12 +50,10 @@ impl Dice {
     }
 }
 
-/// What happens around a machine in a random run.
+/// The surroundings of a machine in a random run: its callers, and what must hold for them.
 pub trait World {
-    /// The machine under test.
     type M: Machine<Durable: PartialEq + Debug>;
 
-    /// The next event.
     fn event(
         &mut self,
         dice: &mut Dice,
@@ -69,10 +66,10 @@ pub trait World {
         let _ = (token, reply);
     }
 
-    /// The process died or resigned: callers without an answer never get one.
+    /// The process crashed or resigned: callers without a reply never get one.
     fn restarted(&mut self) {}
 
-    /// What must hold between steps; an error is the sentence that the test fails with.
+    /// Checked after each step. An error is the sentence with which the test fails.
     fn check(
         &self,
         durable: &<Self::M as Machine>::Durable,
@@ -229,7 +226,7 @@ impl<W: World> Run<W> {
         }
     }
 
-    /// Everything appended becomes durable; what waited for it gets out.
+    /// Everything appended becomes durable, and the replies that waited for it get out.
     fn sync(&mut self) {
         self.synced = self.log.len();
         for (_, token, reply) in self.waiting.drain(..) {
@@ -237,7 +234,7 @@ impl<W: World> Run<W> {
         }
     }
 
-    /// The records behind a random place at or beyond what is durable are lost.
+    /// Loses the records after a random place at or beyond the durable end.
     fn crash(&mut self, dice: &mut Dice) -> Result<(), String> {
         let kept: Vec<usize> = self
             .ends

@@ -1,8 +1,8 @@
-//! Ordered deadlines inside a machine: which of them is next, and which have passed.
+//! Deadlines inside a machine, in order of time.
 //!
-//! One deadline a key; setting it again moves it. Deadlines that fall together come out in the
-//! order of their keys, so a run is the same every time. Not here: a clock, or anything that
-//! sleeps: the driver asks [`Timers::next`] and ticks the machine.
+//! Each key has at most one deadline; setting it again moves it. Deadlines of the same moment come
+//! out in the order of their keys, so that a run can be repeated exactly. Not here: a clock, or
+//! anything that sleeps: the driver calls [`Timers::next`] and ticks the machine then.
 
 use crate::Mono;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,25 +32,24 @@ impl<K: Ord + Clone> Timers<K> {
         self.by_time.insert((at, key));
     }
 
-    /// Forgets the key's deadline; nothing happens if it has none.
+    /// Takes the key's deadline out; does nothing if it has none.
     pub fn cancel(&mut self, key: &K) {
         if let Some(at) = self.by_key.remove(key) {
             self.by_time.remove(&(at, key.clone()));
         }
     }
 
-    /// The key's deadline.
     pub fn get(&self, key: &K) -> Option<Mono> {
         self.by_key.get(key).copied()
     }
 
-    /// The earliest deadline: what a machine answers to `deadline`.
+    /// The earliest deadline: the answer to `Machine::deadline`.
     pub fn next(&self) -> Option<Mono> {
         self.by_time.first().map(|(at, _)| *at)
     }
 
-    /// Takes the earliest deadline that has passed (at or before `now`), with its key. Called until
-    /// it gives `None`.
+    /// Takes the earliest deadline that has passed (at or before `now`) out, and returns its key.
+    /// Called until it returns `None`.
     pub fn pop_due(&mut self, now: Mono) -> Option<K> {
         if self.next()? > now {
             return None;

@@ -1,4 +1,4 @@
-//! The script runner: what it prints, and that it sees a wrong script and a broken machine.
+//! The script runner: the text that it prints, and the scripts that it rejects.
 
 mod counter;
 
@@ -52,12 +52,12 @@ impl Dialect for Words {
 }
 
 #[test]
-fn scripts() {
+fn the_runner_prints_records_replies_actions_and_time() {
     run_scripts(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata"), || Words);
 }
 
 #[test]
-fn a_wrong_expectation_is_replaced_by_what_is() {
+fn wrong_effects_in_a_script_are_replaced_by_the_real_ones() {
     let found = run_script("# why\nadd a\n----\nreply 1: Is(7)\n\nadd a\n----\n", Words).unwrap();
     assert_eq!(
         found,
@@ -66,19 +66,19 @@ fn a_wrong_expectation_is_replaced_by_what_is() {
 }
 
 #[test]
-fn a_command_that_is_not_one_names_its_line() {
+fn an_unknown_command_is_an_error_that_names_its_line() {
     assert_eq!(
         run_script("add a\nsubtract a\n----\n", Words).unwrap_err(),
         "line 2: subtract is not a command"
     );
     assert_eq!(
         run_script("add a\n", Words).unwrap_err(),
-        "line 1: \"add\" has no ---- behind it"
+        "line 1: \"add\" has no ---- after it"
     );
 }
 
 #[test]
-fn command_lines() {
+fn a_command_line_is_split_into_words_pairs_and_lists() {
     let command = Command::parse("join g  client=\"a b\" flag empty= list=a,b n=5").unwrap();
     assert_eq!((command.name.as_str(), command.words.len()), ("join", 2));
     assert_eq!(

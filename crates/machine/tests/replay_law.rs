@@ -1,5 +1,4 @@
-//! The replay law's own test: it holds for a good machine, and a machine that forgets something is
-//! found.
+//! The test of the replay law itself: it holds for a correct machine, and a broken check is found.
 
 mod counter;
 
@@ -26,13 +25,13 @@ impl World for Random {
 }
 
 #[test]
-fn holds_for_the_counter() {
+fn the_law_holds_for_a_correct_machine() {
     for seed in 0..50 {
         holds(seed, 300, Random);
     }
 }
 
-/// Checks something untrue, as a stand-in for a broken machine: the run must say so, with its seed.
+/// Its check fails at some step, as that of a broken machine would.
 struct Wrong;
 
 impl World for Wrong {
@@ -53,12 +52,12 @@ impl World for Wrong {
 
 #[test]
 #[should_panic(expected = "three counters")]
-fn a_broken_check_is_found() {
+fn a_check_that_fails_ends_the_run_with_its_sentence() {
     holds(7, 1_000, Wrong);
 }
 
 #[test]
-fn dice_are_the_same_everywhere() {
+fn a_seed_gives_the_same_numbers_everywhere() {
     let mut dice = Dice::new(1);
     assert_eq!(
         [dice.number(), dice.number()],

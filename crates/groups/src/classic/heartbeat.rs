@@ -1,8 +1,10 @@
-//! Heartbeat, and what happens when none comes.
+//! Heartbeat, and the end of a session.
 //!
-//! A heartbeat in a join phase is answered with "the group is rebalancing"; while assignments are
-//! awaited it is an ordinary one. Members with a parked request are alive by that, except new ones:
-//! they have the time of their first join, then are told to come again.
+//! - In a join phase a heartbeat is answered with REBALANCE_IN_PROGRESS; while assignments are
+//!   awaited it is an ordinary one.
+//! - The session of a member with a parked request does not end, because it cannot send heartbeats
+//!   meanwhile. A new member is the exception: it has a fixed time for its first join, so that
+//!   joins of clients that gave up do not stay for ever.
 
 use super::Turn;
 use crate::{GroupError, GroupState, Heartbeat, Name, Reply};
@@ -47,9 +49,9 @@ impl Turn<'_> {
         self.rebalance();
     }
 
-    /// Takes a member out; a reply parked for it tells it to join again. The caller has a leader
-    /// elected after the last one of those that go together, and decides whether that is a
-    /// rebalance.
+    /// Takes a member out and refuses its parked requests with UNKNOWN_MEMBER_ID, so that it joins
+    /// again. The caller has a leader elected once it has dropped all that go together, and decides
+    /// whether a rebalance follows.
     pub(super) fn drop_member(&mut self, member_id: &Name) {
         self.end_session(member_id);
         let Some(member) = self.group.remove(member_id) else {

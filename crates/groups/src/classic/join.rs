@@ -1,12 +1,12 @@
 //! JoinGroup.
 //!
-//! - A dynamic member without an id is told one and kept pending for a session timeout (version 4
-//!   and later, KIP-394).
-//! - Protocols must intersect, and the protocol type must be the group's.
-//! - In a stable group a join of the leader, or one that changes anything, starts a rebalance;
-//!   anyone else's is answered at once with the present generation: clients that missed an answer,
-//!   and some that always rejoin, rely on it.
-//! - A static member that comes without an id takes the place of its instance: `static_member.rs`.
+//! - A dynamic member without an id gets one and has to join again with it (version 4 and later,
+//!   KIP-394). The id is kept pending for a session timeout.
+//! - One protocol must be supported by all members, and the protocol type must be the group's.
+//! - In a stable group a join of the leader, or one that changes the member's protocols, starts a
+//!   rebalance. Any other join is answered at once with the present generation: clients that missed
+//!   an answer, and some that always join again, rely on that.
+//! - A static member that joins without an id replaces its instance: `static_member.rs`.
 
 use super::{
     Turn,
@@ -41,7 +41,7 @@ impl Turn<'_> {
         self.add_member(request.fresh_member_id.clone(), request, token);
     }
 
-    /// Whether there is a place for it, and something in common.
+    /// Checks the size of the group and that one protocol is common to all.
     fn admit(&self, request: &Join) -> Result<(), GroupError> {
         let group = &*self.group;
         let replaced = request
@@ -51,8 +51,8 @@ impl Turn<'_> {
             .and_then(|id| group.static_ids.get(id));
         let member_id = replaced.unwrap_or(&request.member_id);
         let known = group.members.get(member_id);
-        // In a join phase those that have come count, so that a group above a lowered limit loses
-        // whoever comes last.
+        // In a join phase only members that have joined count: if the maximum was lowered, the last
+        // to join lose their places.
         let full = match group.state {
             GroupState::Empty => false,
             GroupState::PreparingRebalance => {
@@ -143,14 +143,14 @@ impl Turn<'_> {
         };
         self.forget_expected(&member_id);
         self.group.add(member_id.clone(), member);
-        // It has no id yet and sends no heartbeats: its time is that of its join, so that joins of
-        // clients that gave up do not pile up.
+        // The member does not know its id before the answer and sends no heartbeats: its session is
+        // the time of its first join, so that joins of clients that gave up do not pile up.
         let timeout_ms = i32::try_from(self.config.new_member_join_timeout_ms).unwrap_or(i32::MAX);
         self.set_session(&member_id, timeout_ms);
         self.rebalance();
     }
 
-    /// A member joins again; also one that has just taken over an instance.
+    /// A known member joins again, or a new process has just taken over its instance.
     pub(super) fn update_member(&mut self, member_id: Name, request: Join, token: ReplyToken) {
         self.group.protocol_type = Some(request.protocol_type);
         self.group.set_protocols(&member_id, request.protocols);
@@ -164,8 +164,8 @@ impl Turn<'_> {
         if let Some(before) = member.join.take() {
             self.refuse(before, GroupError::RebalanceInProgress);
         }
-        // A rebalance that begins now fails this member's parked sync, if any, before its join is
-        // parked.
+        // First, because a rebalance that begins now refuses the parked sync of this member, if
+        // any. Then its join is parked.
         self.prepare_if_settled();
         if let Some(member) = self.group.members.get_mut(&member_id) {
             member.join = Some(token);
@@ -173,7 +173,7 @@ impl Turn<'_> {
         self.complete_join_if_all_came();
     }
 
-    /// The present generation, as this member sees it.
+    /// Answers with the present generation: the leader gets all members, the others none.
     pub(super) fn answer_join(&mut self, member_id: &Name, token: ReplyToken) {
         let group = &*self.group;
         let members = if group.is_leader(member_id) {

@@ -1,13 +1,13 @@
 //! LeaveGroup: members by id, static ones also by instance id alone (version 3 and later, KIP-345).
 //!
-//! One rebalance for all who leave together. A static member's ordinary close does not come here at
-//! all; an administrator's removal does.
+//! All members of a request leave in one rebalance. A static member does not send LeaveGroup when
+//! it closes, so that it can restart without a rebalance; an administrator sends it to remove one.
 
 use super::Turn;
 use crate::{GroupError, Leave, LeaveMember, Left, Name, Reply};
 use gnomon_machine::ReplyToken;
 
-/// Whose place became free.
+/// The kind of place that a leaving member had: only a member's causes a rebalance.
 enum Gone {
     Member,
     Pending,

@@ -12,8 +12,8 @@ pub(crate) struct Member {
     pub client_host: Name,
     pub rebalance_timeout_ms: i32,
     pub session_timeout_ms: i32,
-    /// In the member's order of preference. One that was loaded from the log has the chosen one
-    /// only.
+    /// In the order of preference of the member. A member that was loaded from the log has the
+    /// chosen protocol only, because only that is written.
     pub protocols: Vec<Protocol>,
     pub assignment: Bytes,
     /// Its JoinGroup, until the join phase is complete.
@@ -45,7 +45,7 @@ impl Member {
         }
     }
 
-    /// What it says and is assigned, in bytes.
+    /// The size of its record in bytes, estimated from above.
     pub fn bytes(&self) -> usize {
         MEMBER_BYTES
             + said_bytes(&self.protocols)
@@ -54,7 +54,7 @@ impl Member {
             + self.client_host.len()
     }
 
-    /// What it says to this protocol's assignor.
+    /// Its input for the assignor of this protocol, if it supports it.
     pub fn metadata(&self, protocol: &str) -> Option<&Bytes> {
         self.protocols
             .iter()
@@ -63,10 +63,10 @@ impl Member {
     }
 }
 
-/// Of a member's fields of fixed size, about.
+/// An estimate, from above, of a member's fields of fixed size, in bytes.
 const MEMBER_BYTES: usize = 64;
 
-/// What a member says to all the protocols that it can do, in bytes.
+/// The size of a member's protocols, names and metadata, in bytes.
 pub(crate) fn said_bytes(protocols: &[Protocol]) -> usize {
     protocols
         .iter()

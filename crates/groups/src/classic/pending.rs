@@ -1,21 +1,20 @@
-//! Members that were told an id and have not joined with it (KIP-394), of all groups of a
-//! partition, by age.
+//! Ids that were given out and not yet used in a join (KIP-394), of all groups of a partition, by
+//! age.
 //!
 //! Kafka keeps each until its session times out, however many there are. Here the oldest are
-//! forgotten when a group has too many or all of them take too much memory: a client that still
-//! comes is told UNKNOWN_MEMBER_ID and asks for another id. Refusing new ones instead would lock
-//! all others out for as long as one client likes.
+//! forgotten when a group has too many or when all of them take too much memory: a client that
+//! joins with a forgotten id is answered with UNKNOWN_MEMBER_ID and gets another one. Refusing new
+//! ids instead would let one client lock out all others.
 //!
 //! Invariant: it has exactly the ids in `pending` of the living groups.
 
 use crate::Name;
 use std::collections::BTreeMap;
 
-/// What a pending member takes besides its texts: its entries here, in its group and among the
-/// timers, and the group that may exist for it alone. Bytes, about.
+/// The memory of a pending id without its names, in bytes, estimated: its entries here, in its
+/// group and among the timers, and the group that may exist for it alone.
 const PENDING_BYTES: usize = 512;
 
-/// Pending members by age.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     /// Group and member id, by a number that rises.
@@ -24,7 +23,7 @@ pub(crate) struct Pending {
     bytes: usize,
 }
 
-/// What a pending member with these names takes.
+/// The memory of a pending id with these names, in bytes.
 fn bytes_of(group: &Name, member_id: &Name) -> usize {
     PENDING_BYTES + group.len() + member_id.len()
 }
@@ -39,7 +38,6 @@ impl Pending {
         number
     }
 
-    /// Forgets one.
     pub fn remove(&mut self, number: u64) {
         if let Some((group, member_id)) = self.by_age.remove(&number) {
             self.bytes -= bytes_of(&group, &member_id);

@@ -1,15 +1,17 @@
-//! When a rebalance starts and ends.
+//! The begin and the end of a rebalance.
 //!
-//! A join phase waits for all known members, at most as long as the most patient of them says; an
-//! empty group's first one is held open for `group.initial.rebalance.delay.ms`, longer while
-//! members keep coming. Who has not come by then is dropped, except static members, who have their
-//! session. Then the next generation begins, and its members have the same time again to sync.
+//! A join phase waits for all known members, at most for the longest rebalance timeout among them.
+//! The first join phase of an empty group is held open for `group.initial.rebalance.delay.ms`, and
+//! longer while members keep joining, so that members that start together cause one rebalance. At
+//! the end of the phase members that have not joined are dropped, except static members, which keep
+//! their place until their session ends. Then the next generation begins, and its members have the
+//! same time to sync.
 
 use super::{TimerKey, Turn, positive, state::InitialDelay};
 use crate::{GroupError, GroupState};
 
 impl Turn<'_> {
-    /// Starts a rebalance, or completes the join phase under way if everybody has come.
+    /// Starts a rebalance, or completes the join phase under way if all members have joined.
     pub(super) fn rebalance(&mut self) {
         self.prepare_if_settled();
         self.complete_join_if_all_came();
@@ -47,7 +49,7 @@ impl Turn<'_> {
         }
     }
 
-    /// The join phase's time is over.
+    /// The time of the join phase has passed.
     pub fn join_deadline(&mut self) {
         if let Some(initial) = &mut self.group.initial
             && initial.member_came
@@ -69,7 +71,7 @@ impl Turn<'_> {
         }
     }
 
-    /// The members of a generation have had their time to sync: who did not is dropped.
+    /// The time to sync has passed: members of the generation that have not synced are dropped.
     pub fn sync_deadline(&mut self) {
         let late = std::mem::take(&mut self.group.unsynced);
         if late.is_empty()
@@ -112,8 +114,8 @@ impl Turn<'_> {
             return self.become_empty();
         }
         if !self.elect_leader_that_came() {
-            // Only static members are left, and none has come: wait until one does, or their
-            // sessions end.
+            // Only static members are left, and none has joined: the phase goes on until one joins
+            // or their sessions end.
             return self.set_join_deadline(self.group.rebalance_timeout_ms());
         }
         self.begin_generation();
@@ -166,8 +168,8 @@ impl Turn<'_> {
         self.timers.set(TimerKey::Sync(self.name.clone()), at);
     }
 
-    /// Written, so that its offsets' time of expiry begins, unless nobody was ever told a
-    /// generation.
+    /// The group is written, so that the retention of its offsets starts, unless no client was ever
+    /// told a generation.
     fn become_empty(&mut self) {
         let told = self.group.generation > 0;
         self.raise_generation();
@@ -183,8 +185,8 @@ impl Turn<'_> {
         self.group.generation = self.group.generation.checked_add(1).unwrap_or(1);
     }
 
-    /// Members that wait for their assignment must join again; their sessions begin anew, since
-    /// waiting was their sign of life.
+    /// Refuses parked syncs, so that the members join again. Their sessions start again: while they
+    /// waited they could not send heartbeats.
     fn fail_parked_syncs(&mut self) {
         let waiting: Vec<_> = self
             .group

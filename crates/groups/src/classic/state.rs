@@ -1,11 +1,12 @@
-//! A living group: who is in it, what they have in common, and whether a member is who it says.
+//! A living group: its members, the protocols that they have in common, and the checks of a
+//! request's identity and generation.
 //!
 //! Invariants: `leader` is a member, whenever there are members; `static_ids` names exactly the
-//! members with an instance id; `offers` counts the members that can do each protocol; a pending
-//! member is no member; members await a join in PreparingRebalance only, and a sync in
-//! CompletingRebalance only. `check` says so in tests.
+//! members with an instance id; `offers` counts the members that support each protocol; a pending
+//! id is not a member; joins are parked in PreparingRebalance only, and syncs in
+//! CompletingRebalance only. `check` verifies them in tests.
 //!
-//! A group may have a hundred thousand members: nothing here goes over all members for each of
+//! A group may have a hundred thousand members: no function here visits all members for each of
 //! many members or protocols.
 
 use super::member::Member;
@@ -13,7 +14,6 @@ use crate::{GroupError, GroupState, GroupValue, JoinedMember, MemberValue, Name,
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A living group.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Group {
     pub state: GroupState,
@@ -24,13 +24,12 @@ pub(crate) struct Group {
     pub protocol: Option<Name>,
     pub leader: Option<Name>,
     pub members: BTreeMap<Name, Member>,
-    /// How many members can do each protocol, so that a join need not look at what every member
-    /// offers.
+    /// The number of members that support each protocol, so that a join does not visit all members.
     offers: BTreeMap<Name, usize>,
     /// Instance id to member id.
     pub static_ids: BTreeMap<Name, Name>,
-    /// Ids given out with "join again with this id", whose second join has not come (KIP-394), each
-    /// with its number in [`super::Pending`].
+    /// Ids that were given out and not yet used in a join (KIP-394), each with its number in
+    /// [`super::Pending`].
     pub pending: BTreeMap<Name, u64>,
     /// Members of this generation that have not synced.
     pub unsynced: BTreeSet<Name>,
@@ -40,12 +39,12 @@ pub(crate) struct Group {
     pub written: bool,
 }
 
-/// How a first join phase goes on.
+/// The state of a first join phase that is held open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct InitialDelay {
-    /// Time that may be added, if members keep coming.
+    /// The time by which the phase may still be extended.
     pub left_ms: u64,
-    /// A member has come since the present delay began.
+    /// Whether a member has joined since the present delay began: then the phase is extended.
     pub member_came: bool,
 }
 
@@ -103,7 +102,7 @@ impl Group {
         }
     }
 
-    /// Whether nobody is in it or about to be.
+    /// Whether the group has no members and no ids that were given out.
     pub fn is_idle(&self) -> bool {
         self.members.is_empty() && self.pending.is_empty() && self.state == GroupState::Empty
     }
@@ -112,7 +111,7 @@ impl Group {
         self.leader.as_deref() == Some(member_id)
     }
 
-    /// What the member says to the chosen protocol's assignor.
+    /// The member's input for the assignor of the chosen protocol.
     pub fn metadata_of(&self, member: &Member) -> Bytes {
         self.protocol
             .as_deref()
@@ -131,7 +130,7 @@ impl Group {
         self.members.iter().map(seen).collect()
     }
 
-    /// The first member leads.
+    /// Adds a member. The first member of a group is its leader.
     pub fn add(&mut self, member_id: Name, member: Member) {
         self.leader.get_or_insert_with(|| member_id.clone());
         if let Some(instance_id) = &member.instance_id {
@@ -142,8 +141,8 @@ impl Group {
         self.members.insert(member_id, member);
     }
 
-    /// Takes a member out. If it led, the caller has another one elected
-    /// ([`Group::elect_if_leaderless`]), once for all that it takes out.
+    /// Takes a member out. If it was the leader, the caller has another one elected
+    /// ([`Group::elect_if_leaderless`]), once for all members that it takes out.
     pub fn remove(&mut self, member_id: &Name) -> Option<Member> {
         let member = self.members.remove(member_id)?;
         count_offers(&mut self.offers, &member.protocols, false);
@@ -154,7 +153,8 @@ impl Group {
         Some(member)
     }
 
-    /// Another member leads if the leader has gone: one that awaits its join, if there is one.
+    /// Elects another leader if the leader is gone: a member that has joined, if there is one,
+    /// because its answer can tell it.
     pub fn elect_if_leaderless(&mut self) {
         if let Some(leader) = &self.leader
             && !self.members.contains_key(leader)
@@ -169,7 +169,7 @@ impl Group {
         }
     }
 
-    /// A member offers other protocols; gives those that it offered before.
+    /// Replaces the protocols of a member; returns the earlier ones.
     pub fn set_protocols(
         &mut self,
         member_id: &Name,
@@ -181,7 +181,7 @@ impl Group {
         Some(std::mem::replace(&mut member.protocols, protocols))
     }
 
-    /// Whether a request's member is who it says.
+    /// Checks that the member exists, and that the instance id, if there is one, belongs to it.
     pub fn validate(&self, member_id: &Name, instance_id: Option<&Name>) -> Result<(), GroupError> {
         let unknown = || GroupError::UnknownMember {
             member_id: member_id.clone(),
@@ -226,7 +226,7 @@ impl Group {
     ) -> Result<(), GroupError> {
         let refuse = |why| Err(GroupError::InconsistentProtocol { why });
         if protocol_type.is_empty() || protocols.is_empty() {
-            return refuse("protocol type or protocols are empty");
+            return refuse("the protocol type or the list of protocols is empty");
         }
         let own = self.members.get(member_id);
         let others = self.members.len() - usize::from(own.is_some());
@@ -244,7 +244,7 @@ impl Group {
         if protocols.iter().any(can_all_others) {
             Ok(())
         } else {
-            refuse("no protocol that every member can do")
+            refuse("no protocol is supported by every member")
         }
     }
 
@@ -267,8 +267,7 @@ impl Group {
         chosen.map(|name| (*name).clone())
     }
 
-    /// What its members, but for this one, say and are assigned, in bytes: an upper bound of what
-    /// is written.
+    /// The size of the group's record without this member, in bytes, estimated from above.
     pub fn bytes_without(&self, member_id: &str) -> usize {
         self.members
             .iter()
@@ -277,7 +276,7 @@ impl Group {
             .sum()
     }
 
-    /// How long a join phase may take: as long as its most patient member says.
+    /// The longest rebalance timeout among the members: the maximum duration of a join phase.
     pub fn rebalance_timeout_ms(&self) -> u64 {
         self.members
             .values()
@@ -286,7 +285,7 @@ impl Group {
             .unwrap_or(1)
     }
 
-    /// Whether all that the join phase waits for have come.
+    /// Whether all members have joined and no id that was given out is unused.
     pub fn all_joined(&self) -> bool {
         self.pending.is_empty() && self.members.values().all(|member| member.join.is_some())
     }
@@ -344,7 +343,7 @@ impl Group {
     }
 }
 
-/// Counts a member in or out; a protocol that it names twice counts once.
+/// Counts the protocols of a member in or out; a protocol that it lists twice counts once.
 fn count_offers(offers: &mut BTreeMap<Name, usize>, protocols: &[Protocol], comes: bool) {
     let names: BTreeSet<&Name> = protocols.iter().map(|protocol| &protocol.name).collect();
     for name in names {

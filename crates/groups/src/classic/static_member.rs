@@ -1,11 +1,13 @@
-//! A static member comes back without its id (KIP-345, KIP-814).
+//! A static member joins without its id: its process has restarted (KIP-345, KIP-814).
 //!
-//! It gets a new id and its instance's place; whoever still uses the old id is fenced. In a stable
-//! group with the same subscription that is all: the assignment stands, nobody rebalances. While
-//! assignments are awaited the leader may have been given the old id, so there is a rebalance. Same
-//! subscription means the same protocol chosen and, for consumers, the same topics: their metadata
-//! also holds what they owned, which a restarted one does not know any more. Any other protocol
-//! type is compared by its bytes.
+//! The new process gets a new member id and the place of its instance; requests with the old id are
+//! fenced. In a stable group with the same subscription nothing else happens: the assignments stand
+//! and nobody rebalances. While assignments are awaited the leader may have been given the old id,
+//! so there is a rebalance.
+//!
+//! The subscription is the same if the same protocol is chosen and, for consumers, the topics are
+//! the same. The rest of a consumer's metadata lists the partitions that it owned, which a
+//! restarted process does not know. The metadata of other protocol types is compared byte by byte.
 
 use super::Turn;
 use crate::{GroupError, GroupState, Join, Name, Reply, offsets::subscribed_topics};
@@ -51,8 +53,8 @@ impl Turn<'_> {
             (member.client_id, member.client_host) = (request.client_id, request.client_host);
         }
         self.write();
-        // A client that does not know skip_assignment must not take itself for the leader, or it
-        // would assign without a rebalance.
+        // A client that does not know `skip_assignment` must not learn that it leads, or it would
+        // assign without a rebalance.
         let leads = self.group.is_leader(&member_id);
         let leader = if skip {
             self.group.leader.clone().unwrap_or_default()
@@ -69,8 +71,8 @@ impl Turn<'_> {
         self.reply(token, Reply::Joined(joined));
     }
 
-    /// The member under a new id; gives what it said to the chosen protocol. Replies parked for the
-    /// old id are fenced.
+    /// Gives the member a new id and returns its metadata for the chosen protocol. Parked requests
+    /// with the old id are fenced.
     fn take_over(&mut self, before: &Name, member_id: &Name) -> Option<Bytes> {
         let led = self.group.is_leader(before);
         let unsynced = self.group.unsynced.contains(before);

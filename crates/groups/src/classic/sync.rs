@@ -1,9 +1,10 @@
 //! SyncGroup.
 //!
-//! - Followers wait for the leader; when its assignments come, the group is written, and all are
+//! - Followers wait for the leader. When its assignments come, the group is written, and all are
 //!   answered once that is durable.
-//! - A member that the leader forgot gets zero bytes, never null.
-//! - From version 5 on the client says which protocol it believes in, and must be right.
+//! - A member that the leader left out gets zero bytes, never null.
+//! - From version 5 on the client names the protocol type and the protocol that it was told, and
+//!   they must be the group's.
 
 use super::Turn;
 use crate::{GroupError, GroupState, Reply, Sync, Synced};
@@ -68,7 +69,8 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// The group with these assignments; those for strangers do not count.
+    /// The size of the group's record with these assignments, in bytes. Assignments for unknown
+    /// members are ignored.
     fn bytes_with(&self, request: &Sync) -> usize {
         let known = request
             .assignments

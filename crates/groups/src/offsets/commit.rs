@@ -1,15 +1,16 @@
 //! OffsetCommit.
 //!
-//! - A member commits with its generation, also while members join again (KIP-429 lives on it), but
-//!   not while assignments are awaited.
+//! - A member commits with its generation, also while a join phase is open: with KIP-429 members
+//!   commit the partitions that they give up at that time. It cannot commit while assignments are
+//!   awaited.
 //! - A commit without generation and member, an administrator's or a simple consumer's, is taken
 //!   only if the group has no members.
-//! - The first commit on a topic erases what the group has on an earlier one of its name. A commit
-//!   on a topic that no longer has the name is refused.
-//! - A commit on a paired topic marks the group local on it, in the same batch; one on a topic that
-//!   a link used to sync takes the link's mark away. Either way the link's other offsets on the
-//!   topic count from now: a link writes an offset only when it changes, so they may be older than
-//!   the retention.
+//! - The first commit on a topic erases the group's offsets on an earlier topic of the same name. A
+//!   commit on a topic that no longer has the name is refused.
+//! - A commit on a paired topic marks the group local on it, in the same batch. One on a topic that
+//!   a link has synced and that is not paired now erases the link's mark. Either way the link's
+//!   other offsets on the topic count from now: a link writes an offset only when it changes, so
+//!   they may be older than the retention.
 
 use super::{date_from_now, forget_earlier};
 use crate::{
@@ -127,7 +128,7 @@ impl Taken<'_> {
     }
 
     /// Prepares a topic for the first offset that the request commits on it: erases the offsets on
-    /// an earlier topic of the name, and takes the others from the link that brought them. Gives
+    /// an earlier topic of the name, and takes the others from the link that brought them. Returns
     /// the mark of origin to write, if it changes.
     fn new_mark(&mut self, first: &CommitOffset) -> Option<Option<Origin>> {
         let (durable, topic) = (self.durable, &first.topic);
@@ -151,7 +152,7 @@ impl Taken<'_> {
 }
 
 impl Turn<'_> {
-    /// Whether this member, or nobody, may commit; a member's commit is a sign of life.
+    /// Checks the right to commit. A commit of a member is a sign of life.
     fn validate_commit(&mut self, request: &Commit) -> Result<(), GroupError> {
         if request.generation < 0
             && self.group.members.is_empty()

@@ -1,21 +1,21 @@
-//! Which offsets are too old to keep (KIP-211).
+//! Expiry of offsets (KIP-211). The retention of an offset is counted from
 //!
-//! - An empty group's offsets count from when it became empty, or from their commit if that was
-//!   later.
-//! - A stable group of consumers loses what nobody in it subscribes to any more, from the commit;
-//!   any other group with members loses nothing.
-//! - A group that only ever had offsets counts from the commit. A commit that named its own time of
-//!   expiry is held to it.
-//! - What a link brought does not expire here: see `sync.rs`.
-//! - An empty group without offsets left is erased.
+//! - the moment at which the group became empty, or the commit if that was later, in an empty
+//!   group;
+//! - the commit, for a topic to which no member subscribes, in a stable group of consumers;
+//! - the commit, in a group that has only offsets.
+//!
+//! In other groups with members nothing expires, because nobody knows their subscriptions. A commit
+//! that named its own time of expiry expires then. Offsets that a link brought do not expire here:
+//! see `sync.rs`. An empty group without offsets is erased.
 
 use super::{RECORDS_MAX, forget_topic, subscribed_topics};
 use crate::{Committed, Durable, GroupState, Name, Origin, Record, Soft, classic::Group};
 use gnomon_machine::Now;
 use std::collections::BTreeSet;
 
-/// The records that erase what has expired; and whether there may be more, for the next check,
-/// which then comes soon.
+/// The records that erase expired offsets, and whether there may be more: then the next check comes
+/// soon.
 pub(crate) fn expire(durable: &Durable, soft: &mut Soft, now: Now) -> (Vec<Record>, bool) {
     let mut records = Vec::new();
     let names: BTreeSet<&Name> = durable
@@ -67,18 +67,18 @@ fn expire_group(
     }
 }
 
-/// What a group's offsets count from.
+/// The moment from which the retention of a group's offsets is counted.
 enum Rule {
-    /// It has been empty since then.
+    /// Empty since this wall time in milliseconds.
     Empty(i64),
-    /// It has offsets and nothing else.
+    /// A group that has offsets and never had a member.
     Simple,
-    /// Consumers with these subscriptions.
+    /// A stable group of consumers with these subscriptions.
     Subscribed(BTreeSet<Name>),
 }
 
 impl Rule {
-    /// `None`: nothing of it expires.
+    /// `None` if none of its offsets expires.
     fn of(group: Option<&Group>) -> Option<Rule> {
         let Some(group) = group else {
             return Some(Rule::Simple);

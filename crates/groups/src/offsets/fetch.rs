@@ -1,5 +1,5 @@
-//! OffsetFetch: what is committed, for a group that exists or not. An unknown one has nothing
-//! committed, which is no error.
+//! OffsetFetch: the committed offsets of a group. An unknown group has no offsets, which is not an
+//! error.
 
 use crate::{Durable, Fetch, Fetched, FetchedPartition, FetchedTopic, Reply, Which};
 

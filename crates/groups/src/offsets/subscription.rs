@@ -1,13 +1,13 @@
-//! Which topics a consumer subscribes to, out of what it says to its assignor
-//! (ConsumerProtocolSubscription: version, topics, more).
+//! The topics of a consumer's subscription, from its metadata (`ConsumerProtocolSubscription`:
+//! version, topics, more).
 //!
-//! Only as far as that, unlike the protocol crate's `Subscription`: versions only add behind the
-//! topics, and some clients leave out what their version should have there.
+//! It reads no further than the topics, unlike the protocol crate's `Subscription`: later versions
+//! only add fields after them, and some clients leave out fields of their version.
 
 use crate::Name;
 use std::collections::BTreeSet;
 
-/// The topics, or `None` if these are not such bytes.
+/// The topics; `None` if the bytes are no subscription.
 pub(crate) fn subscribed_topics(metadata: &[u8]) -> Option<BTreeSet<Name>> {
     let (version, rest) = metadata.split_first_chunk::<2>()?;
     let (count, mut rest) = rest.split_first_chunk::<4>()?;
@@ -17,10 +17,10 @@ pub(crate) fn subscribed_topics(metadata: &[u8]) -> Option<BTreeSet<Name>> {
     let mut topics = BTreeSet::new();
     for _ in 0..u32::try_from(i32::from_be_bytes(*count)).ok()? {
         let (length, text) = rest.split_first_chunk::<2>()?;
-        let (topic, behind) =
+        let (topic, after) =
             text.split_at_checked(usize::try_from(i16::from_be_bytes(*length)).ok()?)?;
         topics.insert(std::str::from_utf8(topic).ok()?.into());
-        rest = behind;
+        rest = after;
     }
     Some(topics)
 }
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn topics_are_read_and_nonsense_is_not() {
+    fn topics_are_read_and_other_bytes_are_not_a_subscription() {
         let bytes = b"\x00\x03\x00\x00\x00\x02\x00\x01b\x00\x02aa\xff\xff\xff\xff";
         assert_eq!(
             subscribed_topics(bytes),

@@ -1,16 +1,18 @@
 //! Offsets that a link brings from its source, and the end of that.
 //!
-//! - A group with live members here is left alone; so is a topic on which the group has committed
-//!   here.
-//! - A position whose topic no longer has its name is left out: it may not erase what is committed
-//!   on the topic that has the name now.
-//! - Otherwise the source's value wins, up or down; what stands here already writes nothing.
-//! - What a link brought is marked with its name, and does not expire: the source knows whether it
-//!   is still wanted. When the source has it no longer, or the link ends, the mark goes and the
-//!   time of expiry begins *now*, so that a long quiet group does not lose its place in a failover.
+//! - A group with live members here keeps its offsets, and so does a topic that is marked local: a
+//!   client has committed on it here.
+//! - An offset whose topic no longer has its name is skipped: it must not erase the offsets on the
+//!   topic that has the name now.
+//! - Otherwise the source's offset is written, whether higher or lower. The same offset is not
+//!   written again, so that an idle link writes nothing.
+//! - A topic that a link syncs is marked with the link's name, and its offsets do not expire: the
+//!   source knows whether they are still wanted. When the source no longer has them, or the link
+//!   ends, the mark is erased and the retention starts *now*, so that a group that was idle for
+//!   long does not lose its offsets in a failover.
 //!
-//! Not here: which groups and topics a link selects, clamping, waiting for the data; the link's
-//! task does that before it sends the event.
+//! Not here: the groups and topics that a link selects, limiting offsets to the copied records,
+//! waiting for records; the link's task does that before it sends the event.
 
 use super::{RECORDS_MAX, date_from_now, forget_earlier};
 use crate::{
@@ -20,8 +22,8 @@ use crate::{
 use gnomon_machine::Now;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The records that take over what may be taken over, and the answer; the answer alone if it is
-/// only asked what would be.
+/// The records that take the offsets over, and the reply; no records if the request only asks for
+/// the reply.
 pub(crate) fn sync(
     durable: &Durable,
     soft: &Soft,
@@ -78,7 +80,7 @@ pub(crate) fn sync(
     (records, Reply::OffsetsSynced(outcomes))
 }
 
-/// The records that make a link's offsets our own, in every group.
+/// The records that release a link's offsets, in every group.
 pub(crate) fn sync_ended(durable: &Durable, now: Now, request: &SyncEnded) -> (Vec<Record>, Reply) {
     let mut records = Vec::new();
     for group in durable.offsets.keys() {
@@ -97,17 +99,17 @@ pub(crate) fn sync_ended(durable: &Durable, now: Now, request: &SyncEnded) -> (V
     (records, Reply::Done)
 }
 
-/// One group's offsets as this step leaves them.
+/// The changes of one step to one group's offsets.
 struct Plan<'a> {
     durable: &'a Durable,
     now: Now,
     group: Name,
     link: Name,
     records: Vec<Record>,
-    /// What this step wrote, beside `durable`.
+    /// Offsets that this step has written; `durable` does not have them yet.
     written: BTreeMap<Name, BTreeMap<i32, Committed>>,
-    /// Topics whose names had others before, with offsets in `durable` that count no longer.
-    anew: BTreeSet<Name>,
+    /// Topics whose offsets in `durable` are erased by this step: they were an earlier topic's.
+    replaced: BTreeSet<Name>,
 }
 
 impl<'a> Plan<'a> {
@@ -119,13 +121,13 @@ impl<'a> Plan<'a> {
             link,
             records: Vec::new(),
             written: BTreeMap::new(),
-            anew: BTreeSet::new(),
+            replaced: BTreeSet::new(),
         }
     }
 
-    /// What stands on a topic before this step.
+    /// The offsets on a topic before this step.
     fn before(&self, topic: &Name) -> Option<&'a TopicOffsets> {
-        if self.anew.contains(topic) {
+        if self.replaced.contains(topic) {
             None
         } else {
             self.durable.offsets.get(&self.group)?.get(topic)
@@ -151,7 +153,7 @@ impl<'a> Plan<'a> {
                 &mut self.records,
             )
         {
-            self.anew.insert(topic.clone());
+            self.replaced.insert(topic.clone());
         }
         let before = self.before(&topic);
         let origin = before.and_then(|before| before.origin.as_ref());
@@ -197,9 +199,9 @@ impl<'a> Plan<'a> {
         SyncOutcome::Applied
     }
 
-    /// This link's offsets on the topics selected are ordinary ones from now on.
+    /// Erases this link's mark from the selected topics: their offsets expire like any from now on.
     fn release(&mut self, selects: impl Fn(&Name) -> bool) {
-        let nothing = TopicOffsets::default();
+        let empty = TopicOffsets::default();
         let by_topic = self.durable.offsets.get(&self.group);
         let topics: BTreeSet<&Name> = by_topic
             .into_iter()
@@ -209,14 +211,14 @@ impl<'a> Plan<'a> {
             .collect();
         let mut records = Vec::new();
         for topic in topics {
-            let here = self.before(topic).unwrap_or(&nothing);
+            let here = self.before(topic).unwrap_or(&empty);
             if !self.written.contains_key(topic)
                 && here.origin != Some(Origin::Link(self.link.clone()))
             {
                 continue;
             }
             let written = self.written.get(topic);
-            // What this step wrote is as of now already.
+            // Offsets that this step wrote have the present time already.
             let others = here.partitions.iter().filter(|(partition, _)| {
                 written.is_none_or(|written| !written.contains_key(partition))
             });

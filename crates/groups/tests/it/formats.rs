@@ -1,5 +1,5 @@
-//! The bytes of `__consumer_offsets`: Kafka's own, older and newer versions read back, damage
-//! named.
+//! The bytes of `__consumer_offsets`: equal to Kafka's, readable in all versions, and damage is an
+//! error that names the record.
 
 use crate::words::name;
 use bytes::Bytes;
@@ -40,7 +40,7 @@ fn offset(value: Option<Committed>) -> Record {
 }
 
 #[test]
-fn offsets_as_kafka_writes_them() {
+fn offsets_are_written_as_kafka_writes_them() {
     let encoded = round(&offset(Some(committed(3, None))));
     assert_eq!(
         encoded.key.as_deref().unwrap(),
@@ -73,7 +73,7 @@ fn offsets_as_kafka_writes_them() {
 }
 
 #[test]
-fn groups_as_kafka_writes_them() {
+fn groups_are_written_as_kafka_writes_them() {
     let member = MemberValue {
         member_id: name("m"),
         instance_id: Some(name("i")),
@@ -121,7 +121,7 @@ fn groups_as_kafka_writes_them() {
 }
 
 #[test]
-fn origins_are_outside_kafkas_key_versions() {
+fn origins_have_a_key_version_that_kafka_skips() {
     for value in [
         Some(Origin::Local),
         Some(Origin::Link(name("from-a"))),
@@ -137,7 +137,7 @@ fn origins_are_outside_kafkas_key_versions() {
 }
 
 #[test]
-fn other_versions_are_read() {
+fn every_version_that_kafka_has_written_is_read() {
     let key = b"\0\0\0\x01g\0\x01t\0\0\0\x02";
     let read = |value: &[u8]| Record::decode(Some(key), Some(value)).unwrap();
     assert_eq!(
@@ -186,7 +186,7 @@ fn other_versions_are_read() {
 }
 
 #[test]
-fn what_cannot_be_read_says_so() {
+fn an_unreadable_record_is_an_error_that_names_its_type_and_version() {
     let why = |key: Option<&[u8]>, value: Option<&[u8]>| {
         Record::decode(key, value).unwrap_err().to_string()
     };

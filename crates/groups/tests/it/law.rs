@@ -1,5 +1,5 @@
-//! The replay law by seeds: random members, commits, links, deletions, restarts and crashes; and at
-//! every step the invariants of living groups.
+//! The replay law by seeds: random members, commits, links, deletions, restarts and crashes. The
+//! invariants of living groups and the bounds of tables are checked at every step.
 
 use crate::words::{id, name, subscription};
 use gnomon_groups::*;
@@ -10,17 +10,18 @@ use gnomon_machine::{
 use gnomon_protocol::ids::TopicId;
 use std::collections::BTreeMap;
 
-/// Clients that believe what they were last told, most of the time.
+/// Clients that act on the last answer that they got, most of the time.
 #[derive(Default)]
 pub struct Clients {
     fresh: u32,
-    /// Members that somebody was told of, with their group and generation.
+    /// Members that an answer named, with their group and generation.
     members: Vec<(Name, Name, i32)>,
-    /// What each parked or answered join and commit asked for.
-    asked: BTreeMap<ReplyToken, Name>,
+    /// The group of each request.
+    requested: BTreeMap<ReplyToken, Name>,
     tokens: u64,
-    /// How often topics have been made anew: some ask late, as if they had not been.
-    made: u128,
+    /// How often the topics have been deleted and created again. Some requests still name the
+    /// earlier ones.
+    recreated: u128,
 }
 
 const GROUPS: [&str; 3] = ["g", "h", "k"];
@@ -100,11 +101,11 @@ impl Clients {
 
     /// The topic that has a name now.
     fn newest(&self) -> TopicId {
-        id(self.made + 1)
+        id(self.recreated + 1)
     }
 
     fn topic_id(&self, dice: &mut Dice) -> TopicId {
-        id(self.made + u128::from(dice.percent(95)))
+        id(self.recreated + u128::from(dice.percent(95)))
     }
 
     fn offsets(&self, dice: &mut Dice) -> Vec<(Name, i32, i64)> {
@@ -187,7 +188,8 @@ impl World for Clients {
     fn event(&mut self, dice: &mut Dice, _: &Durable, _: Now) -> Event {
         self.tokens += 1;
         let group = any(dice, &GROUPS);
-        self.asked.insert(ReplyToken(self.tokens), group.clone());
+        self.requested
+            .insert(ReplyToken(self.tokens), group.clone());
         let (member_id, generation) = self.member(dice, &group);
         match dice.below(100) {
             0..=29 => self.join(dice, group),
@@ -235,7 +237,7 @@ impl World for Clients {
                     name: any(dice, &TOPICS),
                     id: dice.percent(90).then(|| self.topic_id(dice)),
                 }];
-                self.made += u128::from(dice.percent(50));
+                self.recreated += u128::from(dice.percent(50));
                 Event::TopicsDeleted(TopicsDeleted { topics })
             }
             92..=93 => Event::DeleteGroups(DeleteGroups {
@@ -253,7 +255,7 @@ impl World for Clients {
     }
 
     fn told(&mut self, token: ReplyToken, reply: Reply) {
-        let Some(group) = self.asked.remove(&token) else {
+        let Some(group) = self.requested.remove(&token) else {
             return;
         };
         match reply {
@@ -282,7 +284,7 @@ impl World for Clients {
 }
 
 #[test]
-fn holds_by_seeds() {
+fn the_log_rebuilds_the_state_whatever_clients_and_links_do() {
     for seed in 0..60 {
         holds(seed, 2_000, Clients::default());
     }
@@ -290,7 +292,7 @@ fn holds_by_seeds() {
 
 /// A random run must reach what it is for; else it proves nothing.
 #[test]
-fn random_runs_get_to_stable_groups_and_marks() {
+fn random_runs_reach_stable_groups_fenced_instances_and_marks() {
     let (mut stable, mut local, mut linked, mut fenced) = (0, 0, 0, 0);
     for seed in 0..20 {
         let mut clients = Clients::default();
@@ -356,7 +358,7 @@ fn a_sync_never_removes_what_a_client_committed_here() {
             let group = any(&mut dice, &GROUPS);
             let event = match dice.below(4) {
                 0 => {
-                    clients.made += u128::from(dice.percent(10));
+                    clients.recreated += u128::from(dice.percent(10));
                     continue;
                 }
                 1 => clients.commit(&mut dice, group),

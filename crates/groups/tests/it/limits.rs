@@ -1,5 +1,5 @@
-//! What is too long or too much: refused with its numbers, and what there is much of is erased in
-//! parts.
+//! Bounds: requests that are too large are refused with their numbers, and large amounts are erased
+//! in parts.
 
 use crate::words::{id, name, subscription};
 use gnomon_groups::*;
@@ -61,7 +61,7 @@ fn join(member_id: &str, topic: &str) -> Event {
 }
 
 #[test]
-fn metadata_is_limited_by_partition() {
+fn a_partition_with_too_long_metadata_is_refused_and_the_others_are_committed() {
     let (mut durable, mut soft) = (Durable::default(), Soft::default());
     let event = commit("g", [(0, "x".repeat(4_096)), (1, "x".repeat(4_097))]);
     let outcomes = ask(&mut durable, &mut soft, event)
@@ -79,7 +79,7 @@ fn metadata_is_limited_by_partition() {
 }
 
 #[test]
-fn names_that_no_record_can_hold_are_refused() {
+fn a_name_that_does_not_fit_into_a_record_is_refused() {
     let (mut durable, mut soft) = (Durable::default(), Soft::default());
     let long = "x".repeat(32_768);
     let refused = Err(GroupError::NameTooLong {
@@ -108,7 +108,7 @@ fn names_that_no_record_can_hold_are_refused() {
 }
 
 #[test]
-fn what_is_no_batch_any_more_is_refused() {
+fn a_request_too_large_for_one_batch_is_refused() {
     let (mut durable, mut soft) = (
         Durable::default(),
         Soft::new(GroupConfig {
@@ -184,7 +184,7 @@ fn what_is_no_batch_any_more_is_refused() {
 /// Members' protocols are compared with each other, each with each: two members with a million of
 /// them would hold every group up.
 #[test]
-fn protocols_are_limited_in_number() {
+fn a_join_with_too_many_protocols_is_refused() {
     let (mut durable, mut soft) = (
         Durable::default(),
         Soft::new(GroupConfig {
@@ -220,7 +220,7 @@ fn protocols_are_limited_in_number() {
 }
 
 #[test]
-fn a_great_expiry_comes_in_parts() {
+fn many_expired_offsets_are_erased_in_parts() {
     let (mut durable, mut soft) = (Durable::default(), Soft::default());
     Groups::led(&durable, &mut soft, NOW);
     for group in 0..4 {
@@ -253,7 +253,7 @@ fn a_great_expiry_comes_in_parts() {
 }
 
 #[test]
-fn great_news_come_in_parts() {
+fn many_deleted_or_released_offsets_are_written_in_parts() {
     let (mut durable, mut soft) = (Durable::default(), Soft::default());
     for group in 0..4 {
         ask(
@@ -343,7 +343,7 @@ fn refusal(reply: Reply) -> GroupError {
 }
 
 #[test]
-fn clients_that_never_come_again_do_not_grow_a_group_beyond_its_maximum() {
+fn ids_that_are_never_used_do_not_grow_a_group_beyond_its_maximum() {
     let (mut durable, mut soft) = (Durable::default(), Soft::default());
     let max = soft.config().pending_members_max;
     for number in 0..3 * max {
@@ -396,7 +396,7 @@ fn long_ids_in_many_groups_do_not_take_more_memory_than_the_maximum() {
 
 /// One that fills its own share costs the members of other groups nothing.
 #[test]
-fn a_crowded_group_pushes_no_other_group_s_member_out() {
+fn a_group_with_too_many_ids_forgets_its_own_and_no_other_group_s() {
     let (mut durable, mut soft) = (Durable::default(), Soft::default());
     ask(&mut durable, &mut soft, first_join("quiet", "q-1"));
     for number in 0..5_000 {
@@ -417,7 +417,7 @@ fn a_crowded_group_pushes_no_other_group_s_member_out() {
 }
 
 #[test]
-fn a_client_id_is_kept_up_to_a_whole_character() {
+fn a_long_client_id_is_cut_between_two_characters() {
     assert_eq!(kept_client_id("consumer-1"), "consumer-1");
     let kept = CLIENT_ID_BYTES_MAX;
     assert_eq!(kept_client_id(&"x".repeat(40_000)).len(), kept);

@@ -1,10 +1,10 @@
-//! Runs the scripts: the classic protocol and offsets, each file one story.
+//! Runs the scripts of `testdata/`: the classic protocol and offsets. Each file is one story.
 
 use crate::words::Words;
 use gnomon_machine::harness::run_scripts;
 
 #[test]
-fn classic() {
+fn the_classic_protocol_does_what_its_stories_say() {
     run_scripts(
         concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/classic"),
         Words::default,
@@ -12,7 +12,7 @@ fn classic() {
 }
 
 #[test]
-fn offsets() {
+fn offsets_do_what_their_stories_say() {
     run_scripts(
         concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/offsets"),
         Words::default,

@@ -1,9 +1,8 @@
-//! The words of the groups' scripts: command lines to events, effects to lines.
+//! The language of the groups' scripts: command lines to events, effects to lines.
 //!
-//! Topics have the id 1 unless `id=` says otherwise, and only other ids are shown; `outdated` says
-//! that another topic has the name now. Member ids are
-//! made up as `<client>-<n>`, counting per script. A consumer's metadata is written as the topics
-//! it subscribes to, joined by `+`.
+//! Topics have the id 1 unless `id=` gives another, and only other ids are shown; `outdated` means
+//! that another topic has the name now. Member ids are made as `<client>-<n>`, counting the joins
+//! of a script. A consumer's metadata is written as its topics, joined by `+`.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use gnomon_groups::*;
@@ -24,7 +23,8 @@ pub fn name(text: &str) -> Name {
     text.into()
 }
 
-/// A subscription as consumers write it; what stands behind `!` is what a sticky one owned.
+/// A subscription as consumers write it; the text after `!` is the partitions that a sticky one
+/// owned.
 pub fn subscription(topics: &str) -> Bytes {
     let (topics, owned) = topics.split_once('!').unwrap_or((topics, ""));
     let topics: Vec<_> = topics
@@ -43,7 +43,7 @@ pub fn subscription(topics: &str) -> Bytes {
     out.freeze()
 }
 
-fn said(bytes: &[u8]) -> String {
+fn readable(bytes: &[u8]) -> String {
     let Some((_, rest)) = bytes
         .split_first_chunk::<2>()
         .filter(|(version, _)| *version == &[0, 1])
@@ -104,7 +104,7 @@ impl Words {
     fn sync(&self, command: &Command) -> Result<Event, String> {
         let assigned = |text: &String| {
             text.split_once(':')
-                .map(|(id, what)| (name(id), Bytes::copy_from_slice(what.as_bytes())))
+                .map(|(id, text)| (name(id), Bytes::copy_from_slice(text.as_bytes())))
         };
         Ok(Event::Sync(Sync {
             group: name(command.word(0)?),
@@ -131,8 +131,8 @@ impl Words {
     }
 }
 
-/// `topic/partition:offset@epoch#metadata`, the last two as they like.
-struct Place {
+/// `topic/partition:offset@epoch#metadata`; epoch and metadata may be missing.
+struct Position {
     topic: Name,
     partition: i32,
     offset: i64,
@@ -140,13 +140,13 @@ struct Place {
     metadata: Name,
 }
 
-fn place(text: &String) -> Result<Place, String> {
+fn read_position(text: &String) -> Result<Position, String> {
     let wrong = || format!("{text} is not topic/partition:offset@epoch#metadata");
     let (left, metadata) = text.split_once('#').unwrap_or((text, ""));
     let (left, epoch) = left.split_once('@').unwrap_or((left, "-1"));
     let (left, offset) = left.split_once(':').unwrap_or((left, "0"));
     let (topic, partition) = left.split_once('/').ok_or_else(wrong)?;
-    Ok(Place {
+    Ok(Position {
         topic: name(topic),
         partition: partition.parse().map_err(|_| wrong())?,
         offset: offset.parse().map_err(|_| wrong())?,
@@ -160,11 +160,11 @@ impl Dialect for Words {
 
     fn events(&mut self, command: &Command, soft: &mut Soft) -> Result<Vec<Event>, String> {
         let group = |at: usize| command.word(at).map(name);
-        let places = || {
+        let positions = || {
             command
                 .list("at")
                 .iter()
-                .map(place)
+                .map(read_position)
                 .collect::<Result<Vec<_>, _>>()
         };
         let topic_id = id(command.number("id", 1)?);
@@ -210,7 +210,7 @@ impl Dialect for Words {
                     .map(|_| command.milliseconds("keep", 0))
                     .transpose()?
                     .map(|ms| ms as i64),
-                offsets: places()?
+                offsets: positions()?
                     .into_iter()
                     .map(|at| CommitOffset {
                         topic: at.topic,
@@ -228,7 +228,7 @@ impl Dialect for Words {
                 let which = match command.get("at") {
                     None => Which::All,
                     Some(_) => Which::Partitions(
-                        places()?
+                        positions()?
                             .into_iter()
                             .map(|at| (at.topic, vec![at.partition]))
                             .collect(),
@@ -266,7 +266,7 @@ impl Dialect for Words {
             "sync-offsets" => Event::SyncOffsets(SyncOffsets {
                 link: name(command.get("link").unwrap_or("from-a")),
                 group: group(0)?,
-                offsets: places()?
+                offsets: positions()?
                     .into_iter()
                     .map(|at| SyncOffset {
                         topic: at.topic,
@@ -305,8 +305,8 @@ impl Dialect for Words {
                         format!(
                             "{} ({}) has {:?}",
                             m.member_id,
-                            said(&m.subscription),
-                            said(&m.assignment)
+                            readable(&m.subscription),
+                            readable(&m.assignment)
                         )
                     })
                     .collect();
@@ -367,7 +367,7 @@ impl Dialect for Words {
                     text += &format!(
                         "\n{} ({}){}",
                         member.member_id,
-                        said(&member.metadata),
+                        readable(&member.metadata),
                         instance(&member.instance_id)
                     );
                 }
@@ -375,7 +375,7 @@ impl Dialect for Words {
             }
             Reply::Synced(synced) => format!(
                 "assigned {:?}, {}",
-                said(&synced.assignment),
+                readable(&synced.assignment),
                 optional(&synced.protocol)
             ),
             Reply::Left(left) => each(left.iter().map(|l| {
@@ -421,7 +421,8 @@ impl Dialect for Words {
                         &*d.protocol
                     );
                     for m in &d.members {
-                        let (metadata, assignment) = (said(&m.metadata), said(&m.assignment));
+                        let (metadata, assignment) =
+                            (readable(&m.metadata), readable(&m.assignment));
                         text += &format!(
                             "\n  {}{} of {} at {} ({metadata}) has {assignment:?}",
                             m.member_id,
@@ -484,7 +485,7 @@ impl Dialect for Words {
 
 fn each(items: impl Iterator<Item = (String, String)>) -> String {
     let items: Vec<_> = items
-        .map(|(of, what)| format!("{}: {what}", of.trim()))
+        .map(|(of, text)| format!("{}: {text}", of.trim()))
         .collect();
     if items.is_empty() {
         "nothing".to_owned()

@@ -1,5 +1,5 @@
-//! The smallest machine there is, for the tests of the harness: named counters, and a caller that
-//! waits for a number.
+//! A minimal machine for the tests of the harness: named counters, and callers that wait for a
+//! number.
 
 use bytes::Bytes;
 use gnomon_machine::*;
