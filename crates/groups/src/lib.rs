@@ -10,6 +10,7 @@
 //! the catalog), Kafka's error codes (the broker maps [`GroupError`]), the consumer protocol of
 //! KIP-848 and transactional commits (later issues). The README has a table of files.
 
+mod admit;
 mod classic;
 mod config;
 mod describe;

@@ -1,8 +1,8 @@
 //! Runs scripts against a machine: `testdata/*.txt` in, events through the machine, its effects
 //! printed and compared.
 //!
-//! A script reads as a story. It is made of blocks: one or more command lines, `----`, what the
-//! machine did, an empty line. Lines that begin with `#` are for the reader and stay as they are.
+//! A script reads as a story. It is made of blocks: one or more command lines, `----`, the effects
+//! of the machine, an empty line. Lines that begin with `#` are for the reader and stay as they are.
 //! `UPDATE_SCRIPTS=1` rewrites the effects after each `----`; read the diff.
 //!
 //! ```text
@@ -23,7 +23,7 @@
 //!
 //! All other words belong to the machine's [`Dialect`]. The harness holds the machine's contract:
 //! no caller is answered twice, and after every block `Durable` equals what the encoded records
-//! rebuild, and what its encoded snapshot does.
+//! rebuild, and the state that its encoded snapshot rebuilds.
 //!
 //! This file reads and writes files and environment variables, the one exception in a pure crate:
 //! it is test code, behind the feature `harness`, and no normal dependency turns that on.

@@ -40,7 +40,7 @@ pub struct Wall(pub i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
     pub mono: Mono,
-    /// For what is written down.
+    /// For records.
     pub wall: Wall,
 }
 
@@ -138,7 +138,7 @@ pub struct EncodedRecord {
 pub trait DurableRecord: Sized + Debug {
     fn encode(&self) -> EncodedRecord;
 
-    /// Reads back what `encode` wrote.
+    /// Reads the bytes that `encode` wrote.
     fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Self, UnreadableRecord>;
 }
 
@@ -153,6 +153,5 @@ pub struct UnreadableRecord {
     pub kind: i32,
     /// The record's version number, -1 when not even that could be read.
     pub version: i32,
-    /// What is wrong with it.
     pub why: String,
 }

@@ -101,7 +101,7 @@ fn a_script_ends_when_a_deadline_stays_in_the_past() {
     );
 }
 
-/// Random additions and waits, from callers that remember what they were told.
+/// Random additions and waits, from callers that remember their replies.
 #[derive(Default)]
 struct Callers<const FLAW: u8> {
     tokens: u64,
@@ -134,7 +134,7 @@ impl<const FLAW: u8> World for Callers<FLAW> {
         self.restarts += 1;
     }
 
-    /// What a caller was told is never taken back, not by a crash either.
+    /// A value that a caller was told is never taken back, not by a crash either.
     fn check(&self, durable: &BTreeMap<u8, u8>, _: &Soft) -> Result<(), String> {
         let lost = |(name, told): &(&u8, &u8)| durable.get(name).is_none_or(|is| is < told);
         match self.told.iter().find(lost) {

@@ -161,7 +161,7 @@ fn one_long_advance_does_what_many_short_ones_do() {
     );
 }
 
-/// What a script says after `----` never changes what the machine does, only what is compared.
+/// The text after `----` never changes the effects of a script; it is only compared with them.
 #[test]
 fn a_script_that_was_written_by_the_runner_stays_as_it_is() {
     let text =

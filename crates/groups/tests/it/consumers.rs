@@ -1,8 +1,9 @@
 //! Consumers that follow the protocol, against a coordinator that restarts and a network that loses
-//! answers: whatever happened, when it ends every partition is some consumer's and no consumer's
-//! twice. On the way: generations do not go back, a generation has one leader and one assignment for
-//! each member, a commit is taken in the present generation only, and nobody waits for an answer
-//! longer than the rebalance timeout.
+//! answers: after any disturbance each partition belongs to exactly one consumer.
+//!
+//! On the way: generations do not go back; a generation has one leader, and one assignment for each
+//! member; only commits of the present generation are taken; nobody waits for an answer longer than
+//! the rebalance timeout.
 
 use crate::{
     site::Site,
@@ -19,7 +20,7 @@ const SESSION_MS: i32 = 6_000;
 const REBALANCE_MS: i32 = 9_000;
 const INITIAL_DELAY_MS: u64 = 700;
 
-/// What a consumer is at.
+/// The step of the protocol that a consumer is in.
 #[derive(Debug, PartialEq, Eq)]
 enum Stage {
     /// It has to send a join.
@@ -82,7 +83,7 @@ impl Consumer {
         self.stage = Stage::Syncing(token);
     }
 
-    /// What a client does about a refusal of a join, a sync, a heartbeat or a commit.
+    /// The reaction of a client to a refused join, sync, heartbeat or commit.
     fn refused(&mut self, error: GroupError) {
         self.stage = Stage::Outside;
         match error {
@@ -141,7 +142,7 @@ fn assign(joined: &Joined) -> Vec<(Name, Bytes)> {
     dealt.collect()
 }
 
-/// A group of consumers, and what has been seen of it.
+/// A group of consumers, and the answers that have been observed.
 struct World {
     site: Site,
     dice: Dice,
@@ -238,7 +239,7 @@ impl World {
         }
     }
 
-    /// Every consumer does what it does next.
+    /// Every consumer takes its next step.
     fn act(&mut self) {
         for at in 0..self.consumers.len() {
             let consumer = &mut self.consumers[at];

@@ -290,7 +290,8 @@ fn the_log_rebuilds_the_state_whatever_clients_and_links_do() {
     }
 }
 
-/// A random run must reach what it is for; else it proves nothing.
+/// The random runs must reach the states that they are meant to test; else they would prove
+/// nothing.
 #[test]
 fn random_runs_reach_stable_groups_fenced_instances_and_marks() {
     let (mut stable, mut local, mut linked, mut fenced) = (0, 0, 0, 0);

@@ -425,8 +425,8 @@ fn a_long_client_id_is_cut_between_two_characters() {
     assert_eq!(kept_client_id(&umlauts).len(), kept - 1);
 }
 
-/// Each of many members can do as many protocols as may be: choosing one, and the going of all but
-/// one, is work in proportion to what they offer.
+/// Joining, choosing a protocol and leaving together take work in proportion to the number of
+/// protocols of all members.
 #[test]
 fn many_members_with_many_protocols_choose_one_and_leave_together() {
     const MEMBERS: usize = 500;

@@ -56,8 +56,8 @@ fn a_snapshot_in_place_of_any_prefix_leads_to_the_same_end() {
     }
 }
 
-/// Compaction keeps the last record of each key: what is left must rebuild the same state, or
-/// Kafka's cleaner (and ours) would change what groups have committed.
+/// Compaction keeps the last record of each key. The rest must rebuild the same state, or a log
+/// cleaner would change committed offsets.
 #[test]
 fn the_last_record_of_each_key_alone_gives_the_same_state() {
     for seed in 200..212 {
@@ -82,8 +82,8 @@ fn the_last_record_of_each_key_alone_gives_the_same_state() {
     }
 }
 
-/// A batch that was not appended is as if it had not been decided: a start from the prefix before it
-/// leads the same members, who may ask again.
+/// A batch that was not appended is as if it had not been decided: a start from the prefix before
+/// it leads the same members, and they can join again.
 #[test]
 fn a_start_from_any_prefix_can_be_led() {
     for seed in 300..306 {

@@ -14,7 +14,7 @@ const CHECK_MS: i64 = 7_000;
 const GROUPS: [&str; 3] = ["g", "h", "k"];
 const TOPICS: [&str; 2] = ["t", "u"];
 
-/// What an offset's time is counted from.
+/// The time from which an offset's retention is counted.
 #[derive(Clone, Copy)]
 struct Kept {
     since_ms: i64,
@@ -72,7 +72,8 @@ impl Run {
         }
     }
 
-    /// The link lets go: what it brought, perhaps long ago, has a whole retention from now.
+    /// The link releases the topic: its offsets, perhaps written long ago, have a whole retention
+    /// from now.
     fn count_from_now(&mut self, group: &str, topic: &str) {
         let now = self.now();
         for ((of, on, _), kept) in &mut self.expected {

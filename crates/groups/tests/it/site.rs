@@ -1,9 +1,9 @@
-//! A coordinator in a test's hands: one machine, its log in memory, its clock, and the replies that
-//! have got out. Every record is durable at once; a restart rebuilds the state from the bytes.
+//! A coordinator under a test's control: one machine, its log in memory, its clock, and the replies
+//! that have got out. Every record is durable at once; a restart rebuilds the state from the bytes.
 //!
-//! It holds at each step the invariants of the living state (`Soft::check`), and remembers the
-//! state after each batch, so that a test can compare every prefix of the log with the state that
-//! decided what followed it.
+//! It checks the invariants of the living state (`Soft::check`) at each step, and keeps the state
+//! after each batch, so that a test can compare every prefix of the log with the state of that
+//! moment.
 
 use gnomon_groups::*;
 use gnomon_machine::{DurableRecord, Effects, EncodedRecord, Machine, Mono, Now, ReplyToken, Wall};
@@ -83,7 +83,7 @@ impl Site {
         self.set_time(until);
     }
 
-    /// The process dies and comes back: nobody who waits is ever answered.
+    /// The process dies and comes back: requests that wait never get an answer.
     pub fn restart(&mut self) {
         self.durable = rebuild(&self.log);
         self.soft = Soft::new(self.config.clone());

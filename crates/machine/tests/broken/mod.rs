@@ -1,4 +1,5 @@
-//! The counter with one thing wrong: what the harness and the replay law are there to find.
+//! The counter machine with one fault each: the faults that the harness and the replay law must
+//! find.
 
 use crate::counter::{Counter, Event, Reply, Set, Soft};
 use gnomon_machine::*;
