@@ -8,7 +8,7 @@ use crate::{Commit, Event, GroupConfig, GroupError, NAME_BYTES_MAX, Name, PROTOC
 
 /// An estimate, from above, of the fixed part of an offset's record in bytes: all but its group,
 /// topic and metadata.
-const OFFSET_BYTES: usize = 64;
+pub(crate) const OFFSET_BYTES: usize = 64;
 
 /// Refuses a request that is wrong whatever the state of its group.
 pub(crate) fn admit(config: &GroupConfig, event: &Event) -> Result<(), GroupError> {

@@ -17,13 +17,53 @@ pub(crate) use fetch::fetch;
 pub(crate) use subscription::subscribed_topics;
 pub(crate) use sync::{sync, sync_ended};
 
-use crate::{Committed, DeletedTopic, Durable, Name, Record, Reply, durable::TopicOffsets};
+use crate::{
+    Committed, DeletedTopic, Durable, Name, Record, Reply, admit::OFFSET_BYTES,
+    durable::TopicOffsets,
+};
 use gnomon_machine::Now;
 use gnomon_protocol::ids::TopicId;
+use std::cell::Cell;
 
 /// The number of records after which `TopicsDeleted`, `SyncEnded` and expiry stop, to go on in
 /// another step: a batch must fit into the log, and other requests must run between.
 pub(crate) const RECORDS_MAX: usize = 5_000;
+
+/// The room for tombstones in one batch. A record repeats the group's name, which a client chooses:
+/// a number of records alone does not bound a batch, and a batch that the log refuses makes the
+/// coordinator resign, for all groups of the partition. The tombstones of marks are not counted: they
+/// at most double the batch.
+pub(crate) struct Room {
+    left: Cell<usize>,
+    was_short: Cell<bool>,
+}
+
+impl Room {
+    /// Far below the batch that the log of groups takes, so that requests run between.
+    const BYTES: usize = 1 << 20;
+
+    pub fn new() -> Room {
+        Room {
+            left: Cell::new(Room::BYTES),
+            was_short: Cell::new(false),
+        }
+    }
+
+    /// Takes room for a tombstone with these names, if there is enough.
+    pub fn take(&self, group: &Name, topic: &str) -> bool {
+        let bytes = OFFSET_BYTES + group.len() + topic.len();
+        match self.left.get().checked_sub(bytes) {
+            Some(left) => self.left.set(left),
+            None => self.was_short.set(true),
+        }
+        !self.was_short.get()
+    }
+
+    /// Whether something did not fit, and has to wait for the next batch.
+    pub fn was_short(&self) -> bool {
+        self.was_short.get()
+    }
+}
 
 /// The records that erase a group with its offsets and marks.
 pub(crate) fn forget_group(durable: &Durable, group: &Name) -> Vec<Record> {
@@ -42,7 +82,7 @@ pub(crate) fn forget_group(durable: &Durable, group: &Name) -> Vec<Record> {
 
 /// The records that erase the offsets on deleted topics, in every group.
 pub(crate) fn forget_topics(durable: &Durable, topics: &[DeletedTopic]) -> (Vec<Record>, Reply) {
-    let mut records = Vec::new();
+    let (mut records, room) = (Vec::new(), Room::new());
     for (group, by_topic) in &durable.offsets {
         for DeletedTopic { name, id } in topics {
             let on = |committed: &Committed| committed.is_on(*id);
@@ -55,7 +95,11 @@ pub(crate) fn forget_topics(durable: &Durable, topics: &[DeletedTopic]) -> (Vec<
             if records.len() >= RECORDS_MAX {
                 return (records, Reply::DoneInPart);
             }
-            forget_topic(group, name, offsets, on, &mut records);
+            let fits = |committed: &Committed| on(committed) && room.take(group, name);
+            forget_topic(group, name, offsets, fits, &mut records);
+            if room.was_short() {
+                return (records, Reply::DoneInPart);
+            }
         }
     }
     (records, Reply::Done)

@@ -9,7 +9,7 @@
 //! that named its own time of expiry expires then. Offsets that a link brought do not expire here:
 //! see `sync.rs`. An empty group without offsets is erased.
 
-use super::{RECORDS_MAX, forget_topic, subscribed_topics};
+use super::{RECORDS_MAX, Room, forget_topic, subscribed_topics};
 use crate::{Committed, Durable, GroupState, Name, Origin, Record, Soft, classic::Group};
 use gnomon_machine::Now;
 use std::collections::BTreeSet;
@@ -17,19 +17,19 @@ use std::collections::BTreeSet;
 /// The records that erase expired offsets, and whether there may be more: then the next check comes
 /// soon.
 pub(crate) fn expire(durable: &Durable, soft: &mut Soft, now: Now) -> (Vec<Record>, bool) {
-    let mut records = Vec::new();
+    let (mut records, room) = (Vec::new(), Room::new());
     let names: BTreeSet<&Name> = durable
         .groups
         .keys()
         .chain(durable.offsets.keys())
         .collect();
     for name in names {
-        if records.len() >= RECORDS_MAX {
+        if records.len() >= RECORDS_MAX || room.was_short() {
             return (records, true);
         }
-        expire_group(durable, soft, now, name, &mut records);
+        expire_group(durable, soft, now, name, &room, &mut records);
     }
-    (records, false)
+    (records, room.was_short())
 }
 
 fn expire_group(
@@ -37,6 +37,7 @@ fn expire_group(
     soft: &mut Soft,
     now: Now,
     name: &Name,
+    room: &Room,
     records: &mut Vec<Record>,
 ) {
     let group = soft.groups.get(name);
@@ -54,10 +55,14 @@ fn expire_group(
                 .base(topic, committed)
                 .is_some_and(|base| now.wall.0.saturating_sub(base) >= retention_ms),
         };
-        kept |= !forget_topic(name, topic, offsets, expired, records);
+        let fits = |committed: &Committed| expired(committed) && room.take(name, topic);
+        kept |= !forget_topic(name, topic, offsets, fits, records);
     }
     if !kept && group.is_some_and(|group| group.is_idle()) {
         if durable.groups.contains_key(name) {
+            if !room.take(name, "") {
+                return;
+            }
             records.push(Record::Group {
                 group: name.clone(),
                 value: None,

@@ -14,10 +14,10 @@
 //! Not here: the groups and topics that a link selects, limiting offsets to the copied records,
 //! waiting for records; the link's task does that before it sends the event.
 
-use super::{RECORDS_MAX, date_from_now, forget_earlier};
+use super::{RECORDS_MAX, Room, date_from_now, forget_earlier};
 use crate::{
     Committed, Durable, Name, Origin, Record, Reply, SkipReason, Soft, SyncEnded, SyncOffset,
-    SyncOffsets, SyncOutcome, SyncedPartition, durable::TopicOffsets,
+    SyncOffsets, SyncOutcome, SyncedPartition, admit::OFFSET_BYTES, durable::TopicOffsets,
 };
 use gnomon_machine::Now;
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,7 +82,7 @@ pub(crate) fn sync(
 
 /// The records that release a link's offsets, in every group.
 pub(crate) fn sync_ended(durable: &Durable, now: Now, request: &SyncEnded) -> (Vec<Record>, Reply) {
-    let mut records = Vec::new();
+    let (mut records, mut bytes) = (Vec::new(), 0);
     for group in durable.offsets.keys() {
         let mut plan = Plan::new(durable, now, group.clone(), request.link.clone());
         plan.release(|topic| {
@@ -91,12 +91,34 @@ pub(crate) fn sync_ended(durable: &Durable, now: Now, request: &SyncEnded) -> (V
                 .as_ref()
                 .is_none_or(|topics| topics.contains(topic))
         });
-        if !records.is_empty() && records.len() + plan.records.len() > RECORDS_MAX {
+        // A group is released at once: a part of it could not be told from the rest, since the mark
+        // is the topic's.
+        let plan_bytes: usize = plan.records.iter().map(record_bytes).sum();
+        let too_many = records.len() + plan.records.len() > RECORDS_MAX;
+        if !records.is_empty() && (too_many || bytes + plan_bytes > Room::BYTES) {
             return (records, Reply::DoneInPart);
         }
+        bytes += plan_bytes;
         records.append(&mut plan.records);
     }
     (records, Reply::Done)
+}
+
+/// The size of a plan's record in a batch, in bytes, estimated from above.
+fn record_bytes(record: &Record) -> usize {
+    match record {
+        Record::Group { group, .. } => OFFSET_BYTES + group.len(),
+        Record::Origin { group, topic, .. } => OFFSET_BYTES + group.len() + topic.len(),
+        Record::Offset {
+            group,
+            topic,
+            value,
+            ..
+        } => {
+            let metadata = value.as_ref().map_or(0, |value| value.metadata.len());
+            OFFSET_BYTES + group.len() + topic.len() + metadata
+        }
+    }
 }
 
 /// The changes of one step to one group's offsets.

@@ -1,7 +1,10 @@
 //! Bounds: requests that are too large are refused with their numbers, and large amounts are erased
 //! in parts.
 
-use crate::words::{id, name, subscription};
+use crate::{
+    site::Site,
+    words::{id, name, subscription},
+};
 use gnomon_groups::*;
 use gnomon_machine::{Machine, Mono, Now, ReplyToken, Wall};
 
@@ -515,4 +518,99 @@ fn many_members_with_many_protocols_choose_one_and_leave_together() {
         (joined.leader, joined.protocol),
         (name(&last), Some(name("p01")))
     );
+}
+
+/// A group's name is in each record: a log takes a batch of some MiB, and a batch that it refuses
+/// costs all groups of the partition their members.
+#[test]
+fn erasing_offsets_of_a_group_with_a_long_name_makes_no_batch_larger_than_a_mebibyte() {
+    let (long, partitions) = ("g".repeat(30_000), 200);
+    let group = |at: i32| format!("{long}{at}");
+    let filled = |site: &mut Site| {
+        for at in 0..2 {
+            let many = (0..partitions).map(|partition| (partition, String::new()));
+            site.ask(commit(&group(at), many)).into_committed().unwrap();
+        }
+        assert_eq!(site.durable.topics().count(), 2);
+        site.log.len()
+    };
+    let largest = |site: &Site, from: usize| {
+        let ends = site.batches.iter().map(|(end, _)| *end);
+        let mut begin = from;
+        let sizes = ends.filter(|end| *end > from).map(|end| {
+            let records = &site.log[std::mem::replace(&mut begin, end)..end];
+            let sizes = records
+                .iter()
+                .map(|record| record.key.as_ref().unwrap().len());
+            sizes.sum::<usize>()
+        });
+        sizes.max().unwrap()
+    };
+
+    let mut site = Site::new(GroupConfig::default());
+    let from = filled(&mut site);
+    site.pass(8 * 24 * 3_600_000);
+    assert_eq!(site.durable.topics().count(), 0, "all have expired");
+    let bytes = largest(&site, from);
+    assert!(bytes <= 1 << 20, "a batch of {bytes} bytes");
+
+    let mut site = Site::new(GroupConfig::default());
+    let from = filled(&mut site);
+    let deleted = || {
+        Event::TopicsDeleted(TopicsDeleted {
+            topics: vec![DeletedTopic {
+                name: name("t"),
+                id: Some(id(1)),
+            }],
+        })
+    };
+    let mut times = 1;
+    while !site.ask(deleted()).into_done().unwrap() {
+        times += 1;
+        assert!(times < 100, "each time erases some");
+    }
+    assert_eq!(site.durable.topics().count(), 0);
+    let bytes = largest(&site, from);
+    assert!(bytes <= 1 << 20, "a batch of {bytes} bytes");
+}
+
+#[test]
+fn releasing_offsets_with_long_metadata_makes_no_batch_larger_than_a_mebibyte() {
+    let mut site = Site::new(GroupConfig::default());
+    let brought = |partition| SyncOffset {
+        topic: name("t"),
+        topic_id: id(1),
+        is_current: true,
+        partition,
+        offset: 1,
+        leader_epoch: -1,
+        metadata: name(&"x".repeat(4_000)),
+    };
+    for group in 0..30 {
+        site.ask(Event::SyncOffsets(SyncOffsets {
+            link: name("from-a"),
+            group: name(&format!("g{group}")),
+            offsets: (0..100).map(brought).collect(),
+            complete: false,
+            last: false,
+            validate_only: false,
+        }));
+    }
+    let mut end = site.log.len();
+    loop {
+        let done = site.ask(Event::SyncEnded(SyncEnded {
+            link: name("from-a"),
+            topics: None,
+        }));
+        let values = site.log[end..]
+            .iter()
+            .filter_map(|record| record.value.as_ref());
+        let bytes: usize = values.map(|value| value.len()).sum();
+        assert!(bytes <= 1 << 20, "a batch of {bytes} bytes");
+        end = site.log.len();
+        if done.into_done().unwrap() {
+            break;
+        }
+    }
+    assert!(site.durable.topics().all(|(_, _, origin)| origin.is_none()));
 }
