@@ -100,6 +100,7 @@ impl Refusal for GroupError {
             GroupError::TopicGone => ErrorCode::UnknownTopicOrPartition,
             GroupError::NotEmpty => ErrorCode::NonEmptyGroup,
             GroupError::NotFound => ErrorCode::GroupIdNotFound,
+            GroupError::DeletionUnfinished => ErrorCode::CoordinatorLoadInProgress,
             GroupError::NameTooLong { .. } => ErrorCode::InvalidRequest,
             GroupError::CommitTooLarge { .. } => ErrorCode::InvalidCommitOffsetSize,
             GroupError::GroupTooLarge { .. } => ErrorCode::UnknownServerError,

@@ -8,7 +8,7 @@ use crate::{
     DeleteGroups, Deletion, Describe, Described, DescribedMember, Durable, GroupError, GroupState,
     List, Listed, Name, Record, Reply, Soft,
     classic::{Group, TimerKey},
-    offsets::forget_group,
+    offsets::{Room, forget_group},
 };
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -106,14 +106,16 @@ pub(crate) fn delete(
     request: DeleteGroups,
 ) -> (Vec<Record>, Reply) {
     let (mut records, mut gone, mut deletions) = (Vec::new(), BTreeSet::new(), Vec::new());
+    let room = Room::new();
     for name in request.groups {
         let alive = soft.groups.get(&name);
         let result = if alive.is_some_and(|group| group.state != GroupState::Empty) {
             Err(GroupError::NotEmpty)
         } else if alive.is_none() && !durable.offsets.contains_key(&name) || gone.contains(&name) {
             Err(GroupError::NotFound)
+        } else if !forget_group(durable, &name, &room, &mut records) {
+            Err(GroupError::DeletionUnfinished)
         } else {
-            records.extend(forget_group(durable, &name));
             forget_living(soft, &name);
             gone.insert(name.clone());
             Ok(())

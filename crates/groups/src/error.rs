@@ -75,6 +75,10 @@ pub enum GroupError {
     /// NON_EMPTY_GROUP.
     #[error("the group has members")]
     NotEmpty,
+    /// COORDINATOR_LOAD_IN_PROGRESS, with which clients send the deletion again: the groups of the
+    /// request have more offsets than one batch can erase.
+    #[error("a part of the group's offsets is deleted, delete the group again")]
+    DeletionUnfinished,
     /// GROUP_ID_NOT_FOUND.
     #[error("there is no such group")]
     NotFound,

@@ -65,19 +65,31 @@ impl Room {
     }
 }
 
-/// The records that erase a group with its offsets and marks.
-pub(crate) fn forget_group(durable: &Durable, group: &Name) -> Vec<Record> {
-    let mut records = Vec::new();
+/// Erases a group with its offsets and marks, as far as there is room; returns whether nothing is
+/// left of it.
+pub(crate) fn forget_group(
+    durable: &Durable,
+    group: &Name,
+    room: &Room,
+    records: &mut Vec<Record>,
+) -> bool {
     for (topic, offsets) in durable.offsets.get(group).into_iter().flatten() {
-        forget_topic(group, topic, offsets, |_| true, &mut records);
+        let fits = |_: &Committed| room.take(group, topic);
+        if !forget_topic(group, topic, offsets, fits, records) {
+            return false;
+        }
     }
-    if durable.groups.contains_key(group) {
+    if !durable.groups.contains_key(group) {
+        return true;
+    }
+    let fits = room.take(group, "");
+    if fits {
         records.push(Record::Group {
             group: group.clone(),
             value: None,
         });
     }
-    records
+    fits
 }
 
 /// The records that erase the offsets on deleted topics, in every group.

@@ -614,3 +614,35 @@ fn releasing_offsets_with_long_metadata_makes_no_batch_larger_than_a_mebibyte() 
     }
     assert!(site.durable.topics().all(|(_, _, origin)| origin.is_none()));
 }
+
+#[test]
+fn deleting_groups_with_many_offsets_is_finished_by_sending_the_request_again() {
+    let mut site = Site::new(GroupConfig::default());
+    let long = "g".repeat(30_000);
+    let groups: Vec<Name> = (0..3).map(|at| name(&format!("{long}{at}"))).collect();
+    for group in &groups {
+        let many = (0..100).map(|partition| (partition, String::new()));
+        site.ask(commit(group, many)).into_committed().unwrap();
+    }
+    let (mut left, mut times, mut end) = (groups, 0, site.log.len());
+    while !left.is_empty() {
+        let reply = site.ask(Event::DeleteGroups(DeleteGroups {
+            groups: left.clone(),
+        }));
+        left.clear();
+        for Deletion { group, result } in reply.into_deleted().unwrap() {
+            match result {
+                Ok(()) => {}
+                Err(GroupError::DeletionUnfinished) => left.push(group),
+                Err(other) => panic!("{other}"),
+            }
+        }
+        let keys = site.log[end..].iter().map(|record| record.key.as_ref());
+        let bytes: usize = keys.map(|key| key.unwrap().len()).sum();
+        assert!(bytes <= 1 << 20, "a batch of {bytes} bytes");
+        (end, times) = (site.log.len(), times + 1);
+        assert!(times < 20, "each time erases some");
+    }
+    assert!(times > 5, "{times}");
+    assert_eq!(site.durable.topics().count(), 0);
+}
