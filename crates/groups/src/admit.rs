@@ -18,7 +18,7 @@ pub(crate) fn admit(config: &GroupConfig, event: &Event) -> Result<(), GroupErro
             not_empty(&request.group)?;
             if !(min_ms..=max_ms).contains(&request.session_timeout_ms) {
                 return Err(GroupError::InvalidSessionTimeout {
-                    asked_ms: request.session_timeout_ms,
+                    requested_ms: request.session_timeout_ms,
                     min_ms,
                     max_ms,
                 });

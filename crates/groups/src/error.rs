@@ -10,10 +10,10 @@ pub enum GroupError {
     #[error("the group id is empty")]
     InvalidGroupId,
     /// INVALID_SESSION_TIMEOUT.
-    #[error("session timeout {asked_ms} ms is not within {min_ms} to {max_ms} ms")]
+    #[error("session timeout {requested_ms} ms is not within {min_ms} to {max_ms} ms")]
     InvalidSessionTimeout {
         /// As in the request.
-        asked_ms: i32,
+        requested_ms: i32,
         min_ms: i32,
         max_ms: i32,
     },
@@ -30,9 +30,9 @@ pub enum GroupError {
     #[error("another member has joined with instance id {instance_id}")]
     FencedInstance { instance_id: Name },
     /// ILLEGAL_GENERATION.
-    #[error("generation {asked} is not the group's generation {current}")]
+    #[error("generation {requested} is not the group's generation {current}")]
     IllegalGeneration {
-        asked: i32,
+        requested: i32,
         /// The present generation; -1 when there is no such group.
         current: i32,
     },

@@ -205,12 +205,12 @@ impl Group {
     }
 
     /// Whether a request's generation is the group's.
-    pub fn validate_generation(&self, asked: i32) -> Result<(), GroupError> {
-        if asked == self.generation {
+    pub fn validate_generation(&self, requested: i32) -> Result<(), GroupError> {
+        if requested == self.generation {
             Ok(())
         } else {
             Err(GroupError::IllegalGeneration {
-                asked,
+                requested,
                 current: self.generation,
             })
         }

@@ -37,7 +37,7 @@ pub(crate) fn commit(
             return Effects::reply(
                 token,
                 Reply::Refused(GroupError::IllegalGeneration {
-                    asked: request.generation,
+                    requested: request.generation,
                     current: -1,
                 }),
             );

@@ -20,7 +20,7 @@ pub(crate) fn fetch(durable: &Durable, request: Fetch) -> Reply {
             })
             .collect()
         }
-        Which::Partitions(asked) => asked
+        Which::Partitions(requested) => requested
             .into_iter()
             .map(|(topic, partitions)| {
                 let committed = |partition| {

@@ -304,9 +304,9 @@ impl World {
                 assert!(present, "committed in {generation} of {}", self.newest);
                 self.commits[0] += 1;
             }
-            Err(GroupError::IllegalGeneration { asked, current }) => {
-                assert_eq!(asked, generation);
-                assert_ne!(asked, current);
+            Err(GroupError::IllegalGeneration { requested, current }) => {
+                assert_eq!(requested, generation);
+                assert_ne!(requested, current);
                 self.commits[1] += 1;
             }
             Err(_) => self.commits[1] += 1,

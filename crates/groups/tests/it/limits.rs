@@ -96,12 +96,12 @@ fn a_name_that_does_not_fit_into_a_record_is_refused() {
         refused
     );
 
-    let Event::Join(asked) = join("m", "t") else {
+    let Event::Join(requested) = join("m", "t") else {
         unreachable!()
     };
     let join = Event::Join(Join {
         instance_id: Some(name(&long)),
-        ..asked
+        ..requested
     });
     assert_eq!(
         ask(&mut durable, &mut soft, join).into_joined().map(drop),
@@ -196,7 +196,7 @@ fn a_join_with_too_many_protocols_is_refused() {
         }),
     );
     let with = |count: usize| {
-        let Event::Join(asked) = join("m", "t") else {
+        let Event::Join(requested) = join("m", "t") else {
             unreachable!()
         };
         let protocols = (0..count)
@@ -205,7 +205,10 @@ fn a_join_with_too_many_protocols_is_refused() {
                 metadata: Default::default(),
             })
             .collect();
-        Event::Join(Join { protocols, ..asked })
+        Event::Join(Join {
+            protocols,
+            ..requested
+        })
     };
     let refused = ask(&mut durable, &mut soft, with(PROTOCOLS_MAX + 1))
         .into_joined()
@@ -456,12 +459,15 @@ fn many_members_with_many_protocols_choose_one_and_leave_together() {
         effects.replies
     };
     for number in 0..MEMBERS {
-        let Event::Join(asked) = join(&member(number), "t") else {
+        let Event::Join(requested) = join(&member(number), "t") else {
             unreachable!()
         };
         let protocols = protocols(number);
         let replies = step(
-            Some(Event::Join(Join { protocols, ..asked })),
+            Some(Event::Join(Join {
+                protocols,
+                ..requested
+            })),
             NOW,
             number as u64,
         );
@@ -503,13 +509,13 @@ fn many_members_with_many_protocols_choose_one_and_leave_together() {
             .is_ok_and(|left| left.iter().all(|left| left.result.is_ok()))
     }));
     let last = member(MEMBERS - 1);
-    let Event::Join(asked) = join(&last, "t") else {
+    let Event::Join(requested) = join(&last, "t") else {
         unreachable!()
     };
     let again = Join {
         member_id: name(&last),
         protocols: protocols(1),
-        ..asked
+        ..requested
     };
     let replies = step(Some(Event::Join(again)), later, 2);
     let (_, reply) = replies.into_iter().next().expect("it is alone");

@@ -1,6 +1,8 @@
-//! Which protocol a group chooses, against the rule written down a second time in the simplest way:
-//! a member is admitted when one protocol is left that all can do; each member votes for the first
-//! of its own that all can do; most votes win, and of equal ones the leader's first.
+//! The protocol that a group chooses, against the rule written down a second time in the simplest
+//! way.
+//!
+//! A member is admitted when one protocol is left that all support; each member votes for the first
+//! of its own that all support; the most votes win, and of equal ones the leader's first.
 
 use crate::{
     site::Site,
