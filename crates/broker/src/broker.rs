@@ -1,8 +1,8 @@
 //! Start and stop order of a site.
 //!
 //! Start: addresses, data directory, metadata log, incarnation, internal topics, group machines,
-//! links, and only then the first connection. Stop: connections, links, group machines, and last the
-//! partitions, with their checkpoints.
+//! links, and only then the first connection. Stop: connections, links, group machines, and last
+//! the partitions, with their checkpoints.
 
 use crate::{
     admin,
@@ -28,7 +28,6 @@ use gnomon_driver::{
     Clock,
     supervise::{Stop, spawn_essential},
 };
-use gnomon_groups::GroupConfig;
 use gnomon_host::{
     DataDir, Metadata, MetadataParts, Partitions, PublishedImage, Reopener,
     housekeeping::Housekeeping,
@@ -138,10 +137,7 @@ impl Broker {
             partitions: partitions.clone(),
             reopener: reopener.clone(),
             topic_id: offsets_topic,
-            config: GroupConfig {
-                initial_rebalance_delay_ms: config.group_initial_rebalance_delay_ms,
-                ..GroupConfig::default()
-            },
+            config: config.groups(),
         };
         let (groups, mut back) = Groups::start(group_logs, clock)?;
         back.push(metadata_task);

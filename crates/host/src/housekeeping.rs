@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use tracing::{error, warn};
 
 /// How often retention and checkpoints are due.
-const INTERVAL: Duration = Duration::from_secs(30);
+pub const INTERVAL: Duration = Duration::from_secs(30);
 
 /// A log that was not written for so long releases the space that was reserved for it.
 const QUIET: Duration = Duration::from_secs(1);

@@ -4,6 +4,7 @@
 pub mod limits;
 pub mod raw;
 
+use gnomon_groups::GroupConfig;
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
@@ -30,8 +31,8 @@ pub struct Config {
     pub owns: Vec<String>,
     /// Files that each describe a link to be made at the first start.
     pub link_files: Vec<PathBuf>,
-    /// Marks the producer ids of this site, 1 to 4095: ids of two sites never meet. `None`: the site
-    /// draws one at its first start and keeps it.
+    /// Marks the producer ids of this site, 1 to 4095: ids of two sites never meet. `None`: the
+    /// site draws one at its first start and keeps it.
     pub producer_tag: Option<u16>,
     /// This broker's id.
     pub broker_id: i32,
@@ -53,6 +54,16 @@ pub struct Config {
     pub request_bytes_max: usize,
     /// Partitions whose files are lost are empty from this start on, and take writes.
     pub accept_loss: bool,
+}
+
+impl Config {
+    /// The settings of the group coordinator.
+    pub fn groups(&self) -> GroupConfig {
+        GroupConfig {
+            initial_rebalance_delay_ms: self.group_initial_rebalance_delay_ms,
+            ..GroupConfig::default()
+        }
+    }
 }
 
 /// One address that Kafka clients connect to.
