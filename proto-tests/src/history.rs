@@ -39,7 +39,7 @@ pub struct Read {
 }
 
 #[derive(Default)]
-struct Told {
+struct Observed {
     sent: Vec<(Sent, Fate)>,
     read: Vec<Read>,
     committed: BTreeMap<(String, String, i32), i64>,
@@ -47,7 +47,7 @@ struct Told {
 
 /// Everything that clients of one test were told.
 #[derive(Default)]
-pub struct History(Mutex<Told>);
+pub struct History(Mutex<Observed>);
 
 /// Names a sent record until its fate is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

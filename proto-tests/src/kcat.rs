@@ -1,6 +1,6 @@
 //! kcat as a user runs it: command line in, text out.
 
-use crate::process::{self, Outcome};
+use crate::process::{self, CommandResult};
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ fn kcat(bootstrap: &str) -> Command {
 
 /// `kcat -P`: one message a line of `lines`, its key before a tab when there is one. `more` are
 /// further arguments.
-pub fn produce(bootstrap: &str, topic: &str, lines: &str, more: &[&str]) -> Outcome {
+pub fn produce(bootstrap: &str, topic: &str, lines: &str, more: &[&str]) -> CommandResult {
     let mut command = kcat(bootstrap);
     command.args(["-P", "-t", topic, "-K", "\t"]).args(more);
     process::run(command, Some(lines.as_bytes()), PATIENCE)
 }
 
 /// `kcat -C -o beginning -e` with the format: offset, timestamp, key, value.
-pub fn consume(bootstrap: &str, topic: &str, more: &[&str]) -> Outcome {
+pub fn consume(bootstrap: &str, topic: &str, more: &[&str]) -> CommandResult {
     let mut command = kcat(bootstrap);
     command
         .args([
@@ -40,7 +40,7 @@ pub fn consume(bootstrap: &str, topic: &str, more: &[&str]) -> Outcome {
 }
 
 /// `kcat -G`: a balanced member until `count` messages have come.
-pub fn group(bootstrap: &str, group: &str, topics: &[&str], count: usize) -> Outcome {
+pub fn group(bootstrap: &str, group: &str, topics: &[&str], count: usize) -> CommandResult {
     let mut command = kcat(bootstrap);
     let count = count.to_string();
     command
@@ -60,7 +60,7 @@ pub fn group(bootstrap: &str, group: &str, topics: &[&str], count: usize) -> Out
 }
 
 /// `kcat -L`: what the site says of itself.
-pub fn list(bootstrap: &str, topic: Option<&str>) -> Outcome {
+pub fn list(bootstrap: &str, topic: Option<&str>) -> CommandResult {
     let mut command = kcat(bootstrap);
     command.arg("-L");
     if let Some(topic) = topic {
@@ -70,7 +70,7 @@ pub fn list(bootstrap: &str, topic: Option<&str>) -> Outcome {
 }
 
 /// `kcat -Q -t topic:partition:timestamp`: the offset for a time.
-pub fn query(bootstrap: &str, topic: &str, partition: i32, timestamp: i64) -> Outcome {
+pub fn query(bootstrap: &str, topic: &str, partition: i32, timestamp: i64) -> CommandResult {
     let mut command = kcat(bootstrap);
     command.args(["-Q", "-t", &format!("{topic}:{partition}:{timestamp}")]);
     process::run(command, None, PATIENCE)

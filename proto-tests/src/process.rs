@@ -175,7 +175,7 @@ impl Drop for Process {
 }
 
 /// Runs a command to its end, at most `patience` long, with `input` on its standard input.
-pub fn run(mut command: Command, input: Option<&[u8]>, patience: Duration) -> Outcome {
+pub fn run(mut command: Command, input: Option<&[u8]>, patience: Duration) -> CommandResult {
     use std::io::{Read, Write};
     let shown = format!("{command:?}");
     command
@@ -212,7 +212,7 @@ pub fn run(mut command: Command, input: Option<&[u8]>, patience: Duration) -> Ou
         }
         std::thread::sleep(Duration::from_millis(5));
     };
-    Outcome {
+    CommandResult {
         command: shown,
         status,
         out: out.join().unwrap_or_default(),
@@ -222,7 +222,7 @@ pub fn run(mut command: Command, input: Option<&[u8]>, patience: Duration) -> Ou
 
 /// How a command went.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct CommandResult {
     pub command: String,
     /// `None`: it did not end in time and was killed.
     pub status: Option<ExitStatus>,
@@ -230,7 +230,7 @@ pub struct Outcome {
     pub err: String,
 }
 
-impl Outcome {
+impl CommandResult {
     pub fn succeeded(&self) -> bool {
         self.status.is_some_and(|status| status.success())
     }

@@ -2,7 +2,7 @@
 //! started again by a test.
 
 use crate::place;
-use crate::process::{self, Outcome, Process};
+use crate::process::{self, CommandResult, Process};
 use crate::status::Status;
 use crate::wait::PATIENCE;
 use rustix::process::Signal;
@@ -270,7 +270,7 @@ impl Site {
 
     /// Runs a second `serve` on the same data directory, at other addresses, for as long as it
     /// lives.
-    pub fn second_on_the_same_data(&self) -> Outcome {
+    pub fn second_on_the_same_data(&self) -> CommandResult {
         let host = place::address();
         let twin = Site {
             kafka: format!("{host}:9092"),
@@ -295,11 +295,11 @@ impl Site {
     }
 
     /// Runs `gnomon ARGUMENTS`.
-    pub fn gnomon(&self, arguments: &[&str]) -> Outcome {
+    pub fn gnomon(&self, arguments: &[&str]) -> CommandResult {
         self.gnomon_within(arguments, PATIENCE)
     }
 
-    fn gnomon_within(&self, arguments: &[&str], patience: Duration) -> Outcome {
+    fn gnomon_within(&self, arguments: &[&str], patience: Duration) -> CommandResult {
         let mut command = Command::new(gnomon());
         command.args(arguments).env_remove("FAILPOINTS");
         process::run(command, None, patience)
@@ -328,9 +328,9 @@ impl Site {
             .expect("link status")
     }
 
-    /// `gnomon link failover NAME --topic T --yes --source-alive`, or `--all`; waits until done. The
-    /// source may live or not.
-    pub fn failover(&self, link: &str, topics: &[&str]) -> Outcome {
+    /// `gnomon link failover NAME --topic T --yes --source-alive`, or `--all`; waits until done.
+    /// The source may live or not.
+    pub fn failover(&self, link: &str, topics: &[&str]) -> CommandResult {
         let mut arguments = vec!["link", "failover", link, "--yes", "--source-alive"];
         arguments.extend(["--admin", &self.admin]);
         if topics.is_empty() {

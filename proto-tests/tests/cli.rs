@@ -2,7 +2,7 @@
 //! nobody takes, wrong addresses and data directories, and `gnomon pair` on a busy port.
 
 use proto_tests::pair::{Pair, link_file};
-use proto_tests::process::{self, Outcome, Process};
+use proto_tests::process::{self, CommandResult, Process};
 use proto_tests::site::{Site, gnomon};
 use proto_tests::wait::{PATIENCE, holds, until};
 use proto_tests::{load, place};
@@ -18,7 +18,7 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
-fn run(arguments: &[&str], input: &[u8]) -> Outcome {
+fn run(arguments: &[&str], input: &[u8]) -> CommandResult {
     process::run(command(arguments), Some(input), PATIENCE)
 }
 
@@ -223,7 +223,8 @@ fn cli_a_site_does_not_start_on_what_is_not_its_data() {
         outcome.err
     };
     let refused = |arguments: &[&str]| said(serve(arguments));
-    // A configuration without `data`, named without a folder: the default, in the working directory.
+    // A configuration without `data`, named without a folder: the default, in the working
+    // directory.
     fs::write(root.path().join("gnomon.toml"), "site-name = \"s\"\n").expect("written");
     let log = root.path().join("serve.log");
     let mut running = Process::start(serve(&["--config", "gnomon.toml"]), &log);

@@ -14,7 +14,7 @@ mod client;
 mod outcome;
 mod timeline;
 
-pub use outcome::Outcome;
+pub use outcome::RunResult;
 pub use timeline::Plan;
 
 use crate::Failure;
@@ -88,7 +88,7 @@ impl Run {
 
 /// Produces by plan and consumes at each of `places` (bootstrap addresses that have the topic)
 /// until all is seen, or is given up.
-pub fn run(plan: &Plan, places: &[&str]) -> Result<Outcome, Failure> {
+pub fn run(plan: &Plan, places: &[&str]) -> Result<RunResult, Failure> {
     let readers = places
         .iter()
         .map(|place| client::reader(place, &plan.topic, plan.partitions))

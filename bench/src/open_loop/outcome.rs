@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// How one run went. Latencies count from when a record was due.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct RunResult {
     /// Of the counted records, by the times at which they were handed to the client.
     pub achieved_rate: f64,
     /// Until a record was handed to the client: how far the generator itself was behind.
@@ -65,7 +65,7 @@ impl Stamped {
     }
 
     /// Sums it up.
-    pub fn outcome(&self, plan: &Plan) -> Outcome {
+    pub fn outcome(&self, plan: &Plan) -> RunResult {
         let (failed, first_failure) = self
             .failed
             .lock()
@@ -86,7 +86,7 @@ impl Stamped {
             .unwrap_or(0)
             .saturating_sub(handed_over.clone().min().unwrap_or(0));
         let handed_over = handed_over.count() as u64;
-        Outcome {
+        RunResult {
             // Between n records there are n - 1 intervals.
             achieved_rate: if took == 0 {
                 0.0

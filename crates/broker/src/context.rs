@@ -1,7 +1,7 @@
 //! The context of a request: the client, its connection and listener, and the services that a
 //! handler may call.
 
-use crate::{asks::Asks, config::Endpoint, services::Services};
+use crate::{config::Endpoint, reader_queries::ConnectionQueries, services::Services};
 use gnomon_catalog::{BrokerEntry, Image};
 use gnomon_protocol::wire::StrBytes;
 use parking_lot::Mutex;
@@ -46,8 +46,8 @@ pub struct Connection {
     pub listener: Arc<ListenerInfo>,
     /// What changes in the life of the connection.
     pub state: Mutex<ConnectionState>,
-    /// Inquiries at the sources of shadows that the client waits for.
-    pub asks: Asks,
+    /// Queries at the sources of shadows that the client waits for.
+    pub queries: ConnectionQueries,
 }
 
 /// The part of a connection that changes.
@@ -67,7 +67,7 @@ impl Connection {
             state: Mutex::new(ConnectionState {
                 principal: Principal::Anonymous,
             }),
-            asks: Asks::default(),
+            queries: ConnectionQueries::default(),
         }
     }
 }

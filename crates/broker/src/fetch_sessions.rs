@@ -3,15 +3,17 @@
 //!
 //! Invariants
 //! - The table stays within its [`Bounds`], whatever clients do.
-//! - Sessions that are not used keep no other out: they make room, the one unused for longest first.
-//! - A session of at most [`Bounds::fair_share`] partitions always finds room for its partitions: the
-//!   largest sessions go for it. Only too many sessions in use refuse it.
+//! - Sessions that are not used keep no other out: they make room, the one unused for longest
+//!   first.
+//! - A session of at most [`Bounds::fair_share`] partitions always finds room for its partitions:
+//!   the largest sessions go for it. Only too many sessions in use refuse it.
 //! - The work for a request is linear in its elements and in the partitions of its session.
 //! - A session's lock is taken before the table's, never after.
 //!
 //! Whether a partition changed is decided once for each response, never for the reads that led to
 //! it. Fairness among a session's partitions: a full response moves the place where the next one
-//! begins. A client without a session goes on as well, only with longer requests. Not here: reading.
+//! begins. A client without a session goes on as well, only with longer requests. Not here:
+//! reading.
 
 mod table;
 
@@ -28,7 +30,7 @@ use tokio::time::Instant;
 
 /// One partition as a client asks for it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Asked {
+pub struct RequestedPartition {
     /// Empty where the client names topics by id.
     pub topic: StrBytes,
     /// Nil where the client names topics by name.
@@ -45,7 +47,7 @@ pub struct Asked {
     pub bytes_max: usize,
 }
 
-impl Asked {
+impl RequestedPartition {
     fn key(&self) -> Key {
         (self.topic.clone(), self.topic_id, self.partition)
     }
@@ -65,7 +67,7 @@ pub struct Named {
 
 /// What a response said of a partition last.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Told {
+pub struct LastResponse {
     /// High watermark.
     pub high_watermark: Offset,
     /// Log start.
@@ -75,8 +77,8 @@ pub struct Told {
 }
 
 struct Cached {
-    asked: Asked,
-    told: Option<Told>,
+    asked: RequestedPartition,
+    told: Option<LastResponse>,
     /// The present request forgets it.
     forgotten: bool,
 }
@@ -100,7 +102,7 @@ pub struct FetchSessions {
 /// What one fetch works on.
 pub struct Fetch {
     /// Partitions to read, in this order.
-    pub asked: Vec<Asked>,
+    pub asked: Vec<RequestedPartition>,
     /// The session's id for the response: 0 for none.
     pub session_id: i32,
     session: Option<Shared>,
@@ -127,7 +129,7 @@ impl FetchSessions {
     pub fn begin(
         &self,
         named: Named,
-        asked: Vec<Asked>,
+        asked: Vec<RequestedPartition>,
         forgotten: &[Key],
         now: Instant,
     ) -> Result<Fetch, ErrorCode> {
@@ -147,7 +149,7 @@ impl FetchSessions {
     }
 
     /// A new session in place of `old`, if there is room.
-    fn open(&self, old: i32, asked: Vec<Asked>, now: Instant) -> Fetch {
+    fn open(&self, old: i32, asked: Vec<RequestedPartition>, now: Instant) -> Fetch {
         self.forget(old);
         if asked.is_empty() || asked.len() > self.bounds.partitions_each {
             return Fetch::without_session(asked);
@@ -176,7 +178,7 @@ impl FetchSessions {
         &self,
         id: i32,
         epoch: i32,
-        asked: Vec<Asked>,
+        asked: Vec<RequestedPartition>,
         forgotten: &[Key],
         now: Instant,
     ) -> Result<Fetch, ErrorCode> {
@@ -212,8 +214,8 @@ impl FetchSessions {
 }
 
 impl Session {
-    fn of(asked: &[Asked]) -> Session {
-        let cached = |asked: &Asked| (asked.key(), Cached::new(asked.clone()));
+    fn of(asked: &[RequestedPartition]) -> Session {
+        let cached = |asked: &RequestedPartition| (asked.key(), Cached::new(asked.clone()));
         Session {
             partitions: asked.iter().map(cached).collect(),
             next_epoch: 1,
@@ -225,9 +227,9 @@ impl Session {
     fn update(
         &mut self,
         epoch: i32,
-        asked: Vec<Asked>,
+        asked: Vec<RequestedPartition>,
         forgotten: &[Key],
-    ) -> Result<Vec<Asked>, ErrorCode> {
+    ) -> Result<Vec<RequestedPartition>, ErrorCode> {
         if epoch != self.next_epoch {
             return Err(ErrorCode::InvalidFetchSessionEpoch);
         }
@@ -268,7 +270,7 @@ impl Session {
 }
 
 impl Cached {
-    fn new(asked: Asked) -> Cached {
+    fn new(asked: RequestedPartition) -> Cached {
         Cached {
             asked,
             told: None,
@@ -278,7 +280,7 @@ impl Cached {
 }
 
 impl Fetch {
-    fn without_session(asked: Vec<Asked>) -> Fetch {
+    fn without_session(asked: Vec<RequestedPartition>) -> Fetch {
         Fetch {
             asked,
             session_id: 0,
@@ -289,7 +291,7 @@ impl Fetch {
 
     /// Which of the partitions read must be in the response, given what each would say and whether
     /// it carries records or something else that the client must see. Remembers what is told.
-    pub fn changed(&self, told: &[(Told, bool)]) -> Vec<bool> {
+    pub fn changed(&self, told: &[(LastResponse, bool)]) -> Vec<bool> {
         let Some(session) = &self.session else {
             return vec![true; told.len()];
         };

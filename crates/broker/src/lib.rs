@@ -2,14 +2,14 @@
 //! durability asks for, [`Broker::stop`] takes it down.
 //!
 //! A request goes one way: `net` receives a frame, `dispatch` finds the API's handler in its table,
-//! `api/<name>.rs` turns the message into calls of narrow services and their results into a message.
+//! `api/<name>.rs` turns the message into calls of narrow services and their results into a
+//! message.
 //!
-//! Not here: partitions and metadata (`gnomon_host`), machines (`gnomon_driver`), and the meaning of
-//! a partition, a group, a topic or a link, which are crates of their own.
+//! Not here: partitions and metadata (`gnomon_host`), machines (`gnomon_driver`), and the meaning
+//! of a partition, a group, a topic or a link, which are crates of their own.
 
 mod admin;
 mod api;
-mod asks;
 mod broker;
 mod closing;
 mod config;
@@ -22,6 +22,7 @@ mod fetch_sessions;
 mod links;
 mod net;
 mod random;
+mod reader_queries;
 mod registration;
 mod services;
 mod start_error;

@@ -10,7 +10,7 @@ use gnomon_links::{
 };
 use gnomon_machine::{
     Machine, Now, ReplyToken,
-    replay_law::{Dice, World, holds},
+    replay_law::{Rng, World, holds},
 };
 use gnomon_protocol::ids::{BatchEpoch, LeaderEpoch, TopicId, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +33,7 @@ impl Random {
         Uuid::from_u128(self.fresh)
     }
 
-    fn topic(&mut self, dice: &mut Dice, image: &Image) -> TopicId {
+    fn topic(&mut self, dice: &mut Rng, image: &Image) -> TopicId {
         let known: Vec<TopicId> = image.topics.keys().copied().collect();
         if known.is_empty() || dice.percent(3) {
             self.fresh()
@@ -42,7 +42,7 @@ impl Random {
         }
     }
 
-    fn link(&mut self, dice: &mut Dice, image: &Image) -> LinkId {
+    fn link(&mut self, dice: &mut Rng, image: &Image) -> LinkId {
         let known: Vec<LinkId> = image.links.keys().copied().collect();
         if known.is_empty() || dice.percent(3) {
             LinkId(self.fresh())
@@ -53,7 +53,7 @@ impl Random {
 
     /// A link's source as of now: some of its names, sometimes created again, sometimes with more
     /// partitions.
-    fn look(&mut self, dice: &mut Dice, image: &Image) -> Event {
+    fn look(&mut self, dice: &mut Rng, image: &Image) -> Event {
         let mut topics = Vec::new();
         for name in NAMES
             .iter()
@@ -101,7 +101,7 @@ impl Random {
 impl World for Random {
     type M = Catalog;
 
-    fn event(&mut self, dice: &mut Dice, image: &Image, _: Now) -> Event {
+    fn event(&mut self, dice: &mut Rng, image: &Image, _: Now) -> Event {
         if image.site.is_none() && dice.percent(60) {
             let (fresh_cluster_id, name, endpoints) = (self.fresh(), "s".to_owned(), Vec::new());
             return Event::Register(Register {
@@ -371,7 +371,7 @@ fn random_sites_reach_every_state() {
     let mut seen = BTreeSet::new();
     for seed in 0..20 {
         let (mut dice, mut world, mut image, mut soft) = (
-            Dice::new(seed),
+            Rng::new(seed),
             Random::default(),
             Image::default(),
             Soft::default(),

@@ -56,7 +56,7 @@ pub type PerPartition<T> = BTreeMap<TopicPartition, Result<T, ClientError>>;
 
 /// Whose answers count (KIP-320).
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Asked {
+enum AnswersFrom {
     /// The broker that is remembered as the leader, and answers.
     AnyLeader,
     /// Only a broker that leads under the epoch that it is remembered with: one that was deposed
@@ -64,11 +64,11 @@ enum Asked {
     UnderItsEpoch,
 }
 
-impl Asked {
+impl AnswersFrom {
     fn epoch(self, remembered: LeaderEpoch) -> i32 {
         match self {
-            Asked::AnyLeader => LeaderEpoch::NONE.0,
-            Asked::UnderItsEpoch => remembered.0,
+            AnswersFrom::AnyLeader => LeaderEpoch::NONE.0,
+            AnswersFrom::UnderItsEpoch => remembered.0,
         }
     }
 }
@@ -100,8 +100,12 @@ impl Client {
             .filter_map(|(key, epoch)| Some((key.clone(), (*epoch)?)))
             .collect();
         let (mut ends, mut epoch_ends) = tokio::join!(
-            self.list(&latest, Isolation::ReadUncommitted, Asked::UnderItsEpoch),
-            self.find_epoch_ends(&epochs, Asked::UnderItsEpoch)
+            self.list(
+                &latest,
+                Isolation::ReadUncommitted,
+                AnswersFrom::UnderItsEpoch
+            ),
+            self.find_epoch_ends(&epochs, AnswersFrom::UnderItsEpoch)
         );
         let mut log_end = |key: &TopicPartition| -> Result<LogEnd, ClientError> {
             let missing = || ClientError::Missing {
@@ -131,14 +135,14 @@ impl Client {
         wanted: &BTreeMap<TopicPartition, i64>,
         isolation: Isolation,
     ) -> PerPartition<ListedOffset> {
-        self.list(wanted, isolation, Asked::AnyLeader).await
+        self.list(wanted, isolation, AnswersFrom::AnyLeader).await
     }
 
     async fn list(
         &self,
         wanted: &BTreeMap<TopicPartition, i64>,
         isolation: Isolation,
-        asked: Asked,
+        asked: AnswersFrom,
     ) -> PerPartition<ListedOffset> {
         let mut found = PerPartition::new();
         for (node, partitions) in self.by_leader(wanted, &mut found).await {
@@ -193,13 +197,13 @@ impl Client {
         &self,
         wanted: &BTreeMap<TopicPartition, BatchEpoch>,
     ) -> PerPartition<EpochEnd> {
-        self.find_epoch_ends(wanted, Asked::AnyLeader).await
+        self.find_epoch_ends(wanted, AnswersFrom::AnyLeader).await
     }
 
     async fn find_epoch_ends(
         &self,
         wanted: &BTreeMap<TopicPartition, BatchEpoch>,
-        asked: Asked,
+        asked: AnswersFrom,
     ) -> PerPartition<EpochEnd> {
         let mut found = PerPartition::new();
         for (node, partitions) in self.by_leader(wanted, &mut found).await {

@@ -163,7 +163,7 @@ async fn a_full_disk_refuses_changes_and_answers_questions() {
 }
 
 #[tokio::test]
-async fn a_lost_log_is_opened_anew_and_its_machine_rebuilt() {
+async fn a_lost_log_is_opened_again_and_its_machine_rebuilt() {
     for forgetful in [false, true] {
         let disk = disk();
         disk.set_forgetful(forgetful);

@@ -195,12 +195,12 @@ pub struct CommitOffset {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetch {
     pub group: Name,
-    pub which: Which,
+    pub which: OffsetSelection,
 }
 
 /// The selection of an OffsetFetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum OffsetSelection {
     All,
     /// These partitions. Each is answered, also those without an offset.
     Partitions(Vec<(Name, Vec<i32>)>),

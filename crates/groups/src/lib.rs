@@ -29,8 +29,8 @@ pub use durable::Durable;
 pub use error::GroupError;
 pub use event::{
     Commit, CommitOffset, DeleteGroups, DeletedTopic, Describe, Event, Fetch, Heartbeat, Join,
-    Leave, LeaveMember, List, Protocol, Sync, SyncEnded, SyncOffset, SyncOffsets, TopicsDeleted,
-    Which,
+    Leave, LeaveMember, List, OffsetSelection, Protocol, Sync, SyncEnded, SyncOffset, SyncOffsets,
+    TopicsDeleted,
 };
 pub use group_state::GroupState;
 pub use machine::{Action, Groups};

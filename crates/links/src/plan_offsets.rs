@@ -26,7 +26,7 @@ pub struct SourceCommit {
 
 /// Why commits for a topic may be written here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum TopicRelation {
     /// A shadow of this link, in this state.
     Shadow(TopicState),
     /// An own topic that the source shadows from us: offsets are the same on both sides.
@@ -41,7 +41,7 @@ pub struct LocalPartition {
     /// Its topic here.
     pub topic: TopicId,
     /// Why commits for it may be written here.
-    pub standing: Standing,
+    pub relation: TopicRelation,
     /// Its log start.
     pub log_start: Offset,
     /// Its high watermark.
@@ -91,10 +91,10 @@ pub fn plan_one(
         return Err(Skip::NoPosition);
     }
     let local = local.ok_or(Skip::NotHere)?;
-    match local.standing {
-        Standing::Shadow(state) if !state.copies() => return Err(Skip::State(state)),
-        Standing::Shadow(_) | Standing::ShadowedBySource => {}
-        Standing::Unrelated => return Err(Skip::Unrelated),
+    match local.relation {
+        TopicRelation::Shadow(state) if !state.copies() => return Err(Skip::State(state)),
+        TopicRelation::Shadow(_) | TopicRelation::ShadowedBySource => {}
+        TopicRelation::Unrelated => return Err(Skip::Unrelated),
     }
     Ok(clamp(commit, local))
 }

@@ -7,7 +7,7 @@ use gnomon_links::{
     TopicState,
     filter::NameFilter,
     plan_offsets::{
-        BARRIER_MS, Barrier, LocalPartition, Pass, Progress, SourceCommit, Standing, plan,
+        BARRIER_MS, Barrier, LocalPartition, Pass, Progress, SourceCommit, TopicRelation, plan,
         plan_last, plan_one, unselected_groups,
     },
 };
@@ -29,16 +29,16 @@ impl World {
     fn answer(&mut self, command: &Command) -> Option<String> {
         match command.name.as_str() {
             "here" => {
-                let standing = match command.get("as").unwrap_or("active") {
-                    "own" => Standing::ShadowedBySource,
-                    "unrelated" => Standing::Unrelated,
-                    state => Standing::Shadow(TopicState::from_name(state).expect("a state")),
+                let relation = match command.get("as").unwrap_or("active") {
+                    "own" => TopicRelation::ShadowedBySource,
+                    "unrelated" => TopicRelation::Unrelated,
+                    state => TopicRelation::Shadow(TopicState::from_name(state).expect("a state")),
                 };
                 self.here.insert(
                     place(&command.words[0]),
                     LocalPartition {
                         topic: TopicId::nil(),
-                        standing,
+                        relation,
                         log_start: command.number("start", 0).unwrap(),
                         high_watermark: command.number("hw", 0).unwrap(),
                         newest_epoch: BatchEpoch(command.number("epoch", -1).unwrap()),
@@ -132,11 +132,11 @@ fn a_planned_position_never_outruns_the_data() {
         let log_start = seed.below(50) as i64;
         let local = LocalPartition {
             topic: TopicId::nil(),
-            standing: *seed.one_of(&[
-                Standing::ShadowedBySource,
-                Standing::Unrelated,
-                Standing::Shadow(TopicState::Active),
-                Standing::Shadow(TopicState::Faulted),
+            relation: *seed.one_of(&[
+                TopicRelation::ShadowedBySource,
+                TopicRelation::Unrelated,
+                TopicRelation::Shadow(TopicState::Active),
+                TopicRelation::Shadow(TopicState::Faulted),
             ]),
             log_start,
             high_watermark: log_start + seed.below(50) as i64,

@@ -15,12 +15,12 @@ use std::{collections::BTreeSet, fmt::Debug};
 
 /// Random numbers by seed (splitmix64): the same on every machine and in every build.
 #[derive(Clone, Debug)]
-pub struct Dice(u64);
+pub struct Rng(u64);
 
-impl Dice {
+impl Rng {
     /// The dice of this seed.
-    pub fn new(seed: u64) -> Dice {
-        Dice(seed)
+    pub fn new(seed: u64) -> Rng {
+        Rng(seed)
     }
 
     pub fn number(&mut self) -> u64 {
@@ -56,7 +56,7 @@ pub trait World {
 
     fn event(
         &mut self,
-        dice: &mut Dice,
+        dice: &mut Rng,
         durable: &<Self::M as Machine>::Durable,
         now: Now,
     ) -> <Self::M as Machine>::Event;
@@ -91,7 +91,7 @@ pub trait World {
 /// When the law or a check of the world does not hold, naming seed and step.
 pub fn holds<W: World>(seed: u64, steps: usize, world: W) {
     let mut run = Run::new(world);
-    let mut dice = Dice::new(seed);
+    let mut dice = Rng::new(seed);
     for step in 0..steps {
         if let Err(error) = run.step(&mut dice) {
             panic!("seed {seed}, step {step}: {error}");
@@ -138,7 +138,7 @@ impl<W: World> Run<W> {
         }
     }
 
-    fn step(&mut self, dice: &mut Dice) -> Result<(), String> {
+    fn step(&mut self, dice: &mut Rng) -> Result<(), String> {
         self.pass(dice.below(400));
         match dice.below(100) {
             0..=77 => {
@@ -235,7 +235,7 @@ impl<W: World> Run<W> {
     }
 
     /// Loses the records after a random place at or beyond the durable end.
-    fn crash(&mut self, dice: &mut Dice) -> Result<(), String> {
+    fn crash(&mut self, dice: &mut Rng) -> Result<(), String> {
         let kept: Vec<usize> = self
             .ends
             .iter()

@@ -9,7 +9,7 @@ use counter::{Event, Reply, Soft};
 use gnomon_machine::{
     Now, ReplyToken,
     harness::{Command, Dialect, run_script},
-    replay_law::{Dice, World, holds},
+    replay_law::{Rng, World, holds},
 };
 use std::{
     collections::BTreeMap,
@@ -113,7 +113,7 @@ struct Callers<const FLAW: u8> {
 impl<const FLAW: u8> World for Callers<FLAW> {
     type M = Broken<FLAW>;
 
-    fn event(&mut self, dice: &mut Dice, _: &BTreeMap<u8, u8>, _: Now) -> Event {
+    fn event(&mut self, dice: &mut Rng, _: &BTreeMap<u8, u8>, _: Now) -> Event {
         self.tokens += 1;
         let name = dice.below(3) as u8;
         if dice.percent(30) {

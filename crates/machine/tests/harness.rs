@@ -4,7 +4,7 @@ mod counter;
 
 use counter::{Counter, Event, Reply, Set, Soft};
 use gnomon_machine::harness::{Command, Dialect, milliseconds, run_script, run_scripts};
-use gnomon_machine::replay_law::Dice;
+use gnomon_machine::replay_law::Rng;
 use std::collections::BTreeMap;
 
 struct Words;
@@ -117,7 +117,7 @@ fn a_command_line_is_split_into_words_pairs_and_lists() {
 #[test]
 fn a_line_that_was_written_from_parts_gives_the_parts_back() {
     let texts = ["a", "a b", "x-1", "", "1,2", "k=v", "t!owned", "\u{e9}"];
-    let mut dice = Dice::new(3);
+    let mut dice = Rng::new(3);
     for _ in 0..2_000 {
         let mut expected = Command {
             name: "verb".to_owned(),

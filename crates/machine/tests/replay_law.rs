@@ -5,7 +5,7 @@ mod counter;
 use counter::{Counter, Event};
 use gnomon_machine::{
     Now,
-    replay_law::{Dice, World, holds},
+    replay_law::{Rng, World, holds},
 };
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ struct Random;
 impl World for Random {
     type M = Counter;
 
-    fn event(&mut self, dice: &mut Dice, _: &BTreeMap<u8, u8>, _: Now) -> Event {
+    fn event(&mut self, dice: &mut Rng, _: &BTreeMap<u8, u8>, _: Now) -> Event {
         let (name, number) = (dice.below(3) as u8, dice.below(5) as u8);
         if dice.percent(70) {
             Event::Add(name, number)
@@ -37,7 +37,7 @@ struct Wrong;
 impl World for Wrong {
     type M = Counter;
 
-    fn event(&mut self, dice: &mut Dice, durable: &BTreeMap<u8, u8>, now: Now) -> Event {
+    fn event(&mut self, dice: &mut Rng, durable: &BTreeMap<u8, u8>, now: Now) -> Event {
         Random.event(dice, durable, now)
     }
 
@@ -58,7 +58,7 @@ fn a_check_that_fails_ends_the_run_with_its_sentence() {
 
 #[test]
 fn a_seed_gives_the_same_numbers_everywhere() {
-    let mut dice = Dice::new(1);
+    let mut dice = Rng::new(1);
     assert_eq!(
         [dice.number(), dice.number()],
         [10451216379200822465, 13757245211066428519]

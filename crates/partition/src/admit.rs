@@ -13,7 +13,7 @@
 
 use crate::{
     error::AppendError,
-    ledger::Ledger,
+    log_state::LogState,
     producer::{Remembered, Sequence, SequenceError},
     role::Origin,
     settings::{RecordValidation, Settings, TimestampType},
@@ -42,7 +42,7 @@ pub enum Admitted {
 
 /// Where and under which epoch the next batch goes.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct AppendPosition {
     /// Its base offset.
     pub offset: Offset,
     /// Its leader epoch.
@@ -55,7 +55,7 @@ pub struct State<'a> {
     /// The topic's settings.
     pub settings: &'a Settings,
     /// Producers, transactions and epochs in the log.
-    pub ledger: &'a Ledger,
+    pub log_state: &'a LogState,
     /// Sequence of the earliest batch that the producer sent under the same epoch, that was
     /// refused, and that will come again (`refused.rs`).
     pub refused: Option<i32>,
@@ -127,37 +127,37 @@ fn believe_max_timestamp() -> bool {
     false
 }
 
-/// Judges a batch that [`check_form`] let pass. `marker`: what [`crate::ledger::marker_of`] found
-/// in it.
+/// Judges a batch that [`check_form`] let pass. `marker`: what [`crate::log_state::marker_of`]
+/// found in it.
 pub fn admit(
     view: BatchView,
     marker: Option<Marker>,
     origin: Origin,
-    place: Place,
+    place: AppendPosition,
     state: State<'_>,
     now_ms: i64,
 ) -> Result<Admitted, AppendError> {
     let State {
         settings,
-        ledger,
+        log_state,
         refused,
     } = state;
     let header = view.header();
     match marker {
-        Some(marker) => check_marker(header, marker, ledger)?,
+        Some(marker) => check_marker(header, marker, log_state)?,
         None => {
             if header.has_producer() {
-                let judged = ledger
+                let judged = log_state
                     .producers
                     .check(header, settings.copied_to, refused)?;
                 if let Sequence::Repeat(repeat) = judged {
                     return Ok(Admitted::Repeat(repeat));
                 }
             }
-            transaction(header, ledger)?;
+            transaction(header, log_state)?;
         }
     }
-    let newest = ledger.epochs.latest();
+    let newest = log_state.epochs.latest();
     if place.epoch < newest {
         return Err(AppendError::EpochBehind {
             own: place.epoch,
@@ -289,9 +289,9 @@ fn outside(timestamp: i64, settings: &Settings, now_ms: i64) -> AppendError {
 /// and a name takes more room in an answer than they do.
 const RECORDS_NAMED_MAX: usize = 100;
 
-fn transaction(header: &BatchHeader, ledger: &Ledger) -> Result<(), AppendError> {
+fn transaction(header: &BatchHeader, log_state: &LogState) -> Result<(), AppendError> {
     let producer_id = header.producer_id;
-    match ledger.txns.open_since(producer_id) {
+    match log_state.txns.open_since(producer_id) {
         Some(open_since) if header.has_producer() && !header.is_transactional() => {
             Err(AppendError::InvalidTxnState {
                 producer_id,
@@ -302,9 +302,13 @@ fn transaction(header: &BatchHeader, ledger: &Ledger) -> Result<(), AppendError>
     }
 }
 
-fn check_marker(header: &BatchHeader, marker: Marker, ledger: &Ledger) -> Result<(), AppendError> {
+fn check_marker(
+    header: &BatchHeader,
+    marker: Marker,
+    log_state: &LogState,
+) -> Result<(), AppendError> {
     let producer_id = header.producer_id;
-    let Some(producer) = ledger.producers.get(producer_id) else {
+    let Some(producer) = log_state.producers.get(producer_id) else {
         return Ok(());
     };
     if header.producer_epoch < producer.epoch {

@@ -9,7 +9,7 @@
 
 use crate::{
     error::AppendAtError,
-    ledger::{Ledger, marker_of},
+    log_state::{LogState, marker_of},
 };
 use gnomon_protocol::{
     batch::{BatchView, Marker, PlacedBatch},
@@ -84,19 +84,19 @@ impl CopiedEnd {
         Ok((verbatim(view), marker))
     }
 
-    /// Where `ledger`'s log stands.
+    /// Where `log_state`'s log stands.
     pub fn of(
         log_start: Offset,
         end: Offset,
         empty: bool,
-        ledger: &Ledger,
+        log_state: &LogState,
         compacted: bool,
     ) -> CopiedEnd {
         CopiedEnd {
             log_start,
             end,
             empty,
-            newest: ledger.epochs.latest(),
+            newest: log_state.epochs.latest(),
             compacted,
         }
     }

@@ -191,7 +191,7 @@ impl Inner {
                     // A log that was closed meanwhile promises nothing more, until it is opened
                     // again.
                     if log.closed().is_none() {
-                        self.update(|view| view.line.flushed(flushed));
+                        self.update(|view| view.watermarks.flushed(flushed));
                     }
                 }
                 Ok(())
@@ -233,7 +233,7 @@ impl Inner {
             (
                 *generation,
                 log.flush_point(),
-                producer_snapshot::encode(&self.view.read().ledger, at),
+                producer_snapshot::encode(&self.view.read().log_state, at),
                 at,
             )
         };
@@ -262,7 +262,7 @@ impl Inner {
             let Some(log) = &mut writer.log else {
                 return Ok(());
             };
-            let epochs = self.view.read().ledger.epochs.entries().to_vec();
+            let epochs = self.view.read().log_state.epochs.entries().to_vec();
             log.prepare_checkpoint(CheckpointExtra {
                 epochs,
                 producer_snapshot_at: at,

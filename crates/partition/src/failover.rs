@@ -9,7 +9,7 @@
 use crate::{
     error::AppendError,
     handle::Handle,
-    ledger::OpenTxn,
+    log_state::OpenTxn,
     role::{Origin, Replica, Role, RoleRefusal, Writers},
     settings::Settings,
     state::Closed,
@@ -39,7 +39,7 @@ impl Handle {
             if let Some(Closed { why, .. }) = &view.closed {
                 return Err(AppendError::Closed { why: why.clone() });
             }
-            let epochs = &view.ledger.epochs;
+            let epochs = &view.log_state.epochs;
             if own_markers_count_as_copied() {
                 epochs.latest()
             } else {
@@ -65,7 +65,7 @@ impl Handle {
                 replica: Replica::Leader(raised),
                 writers: view.role.writers.clone(),
             };
-            view.ledger.epochs.lead(own, at);
+            view.log_state.epochs.lead(own, at);
             if failing_over && at > view.settings.copied_to {
                 view.settings = Arc::new(Settings {
                     copied_to: at,

@@ -8,7 +8,7 @@
 use crate::{
     error::FollowError,
     handle::Handle,
-    ledger::Ledger,
+    log_state::LogState,
     offsets::Watermarks,
     role::Fence,
     state::{Closed, Writer},
@@ -68,7 +68,7 @@ impl Handle {
             self.0
                 .forget_log(&mut writer)
                 .map_err(FollowError::Storage)?;
-            self.0.update(|view| view.line.trimmed(start));
+            self.0.update(|view| view.watermarks.trimmed(start));
             if kept {
                 self.make_log(&mut writer, start)?;
             }
@@ -105,8 +105,8 @@ impl Handle {
         })?;
         writer.changed = true;
         self.0.update(|view| {
-            view.line.appended(to);
-            view.line.flushed(to);
+            view.watermarks.appended(to);
+            view.watermarks.flushed(to);
         });
         Ok(to)
     }
@@ -120,8 +120,8 @@ impl Handle {
             .map_err(FollowError::Storage)?;
         writer.snapshot_at = -1;
         self.0.update(|view| {
-            view.ledger = Ledger::default();
-            view.line = Watermarks::new(start, start, start, view.line.write_caching());
+            view.log_state = LogState::default();
+            view.watermarks = Watermarks::new(start, start, start, view.watermarks.write_caching());
             view.take_up_role();
         });
         Ok(())

@@ -1,8 +1,8 @@
 //! One partition: append, copy, role, and what others ask about it. The other halves of [`Handle`]
-//! are beside it: `look.rs` looks at records before they are appended, `reader.rs` reads, `by_time.rs`
-//! finds records by their time, `durable.rs` waits, flushes and closes, `follow.rs` follows a
-//! source, `ahead.rs` tells readers of a shadow where they stand, `failover.rs` takes over from a
-//! source, `trim.rs` moves the log start.
+//! are beside it: `look.rs` looks at records before they are appended, `reader.rs` reads,
+//! `by_time.rs` finds records by their time, `durable.rs` waits, flushes and closes, `follow.rs`
+//! follows a source, `ahead` answers readers ahead of a shadow, `failover.rs` takes
+//! over from a source, `trim.rs` moves the log start.
 //!
 //! Invariants:
 //! - an append, copied or ours, and a change of role decide under one lock (`state.rs`): after
@@ -13,12 +13,12 @@
 //! - nothing is on the disk before the first write, save where a copy begins (`begin_copy_at`).
 
 use crate::{
-    admit::{self, Admitted, Place, State},
+    admit::{self, Admitted, AppendPosition, State},
     admit_at::{CopiedEnd, SourceBounds},
-    asked::Asked,
+    ahead::QueryTable,
     error::{AppendAtError, AppendError, EpochMismatch, OpenError},
     flusher::Turn,
-    ledger::{Ledger, OpenTxn},
+    log_state::{LogState, OpenTxn},
     offsets::{Offsets, Watermarks},
     presence,
     producer::{LastMarker, Producer},
@@ -104,8 +104,8 @@ impl Handle {
             refused: false,
             growing: false,
         };
-        let mut line = Watermarks::new(0, 0, 0, settings.write_caching);
-        let mut ledger = Ledger::default();
+        let mut watermarks = Watermarks::new(0, 0, 0, settings.write_caching);
+        let mut log_state = LogState::default();
         let mut reader = None;
         presence::check(&*env.disk, &dir)?;
         // One that failed is there, or it cannot be opened again.
@@ -113,7 +113,7 @@ impl Handle {
             || Log::exists(&*env.disk, &dir).map_err(OpenError::Look)?
         {
             let opened = rebuild::open(env, &dir, id, &settings, from)?;
-            line = Watermarks::new(
+            watermarks = Watermarks::new(
                 opened.log.start(),
                 opened.log.end(),
                 opened.log.flushed(),
@@ -122,22 +122,22 @@ impl Handle {
             reader = Some(opened.log.reader());
             writer.snapshot_at = opened.snapshot_at;
             writer.changed = opened.changed;
-            ledger = opened.ledger;
+            log_state = opened.log_state;
             writer.log = Some(opened.log);
             presence::note(&*env.disk, &dir);
         }
         let mut view = View {
-            line,
-            ledger,
+            watermarks,
+            log_state,
             role,
             settings: Arc::new(settings),
             reader,
             closed: None,
-            asked: Asked::default(),
+            queries: QueryTable::default(),
         };
         view.take_up_role();
         let reached = view.offsets().high_watermark;
-        view.ledger.txns.reached(reached);
+        view.log_state.txns.reached(reached);
         Ok(Handle(Arc::new(Inner {
             id,
             dir,
@@ -191,7 +191,7 @@ impl Handle {
         origin: Origin,
         now_ms: i64,
     ) -> Result<Appended, AppendError> {
-        let marker = crate::ledger::marker_of(&batch)?;
+        let marker = crate::log_state::marker_of(&batch)?;
 
         let mut writer = self.0.writer.lock();
         let admitted = {
@@ -200,13 +200,13 @@ impl Handle {
             if let Some(Closed { why, .. }) = &view.closed {
                 return Err(AppendError::Closed { why: why.clone() });
             }
-            let place = Place {
+            let place = AppendPosition {
                 offset: view.offsets().end,
                 epoch,
             };
             let state = State {
                 settings: &view.settings,
-                ledger: &view.ledger,
+                log_state: &view.log_state,
                 refused: self.earliest_refused(batch.header()),
             };
             admit::admit(batch, marker, origin, place, state, now_ms)?
@@ -282,7 +282,13 @@ impl Handle {
             };
             let end = offsets.end.max(log_start);
             (
-                CopiedEnd::of(log_start, end, empty, &view.ledger, view.settings.compacted),
+                CopiedEnd::of(
+                    log_start,
+                    end,
+                    empty,
+                    &view.log_state,
+                    view.settings.compacted,
+                ),
                 log_start,
             )
         };
@@ -332,7 +338,7 @@ impl Handle {
         {
             self.0.forget_log(writer)?;
         }
-        self.0.update(|view| view.line.trimmed(log_start));
+        self.0.update(|view| view.watermarks.trimmed(log_start));
         Ok(())
     }
 
@@ -357,8 +363,8 @@ impl Handle {
         writer.changed |= taken > 0;
         self.0.update(|view| {
             for (header, marker) in &changes[..taken] {
-                view.ledger.apply(header, *marker, now_ms);
-                view.line.appended(header.next_offset());
+                view.log_state.apply(header, *marker, now_ms);
+                view.watermarks.appended(header.next_offset());
             }
         });
         match &written {
@@ -374,7 +380,7 @@ impl Handle {
 
     /// After a write, outside of the lock: who takes care of the disk.
     pub(crate) fn wrote(&self) {
-        let caching = self.0.view.read().line.write_caching();
+        let caching = self.0.view.read().watermarks.write_caching();
         if !caching || self.checkpoint_due() {
             self.0.ask_flush(self.0.awaited());
         }
@@ -471,7 +477,7 @@ impl Handle {
             (
                 Cut {
                     end: view.offsets().end,
-                    epoch: view.ledger.epochs.latest(),
+                    epoch: view.log_state.epochs.latest(),
                 },
                 kept,
             )
@@ -495,7 +501,7 @@ impl Handle {
             log.set_options(settings.log.clone());
         }
         self.0.update(|view| {
-            view.line.set_write_caching(settings.write_caching);
+            view.watermarks.set_write_caching(settings.write_caching);
             // A cut that this process made itself may not be in the catalog's settings yet.
             let copied_to = view.settings.copied_to.max(settings.copied_to);
             view.settings = Arc::new(Settings {
@@ -538,31 +544,31 @@ impl Handle {
 
     /// The batches' epochs and where each began, rising.
     pub fn epochs(&self) -> Vec<(BatchEpoch, Offset)> {
-        self.0.view.read().ledger.epochs.entries().to_vec()
+        self.0.view.read().log_state.epochs.entries().to_vec()
     }
 
     /// The epoch of the last batch, [`BatchEpoch::NONE`] if there never was one. A copy asks its
     /// source with it.
     pub fn latest_epoch(&self) -> BatchEpoch {
-        self.0.view.read().ledger.epochs.latest()
+        self.0.view.read().log_state.epochs.latest()
     }
 
     /// The epoch of the record at `offset`, for answers that name one.
     pub fn epoch_at(&self, offset: Offset) -> BatchEpoch {
-        self.0.view.read().ledger.epochs.epoch_at(offset)
+        self.0.view.read().log_state.epochs.epoch_at(offset)
     }
 
     /// The transactions that are open here.
     pub fn open_transactions(&self) -> Vec<OpenTxn> {
-        self.0.view.read().ledger.open_transactions()
+        self.0.view.read().log_state.open_transactions()
     }
 
     /// How the producer's last transaction here ended; `None` while one is open, and if none ever
     /// ended here as far as is known.
     pub fn last_marker(&self, producer: ProducerId) -> Option<LastMarker> {
         let view = self.0.view.read();
-        let open = view.ledger.txns.open_since(producer).is_some();
-        view.ledger
+        let open = view.log_state.txns.open_since(producer).is_some();
+        view.log_state
             .producers
             .get(producer)
             .filter(|_| !open)?
@@ -574,7 +580,7 @@ impl Handle {
         self.0
             .view
             .read()
-            .ledger
+            .log_state
             .producers
             .iter()
             .map(|(id, producer)| (id, producer.clone()))

@@ -12,7 +12,6 @@ mod acks;
 mod admit;
 mod admit_at;
 mod ahead;
-mod asked;
 mod by_time;
 mod durable;
 mod epochs;
@@ -20,10 +19,9 @@ mod error;
 mod failover;
 mod flusher;
 mod follow;
-mod growing;
 mod handle;
 pub mod inspect;
-mod ledger;
+mod log_state;
 mod look;
 mod offsets;
 pub mod presence;
@@ -33,9 +31,9 @@ mod reader;
 mod rebuild;
 mod refused;
 mod reopen;
+mod reserved;
 mod role;
 mod settings;
-mod standing;
 mod state;
 #[cfg(test)]
 mod test_headers;
@@ -46,7 +44,9 @@ mod waiters;
 
 pub use acks::Lost;
 pub use admit_at::SourceBounds;
-pub use asked::{About, Ask, Question, SourceEpochEnd, SourceWord};
+pub use ahead::{
+    Position, PositionState, QueryId, QuerySubject, SourceAnswer, SourceEpochEnd, SourceQuery,
+};
 pub use by_time::{ByTime, TimedOffset};
 pub use epochs::EpochEnd;
 pub use error::{
@@ -54,15 +54,14 @@ pub use error::{
     ReopenError, TrimError,
 };
 pub use flusher::{Blocking, Flusher, THREADS_MAX};
-pub use growing::Growing;
 pub use handle::{Appended, CopiedTo, Cut, Handle};
-pub use ledger::OpenTxn;
+pub use log_state::OpenTxn;
 pub use look::{Begun, LightWork, LookedAt, Unreadable};
 pub use offsets::Offsets;
 pub use producer::{LastMarker, Producer, Remembered, SequenceError};
 pub use reader::{Isolation, Read};
+pub use reserved::ReservedLogs;
 pub use role::{Fence, FenceRefusal, LinkLabel, Origin, Replica, Role, RoleRefusal, Writers};
 pub use settings::{Env, PartitionId, RecordValidation, Settings, TimestampType, Troubles};
-pub use standing::{Position, Standing};
 pub use txn_index::Aborted;
 pub use waiters::Waiter;

@@ -7,7 +7,7 @@
 //! time, not data: the log is read from its start. Epochs are in the checkpoint itself.
 
 use crate::{
-    ledger::Ledger,
+    log_state::LogState,
     producer::{LastMarker, Producer, Producers, Remembered, WINDOW},
     txn_index::{Aborted, AbortedIndex},
     txns::Txns,
@@ -35,12 +35,12 @@ pub(crate) fn is_snapshot(name: &str) -> bool {
 }
 
 /// The file's content.
-pub(crate) fn encode(ledger: &Ledger, at: Offset) -> Bytes {
+pub(crate) fn encode(log_state: &LogState, at: Offset) -> Bytes {
     let mut out = BytesMut::new();
     out.put_slice(MAGIC);
     out.put_i64(at);
-    out.put_u32(count(ledger.producers.len()));
-    for (id, producer) in ledger.producers.iter() {
+    out.put_u32(count(log_state.producers.len()));
+    for (id, producer) in log_state.producers.iter() {
         out.put_i64(id);
         out.put_i16(producer.epoch);
         out.put_i32(producer.coordinator_epoch);
@@ -56,13 +56,13 @@ pub(crate) fn encode(ledger: &Ledger, at: Offset) -> Bytes {
             out.put_i64(batch.timestamp_ms);
         }
     }
-    let open: Vec<_> = ledger.txns.open().collect();
+    let open: Vec<_> = log_state.txns.open().collect();
     out.put_u32(count(open.len()));
     for (id, first) in open {
         out.put_i64(id);
         out.put_i64(first);
     }
-    let aborted = ledger.txns.aborted().entries();
+    let aborted = log_state.txns.aborted().entries();
     out.put_u32(count(aborted.len()));
     for txn in aborted {
         out.put_i64(txn.producer_id);
@@ -165,17 +165,17 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_every_flipped_bit_is_seen() {
-        let mut ledger = Ledger::default();
-        ledger.producers.apply(&data(0, 3, 7, 1, 0), Some(5));
-        ledger.producers.apply(&data(3, 2, 7, 1, 3), Some(6));
-        ledger.producers.mark(&data(5, 1, 8, 4, -1), 9, None);
-        ledger.txns.wrote(7, 0);
-        ledger.txns.wrote(8, 4);
-        ledger.txns.decided(8, 5, false);
-        ledger.txns.reached(6);
-        let bytes = encode(&ledger, 6).to_vec();
+        let mut log_state = LogState::default();
+        log_state.producers.apply(&data(0, 3, 7, 1, 0), Some(5));
+        log_state.producers.apply(&data(3, 2, 7, 1, 3), Some(6));
+        log_state.producers.mark(&data(5, 1, 8, 4, -1), 9, None);
+        log_state.txns.wrote(7, 0);
+        log_state.txns.wrote(8, 4);
+        log_state.txns.decided(8, 5, false);
+        log_state.txns.reached(6);
+        let bytes = encode(&log_state, 6).to_vec();
         let (producers, txns) = decode(&bytes, 6).unwrap();
-        assert_eq!((producers, txns), (ledger.producers, ledger.txns));
+        assert_eq!((producers, txns), (log_state.producers, log_state.txns));
         assert!(decode(&bytes, 7).is_none());
         // One from before markers were remembered: the same without them.
         let mut older = Vec::from(MAGIC_WITHOUT_MARKERS);

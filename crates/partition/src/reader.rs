@@ -3,8 +3,8 @@
 //! Invariants: nothing at or beyond the bound is ever returned; the bound and the offsets in an
 //! answer are of one moment, and so are the records and the aborted transactions among them. A
 //! position beyond our end is truncation on an own topic and "not here yet" on a shadow
-//! (`standing.rs` has the whole of it). Long polls and sessions are the broker's; every function
-//! here may wait for the disk, except [`Handle::read_now`].
+//! (`ahead/position.rs` has the whole of it). Long polls and sessions are the broker's; every
+//! function here may wait for the disk, except [`Handle::read_now`].
 
 use crate::{error::ReadError, handle::Handle, offsets::Offsets, state::View};
 use gnomon_protocol::ids::{Offset, ProducerId};
@@ -164,7 +164,7 @@ impl Handle {
             });
         }
         let aborted = Some(
-            view.ledger
+            view.log_state
                 .txns
                 .aborted()
                 .overlapping(from, range.next_offset),

@@ -7,7 +7,7 @@
 use crate::{
     epochs::EpochHistory,
     error::OpenError,
-    ledger::{Ledger, marker_of},
+    log_state::{LogState, marker_of},
     producer::Producers,
     producer_snapshot,
     settings::{Env, PartitionId, Settings},
@@ -23,7 +23,7 @@ use tracing::{info, warn};
 /// An opened log and what its batches make.
 pub(crate) struct Rebuilt {
     pub(crate) log: Log,
-    pub(crate) ledger: Ledger,
+    pub(crate) log_state: LogState,
     /// Offset of the snapshot that was used, -1 if none.
     pub(crate) snapshot_at: Offset,
     /// A checkpoint now would save reading.
@@ -67,23 +67,23 @@ pub(crate) fn open(
         point.sync()?;
         log.flushed_to(&point);
     }
-    let (mut ledger, snapshot_at) = snapshot(env, dir, &log);
+    let (mut log_state, snapshot_at) = snapshot(env, dir, &log);
     let from = if snapshot_at < 0 {
         log.start()
     } else {
         snapshot_at
     };
-    let batches = replay(&log, from, &mut ledger, id)?;
-    ledger.trim_to(log.start());
+    let batches = replay(&log, from, &mut log_state, id)?;
+    log_state.trim_to(log.start());
     if forget_producer_state() {
-        ledger.producers = Producers::default();
+        log_state.producers = Producers::default();
     }
     if batches > 0 {
         info!(partition = %id, topic = %settings.name, from, end = log.end(), batches, "read back");
     }
     Ok(Rebuilt {
         log,
-        ledger,
+        log_state,
         snapshot_at,
         changed: batches > 0 || recovered.cut.is_some(),
     })
@@ -91,7 +91,7 @@ pub(crate) fn open(
 
 /// The state that the checkpoint's snapshot holds, and its offset; the epochs alone and -1 without
 /// a usable one.
-fn snapshot(env: &Env, dir: &Path, log: &Log) -> (Ledger, Offset) {
+fn snapshot(env: &Env, dir: &Path, log: &Log) -> (LogState, Offset) {
     let extra = log.checkpoint_extra();
     let at = extra.producer_snapshot_at;
     // One below the log start lacks the batches between, which nobody can read back: better nothing
@@ -117,7 +117,7 @@ fn snapshot(env: &Env, dir: &Path, log: &Log) -> (Ledger, Offset) {
     );
     match decoded {
         Some((producers, txns)) => (
-            Ledger {
+            LogState {
                 producers,
                 txns,
                 epochs,
@@ -125,9 +125,9 @@ fn snapshot(env: &Env, dir: &Path, log: &Log) -> (Ledger, Offset) {
             at,
         ),
         None => (
-            Ledger {
+            LogState {
                 epochs,
-                ..Ledger::default()
+                ..LogState::default()
             },
             -1,
         ),
@@ -144,12 +144,17 @@ fn remove_others(env: &Env, dir: &Path, at: Offset) {
     }
 }
 
-fn replay(log: &Log, from: Offset, ledger: &mut Ledger, id: PartitionId) -> Result<u64, OpenError> {
+fn replay(
+    log: &Log,
+    from: Offset,
+    log_state: &mut LogState,
+    id: PartitionId,
+) -> Result<u64, OpenError> {
     let mut batches = 0;
     for found in log.reader().headers(from) {
         match found {
             Ok((header, range)) => {
-                ledger.apply(&header, marker(&header, &range, id)?, None);
+                log_state.apply(&header, marker(&header, &range, id)?, None);
                 batches += 1;
             }
             Err(ReadError::Damaged { from, to }) => {

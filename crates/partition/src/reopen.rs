@@ -85,7 +85,7 @@ impl Handle {
         let view = self.0.view.read();
         let acknowledged = view.offsets().high_watermark;
         let mut refused = self.0.refused.lock();
-        for (id, producer) in view.ledger.producers.iter() {
+        for (id, producer) in view.log_state.producers.iter() {
             let lost =
                 |batch: &&Remembered| batch.base_offset >= end && batch.last_offset >= acknowledged;
             if let Some(first) = producer.batches.iter().find(lost) {

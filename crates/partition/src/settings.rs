@@ -3,7 +3,7 @@
 //! Invariant: nothing here decides by itself; `admit.rs` judges, `offsets.rs` computes, storage
 //! rolls. Defaults are Kafka's; the table of topic configs that they come from is the catalog's.
 
-use crate::{flusher::Flusher, growing::Growing};
+use crate::{flusher::Flusher, reserved::ReservedLogs};
 use gnomon_protocol::ids::{Offset, TopicId};
 use gnomon_storage::{Boot, Disk, LogOptions};
 use std::{fmt, sync::Arc};
@@ -115,7 +115,7 @@ pub struct Env {
     /// Where partitions say that a disk error closed them.
     pub troubles: Troubles,
     /// Partitions with space reserved ahead.
-    pub growing: Growing,
+    pub growing: ReservedLogs,
 }
 
 /// Wakes the task that reopens partitions that a disk error closed. Clones are the same.

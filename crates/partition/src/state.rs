@@ -11,15 +11,14 @@
 
 use crate::{
     acks::{Acks, Lost},
-    asked::Asked,
+    ahead::QueryTable,
     flusher::{Flushable, Turn},
-    ledger::Ledger,
+    log_state::LogState,
     offsets::{Offsets, Watermarks},
     presence,
     refused::Refused,
     role::Role,
     settings::{Env, PartitionId, Settings},
-    standing,
     waiters::Waiters,
 };
 use gnomon_protocol::ids::Offset;
@@ -60,20 +59,20 @@ pub(crate) struct Writer {
     pub(crate) changed: bool,
     /// The disk refused the last write, and the log is as it was.
     pub(crate) refused: bool,
-    /// It is on the list of [`crate::Growing`].
+    /// It is on the list of [`crate::ReservedLogs`].
     pub(crate) growing: bool,
 }
 
 /// What readers see.
 pub(crate) struct View {
-    pub(crate) line: Watermarks,
-    pub(crate) ledger: Ledger,
+    pub(crate) watermarks: Watermarks,
+    pub(crate) log_state: LogState,
     pub(crate) role: Role,
     pub(crate) settings: Arc<Settings>,
     pub(crate) reader: Option<LogReader>,
     pub(crate) closed: Option<Closed>,
     /// Asks of a shadow's readers.
-    pub(crate) asked: Asked,
+    pub(crate) queries: QueryTable,
 }
 
 /// Why a partition takes no more writes, and whether it may still be read.
@@ -95,30 +94,31 @@ pub(crate) enum Cause {
 
 impl View {
     pub(crate) fn offsets(&self) -> Offsets {
-        self.line.offsets(self.ledger.txns.first_unstable())
+        self.watermarks
+            .offsets(self.log_state.txns.first_unstable())
     }
 
-    /// What positions are judged by.
-    pub(crate) fn log(&self) -> standing::Log<'_> {
+    /// The log that positions of readers are compared with.
+    pub(crate) fn log(&self) -> crate::ahead::Log<'_> {
         let (offsets, awaits_source) = (self.offsets(), self.role.awaits_source());
-        standing::Log {
+        crate::ahead::Log {
             offsets,
-            epochs: &self.ledger.epochs,
+            epochs: &self.log_state.epochs,
             awaits_source,
-            asked: &self.asked,
+            queries: &self.queries,
         }
     }
 
     /// No batch ever stood in the log.
     pub(crate) fn never_written(&self, writer: &Writer) -> bool {
-        self.ledger.epochs.entries().is_empty()
+        self.log_state.epochs.entries().is_empty()
             && writer.log.as_ref().is_none_or(|log| log.size_bytes() == 0)
     }
 
     /// What the role says about the start of the present leadership.
     pub(crate) fn take_up_role(&mut self) {
         let end = self.offsets().end;
-        let epochs = &mut self.ledger.epochs;
+        let epochs = &mut self.log_state.epochs;
         match self.role.own_batch_epoch() {
             Some(epoch)
                 if epochs
@@ -142,7 +142,7 @@ impl Inner {
             let before = view.offsets();
             let result = change(&mut view);
             let reached = view.offsets().high_watermark;
-            view.ledger.txns.reached(reached);
+            view.log_state.txns.reached(reached);
             (result, before, view.offsets())
         };
         if after.high_watermark > before.high_watermark {
@@ -167,15 +167,15 @@ impl Inner {
     /// The log start moved up in memory.
     pub(crate) fn trimmed(&self, start: Offset) {
         self.update(|view| {
-            view.ledger.trim_to(start);
-            view.line.trimmed(start);
+            view.log_state.trim_to(start);
+            view.watermarks.trimmed(start);
         });
     }
 
     /// Brings the log start in memory up to the log's own. A call to the log may have moved it and
     /// failed after that; what it removed is gone all the same.
     pub(crate) fn follow_log_start(&self, writer: &mut Writer) {
-        let log_start = self.view.read().line.log_start();
+        let log_start = self.view.read().watermarks.log_start();
         if let Some(start) = writer.log.as_ref().map(Log::start)
             && start > log_start
         {

@@ -8,7 +8,7 @@
 use crate::{
     error::TrimError,
     handle::Handle,
-    ledger::Ledger,
+    log_state::LogState,
     offsets::Offsets,
     role::Origin,
     state::{Closed, Writer},
@@ -83,9 +83,9 @@ impl Handle {
             )
         };
         self.0.update(|view| {
-            let Ledger {
+            let LogState {
                 producers, txns, ..
-            } = &mut view.ledger;
+            } = &mut view.log_state;
             producers.expire(now_ms, settings.producer_expiration_ms, |id| {
                 txns.open_since(id).is_some()
             });
@@ -197,7 +197,7 @@ impl Handle {
             true => -1,
             false => log.checkpoint_extra().producer_snapshot_at,
         };
-        let epochs = self.0.view.read().ledger.epochs.entries().to_vec();
+        let epochs = self.0.view.read().log_state.epochs.entries().to_vec();
         log.checkpoint(CheckpointExtra {
             epochs,
             producer_snapshot_at,

@@ -4,8 +4,8 @@ mod common;
 
 use common::*;
 use gnomon_partition::{
-    AppendError, ByTime, EpochEnd, Isolation, ReadError, Role, RoleRefusal, SequenceError,
-    Settings, Standing, TimestampType, Writers,
+    AppendError, ByTime, EpochEnd, Isolation, PositionState, ReadError, Role, RoleRefusal,
+    SequenceError, Settings, TimestampType, Writers,
 };
 use gnomon_protocol::{
     batch::{BatchBuilder, Codec},
@@ -385,13 +385,13 @@ async fn roles_refuse_and_epochs_fence() {
         }
     );
     assert_eq!(
-        handle.standing(at(9, 5), None),
-        Standing::Diverging {
+        handle.position_state(at(9, 5), None),
+        PositionState::Diverging {
             epoch: BatchEpoch(3),
             end: 4
         }
     );
-    assert_eq!(handle.standing(at(4, 3), None), Standing::Here);
+    assert_eq!(handle.position_state(at(4, 3), None), PositionState::Here);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ mod common;
 use common::*;
 use gnomon_partition::{
     AppendAtError, AppendError, EpochEnd, Fence, FenceRefusal, FollowError, Handle, Isolation,
-    Origin, ReadError, Role, RoleRefusal, Settings, SourceEpochEnd, SourceWord, Standing,
+    Origin, PositionState, ReadError, Role, RoleRefusal, Settings, SourceAnswer, SourceEpochEnd,
 };
 use gnomon_protocol::ids::{BatchEpoch, LeaderEpoch, Offset};
 use gnomon_storage::Disk;
@@ -106,12 +106,12 @@ async fn bytes_and_readers() {
     assert_eq!(handle.end_for_epoch(BatchEpoch(3), None), EpochEnd::NotYet);
     for position in [at(51, -1), at(50, 3), at(80, 2)] {
         assert_eq!(
-            handle.standing(position, None),
-            Standing::NotYet,
+            handle.position_state(position, None),
+            PositionState::NotYet,
             "{position:?}"
         );
     }
-    assert_eq!(handle.standing(at(50, 2), None), Standing::Here);
+    assert_eq!(handle.position_state(at(50, 2), None), PositionState::Here);
     let refused = handle.append(plain(1, 0), CLIENT, NOW).unwrap_err();
     assert!(matches!(
         refused,
@@ -133,37 +133,43 @@ async fn a_reader_ahead_waits_for_the_sources_word_or_for_the_data() {
     handle.durable(20).await.unwrap();
     let (ahead, nonsense) = (at(25, 2), at(1_000_000_000, -1));
     let waiter = handle.wait();
-    let asks = [ahead, nonsense].map(|position| handle.ask(position.about(), None));
-    let question = handle.question().expect("two readers ask");
-    assert_eq!(question.epoch, Some(BatchEpoch(2)));
+    let queries = [ahead, nonsense].map(|position| handle.open_query(position.subject(), None));
+    let source_query = handle.source_query().expect("two readers ask");
+    assert_eq!(source_query.epoch, Some(BatchEpoch(2)));
     let epoch_end = Some(SourceEpochEnd {
         epoch: BatchEpoch(2),
         end: 30,
     });
-    handle.source_said(
-        question,
-        SourceWord {
+    handle.source_answered(
+        source_query,
+        SourceAnswer {
             high_watermark: 30,
             epoch_end,
         },
     );
     waiter.changed().await;
     assert_eq!(
-        handle.standing(nonsense, Some(asks[1])),
-        Standing::OutOfRange
+        handle.position_state(nonsense, Some(queries[1])),
+        PositionState::OutOfRange
     );
-    assert_eq!(handle.standing(ahead, Some(asks[0])), Standing::NotYet);
     assert_eq!(
-        handle.end_for_epoch(BatchEpoch(2), Some(asks[0])),
+        handle.position_state(ahead, Some(queries[0])),
+        PositionState::NotYet
+    );
+    assert_eq!(
+        handle.end_for_epoch(BatchEpoch(2), Some(queries[0])),
         EpochEnd::Known {
             epoch: BatchEpoch(2),
             end: 30
         }
     );
-    assert_eq!(handle.question(), None);
+    assert_eq!(handle.source_query(), None);
     copy(&handle, 20, 2, 10).unwrap();
     handle.durable(30).await.unwrap();
-    assert_eq!(handle.standing(ahead, Some(asks[0])), Standing::Here);
+    assert_eq!(
+        handle.position_state(ahead, Some(queries[0])),
+        PositionState::Here
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -447,8 +453,8 @@ async fn failover_step_by_step() {
         }
     );
     assert_eq!(
-        handle.standing(at(30, 5), None),
-        Standing::Diverging {
+        handle.position_state(at(30, 5), None),
+        PositionState::Diverging {
             epoch: BatchEpoch(4),
             end: 20
         }

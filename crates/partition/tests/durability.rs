@@ -404,7 +404,7 @@ async fn space_ahead_of_a_log_is_given_back_when_it_grows_no_more() {
 
 /// The same for a copy that starts again.
 #[tokio::test(start_paused = true)]
-async fn space_ahead_of_a_copy_that_begins_anew_is_given_back() {
+async fn space_ahead_of_a_copy_that_starts_again_is_given_back() {
     let disk = disk();
     let env = env(&disk);
     let handle = Handle::open(&env, dir(), id(), shadow(1), Settings::named("t")).unwrap();

@@ -31,7 +31,7 @@ enum How {
 }
 
 /// What a client was told.
-struct Told {
+struct Observed {
     batch: BatchView,
     base: Offset,
     epoch: i32,
@@ -45,7 +45,7 @@ struct Run {
     handle: Handle,
     settings: Settings,
     epoch: i32,
-    told: Vec<Told>,
+    told: Vec<Observed>,
     /// Whose bytes an offset was given to, by epoch.
     handed_out: HashMap<(i32, Offset), BatchView>,
     next_sequence: i32,
@@ -140,7 +140,7 @@ impl Run {
                 }
             }
             self.next_sequence += count;
-            self.told.push(Told {
+            self.told.push(Observed {
                 batch,
                 base,
                 epoch,

@@ -5,8 +5,8 @@ mod common;
 
 use common::*;
 use gnomon_partition::{
-    AppendAtError, AppendError, Fence, Handle, Isolation, Lost, Position, ReadError, ReopenError,
-    Role, Settings, Standing, TrimError,
+    AppendAtError, AppendError, Fence, Handle, Isolation, Lost, Position, PositionState, ReadError,
+    ReopenError, Role, Settings, TrimError,
 };
 use gnomon_protocol::ids::BatchEpoch;
 use gnomon_storage::{MemDisk, disk::Fault};
@@ -68,8 +68,8 @@ async fn what_the_kernel_forgot_is_gone_and_its_offsets_come_again_under_another
         last_epoch: BatchEpoch(1),
     };
     assert_eq!(
-        successor.standing(there, None),
-        Standing::Diverging {
+        successor.position_state(there, None),
+        PositionState::Diverging {
             epoch: BatchEpoch(1),
             end: 3
         }

@@ -1,7 +1,8 @@
 //! Which fetch connection copies which partition. Pure.
 //!
 //! Every partition that is to be copied and whose leader at the source is known belongs to exactly
-//! one line: a broker of the source, and one of a few shares there. A partition keeps its share for
+//! one connection: a broker of the source, and one of a few shares there. A partition keeps its
+//! share for
 //! as long as its leader stays, so that adding one moves no other.
 
 use gnomon_protocol::ids::{LeaderEpoch, TopicId};
@@ -30,36 +31,39 @@ pub(crate) struct Job {
 
 /// Where the source has a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct SourceLocation {
     pub node: i32,
     pub leader_epoch: LeaderEpoch,
     pub topic_id: Option<TopicId>,
 }
 
 /// Where the source has its partitions, by topic name and index.
-pub(crate) type Topology = BTreeMap<Arc<str>, BTreeMap<i32, Place>>;
+pub(crate) type Topology = BTreeMap<Arc<str>, BTreeMap<i32, SourceLocation>>;
 
-/// One line: a broker of the source, and which of the connections to it.
+/// A fetch connection: a broker of the source, and which of the connections to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct LineId {
+pub(crate) struct FetchConnectionId {
     pub node: i32,
     pub share: u32,
 }
 
-/// A partition on a line.
+/// A partition on a fetch connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Assigned {
     pub job: Job,
-    pub place: Place,
+    pub place: SourceLocation,
 }
 
-/// All partitions of one line.
+/// All partitions of one fetch connection.
 pub(crate) type Share = BTreeMap<Key, Assigned>;
 
 /// Deals out the jobs. A topic that the source created again (another id) is left out: the metadata
 /// machine is about to say what becomes of it.
-pub(crate) fn assign(jobs: &BTreeMap<Key, Job>, topology: &Topology) -> BTreeMap<LineId, Share> {
-    let mut lines: BTreeMap<LineId, Share> = BTreeMap::new();
+pub(crate) fn assign(
+    jobs: &BTreeMap<Key, Job>,
+    topology: &Topology,
+) -> BTreeMap<FetchConnectionId, Share> {
+    let mut connections: BTreeMap<FetchConnectionId, Share> = BTreeMap::new();
     for (key, job) in jobs {
         let Some(place) = topology
             .get(&job.topic)
@@ -71,11 +75,11 @@ pub(crate) fn assign(jobs: &BTreeMap<Key, Job>, topology: &Topology) -> BTreeMap
         if recreated {
             continue;
         }
-        let line = LineId {
+        let connection = FetchConnectionId {
             node: place.node,
             share: share(&job.topic, key.1),
         };
-        lines.entry(line).or_default().insert(
+        connections.entry(connection).or_default().insert(
             *key,
             Assigned {
                 job: job.clone(),
@@ -83,7 +87,7 @@ pub(crate) fn assign(jobs: &BTreeMap<Key, Job>, topology: &Topology) -> BTreeMap
             },
         );
     }
-    lines
+    connections
 }
 
 /// The partitions of one topic go round the shares, beginning somewhere that its name says.
@@ -109,8 +113,8 @@ mod tests {
         }
     }
 
-    fn place(node: i32, id: u128) -> Place {
-        Place {
+    fn place(node: i32, id: u128) -> SourceLocation {
+        SourceLocation {
             node,
             leader_epoch: LeaderEpoch(0),
             topic_id: Some(Uuid::from_u128(id)),
@@ -126,23 +130,27 @@ mod tests {
             "a_orders".into(),
             (0..8).map(|p| (p, place(p % 2, 9))).collect(),
         )]);
-        let lines = assign(&jobs, &topology);
-        let mut dealt: Vec<i32> = lines
+        let connections = assign(&jobs, &topology);
+        let mut dealt: Vec<i32> = connections
             .values()
             .flat_map(|share| share.keys().map(|key| key.1))
             .collect();
         dealt.sort_unstable();
         assert_eq!(dealt, (0..8).collect::<Vec<_>>());
-        assert!(lines.iter().all(|(line, share)| {
+        assert!(connections.iter().all(|(connection, share)| {
             share
                 .values()
-                .all(|assigned| assigned.place.node == line.node)
+                .all(|assigned| assigned.place.node == connection.node)
         }));
-        assert!(lines.keys().all(|line| line.share < SHARES_PER_NODE));
+        assert!(
+            connections
+                .keys()
+                .all(|connection| connection.share < SHARES_PER_NODE)
+        );
     }
 
     #[test]
-    fn a_topic_made_anew_at_the_source_is_not_copied_into_the_old_one() {
+    fn a_topic_created_again_at_the_source_is_not_copied_into_the_old_one() {
         let jobs = BTreeMap::from([((Uuid::from_u128(1), 0), job("a_orders"))]);
         let topology = Topology::from([("a_orders".into(), BTreeMap::from([(0, place(0, 10))]))]);
         assert_eq!(assign(&jobs, &topology), BTreeMap::new());

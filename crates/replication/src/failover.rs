@@ -15,7 +15,7 @@ use gnomon_catalog::{Action, Cut, Event, FailOver, LinkId, Which};
 use gnomon_groups::SyncEnded;
 use gnomon_links::{
     TopicState,
-    plan_offsets::{PlannedCommit, SourceCommit, Standing, plan_last},
+    plan_offsets::{PlannedCommit, SourceCommit, TopicRelation, plan_last},
 };
 use gnomon_protocol::ids::TopicId;
 use parking_lot::Mutex;
@@ -65,27 +65,27 @@ pub(crate) async fn carry_out(
         // The broker's own.
         Action::DropTopic { .. } => return,
     };
-    if outcome == Outcome::Stuck {
+    if outcome == StepResult::Stuck {
         held_up.take_up_again(&*site, id, topic).await;
     }
 }
 
 /// What became of a step for one topic.
 #[derive(PartialEq, Eq)]
-enum Outcome {
+enum StepResult {
     Done,
     /// A partition could not; the topic leaves its batch, with a reason that its status shows.
     Stuck,
 }
 
-impl Outcome {
-    fn of(events: &[Event]) -> Outcome {
+impl StepResult {
+    fn of(events: &[Event]) -> StepResult {
         let failed =
             |event: &Event| matches!(event, Event::CutFailed { .. } | Event::MarkersFailed { .. });
         if events.iter().any(failed) {
-            Outcome::Stuck
+            StepResult::Stuck
         } else {
-            Outcome::Done
+            StepResult::Done
         }
     }
 }
@@ -181,14 +181,14 @@ async fn cut(
     link: Option<&LinkShared>,
     topic: TopicId,
     partitions: Vec<i32>,
-) -> Outcome {
+) -> StepResult {
     may_end_here!("failover_stop");
     let mut ends = Vec::with_capacity(partitions.len());
     for partition in partitions {
         ends.push(end_of(site, link, topic, partition).await);
     }
     may_end_here!("failover_cut");
-    let outcome = Outcome::of(&ends);
+    let outcome = StepResult::of(&ends);
     for event in ends {
         post(site, event).await;
     }
@@ -245,7 +245,7 @@ async fn end_of(
 }
 
 /// (d) and (e): the new epoch counts from the cut on; what is open there ends with abort markers.
-async fn abort_open(site: &dyn Site, topic: TopicId, partitions: Vec<(i32, Cut)>) -> Outcome {
+async fn abort_open(site: &dyn Site, topic: TopicId, partitions: Vec<(i32, Cut)>) -> StepResult {
     may_end_here!("failover_epoch");
     let mut done = Vec::with_capacity(partitions.len());
     for (partition, cut) in partitions {
@@ -259,7 +259,7 @@ async fn abort_open(site: &dyn Site, topic: TopicId, partitions: Vec<(i32, Cut)>
         });
     }
     may_end_here!("failover_abort");
-    let outcome = Outcome::of(&done);
+    let outcome = StepResult::of(&done);
     for event in done {
         post(site, event).await;
     }
@@ -336,7 +336,7 @@ pub(crate) fn last_of(
         let handle = site.handle(*topic, commit.partition).ok()?;
         let local = local_partition(
             &handle,
-            Standing::Shadow(gnomon_links::TopicState::FailingOver),
+            TopicRelation::Shadow(gnomon_links::TopicState::FailingOver),
         );
         plan_last(commit, &local).ok()
     };

@@ -1,17 +1,17 @@
 //! One link while it runs: what its tasks share, and the one task that gives every partition its
-//! line.
+//! fetch connection.
 //!
 //! Tasks end by being dropped, at a point where they wait; appends are not such points. What ended
 //! leaves nothing behind: the next one begins from our own log. So one that panics, over something
 //! odd that a source answered perhaps, is started again: no link stops unnoticed.
 
 use crate::{
-    assign::{Job, Key, LineId, Share, Topology, assign},
+    assign::{FetchConnectionId, Job, Key, Share, Topology, assign},
     progress::Progress,
     replicator,
     site::Site,
     source::Source,
-    tasks::{self, asked::Asked},
+    tasks::{self, queries::WaitingReaders},
 };
 use gnomon_catalog::LinkId;
 use gnomon_client::ClientError;
@@ -118,7 +118,7 @@ pub(crate) struct LinkShared {
     /// Look at the source's topics now.
     pub look: Notify,
     /// What readers of its shadows want to hear from the source.
-    pub asked: Asked,
+    pub waiting_readers: WaitingReaders,
     pub progress: Mutex<BTreeMap<Key, Arc<Progress>>>,
     pub tasks: Mutex<BTreeMap<Task, TaskSeen>>,
     /// Wall milliseconds.
@@ -150,7 +150,7 @@ impl LinkShared {
             jobs: watch::Sender::new(Arc::default()),
             topology: watch::Sender::new(Arc::default()),
             look: Notify::new(),
-            asked: Asked::default(),
+            waiting_readers: WaitingReaders::default(),
             progress: Mutex::default(),
             tasks: Mutex::default(),
             last_contact_ms: Mutex::default(),
@@ -288,8 +288,8 @@ impl LinkRun {
             Running::keep("contact", with(&shared, keep_contact)),
             Running::keep("topics", with(&shared, tasks::topics::run)),
             Running::keep("groups", with(&shared, tasks::groups::run)),
-            Running::keep("asked", with(&shared, tasks::asked::run)),
-            Running::keep("lines", with(&shared, keep_lines)),
+            Running::keep("queries", with(&shared, tasks::queries::run)),
+            Running::keep("fetch connections", with(&shared, keep_connections)),
         ];
         LinkRun { tasks }
     }
@@ -322,19 +322,20 @@ async fn keep_contact(shared: Arc<LinkShared>) {
     }
 }
 
-/// Deals the jobs out to lines, again and again as jobs or leaders change. Dropping it ends every
-/// line.
-async fn keep_lines(shared: Arc<LinkShared>) {
+/// Assigns the jobs to fetch connections, again whenever jobs or leaders change. Dropping it ends
+/// every connection.
+async fn keep_connections(shared: Arc<LinkShared>) {
     let (mut jobs, mut topology) = (shared.jobs.subscribe(), shared.topology.subscribe());
-    let mut lines: BTreeMap<LineId, (watch::Sender<Arc<Share>>, Running)> = BTreeMap::new();
+    let mut connections: BTreeMap<FetchConnectionId, (watch::Sender<Arc<Share>>, Running)> =
+        BTreeMap::new();
     loop {
         let dealt = assign(
             &jobs.borrow_and_update().clone(),
             &topology.borrow_and_update().clone(),
         );
-        lines.retain(|line, _| dealt.contains_key(line));
-        for (line, share) in dealt {
-            match lines.get(&line) {
+        connections.retain(|connection, _| dealt.contains_key(connection));
+        for (connection, share) in dealt {
+            match connections.get(&connection) {
                 Some((sender, _)) => {
                     let _changed = sender.send_if_modified(|present| {
                         let changed = **present != share;
@@ -347,9 +348,12 @@ async fn keep_lines(shared: Arc<LinkShared>) {
                 None => {
                     let (sender, receiver) = watch::channel(Arc::new(share));
                     let copying = shared.clone();
-                    let line_task =
-                        move || replicator::run(copying.clone(), line, receiver.clone());
-                    lines.insert(line, (sender, Running::keep("line", line_task)));
+                    let fetch_task =
+                        move || replicator::run(copying.clone(), connection, receiver.clone());
+                    connections.insert(
+                        connection,
+                        (sender, Running::keep("fetch connection", fetch_task)),
+                    );
                 }
             }
         }
@@ -369,7 +373,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_panics_is_begun_anew_and_one_that_ends_is_not() {
+    async fn a_task_that_panics_is_started_again_and_one_that_ends_is_not() {
         let begun = Arc::new(AtomicUsize::new(0));
         let counted = begun.clone();
         let running = Running::keep("test", move || {

@@ -1,4 +1,4 @@
-//! One line: a connection to one broker of the source, and the copies of a share of its partitions.
+//! One fetch connection to one broker of the source, and the copies of a share of its partitions.
 //!
 //! Receive, ask for more, then verify and append: the next fetch is on its way before anything is
 //! done with the last answer's data. Invariants:
@@ -11,15 +11,15 @@
 //! Judgements are in `position.rs` and `verify.rs`; this file carries them out.
 
 mod begin;
-mod intake;
+mod fetched;
 
 use crate::{
-    assign::{Assigned, Key, LineId, Share},
+    assign::{Assigned, FetchConnectionId, Key, Share},
     fetch_size::FetchSize,
     link::LinkShared,
     position::{Fault, OnRefusal},
     progress::Progress,
-    source::{FetchLimits, Line},
+    source::{FetchConnection, FetchLimits},
 };
 use gnomon_catalog::{Event, Reply};
 use gnomon_client::{
@@ -44,7 +44,7 @@ const JOIN_GRACE: Duration = Duration::from_millis(20);
 /// may be gone with their old log.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Where a partition stands on its line.
+/// The state of a partition on its fetch connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// To be looked at from this moment on: where does our log end, and does the source agree?
@@ -72,7 +72,7 @@ struct Part {
     below_since: Option<Instant>,
     /// An answer had nothing, though the source's end stands here, ahead of us: perhaps cleaned
     /// away.
-    hollow: Option<Offset>,
+    empty_tail: Option<Offset>,
 }
 
 impl Part {
@@ -92,18 +92,18 @@ impl Part {
 struct Sent {
     wanted: BTreeMap<FetchTarget, FetchPosition>,
     at: Instant,
-    /// It asks for partitions with a hollow tail only, so that nothing else can take the answer's
+    /// It asks for partitions with an empty tail only, so that nothing else can take the answer's
     /// room.
-    hollow: bool,
+    empty_tail: bool,
 }
 
 struct Replicator {
     link: Arc<LinkShared>,
-    id: LineId,
+    id: FetchConnectionId,
     share: watch::Receiver<Arc<Share>>,
     parts: BTreeMap<Key, Part>,
     by_target: BTreeMap<FetchTarget, Key>,
-    line: Option<Box<dyn Line>>,
+    connection: Option<Box<dyn FetchConnection>>,
     /// Not before.
     connect_at: Instant,
     sent: Option<Sent>,
@@ -128,7 +128,11 @@ enum Happened {
 }
 
 /// Copies the share until it is dropped or nobody deals shares any more.
-pub(crate) async fn run(link: Arc<LinkShared>, id: LineId, share: watch::Receiver<Arc<Share>>) {
+pub(crate) async fn run(
+    link: Arc<LinkShared>,
+    id: FetchConnectionId,
+    share: watch::Receiver<Arc<Share>>,
+) {
     let options = link.config.client.effective();
     let mut replicator = Replicator {
         size: FetchSize::new(options.fetch_max_bytes, options.fetch_partition_max_bytes),
@@ -137,7 +141,7 @@ pub(crate) async fn run(link: Arc<LinkShared>, id: LineId, share: watch::Receive
         share,
         parts: BTreeMap::new(),
         by_target: BTreeMap::new(),
-        line: None,
+        connection: None,
         connect_at: Instant::now(),
         sent: None,
         backoff: Backoff::default(),
@@ -206,7 +210,7 @@ impl Replicator {
                 backoff: Backoff::default(),
                 doubts: 0,
                 below_since: None,
-                hollow: None,
+                empty_tail: None,
                 assigned: assigned.clone(),
             };
             self.parts.insert(*key, part);
@@ -232,21 +236,21 @@ impl Replicator {
 
     /// A new partition does not wait for the end of a long poll.
     async fn cut_short(&mut self) {
-        let Some(line) = self.line.as_mut() else {
+        let Some(connection) = self.connection.as_mut() else {
             return;
         };
-        match timeout(JOIN_GRACE, line.receive()).await {
+        match timeout(JOIN_GRACE, connection.receive()).await {
             Ok(answer) => self.answered(answer).await,
-            Err(_) => (self.line, self.sent) = (None, None),
+            Err(_) => (self.connection, self.sent) = (None, None),
         }
     }
 
     async fn connect(&mut self) {
-        if self.line.is_some() || Instant::now() < self.connect_at {
+        if self.connection.is_some() || Instant::now() < self.connect_at {
             return;
         }
-        match self.link.source.line(self.id.node).await {
-            Ok(line) => self.line = Some(line),
+        match self.link.source.fetch_connection(self.id.node).await {
+            Ok(connection) => self.connection = Some(connection),
             Err(error) => self.lost(&error),
         }
     }
@@ -256,7 +260,7 @@ impl Replicator {
         if self.sent.is_some() {
             return;
         }
-        let Some(line) = self.line.as_mut() else {
+        let Some(connection) = self.connection.as_mut() else {
             return;
         };
         let reading = || {
@@ -265,21 +269,21 @@ impl Replicator {
                 .filter(|part| part.phase == Phase::Reading)
         };
         // Whether a tail is empty only shows when nothing else takes the answer's room.
-        let hollow = reading().any(|part| part.hollow.is_some());
+        let empty_tail = reading().any(|part| part.empty_tail.is_some());
         let position = |part: &Part| FetchPosition {
             offset: part.next.0,
             current_leader_epoch: part.assigned.place.leader_epoch,
             last_fetched_epoch: part.next.1,
         };
         let wanted: BTreeMap<FetchTarget, FetchPosition> = reading()
-            .filter(|part| part.hollow.is_some() == hollow)
+            .filter(|part| part.empty_tail.is_some() == empty_tail)
             .map(|part| (part.target.clone(), position(part)))
             .collect();
         if wanted.is_empty() {
             return;
         }
         let options = self.link.config.client.effective();
-        let wait_ms = if hollow {
+        let wait_ms = if empty_tail {
             0
         } else {
             options.fetch_wait_max_ms.unsigned_abs()
@@ -289,14 +293,14 @@ impl Replicator {
             min_bytes: options.fetch_min_bytes,
             max_bytes: self.size.max_bytes(),
             partition_max_bytes: self.size.partition_max_bytes(),
-            whole: hollow,
+            whole: empty_tail,
         };
-        match line.send(&wanted, limits).await {
+        match connection.send(&wanted, limits).await {
             Ok(()) => {
                 self.sent = Some(Sent {
                     wanted,
                     at: Instant::now(),
-                    hollow,
+                    empty_tail,
                 })
             }
             Err(error) => self.lost(&error),
@@ -308,17 +312,17 @@ impl Replicator {
             Phase::Begin { at, .. } => Some(at),
             Phase::Reading | Phase::Ended => None,
         });
-        let waits_to_connect =
-            self.line.is_none() && self.parts.values().any(|part| part.phase == Phase::Reading);
+        let waits_to_connect = self.connection.is_none()
+            && self.parts.values().any(|part| part.phase == Phase::Reading);
         let due = begins
             .chain(waits_to_connect.then_some(self.connect_at))
             .min();
         let in_flight = self.sent.is_some();
-        let line = self.line.as_mut().filter(|_| in_flight);
+        let connection = self.connection.as_mut().filter(|_| in_flight);
         tokio::select! {
             biased;
             changed = self.share.changed() => if changed.is_ok() { Happened::ShareChanged } else { Happened::Ended },
-            answer = async { match line { Some(line) => line.receive().await, None => std::future::pending().await } } => Happened::Answered(answer),
+            answer = async { match connection { Some(connection) => connection.receive().await, None => std::future::pending().await } } => Happened::Answered(answer),
             () = async { match due { Some(due) => sleep_until(due).await, None => std::future::pending().await } } => Happened::Due,
         }
     }
@@ -344,7 +348,7 @@ impl Replicator {
                 if is_session_error(&error)
                     && !std::mem::replace(&mut self.session_refused, true) =>
             {
-                tracing::debug!(line = ?self.id, %error, "starting a new fetch session");
+                tracing::debug!(connection = ?self.id, %error, "starting a new fetch session");
             }
             Err(error) => self.lost(&error),
         }
@@ -375,8 +379,8 @@ impl Replicator {
     fn lost(&mut self, error: &ClientError) {
         self.link.out_of_contact(error);
         let wait = planted(self.backoff.failed(self.link.site.random()));
-        tracing::info!(link = self.link.config.name.as_str(), line = ?self.id, %error, wait_ms = wait.as_millis() as u64, "fetching failed");
-        (self.line, self.sent, self.troubled) = (None, None, true);
+        tracing::info!(link = self.link.config.name.as_str(), connection = ?self.id, %error, wait_ms = wait.as_millis() as u64, "fetching failed");
+        (self.connection, self.sent, self.troubled) = (None, None, true);
         self.connect_at = Instant::now() + wait;
         self.parts
             .values()

@@ -184,8 +184,8 @@ impl LinkService {
     }
 
     /// A reader of this shadow waits for its source's word
-    /// ([`gnomon_partition::Handle::question`]): it is asked for soon. False: the source does not
-    /// answer now, so waiting is of little use.
+    /// ([`gnomon_partition::Handle::source_query`]): it is asked for soon. False: the source does
+    /// not answer now, so waiting is of little use.
     pub fn ask_source(&self, topic: TopicId, partition: i32) -> bool {
         let image = self.site.image();
         let Some(shadow) = image.topic(topic).and_then(|topic| topic.shadow.as_ref()) else {
@@ -195,7 +195,7 @@ impl LinkService {
         let Some(entry) = links.get(&shadow.link).filter(|entry| entry.run.is_some()) else {
             return false;
         };
-        entry.shared.asked.ask((topic, partition))
+        entry.shared.waiting_readers.add((topic, partition))
     }
 
     /// One link as an operator sees it. `None` if there is no such link.

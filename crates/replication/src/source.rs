@@ -8,8 +8,8 @@
 //!   callers own their backoff.
 //! - A failure of one topic, partition or group stands beside it and spoils no other; a failure of
 //!   the whole says that the source cannot be reached or does not understand.
-//! - Records are handed out as the source sent them, unchecked. What a [`Line`] gives was asked for
-//!   by the last `send` on it.
+//! - Records are handed out as the source sent them, unchecked. What a [`FetchConnection`] gives
+//!   was asked for by the last `send` on it.
 
 pub mod kafka;
 #[cfg(feature = "fakes")]
@@ -134,11 +134,14 @@ pub trait Source: Send + Sync + 'static {
     ) -> BoxFuture<'a, ByName<Vec<SourceCommit>>>;
 
     /// A fetch connection of its own to this broker of the source.
-    fn line(&self, node: i32) -> BoxFuture<'_, Result<Box<dyn Line>, ClientError>>;
+    fn fetch_connection(
+        &self,
+        node: i32,
+    ) -> BoxFuture<'_, Result<Box<dyn FetchConnection>, ClientError>>;
 }
 
 /// One fetch connection. One request is in flight at most.
-pub trait Line: Send {
+pub trait FetchConnection: Send {
     /// Asks for exactly these partitions. When it returns, the request has its place on the wire.
     fn send<'a>(
         &'a mut self,

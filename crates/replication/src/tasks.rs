@@ -4,8 +4,8 @@
 //! says so in the task's state and is tried again; a failed connection is never more than
 //! LINK_UNAVAILABLE.
 
-pub(crate) mod asked;
 pub(crate) mod groups;
+pub(crate) mod queries;
 mod settings;
 pub(crate) mod topics;
 

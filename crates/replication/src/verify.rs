@@ -1,8 +1,9 @@
 //! From the bytes of a fetch answer to batches that may be appended: whole, checked, and not below
 //! where we read on. Pure.
 //!
-//! Nothing is decompressed: `gnomon_partition` looks at records, where that holds nobody up. A cut-off batch at the end is no error: it comes whole with the next
-//! answer. What offsets and epochs mean is for `gnomon_partition`'s admission to judge.
+//! Nothing is decompressed: `gnomon_partition` looks at records, where that holds nobody up. A
+//! cut-off batch at the end is no error: it comes whole with the next answer. What offsets and
+//! epochs mean is for `gnomon_partition`'s admission to judge.
 
 use bytes::Bytes;
 use gnomon_protocol::{
@@ -13,7 +14,7 @@ use gnomon_protocol::{
 /// What an answer holds for one partition, from the headers alone: enough to ask for more before
 /// the rest is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Glance {
+pub(crate) struct BatchSummary {
     /// Behind the last whole batch.
     pub next_offset: Offset,
     /// Epoch of the last whole batch.
@@ -24,7 +25,7 @@ pub(crate) struct Glance {
 
 /// Walks the headers. `None` when there is no whole batch, or the first header makes no sense:
 /// [`verify`] then says what it is.
-pub(crate) fn glance(records: &Bytes) -> Option<Glance> {
+pub(crate) fn summarize(records: &Bytes) -> Option<BatchSummary> {
     let (mut at, mut found) = (0usize, None);
     while let Some(Ok(header)) = records
         .get(at..)
@@ -36,7 +37,7 @@ pub(crate) fn glance(records: &Bytes) -> Option<Glance> {
             break;
         }
         at = end;
-        found = Some(Glance {
+        found = Some(BatchSummary {
             next_offset: header.next_offset(),
             last_epoch: header.leader_epoch,
             whole_bytes: at,

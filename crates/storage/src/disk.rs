@@ -50,7 +50,7 @@ pub enum Boot {
 
 /// Whether a read may wait for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patience {
+pub(crate) enum ReadWait {
     /// As long as it takes.
     Waits,
     /// What would have to wait fails with `WouldBlock` ([`DiskFile::read_at_now`]), where the
@@ -174,17 +174,12 @@ pub trait DiskFile: Send + Sync {
 impl dyn DiskFile + '_ {
     /// Fills `buf`, or fails with `UnexpectedEof`.
     pub fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.read_exact(buf, offset, Patience::Waits)
+        self.read_exact(buf, offset, ReadWait::Waits)
     }
 
     /// The same, with that much patience.
-    pub(crate) fn read_exact(
-        &self,
-        buf: &mut [u8],
-        offset: u64,
-        patience: Patience,
-    ) -> io::Result<()> {
-        match self.fill(buf, offset, patience)? {
+    pub(crate) fn read_exact(&self, buf: &mut [u8], offset: u64, wait: ReadWait) -> io::Result<()> {
+        match self.fill(buf, offset, wait)? {
             got if got == buf.len() => Ok(()),
             got => Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
@@ -198,16 +193,16 @@ impl dyn DiskFile + '_ {
 
     /// Fills as much of `buf` as the file has.
     pub fn read_up_to(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.fill(buf, offset, Patience::Waits)
+        self.fill(buf, offset, ReadWait::Waits)
     }
 
-    fn fill(&self, buf: &mut [u8], offset: u64, patience: Patience) -> io::Result<usize> {
+    fn fill(&self, buf: &mut [u8], offset: u64, wait: ReadWait) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buf.len() {
             let (rest, at) = (&mut buf[filled..], offset + filled as u64);
-            let read = match patience {
-                Patience::Waits => self.read_at(rest, at),
-                Patience::Never => match self.read_at_now(rest, at) {
+            let read = match wait {
+                ReadWait::Waits => self.read_at(rest, at),
+                ReadWait::Never => match self.read_at_now(rest, at) {
                     Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                         self.read_at(rest, at)
                     }

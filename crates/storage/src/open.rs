@@ -9,7 +9,7 @@ mod opener;
 
 use crate::{
     checkpoint::{self, Checkpoint, CheckpointExtra, OnDisk, Summary},
-    disk::{Boot, Disk, OpenMode, Patience},
+    disk::{Boot, Disk, OpenMode, ReadWait},
     error::LogError,
     flush::{SYNC_FAILED_FILE, leave_mark},
     log::Log,
@@ -439,7 +439,7 @@ fn rewrite(log: &Log) -> Result<(), LogError> {
     {
         let len = segment.len();
         let from = segment
-            .anchor(&*log.shared.disk, log.flushed, Patience::Waits)
+            .anchor(&*log.shared.disk, log.flushed, ReadWait::Waits)
             .map_err(LogError::io("read index of", &segment.path))?;
         let mut position = from.position;
         while position < len {

@@ -6,7 +6,7 @@
 //! may see (the partition knows), and sending.
 
 use crate::{
-    disk::Patience,
+    disk::ReadWait,
     error::ReadError,
     range::FileRange,
     segment::Segment,
@@ -33,7 +33,7 @@ struct Wanted {
     upper: Offset,
     bytes_max: usize,
     at_least_one: bool,
-    patience: Patience,
+    wait: ReadWait,
 }
 
 impl LogReader {
@@ -63,7 +63,7 @@ impl LogReader {
             upper,
             bytes_max,
             at_least_one,
-            patience: Patience::Waits,
+            wait: ReadWait::Waits,
         })
     }
 
@@ -82,7 +82,7 @@ impl LogReader {
             upper,
             bytes_max,
             at_least_one,
-            patience: Patience::Never,
+            wait: ReadWait::Never,
         }) {
             Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             read => read.map(Some),
@@ -137,13 +137,13 @@ impl LogReader {
             upper,
             bytes_max,
             at_least_one,
-            patience,
+            wait,
         } = wanted;
         let (len, end) = segment.extent();
         if from >= end {
             return Ok(None);
         }
-        let mut cursor = Cursor::with(patience, self.shared.clone(), segment.clone(), from)?;
+        let mut cursor = Cursor::with(wait, self.shared.clone(), segment.clone(), from)?;
         let (first, position) = loop {
             match cursor.next()? {
                 Item::Batch(header, position) if header.last_offset() >= from => {
@@ -169,14 +169,14 @@ impl LogReader {
             next_offset,
         };
         let limit = position + bytes_max.max(whole) as u64;
-        if end <= upper && len <= limit && segment.is_clean(position, len, patience) {
+        if end <= upper && len <= limit && segment.is_clean(position, len, wait) {
             return Ok(Some(range(len, end)));
         }
         let mut stop = position + whole as u64;
         let mut next_offset = first.next_offset();
-        if let Some(jump) = segment.jump(&*self.shared.disk, limit, upper, patience)?
+        if let Some(jump) = segment.jump(&*self.shared.disk, limit, upper, wait)?
             && jump > stop
-            && segment.is_clean(position, jump, patience)
+            && segment.is_clean(position, jump, wait)
         {
             cursor.jump(jump);
             stop = jump;
@@ -345,32 +345,32 @@ pub(crate) struct Cursor {
     /// No batch from here on begins below.
     lowest: Offset,
     end: Offset,
-    patience: Patience,
+    wait: ReadWait,
 }
 
 impl Cursor {
     /// Begins at or before the batch that holds `from`.
     pub fn new(shared: Arc<Shared>, segment: Arc<Segment>, from: Offset) -> io::Result<Cursor> {
-        Cursor::with(Patience::Waits, shared, segment, from)
+        Cursor::with(ReadWait::Waits, shared, segment, from)
     }
 
     /// The same with that much patience.
     fn with(
-        patience: Patience,
+        wait: ReadWait,
         shared: Arc<Shared>,
         segment: Arc<Segment>,
         from: Offset,
     ) -> io::Result<Cursor> {
         let (len, end) = segment.extent();
-        let anchor = segment.anchor(&*shared.disk, from, patience)?;
-        let walk = Walk::new(segment.file.clone(), anchor.position, len).with(patience);
+        let anchor = segment.anchor(&*shared.disk, from, wait)?;
+        let walk = Walk::new(segment.file.clone(), anchor.position, len).with(wait);
         Ok(Cursor {
             shared,
             segment,
             walk,
             lowest: anchor.lowest,
             end,
-            patience,
+            wait,
         })
     }
 
@@ -384,7 +384,7 @@ impl Cursor {
             segment,
             walk,
             end,
-            patience: Patience::Waits,
+            wait: ReadWait::Waits,
         }
     }
 
@@ -397,14 +397,14 @@ impl Cursor {
         loop {
             let at = self.walk.position;
             if at < self.segment.unverified_below() {
-                let mut verified = self.segment.verified(self.patience)?;
+                let mut verified = self.segment.verified(self.wait)?;
                 if let Some(damage) = verified.damage_at(at) {
                     drop(verified);
                     return Ok(self.damaged(damage.from, damage.to, damage.start, damage.stop));
                 }
                 if !verified.covers(at) {
                     // All of it has to be read.
-                    if self.patience == Patience::Never {
+                    if self.wait == ReadWait::Never {
                         return Err(io::ErrorKind::WouldBlock.into());
                     }
                     verify(&self.shared, &self.segment, &mut verified, at, self.lowest)?;

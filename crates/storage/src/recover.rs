@@ -22,7 +22,7 @@ pub enum Found {
 
 /// What the checkpoint says about that place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum FlushedState {
     /// It was synced.
     BelowFlushed,
     /// It may never have reached the disk.
@@ -49,11 +49,15 @@ pub struct Row {
     pub story: &'static str,
     pub found: Found,
     pub boot: Option<Boot>,
-    pub place: &'static [Place],
+    pub place: &'static [FlushedState],
     pub action: Action,
 }
 
-const ANY: &[Place] = &[Place::BelowFlushed, Place::AboveFlushed, Place::Unknown];
+const ANY: &[FlushedState] = &[
+    FlushedState::BelowFlushed,
+    FlushedState::AboveFlushed,
+    FlushedState::Unknown,
+];
 
 /// Every situation, each in exactly one row.
 pub const TABLE: &[Row] = &[
@@ -68,69 +72,69 @@ pub const TABLE: &[Row] = &[
         story: "a jump of offsets; a dying process loses no bytes",
         found: Found::Missing,
         boot: Some(Boot::Same),
-        place: &[Place::AboveFlushed],
+        place: &[FlushedState::AboveFlushed],
         action: Action::Keep,
     },
     Row {
         story: "the end of a segment was lost with the power, the next segment was not",
         found: Found::Missing,
         boot: Some(Boot::Other),
-        place: &[Place::AboveFlushed],
+        place: &[FlushedState::AboveFlushed],
         action: Action::Cut,
     },
     Row {
         story: "somebody or something shortened the file",
         found: Found::Missing,
         boot: None,
-        place: &[Place::BelowFlushed, Place::Unknown],
+        place: &[FlushedState::BelowFlushed, FlushedState::Unknown],
         action: Action::Damage,
     },
     Row {
         story: "the last write was not completed",
         found: Found::BadTail,
         boot: None,
-        place: &[Place::AboveFlushed, Place::Unknown],
+        place: &[FlushedState::AboveFlushed, FlushedState::Unknown],
         action: Action::Cut,
     },
     Row {
         story: "the disk damaged what it had taken, at the end",
         found: Found::BadTail,
         boot: None,
-        place: &[Place::BelowFlushed],
+        place: &[FlushedState::BelowFlushed],
         action: Action::Damage,
     },
     Row {
         story: "pages came back in another order than they were written",
         found: Found::BadInside,
         boot: Some(Boot::Other),
-        place: &[Place::AboveFlushed],
+        place: &[FlushedState::AboveFlushed],
         action: Action::Cut,
     },
     Row {
         story: "no death of a process does that: the disk or memory did, and what is behind was acknowledged",
         found: Found::BadInside,
         boot: Some(Boot::Same),
-        place: &[Place::AboveFlushed],
+        place: &[FlushedState::AboveFlushed],
         action: Action::Damage,
     },
     Row {
         story: "the disk damaged what it had taken",
         found: Found::BadInside,
         boot: None,
-        place: &[Place::BelowFlushed, Place::Unknown],
+        place: &[FlushedState::BelowFlushed, FlushedState::Unknown],
         action: Action::Damage,
     },
 ];
 
 /// What to do about it.
-pub fn action(found: Found, boot: Boot, place: Place) -> Action {
+pub fn action(found: Found, boot: Boot, place: FlushedState) -> Action {
     let row = TABLE.iter().find(|row| row.matches(found, boot, place));
     row.map(|row| row.action)
         .expect("the table has a row for every situation, as its test proves")
 }
 
 impl Row {
-    fn matches(&self, found: Found, boot: Boot, place: Place) -> bool {
+    fn matches(&self, found: Found, boot: Boot, place: FlushedState) -> bool {
         self.found == found && self.boot.is_none_or(|b| b == boot) && self.place.contains(&place)
     }
 }
@@ -148,7 +152,11 @@ mod tests {
             Found::BadTail,
         ] {
             for boot in [Boot::Same, Boot::Other] {
-                for place in [Place::BelowFlushed, Place::AboveFlushed, Place::Unknown] {
+                for place in [
+                    FlushedState::BelowFlushed,
+                    FlushedState::AboveFlushed,
+                    FlushedState::Unknown,
+                ] {
                     let rows: Vec<_> = TABLE
                         .iter()
                         .filter(|row| row.matches(found, boot, place))
@@ -162,7 +170,7 @@ mod tests {
     #[test]
     fn nothing_durable_is_ever_cut() {
         for row in TABLE.iter().filter(|row| row.action == Action::Cut) {
-            assert!(!row.place.contains(&Place::BelowFlushed), "{row:?}");
+            assert!(!row.place.contains(&FlushedState::BelowFlushed), "{row:?}");
         }
     }
 }

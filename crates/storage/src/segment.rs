@@ -9,7 +9,7 @@
 
 use crate::{
     checkpoint::Summary,
-    disk::{Disk, DiskFile, OpenMode, Patience},
+    disk::{Disk, DiskFile, OpenMode, ReadWait},
     index::{Entry, OffsetEntry, Table},
     newest::Looked,
     resync::{Search, resync},
@@ -203,20 +203,20 @@ impl Segment {
 
     /// Whether the bytes may be served as they are; without patience as far as that can be said
     /// without waiting for a verification.
-    pub fn is_clean(&self, start: u64, stop: u64, patience: Patience) -> bool {
+    pub fn is_clean(&self, start: u64, stop: u64, wait: ReadWait) -> bool {
         let unverified_below = self.unverified_below();
         let verified = || {
-            self.verified(patience)
+            self.verified(wait)
                 .is_ok_and(|verified| verified.is_clean(start, stop.min(unverified_below)))
         };
         start >= unverified_below || verified()
     }
 
     /// What was verified so far. Held while more is.
-    pub fn verified(&self, patience: Patience) -> io::Result<MutexGuard<'_, Verified>> {
-        match patience {
-            Patience::Waits => Ok(self.verified.lock()),
-            Patience::Never => self
+    pub fn verified(&self, wait: ReadWait) -> io::Result<MutexGuard<'_, Verified>> {
+        match wait {
+            ReadWait::Waits => Ok(self.verified.lock()),
+            ReadWait::Never => self
                 .verified
                 .try_lock()
                 .ok_or_else(|| io::ErrorKind::WouldBlock.into()),
@@ -296,11 +296,11 @@ impl Segment {
     fn indexes_with(
         &self,
         disk: &dyn Disk,
-        patience: Patience,
+        wait: ReadWait,
     ) -> io::Result<MappedRwLockReadGuard<'_, Loaded>> {
-        match patience {
-            Patience::Waits => self.indexes(disk),
-            Patience::Never => self
+        match wait {
+            ReadWait::Waits => self.indexes(disk),
+            ReadWait::Never => self
                 .indexes
                 .try_read()
                 .and_then(in_memory)
@@ -310,13 +310,8 @@ impl Segment {
 
     /// The entry of the last indexed batch that ends at or below `offset`, and the end of the one
     /// indexed before it: no batch from the entry's on begins below that.
-    pub fn anchor(
-        &self,
-        disk: &dyn Disk,
-        offset: Offset,
-        patience: Patience,
-    ) -> io::Result<Anchor> {
-        let loaded = self.indexes_with(disk, patience)?;
+    pub fn anchor(&self, disk: &dyn Disk, offset: Offset, wait: ReadWait) -> io::Result<Anchor> {
+        let loaded = self.indexes_with(disk, wait)?;
         let count = loaded
             .offsets
             .partition_point(|entry| self.base + i64::from(entry.last) <= offset);
@@ -336,9 +331,9 @@ impl Segment {
         disk: &dyn Disk,
         position: u64,
         upper: Offset,
-        patience: Patience,
+        wait: ReadWait,
     ) -> io::Result<Option<u64>> {
-        let loaded = self.indexes_with(disk, patience)?;
+        let loaded = self.indexes_with(disk, wait)?;
         let floor = loaded
             .offsets
             .floor(|e| self.base + i64::from(e.last) < upper && u64::from(e.position) <= position);

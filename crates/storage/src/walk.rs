@@ -5,7 +5,7 @@
 //! Whether offsets make sense is the caller's to judge. Not here: what to do at bytes that are no
 //! batch (`verify.rs` for readers, `scan.rs` for recovery).
 
-use crate::disk::{DiskFile, Patience};
+use crate::disk::{DiskFile, ReadWait};
 use gnomon_protocol::batch::{BatchError, BatchHeader, HEADER_BYTES};
 use std::{io, sync::Arc};
 
@@ -54,7 +54,7 @@ pub(crate) struct Walk {
     window_at: u64,
     window_len: usize,
     large: bool,
-    patience: Patience,
+    wait: ReadWait,
 }
 
 impl Walk {
@@ -67,13 +67,13 @@ impl Walk {
             window_at: 0,
             window_len: 0,
             large: false,
-            patience: Patience::Waits,
+            wait: ReadWait::Waits,
         }
     }
 
     /// The same with that much patience.
-    pub fn with(self, patience: Patience) -> Walk {
-        Walk { patience, ..self }
+    pub fn with(self, wait: ReadWait) -> Walk {
+        Walk { wait, ..self }
     }
 
     /// What is at the position, without moving.
@@ -122,7 +122,7 @@ impl Walk {
             .min(usize::try_from(left).unwrap_or(WINDOW));
         self.window_len = 0;
         self.file
-            .read_exact(&mut self.window[..want], self.position, self.patience)?;
+            .read_exact(&mut self.window[..want], self.position, self.wait)?;
         (self.window_at, self.window_len) = (self.position, want);
         Ok(&self.window[..HEADER_BYTES])
     }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Model, batch, damage::*, random::Dice, small_segments};
+use common::{Model, batch, damage::*, random::Rng, small_segments};
 use gnomon_storage::{Boot, Checked, Disk, Log, LogError, LogOptions, MemDisk, check, dump};
 use std::{
     path::{Path, PathBuf},
@@ -78,12 +78,12 @@ fn every_flipped_bit_is_found() {
     log.release_reserved();
     drop(log);
     let pristine = files(&disk);
-    let mut dice = Dice(7);
+    let mut rng = Rng(7);
     let rounds = if full() { 3_000 } else { 400 };
     for round in 0..rounds {
         restore(&disk, &pristine);
-        let (path, bytes) = &pristine[dice.below(pristine.len() as u64) as usize];
-        let bit = dice.below(bytes.len() as u64 * 8) as usize;
+        let (path, bytes) = &pristine[rng.below(pristine.len() as u64) as usize];
+        let bit = rng.below(bytes.len() as u64 * 8) as usize;
         change(&disk, path, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
         let boot = if round % 2 == 0 {
             Boot::Same

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{
-    Model, batch, batch_of_epoch, check, damage::*, random::Dice, read_all, small_segments,
+    Model, batch, batch_of_epoch, check, damage::*, random::Rng, read_all, small_segments,
 };
 use gnomon_protocol::ids::Offset;
 use gnomon_storage::{Boot, Disk, Log, LogOptions, MemDisk, Opened};
@@ -63,16 +63,16 @@ fn a_bad_batch_beyond_flushed_takes_the_valid_ones_behind_it_after_a_power_loss_
 /// and only what is hit is lost.
 #[test]
 fn flipped_bits_below_flushed() {
-    let mut dice = Dice(4711);
+    let mut rng = Rng(4711);
     let rounds = if full() { 10_000 } else { 1_500 };
     let (disk, model) = written(small_segments(), 90, 90, 60);
     let files = files(&disk);
     for round in 0..rounds {
         restore(&disk, &files);
-        let (path, bytes) = &files[dice.below(files.len() as u64) as usize];
-        let bit = dice.below(bytes.len() as u64 * 8) as usize;
+        let (path, bytes) = &files[rng.below(files.len() as u64) as usize];
+        let bit = rng.below(bytes.len() as u64 * 8) as usize;
         change(&disk, path, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
-        let boot = if dice.below(2) == 0 {
+        let boot = if rng.below(2) == 0 {
             Boot::Same
         } else {
             Boot::Other
@@ -222,7 +222,7 @@ fn a_segment_that_is_gone_is_a_hole_with_an_error() {
 /// A log that was removed in part, its checkpoint left over, and made again: what the old
 /// checkpoint says is not of this one.
 #[test]
-fn a_log_made_anew_does_not_believe_the_checkpoint_of_the_one_before() {
+fn a_log_made_again_does_not_believe_the_checkpoint_of_the_one_before() {
     let (disk, _) = written(small_segments(), 90, 90, 60);
     for name in disk
         .list(Path::new(DIR))

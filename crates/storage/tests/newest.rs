@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{batch_at_time, random::Dice, small_segments};
+use common::{batch_at_time, random::Rng, small_segments};
 use gnomon_protocol::ids::Offset;
 use gnomon_storage::{Boot, CheckpointExtra, Log, MemDisk, Newest};
 use std::{path::PathBuf, sync::Arc};
@@ -50,14 +50,14 @@ fn by_walking(log: &Log, upper: Offset) -> Option<Newest> {
 #[test]
 fn the_newest_batch_is_the_one_that_a_walk_finds() {
     for seed in 0..60 {
-        let mut dice = Dice(seed);
+        let mut rng = Rng(seed);
         let disk = MemDisk::new();
         let mut log = create(&disk);
         let (mut stable, mut upper) = (0, 0);
         for _ in 0..200 {
-            match dice.below(20) {
+            match rng.below(20) {
                 0 => log
-                    .trim_to(log.start() + dice.below(10) as i64)
+                    .trim_to(log.start() + rng.below(10) as i64)
                     .map_or_else(|error| panic!("{error}"), |()| ()),
                 1 if upper < log.end() => _ = log.truncate_to(upper).expect("cut"),
                 2 => {
@@ -69,11 +69,11 @@ fn the_newest_batch_is_the_one_that_a_walk_finds() {
                         .log;
                 }
                 3..8 => {
-                    upper = (upper + dice.below(30) as i64).clamp(log.start(), log.end());
-                    stable = (stable + dice.below(30) as i64).clamp(log.start(), upper);
+                    upper = (upper + rng.below(30) as i64).clamp(log.start(), log.end());
+                    stable = (stable + rng.below(30) as i64).clamp(log.start(), upper);
                 }
                 // Few different ones: of several that are as new, the first counts.
-                _ => append(&mut log, dice.below(40) as i64 - 1),
+                _ => append(&mut log, rng.below(40) as i64 - 1),
             }
             (stable, upper) = (stable.max(log.start()), upper.max(log.start()));
             for upper in [upper, stable] {

@@ -6,7 +6,7 @@
 
 mod common;
 
-use common::{Model, batch, damage::*, random::Dice, read_all, same, small_segments};
+use common::{Model, batch, damage::*, random::Rng, read_all, same, small_segments};
 use gnomon_storage::{Boot, LogOptions, MemDisk};
 use std::path::PathBuf;
 
@@ -84,18 +84,18 @@ const MORE: [Layout; 4] = [
 ];
 
 fn fill(how: Fill, bytes: usize, before: &[u8], model: &Model, at: usize) -> Vec<u8> {
-    let mut dice = Dice(at as u64);
+    let mut rng = Rng(at as u64);
     match how {
         Fill::Nothing => Vec::new(),
         Fill::Zeros => vec![0; bytes],
         Fill::Ones => vec![0xff; bytes],
-        Fill::Random => (0..bytes).map(|_| dice.below(256) as u8).collect(),
+        Fill::Random => (0..bytes).map(|_| rng.below(256) as u8).collect(),
         Fill::OldData => before.iter().cycle().take(bytes).copied().collect(),
         Fill::Header => {
             let mut header = model.batches.last().expect("a batch").2[..61].to_vec();
             header[..8].copy_from_slice(&intact(before, model).end.to_be_bytes());
             header[8..12].copy_from_slice(&(bytes.max(62) as u32 - 12).to_be_bytes());
-            header.extend((0..bytes).map(|_| dice.below(256) as u8));
+            header.extend((0..bytes).map(|_| rng.below(256) as u8));
             header.truncate(bytes);
             header
         }

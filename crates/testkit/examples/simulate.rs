@@ -3,7 +3,7 @@
 //!
 //! `GNOMON_LOG=info` shows what the sites log beside the story of a single seed.
 
-use gnomon_testkit::sim::{Outcome, Plan, simulate, simulate_many};
+use gnomon_testkit::sim::{Plan, RunReport, simulate, simulate_many};
 use std::{
     process::ExitCode,
     thread,
@@ -16,7 +16,7 @@ const USAGE: &str =
 
 /// What is asked for.
 #[derive(Default)]
-struct Asked {
+struct Arguments {
     hours: Option<f64>,
     from: Option<u64>,
     seed: Option<u64>,
@@ -25,8 +25,8 @@ struct Asked {
     threads: Option<usize>,
 }
 
-fn read(args: impl Iterator<Item = String>) -> Result<Asked, String> {
-    let mut asked = Asked::default();
+fn read(args: impl Iterator<Item = String>) -> Result<Arguments, String> {
+    let mut asked = Arguments::default();
     let mut args = args;
     while let Some(arg) = args.next() {
         if arg == "--aloud" {
@@ -91,7 +91,7 @@ fn one(seed: u64, plan: &Plan) -> ExitCode {
     }
 }
 
-fn many(asked: &Asked, plan: &Plan) -> ExitCode {
+fn many(asked: &Arguments, plan: &Plan) -> ExitCode {
     let hours = asked.hours.unwrap_or(1.0);
     // New seeds each time, unless some are asked for.
     let now = SystemTime::now()
@@ -108,7 +108,7 @@ fn many(asked: &Asked, plan: &Plan) -> ExitCode {
         Duration::from_secs_f64(hours * 3_600.0),
         threads,
         plan,
-        |outcome: &Outcome| {
+        |outcome: &RunReport| {
             total += outcome.simulated;
             println!(
                 "{outcome}; {:.2} of {hours} hours in {:.0} s",

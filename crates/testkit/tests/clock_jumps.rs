@@ -11,7 +11,7 @@ mod lives;
 use common::{make_topic_with, runtime};
 use gnomon_client::{Client, fetcher::Isolation};
 use gnomon_testkit::{MemDisk, Site};
-use lives::{TOPIC, Told, check, live};
+use lives::{Observed, TOPIC, check, live};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{
     collections::BTreeMap,
@@ -57,7 +57,7 @@ async fn from_the_future(client: &Client) -> bool {
 fn jumping(seed: u64, append_time: bool, stepped: &mut bool) -> Vec<String> {
     let disk = MemDisk::new();
     let mut random = StdRng::seed_from_u64(seed);
-    let mut told = Told::default();
+    let mut told = Observed::default();
     let runtime = runtime();
     for life in 0..3 {
         step(&mut random);

@@ -24,13 +24,13 @@ const PARKED_AFTER: Duration = Duration::from_millis(150);
 const PRODUCE: i16 = 0;
 
 /// What became of a request.
-enum Outcome {
+enum RequestFate {
     Answered,
     Parked,
     Closed,
 }
 
-fn ask(site: &Site, frame: &[u8], correlation_id: i32) -> io::Result<Outcome> {
+fn ask(site: &Site, frame: &[u8], correlation_id: i32) -> io::Result<RequestFate> {
     let mut stream = TcpStream::connect(site.kafka())?;
     stream.set_read_timeout(Some(PARKED_AFTER))?;
     let mut framed = BytesMut::new();
@@ -43,7 +43,7 @@ fn ask(site: &Site, frame: &[u8], correlation_id: i32) -> io::Result<Outcome> {
             let mut head = &head[..];
             head.get_i32();
             assert_eq!(head.get_i32(), correlation_id);
-            Ok(Outcome::Answered)
+            Ok(RequestFate::Answered)
         }
         Err(error)
             if matches!(
@@ -51,7 +51,7 @@ fn ask(site: &Site, frame: &[u8], correlation_id: i32) -> io::Result<Outcome> {
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
             ) =>
         {
-            Ok(Outcome::Parked)
+            Ok(RequestFate::Parked)
         }
         Err(error)
             if matches!(
@@ -59,7 +59,7 @@ fn ask(site: &Site, frame: &[u8], correlation_id: i32) -> io::Result<Outcome> {
                 io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
             ) =>
         {
-            Ok(Outcome::Closed)
+            Ok(RequestFate::Closed)
         }
         Err(error) => Err(error),
     }
@@ -83,11 +83,11 @@ fn every_api_answers_in_every_version() {
                     continue;
                 };
                 match ask(&site, &frame, correlation_id).expect("a connection") {
-                    Outcome::Answered => answered += 1,
-                    Outcome::Parked => {}
+                    RequestFate::Answered => answered += 1,
+                    RequestFate::Parked => {}
                     // acks=0 has no response, and a failed one ends the connection.
-                    Outcome::Closed if api.key == PRODUCE => {}
-                    Outcome::Closed => {
+                    RequestFate::Closed if api.key == PRODUCE => {}
+                    RequestFate::Closed => {
                         closed.push(format!("{} version {version} seed {seed}", api.name))
                     }
                 }

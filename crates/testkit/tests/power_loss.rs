@@ -11,14 +11,14 @@ mod lives;
 
 use common::{make_topic, runtime};
 use gnomon_testkit::{MemDisk, Site};
-use lives::{TOPIC, Told, check, live};
+use lives::{Observed, TOPIC, check, live};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 /// Several lives on one disk, each ended by a power loss; what is wrong after any of them.
 fn lives_of(seed: u64) -> Vec<String> {
     let disk = MemDisk::new();
     let mut random = StdRng::seed_from_u64(seed);
-    let mut told = Told::default();
+    let mut told = Observed::default();
     let runtime = runtime();
     for life in 0..5 {
         let site = match Site::start(&disk) {

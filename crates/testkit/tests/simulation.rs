@@ -1,6 +1,6 @@
 //! Simulations of two sites by seed: the share of an ordinary run. More: `cargo xtask simulate`.
 
-use gnomon_testkit::sim::{Outcome, Plan, simulate, simulate_many};
+use gnomon_testkit::sim::{Plan, RunReport, simulate, simulate_many};
 use std::time::Duration;
 
 /// Time simulated in an ordinary run, at least.
@@ -13,7 +13,7 @@ const THREADS: usize = 2;
 fn an_hour_of_trouble_breaks_nothing() {
     // Planted faults come from the environment (`cargo xtask planted`).
     let _faults = fail::FailScenario::setup();
-    let mut broken: Option<Outcome> = None;
+    let mut broken: Option<RunReport> = None;
     let simulated = simulate_many(1, HOUR, THREADS, &Plan::default(), |outcome| {
         println!("{outcome}");
         if outcome.broken.is_some() {

@@ -4,7 +4,7 @@
 //! Fail points are the process's: these tests take turns, and no other test of this kind lives in
 //! this process.
 
-use gnomon_testkit::sim::{Outcome, Plan, simulate_many};
+use gnomon_testkit::sim::{Plan, RunReport, simulate_many};
 use std::time::Duration;
 
 /// A fault must be seen within so much simulated time; most are within a minute.
@@ -21,8 +21,8 @@ fn planted(fault: &str, invariants: &[&str]) {
         rounds: 2,
         ..Plan::default()
     };
-    let (mut next, mut simulated, mut broken) = (1, Duration::ZERO, Vec::<Outcome>::new());
-    let meant = |outcome: &Outcome| {
+    let (mut next, mut simulated, mut broken) = (1, Duration::ZERO, Vec::<RunReport>::new());
+    let meant = |outcome: &RunReport| {
         outcome
             .broken
             .as_ref()

@@ -4,7 +4,7 @@
 //! A test says what it did, and how often, by a line `faults: WHAT`. Single rows: `cargo xtask
 //! faults NAME...`.
 
-use crate::tests_of::{Outcome, Test, build};
+use crate::tests_of::{Test, TestResult, build};
 use std::time::{Duration, Instant};
 
 /// A fault, and the test that goes through it.
@@ -103,10 +103,10 @@ pub fn run(chosen: &[String]) -> Result<bool, String> {
         let began = Instant::now();
         let outcome = programs.run(&fault.test, &[("GNOMON_FAULTS", "full")], fault.deadline)?;
         let (survived, result, printed) = match outcome {
-            Outcome::Passed(printed) => (true, "survived", printed),
-            Outcome::Failed(printed) => (false, "FAILED", printed),
-            Outcome::Hung => (false, "HANGS", String::new()),
-            Outcome::NotFound => (false, "NOT FOUND", String::new()),
+            TestResult::Passed(printed) => (true, "survived", printed),
+            TestResult::Failed(printed) => (false, "FAILED", printed),
+            TestResult::Hung => (false, "HANGS", String::new()),
+            TestResult::NotFound => (false, "NOT FOUND", String::new()),
         };
         println!(
             "{:16} {:>8}  {result:10} {}",

@@ -5,7 +5,7 @@
 //! The bugs are fail points in the code, a readable line each, and not there in a build without the
 //! feature `failpoints`.
 
-use crate::tests_of::{Outcome, Test, build};
+use crate::tests_of::{Test, TestResult, build};
 use std::time::{Duration, Instant};
 
 /// A bug, and the test that is to catch it.
@@ -180,7 +180,7 @@ pub fn run(chosen: &[String]) -> Result<bool, String> {
             None => {
                 let is_sound = matches!(
                     programs.run(&bug.test, &[], deadline(&bug.test))?,
-                    Outcome::Passed(_)
+                    TestResult::Passed(_)
                 );
                 sound.push((bug.test, is_sound));
                 is_sound
@@ -196,10 +196,10 @@ pub fn run(chosen: &[String]) -> Result<bool, String> {
                 false,
                 "its test fails or is not found without it".to_owned(),
             ),
-            Outcome::Failed(printed) => (true, format!("caught by {}", failed(&printed))),
-            Outcome::Hung => (true, format!("caught by {}, which hangs", bug.test.filter)),
-            Outcome::Passed(_) => (false, "SURVIVES".to_owned()),
-            Outcome::NotFound => (false, "its test is not found".to_owned()),
+            TestResult::Failed(printed) => (true, format!("caught by {}", failed(&printed))),
+            TestResult::Hung => (true, format!("caught by {}, which hangs", bug.test.filter)),
+            TestResult::Passed(_) => (false, "SURVIVES".to_owned()),
+            TestResult::NotFound => (false, "its test is not found".to_owned()),
         };
         survived += usize::from(!caught);
         println!(

@@ -26,7 +26,7 @@ pub struct Test {
 
 /// How a run went.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum TestResult {
     /// At least one test ran, and all that ran passed. What they printed.
     Passed(String),
     /// One failed. What they printed.
@@ -125,10 +125,10 @@ impl Programs {
         test: &Test,
         environment: &[(&str, &str)],
         deadline: Duration,
-    ) -> Result<Outcome, String> {
+    ) -> Result<TestResult, String> {
         let key = (test.package.to_owned(), test.program.to_owned());
         let Some((program, folder)) = self.0.get(&key) else {
-            return Ok(Outcome::NotFound);
+            return Ok(TestResult::NotFound);
         };
         let mut command = Command::new(program);
         command
@@ -152,10 +152,10 @@ impl Programs {
             .map(|reader| reader.join().unwrap_or_default())
             .collect();
         Ok(match passed {
-            None => Outcome::Hung,
-            Some(_) if printed.contains("running 0 tests") => Outcome::NotFound,
-            Some(true) => Outcome::Passed(printed),
-            Some(false) => Outcome::Failed(printed),
+            None => TestResult::Hung,
+            Some(_) if printed.contains("running 0 tests") => TestResult::NotFound,
+            Some(true) => TestResult::Passed(printed),
+            Some(false) => TestResult::Failed(printed),
         })
     }
 }

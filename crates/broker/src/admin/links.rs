@@ -74,7 +74,7 @@ pub async fn create(
 /// Which topics a failover is asked for.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Asked {
+pub struct FailoverSelection {
     /// By name.
     #[serde(default)]
     topics: Vec<String>,
@@ -83,7 +83,7 @@ pub struct Asked {
     all: bool,
 }
 
-impl Asked {
+impl FailoverSelection {
     fn check(&self) -> Result<(), Refused> {
         match (self.all, self.topics.is_empty()) {
             (true, true) | (false, false) => Ok(()),
@@ -98,7 +98,7 @@ impl Asked {
 pub async fn failover_report(
     State(services): State<Arc<Services>>,
     Path(name): Path<String>,
-    Json(asked): Json<Asked>,
+    Json(asked): Json<FailoverSelection>,
 ) -> Result<Json<Loss>, Refused> {
     asked.check()?;
     let image = services.metadata.image();
@@ -122,7 +122,7 @@ pub async fn failover_report(
 
 /// What a failover did.
 #[derive(Serialize)]
-pub struct Outcome {
+pub struct FailoverResult {
     link: String,
     whole: bool,
     topics: Vec<TopicOutcome>,
@@ -148,8 +148,8 @@ struct PartitionCut {
 pub async fn failover(
     State(services): State<Arc<Services>>,
     Path(name): Path<String>,
-    Json(asked): Json<Asked>,
-) -> Result<Json<Outcome>, Refused> {
+    Json(asked): Json<FailoverSelection>,
+) -> Result<Json<FailoverResult>, Refused> {
     asked.check()?;
     let which = if asked.all {
         Which::All
@@ -181,7 +181,7 @@ pub async fn failover(
                     })
                     .collect(),
             };
-            Ok(Json(Outcome {
+            Ok(Json(FailoverResult {
                 link: done.link,
                 whole: done.whole,
                 topics: done.topics.into_iter().map(topic).collect(),

@@ -15,7 +15,9 @@ use super::{Pace, distinct, text, topic_name};
 use crate::{
     config::limits::GROUP_STEP_ELEMENTS_MAX, context::RequestContext, error_code::Refusal,
 };
-use gnomon_groups::{Event, Fetch, FetchedPartition, FetchedTopic, GroupError, Name, Which};
+use gnomon_groups::{
+    Event, Fetch, FetchedPartition, FetchedTopic, GroupError, Name, OffsetSelection,
+};
 use gnomon_protocol::messages::{
     GroupId, OffsetFetchRequest, OffsetFetchResponse,
     offset_fetch_response::{
@@ -142,11 +144,11 @@ async fn fetch(
     let group = Name::from(&*group.0);
     let all = topics.is_none();
     let mut topics = match topics {
-        None => look_up(context, &group, Which::All).await?,
+        None => look_up(context, &group, OffsetSelection::All).await?,
         Some(asked) => {
             let mut found: Vec<FetchedTopic> = Vec::new();
             for step in in_steps(asked) {
-                for topic in look_up(context, &group, Which::Partitions(step)).await? {
+                for topic in look_up(context, &group, OffsetSelection::Partitions(step)).await? {
                     match found.last_mut() {
                         Some(last) if last.topic == topic.topic => {
                             last.partitions.extend(topic.partitions);
@@ -190,7 +192,7 @@ async fn fetch(
 async fn look_up(
     context: &RequestContext,
     group: &Name,
-    which: Which,
+    which: OffsetSelection,
 ) -> Result<Vec<FetchedTopic>, GroupError> {
     let event = Event::Fetch(Fetch {
         group: group.clone(),

@@ -12,10 +12,10 @@
 
 use super::Pace;
 use crate::{
-    asks::Asking,
-    config::limits::SOURCE_WORD_WAIT_MAX,
+    config::limits::SOURCE_ANSWER_WAIT_MAX,
     context::RequestContext,
     error_code::{self, Refusal},
+    reader_queries::RequestQueries,
 };
 use gnomon_host::Partitions;
 use gnomon_partition::{EpochEnd, PartitionId, Waiter};
@@ -31,10 +31,10 @@ use gnomon_protocol::{
 use std::{collections::HashSet, sync::Arc};
 use tokio::time::{Instant, timeout_at};
 
-/// One request at work.
-struct Asked<'a> {
+/// One request that is being answered.
+struct EpochsRequest<'a> {
     partitions: &'a Arc<Partitions>,
-    asking: Asking<'a, BatchEpoch>,
+    queries: RequestQueries<'a, BatchEpoch>,
     pace: Pace,
     /// A source is being asked and answers.
     open: bool,
@@ -47,21 +47,21 @@ pub async fn handle(
 ) -> OffsetForLeaderEpochResponse {
     let mut pace = Pace::default();
     name_once(&mut request, &mut pace).await;
-    let until = Instant::now() + SOURCE_WORD_WAIT_MAX;
+    let until = Instant::now() + SOURCE_ANSWER_WAIT_MAX;
     let services = &context.services;
     let ask_source = |id| services.links.ask_source(id);
-    let asking = Asking::new(&ask_source, &context.connection.asks.epochs);
-    let mut asked = Asked {
+    let queries = RequestQueries::new(&ask_source, &context.connection.queries.epochs);
+    let mut epochs = EpochsRequest {
         partitions: &services.partitions,
-        asking,
+        queries,
         pace,
         open: false,
     };
     let waiter = Waiter::new();
     let mut watched = false;
     loop {
-        let response = asked.answer(&request).await;
-        if !asked.open {
+        let response = epochs.answer(&request).await;
+        if !epochs.open {
             return response;
         }
         if !watched {
@@ -107,7 +107,7 @@ fn watch(partitions: &Partitions, request: &OffsetForLeaderEpochRequest, waiter:
     }
 }
 
-impl Asked<'_> {
+impl EpochsRequest<'_> {
     async fn answer(
         &mut self,
         request: &OffsetForLeaderEpochRequest,
@@ -148,7 +148,7 @@ impl Asked<'_> {
             .check_current_epoch(LeaderEpoch(asked.current_leader_epoch))
             .map_err(|error| error.code())?;
         let epoch = BatchEpoch(asked.leader_epoch);
-        let (end, answers) = self.asking.judge(&handle, epoch);
+        let (end, answers) = self.queries.judge(&handle, epoch);
         self.open |= answers;
         match end {
             EpochEnd::NotYet => Err(ErrorCode::OffsetNotAvailable),

@@ -42,10 +42,10 @@ pub const WAIT_MAX: Duration = Duration::from_secs(300);
 
 /// How long a question may wait for a shadow's source to be asked; long polls wait as long as they
 /// do anyway.
-pub const SOURCE_WORD_WAIT_MAX: Duration = Duration::from_millis(500);
+pub const SOURCE_ANSWER_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// Partitions of which one connection remembers what it asked of their sources.
-pub const ASKS_PER_CONNECTION_MAX: usize = 4_096;
+pub const QUERIES_PER_CONNECTION_MAX: usize = 4_096;
 
 /// Fetch sessions kept (`max.incremental.fetch.session.cache.slots`).
 pub const FETCH_SESSIONS_MAX: usize = 1_000;

@@ -23,8 +23,8 @@ fn open(sessions: &FetchSessions, count: i32, now: Instant) -> i32 {
     fetch.expect("no error without a session").session_id
 }
 
-fn asked(partition: i32, fetch_offset: Offset) -> Asked {
-    Asked {
+fn asked(partition: i32, fetch_offset: Offset) -> RequestedPartition {
+    RequestedPartition {
         topic: StrBytes::from_static_str("t"),
         topic_id: TopicId::nil(),
         partition,
@@ -35,9 +35,9 @@ fn asked(partition: i32, fetch_offset: Offset) -> Asked {
     }
 }
 
-fn told(high_watermark: Offset) -> (Told, bool) {
+fn told(high_watermark: Offset) -> (LastResponse, bool) {
     (
-        Told {
+        LastResponse {
             high_watermark,
             log_start: 0,
             error: false,
@@ -92,7 +92,7 @@ async fn the_end_of_an_error_is_told_once() {
     let sessions = FetchSessions::new(0);
     let now = Instant::now();
     let error = (
-        Told {
+        LastResponse {
             high_watermark: -1,
             log_start: -1,
             error: true,
@@ -384,7 +384,7 @@ const SMALL: Bounds = Bounds {
 };
 
 impl Run {
-    fn asked(partitions: &BTreeSet<i32>) -> Vec<Asked> {
+    fn asked(partitions: &BTreeSet<i32>) -> Vec<RequestedPartition> {
         partitions.iter().map(|index| asked(*index, 0)).collect()
     }
 

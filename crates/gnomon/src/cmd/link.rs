@@ -24,7 +24,7 @@ struct Failover<'a> {
 
 /// What a failover did, topic by topic.
 #[derive(Deserialize)]
-struct Outcome {
+struct FailoverResult {
     topics: Vec<TopicOutcome>,
 }
 
@@ -170,7 +170,7 @@ fn failover(
     if !consent.yes && !confirmed(out)? {
         return Err("not failed over".into());
     }
-    let outcome: Outcome = client.post(
+    let outcome: FailoverResult = client.post(
         &format!("/v1/links/{name}/failover"),
         "application/json",
         body,

@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn sequences_begin_anew_behind_the_largest() {
+    fn sequences_start_again_after_the_largest() {
         let builder = BatchBuilder::new(5)
             .producer(1, 0, i32::MAX)
             .record(5, None, Some(b"a"), &[])

@@ -1,11 +1,11 @@
 //! OffsetFetch: the committed offsets of a group. An unknown group has no offsets, which is not an
 //! error.
 
-use crate::{Durable, Fetch, Fetched, FetchedPartition, FetchedTopic, Reply, Which};
+use crate::{Durable, Fetch, Fetched, FetchedPartition, FetchedTopic, OffsetSelection, Reply};
 
 pub(crate) fn fetch(durable: &Durable, request: Fetch) -> Reply {
     let topics = match request.which {
-        Which::All => {
+        OffsetSelection::All => {
             let all = durable.offsets.get(&request.group).into_iter().flatten();
             all.map(|(topic, offsets)| FetchedTopic {
                 topic: topic.clone(),
@@ -20,7 +20,7 @@ pub(crate) fn fetch(durable: &Durable, request: Fetch) -> Reply {
             })
             .collect()
         }
-        Which::Partitions(requested) => requested
+        OffsetSelection::Partitions(requested) => requested
             .into_iter()
             .map(|(topic, partitions)| {
                 let committed = |partition| {

@@ -11,7 +11,7 @@ use crate::{
 };
 use bytes::Bytes;
 use gnomon_groups::*;
-use gnomon_machine::{ReplyToken, replay_law::Dice};
+use gnomon_machine::{ReplyToken, replay_law::Rng};
 use std::collections::{BTreeMap, BTreeSet};
 
 const GROUP: &str = "g";
@@ -145,7 +145,7 @@ fn assign(joined: &Joined) -> Vec<(Name, Bytes)> {
 /// A group of consumers, and the answers that have been observed.
 struct World {
     site: Site,
-    dice: Dice,
+    dice: Rng,
     consumers: Vec<Consumer>,
     numbers: u32,
     fresh: u32,
@@ -165,7 +165,7 @@ impl World {
                 initial_rebalance_delay_ms: INITIAL_DELAY_MS,
                 ..GroupConfig::default()
             }),
-            dice: Dice::new(seed),
+            dice: Rng::new(seed),
             consumers: Vec::new(),
             numbers: 0,
             fresh: 0,
@@ -190,7 +190,7 @@ impl World {
 
     /// Something happens to a consumer, to an answer or to the coordinator.
     fn disturb(&mut self) {
-        let some = |dice: &mut Dice, count: usize| dice.below(count.max(1) as u64) as usize;
+        let some = |dice: &mut Rng, count: usize| dice.below(count.max(1) as u64) as usize;
         let at = some(&mut self.dice, self.consumers.len());
         match self.dice.below(100) {
             0..=24 if self.consumers.len() < 5 => {

@@ -4,7 +4,7 @@
 use crate::words::name;
 use bytes::Bytes;
 use gnomon_groups::*;
-use gnomon_machine::{DurableRecord, EncodedRecord, replay_law::Dice};
+use gnomon_machine::{DurableRecord, EncodedRecord, replay_law::Rng};
 use gnomon_protocol::ids::{TopicId, Uuid};
 
 fn round(record: &Record) -> EncodedRecord {
@@ -268,7 +268,7 @@ fn damaged_bytes_are_an_error_or_a_record_that_can_be_written() {
         offset(Some(with_topic)),
         origin,
     ];
-    let (mut dice, mut read, mut refused) = (Dice::new(1), 0, 0);
+    let (mut dice, mut read, mut refused) = (Rng::new(1), 0, 0);
     for _ in 0..20_000 {
         let encoded = dice.pick(&records).encode();
         let mut key = encoded.key.unwrap().to_vec();

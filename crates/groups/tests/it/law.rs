@@ -5,7 +5,7 @@ use crate::words::{id, name, subscription};
 use gnomon_groups::*;
 use gnomon_machine::{
     Machine, Now, ReplyToken,
-    replay_law::{Dice, World, holds},
+    replay_law::{Rng, World, holds},
 };
 use gnomon_protocol::ids::TopicId;
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ const GROUPS: [&str; 3] = ["g", "h", "k"];
 const TOPICS: [&str; 3] = ["t", "u", "v"];
 const LINKS: [&str; 2] = ["from-a", "from-c"];
 
-fn any(dice: &mut Dice, of: &[&str]) -> Name {
+fn any(dice: &mut Rng, of: &[&str]) -> Name {
     name(dice.pick::<&str>(of))
 }
 
@@ -48,7 +48,7 @@ impl Clients {
         }
     }
 
-    fn member(&self, dice: &mut Dice, group: &Name) -> (Name, i32) {
+    fn member(&self, dice: &mut Rng, group: &Name) -> (Name, i32) {
         let here: Vec<_> = self.members.iter().filter(|(of, ..)| of == group).collect();
         match here.len() {
             0 => (name("nobody"), dice.below(3) as i32 - 1),
@@ -60,7 +60,7 @@ impl Clients {
         }
     }
 
-    fn join(&mut self, dice: &mut Dice, group: Name) -> Event {
+    fn join(&mut self, dice: &mut Rng, group: Name) -> Event {
         self.fresh += 1;
         let instance_id = dice
             .percent(30)
@@ -70,7 +70,7 @@ impl Clients {
         } else {
             (name(""), 0)
         };
-        let offered = |dice: &mut Dice, protocol: &str| Protocol {
+        let offered = |dice: &mut Rng, protocol: &str| Protocol {
             name: name(protocol),
             metadata: subscription(&any(dice, &["t", "t+u", "u!x"])),
         };
@@ -104,11 +104,11 @@ impl Clients {
         id(self.recreated + 1)
     }
 
-    fn topic_id(&self, dice: &mut Dice) -> TopicId {
+    fn topic_id(&self, dice: &mut Rng) -> TopicId {
         id(self.recreated + u128::from(dice.percent(95)))
     }
 
-    fn offsets(&self, dice: &mut Dice) -> Vec<(Name, i32, i64)> {
+    fn offsets(&self, dice: &mut Rng) -> Vec<(Name, i32, i64)> {
         (0..dice.below(4))
             .map(|_| {
                 (
@@ -120,7 +120,7 @@ impl Clients {
             .collect()
     }
 
-    fn commit(&self, dice: &mut Dice, group: Name) -> Event {
+    fn commit(&self, dice: &mut Rng, group: Name) -> Event {
         let (member_id, generation) = if dice.percent(70) {
             self.member(dice, &group)
         } else {
@@ -152,7 +152,7 @@ impl Clients {
         })
     }
 
-    fn link_brings(&self, dice: &mut Dice, group: Name) -> Event {
+    fn link_brings(&self, dice: &mut Rng, group: Name) -> Event {
         let link = any(dice, &LINKS);
         if dice.percent(10) {
             return Event::SyncEnded(SyncEnded {
@@ -185,7 +185,7 @@ impl Clients {
 impl World for Clients {
     type M = Groups;
 
-    fn event(&mut self, dice: &mut Dice, _: &Durable, _: Now) -> Event {
+    fn event(&mut self, dice: &mut Rng, _: &Durable, _: Now) -> Event {
         self.tokens += 1;
         let group = any(dice, &GROUPS);
         self.requested
@@ -245,7 +245,7 @@ impl World for Clients {
             }),
             94..=95 => Event::Fetch(Fetch {
                 group,
-                which: Which::All,
+                which: OffsetSelection::All,
             }),
             96..=97 => Event::List(List::default()),
             _ => Event::Describe(Describe {
@@ -297,7 +297,7 @@ fn random_runs_reach_stable_groups_fenced_instances_and_marks() {
     let (mut stable, mut local, mut linked, mut fenced) = (0, 0, 0, 0);
     for seed in 0..20 {
         let mut clients = Clients::default();
-        let mut dice = Dice::new(seed);
+        let mut dice = Rng::new(seed);
         let (mut durable, mut soft) = (Durable::default(), clients.soft());
         let mut now = Now {
             mono: gnomon_machine::Mono(0),
@@ -349,7 +349,7 @@ fn a_sync_never_removes_what_a_client_committed_here() {
     let (mut outdated, mut kept) = (0, 0);
     for seed in 0..20 {
         let mut clients = Clients::default();
-        let mut dice = Dice::new(seed);
+        let mut dice = Rng::new(seed);
         let (mut durable, mut soft) = (Durable::default(), clients.soft());
         let now = Now {
             mono: gnomon_machine::Mono(0),

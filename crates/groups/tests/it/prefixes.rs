@@ -8,12 +8,12 @@ use crate::{
 use gnomon_groups::Groups;
 use gnomon_machine::{
     DurableRecord, EncodedRecord, Machine,
-    replay_law::{Dice, World},
+    replay_law::{Rng, World},
 };
 
 /// A coordinator after some hundred random requests, with restarts between.
 fn lived(seed: u64) -> Site {
-    let (mut clients, mut dice) = (Clients::default(), Dice::new(seed));
+    let (mut clients, mut dice) = (Clients::default(), Rng::new(seed));
     let mut site = Site::new(clients.config());
     for _ in 0..400 {
         let event = clients.event(&mut dice, &site.durable, site.now);

@@ -9,12 +9,12 @@ use crate::{
     words::{name, subscription},
 };
 use gnomon_groups::*;
-use gnomon_machine::replay_law::Dice;
+use gnomon_machine::replay_law::Rng;
 
 const NAMES: [&str; 4] = ["range", "roundrobin", "sticky", "cooperative"];
 
 /// Some protocols, each once, in an order of preference.
-fn preferences(dice: &mut Dice) -> Vec<&'static str> {
+fn preferences(dice: &mut Rng) -> Vec<&'static str> {
     let mut left = NAMES.to_vec();
     let count = 1 + dice.below(4);
     (0..count)
@@ -69,7 +69,7 @@ fn expected(members: &[Vec<&'static str>]) -> &'static str {
 fn the_choice_is_the_most_votes_among_the_protocols_that_all_can_do() {
     let (mut refused, mut by_vote) = (0, 0);
     for seed in 0..300 {
-        let (mut dice, mut members) = (Dice::new(seed), Vec::new());
+        let (mut dice, mut members) = (Rng::new(seed), Vec::new());
         // All come within the initial delay: one generation with all of them.
         let mut site = Site::new(GroupConfig::default());
         let mut tokens = Vec::new();

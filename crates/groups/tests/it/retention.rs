@@ -6,7 +6,7 @@ use crate::{
     words::{id, name},
 };
 use gnomon_groups::*;
-use gnomon_machine::replay_law::Dice;
+use gnomon_machine::replay_law::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 
 const RETENTION_MS: i64 = 40_000;
@@ -24,7 +24,7 @@ struct Kept {
 
 struct Run {
     site: Site,
-    dice: Dice,
+    dice: Rng,
     expected: BTreeMap<(&'static str, &'static str, i32), Kept>,
     /// Groups and topics whose offsets a link keeps.
     linked: BTreeSet<(&'static str, &'static str)>,
@@ -162,7 +162,7 @@ fn an_offset_is_kept_for_its_retention_and_for_one_check_longer_at_most() {
                 offsets_check_interval_ms: CHECK_MS as u64,
                 ..GroupConfig::default()
             }),
-            dice: Dice::new(seed),
+            dice: Rng::new(seed),
             expected: BTreeMap::new(),
             linked: BTreeSet::new(),
             expired: 0,

@@ -226,8 +226,8 @@ impl Dialect for Words {
             }),
             "fetch" => {
                 let which = match command.get("at") {
-                    None => Which::All,
-                    Some(_) => Which::Partitions(
+                    None => OffsetSelection::All,
+                    Some(_) => OffsetSelection::Partitions(
                         positions()?
                             .into_iter()
                             .map(|at| (at.topic, vec![at.partition]))

@@ -1,9 +1,9 @@
 //! The codecs of record batches, both ways, with bounds on what unpacking may take.
 //!
-//! A few bytes can claim to be gigabytes: every codec here unpacks piece by piece, holds at most one
-//! window or block of a named size, and reserves nothing on a claim alone. Formats: gzip members;
-//! snappy raw (librdkafka) or in xerial's blocks (Java, Sarama; also what we write); LZ4 frames; zstd
-//! frames.
+//! A few bytes can claim to be gigabytes: every codec here unpacks piece by piece, holds at most
+//! one window or block of a named size, and reserves nothing on a claim alone. Formats: gzip
+//! members; snappy raw (librdkafka) or in xerial's blocks (Java, Sarama; also what we write); LZ4
+//! frames; zstd frames.
 
 use super::{BatchError, Codec};
 use std::io::{self, Read, Write};
@@ -129,24 +129,24 @@ pub(super) fn lz4_blocks_are_independent(data: &[u8]) -> bool {
 
 /// One LZ4 frame, as Java reads it. The decoder takes missing bytes at the place of a block for the
 /// frame's end; here they are an error.
-struct Lz4Reader<'a>(lz4_flex::frame::FrameDecoder<Asked<'a>>);
+struct Lz4Reader<'a>(lz4_flex::frame::FrameDecoder<CountedInput<'a>>);
 
 /// Bytes, and whether more were asked for than there are.
-struct Asked<'a> {
+struct CountedInput<'a> {
     rest: &'a [u8],
     short: bool,
 }
 
 impl Lz4Reader<'_> {
     fn new(data: &[u8]) -> Lz4Reader<'_> {
-        Lz4Reader(lz4_flex::frame::FrameDecoder::new(Asked {
+        Lz4Reader(lz4_flex::frame::FrameDecoder::new(CountedInput {
             rest: data,
             short: false,
         }))
     }
 }
 
-impl Read for Asked<'_> {
+impl Read for CountedInput<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         self.short |= self.rest.len() < out.len();
         self.rest.read(out)

@@ -1,7 +1,7 @@
 //! Batches: from bytes to placed, what is refused, and the message crate's decoder on what we
 //! build.
 
-use super::chance::Chance;
+use super::rng::Rng;
 use bytes::{BufMut, Bytes, BytesMut};
 use gnomon_protocol::{
     batch::{
@@ -472,28 +472,28 @@ fn markers() {
 #[test]
 fn damaged_records() {
     for seed in 0..20_000 {
-        let mut chance = Chance::new(seed);
-        let codec = Codec::ALL[chance.below(5) as usize];
-        let headers: Headers = (0..chance.below(3))
+        let mut rng = Rng::new(seed);
+        let codec = Codec::ALL[rng.below(5) as usize];
+        let headers: Headers = (0..rng.below(3))
             .map(|_| (Bytes::from_static(b"h"), None))
             .collect();
         let mut builder = BatchBuilder::new(0).codec(codec);
-        for _ in 0..chance.below(5) {
+        for _ in 0..rng.below(5) {
             builder.push(
-                i64::from(chance.below(1_000)),
+                i64::from(rng.below(1_000)),
                 Some(b"key"),
                 Some(&[7; 40]),
                 &headers,
             );
         }
         let mut body = builder.build().expect("builds")[HEADER_BYTES..].to_vec();
-        chance.damage(&mut body);
+        rng.damage(&mut body);
         let mut bytes = three()[..HEADER_BYTES].to_vec();
         bytes.extend_from_slice(&body);
         let length = bytes.len() as i32 - 12;
         bytes[8..12].copy_from_slice(&length.to_be_bytes());
         let mut attributes = codec.id().to_be_bytes();
-        attributes[0] = chance.below(2) as u8;
+        attributes[0] = rng.below(2) as u8;
         if let Ok(found) = all(&view(changed(&Bytes::from(bytes), 21, &attributes))) {
             assert_eq!(found.len(), 3);
         }

@@ -1,7 +1,7 @@
-//! Looking at all records of a batch: the same judgement as taking it apart, whatever was done to its
-//! bytes, and within its bounds.
+//! Looking at all records of a batch: the same judgement as taking it apart, whatever was done to
+//! its bytes, and within its bounds.
 
-use super::chance::Chance;
+use super::rng::Rng;
 use bytes::Bytes;
 use gnomon_protocol::batch::{
     BatchBuilder, BatchError, BatchView, Brief, Codec, Effort, HEADER_BYTES, LENGTH_OVERHEAD,
@@ -21,17 +21,17 @@ fn view(bytes: Bytes) -> BatchView {
 }
 
 /// A valid batch: some records large enough to cross windows, some with headers, some with nulls.
-fn any_batch(chance: &mut Chance, codec: Codec) -> BatchView {
+fn any_batch(rng: &mut Rng, codec: Codec) -> BatchView {
     let mut builder = BatchBuilder::new(1_000_000).codec(codec);
-    for _ in 0..=chance.below(30) {
-        let large = chance.below(60) == 0;
-        let size = chance.below(if large { 60_000 } else { 90 }) as usize;
-        let value: Vec<u8> = (0..size).map(|_| chance.below(7) as u8).collect();
+    for _ in 0..=rng.below(30) {
+        let large = rng.below(60) == 0;
+        let size = rng.below(if large { 60_000 } else { 90 }) as usize;
+        let value: Vec<u8> = (0..size).map(|_| rng.below(7) as u8).collect();
         let header = (Bytes::from_static(b"h"), Some(Bytes::from_static(b"v")));
-        let headers = vec![header; chance.below(3) as usize];
-        let key = (chance.below(3) > 0).then_some(&value[..size / 2]);
-        let value = (chance.below(5) > 0).then_some(&value[..]);
-        let timestamp = 1_000_000 + i64::from(chance.below(5_000)) - 2_000;
+        let headers = vec![header; rng.below(3) as usize];
+        let key = (rng.below(3) > 0).then_some(&value[..size / 2]);
+        let value = (rng.below(5) > 0).then_some(&value[..]);
+        let timestamp = 1_000_000 + i64::from(rng.below(5_000)) - 2_000;
         builder.push(timestamp, key, value, &headers);
     }
     view(builder.build().expect("builds"))
@@ -39,21 +39,21 @@ fn any_batch(chance: &mut Chance, codec: Codec) -> BatchView {
 
 /// The batch with damaged bytes behind its header and a right checksum, its record count off by
 /// some now and then.
-fn damaged(chance: &mut Chance, codec: Codec) -> BatchView {
-    let whole = any_batch(chance, codec);
+fn damaged(rng: &mut Rng, codec: Codec) -> BatchView {
+    let whole = any_batch(rng, codec);
     let mut payload = whole.payload().to_vec();
     // Damage below the codec, too: above it the codec's own checks find nearly everything.
-    if codec != Codec::None && chance.below(2) == 0 {
+    if codec != Codec::None && rng.below(2) == 0 {
         let mut plain = decompress(codec, &payload, 1 << 22).expect("valid");
-        chance.damage(&mut plain);
+        rng.damage(&mut plain);
         payload = compress(codec, &plain).expect("compresses");
     } else {
-        chance.damage(&mut payload);
+        rng.damage(&mut payload);
     }
     let mut bytes = whole.bytes()[..HEADER_BYTES].to_vec();
     bytes.extend_from_slice(&payload);
-    if chance.below(8) == 0 {
-        let at = 57 + chance.below(4) as usize;
+    if rng.below(8) == 0 {
+        let at = 57 + rng.below(4) as usize;
         bytes[at] = bytes[at].wrapping_add(1) & 0x7f;
     }
     forged(bytes)
@@ -79,8 +79,8 @@ fn a_check_and_taking_apart_agree_whatever_was_done_to_the_bytes() {
     let (mut right, mut wrong) = (0, 0);
     for codec in Codec::ALL {
         for seed in 0..800 {
-            let mut chance = Chance::new(seed);
-            let batch = damaged(&mut chance, codec);
+            let mut rng = Rng::new(seed);
+            let batch = damaged(&mut rng, codec);
             let apart: Result<Vec<_>, _> =
                 records(&batch, EFFORT.unpacked_max).and_then(Iterator::collect);
             match (briefs(&batch), apart) {
@@ -240,8 +240,8 @@ fn producers_compress_lz4_blocks_independently() {
 
 #[test]
 fn a_walk_ends_where_its_visitor_has_seen_enough() {
-    let mut chance = Chance::new(3);
-    let batch = any_batch(&mut chance, Codec::Zstd);
+    let mut rng = Rng::new(3);
+    let batch = any_batch(&mut rng, Codec::Zstd);
     let mut seen = 0;
     walk_records(&batch, EFFORT, |_| {
         seen += 1;

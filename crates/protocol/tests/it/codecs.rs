@@ -1,6 +1,6 @@
 //! Every codec both ways, the two kinds of snappy, and bombs.
 
-use super::chance::Chance;
+use super::rng::Rng;
 use bytes::Bytes;
 use gnomon_protocol::batch::{
     BatchBuilder, BatchError, BatchView, Codec,
@@ -10,10 +10,10 @@ use gnomon_protocol::batch::{
 
 #[test]
 fn round_trips_of_every_size() {
-    let mut chance = Chance::new(1);
+    let mut rng = Rng::new(1);
     for codec in Codec::ALL {
         for size in [0, 1, 100, 32 * 1024, 32 * 1024 + 1, 300_000] {
-            let noise: Vec<u8> = (0..size).map(|_| chance.below(256) as u8).collect();
+            let noise: Vec<u8> = (0..size).map(|_| rng.below(256) as u8).collect();
             let text: Vec<u8> = (0..size)
                 .map(|at| b"all work and no play "[at % 21])
                 .collect();

@@ -1,6 +1,6 @@
 //! The hand-written Fetch encoder against the message crate's, byte for byte, for every version.
 
-use super::chance::Chance;
+use super::rng::Rng;
 use bytes::{Bytes, BytesMut};
 use gnomon_protocol::{
     ErrorCode,
@@ -12,18 +12,18 @@ use gnomon_protocol::{
     wire::StrBytes,
 };
 
-fn by_chance(chance: &mut Chance) -> FetchResponse<Bytes> {
+fn by_chance(rng: &mut Rng) -> FetchResponse<Bytes> {
     let mut response = FetchResponse {
-        throttle_ms: chance.below(3) as i32,
-        error: [ErrorCode::None, ErrorCode::FetchSessionIdNotFound][chance.below(2) as usize],
-        session_id: chance.below(100) as i32,
+        throttle_ms: rng.below(3) as i32,
+        error: [ErrorCode::None, ErrorCode::FetchSessionIdNotFound][rng.below(2) as usize],
+        session_id: rng.below(100) as i32,
         topics: Vec::new(),
         node_endpoints: Vec::new(),
     };
-    for topic in 0..chance.below(4) {
+    for topic in 0..rng.below(4) {
         let mut partitions = Vec::new();
-        for index in 0..chance.below(4) {
-            partitions.push(partition(chance, index as i32));
+        for index in 0..rng.below(4) {
+            partitions.push(partition(rng, index as i32));
         }
         let name = StrBytes::from_string(format!("topic-{topic}").repeat(1 + 30 * topic as usize));
         response.topics.push(FetchTopic {
@@ -32,32 +32,32 @@ fn by_chance(chance: &mut Chance) -> FetchResponse<Bytes> {
             partitions,
         });
     }
-    for node in 0..chance.below(3) {
+    for node in 0..rng.below(3) {
         response.node_endpoints.push(NodeEndpoint {
             node_id: node as i32,
             host: StrBytes::from_static_str("broker.example"),
             port: 9092,
-            rack: (chance.below(2) == 0).then(|| StrBytes::from_static_str("r1")),
+            rack: (rng.below(2) == 0).then(|| StrBytes::from_static_str("r1")),
         });
     }
     response
 }
 
-fn partition(chance: &mut Chance, index: i32) -> FetchPartition<Bytes> {
-    let aborted = (0..chance.below(3))
+fn partition(rng: &mut Rng, index: i32) -> FetchPartition<Bytes> {
+    let aborted = (0..rng.below(3))
         .map(|n| (i64::from(n), i64::from(n) * 10))
         .collect();
     FetchPartition {
         index,
-        error: [ErrorCode::None, ErrorCode::OffsetOutOfRange][chance.below(2) as usize],
-        high_watermark: i64::from(chance.below(1000)) - 1,
-        last_stable_offset: i64::from(chance.below(1000)) - 1,
-        log_start_offset: i64::from(chance.below(1000)) - 1,
-        diverging_epoch: (chance.below(3) == 0).then_some((BatchEpoch(3), 77)),
-        current_leader: (chance.below(3) == 0).then_some((2, LeaderEpoch(9))),
-        aborted: (chance.below(2) == 0).then_some(aborted),
+        error: [ErrorCode::None, ErrorCode::OffsetOutOfRange][rng.below(2) as usize],
+        high_watermark: i64::from(rng.below(1000)) - 1,
+        last_stable_offset: i64::from(rng.below(1000)) - 1,
+        log_start_offset: i64::from(rng.below(1000)) - 1,
+        diverging_epoch: (rng.below(3) == 0).then_some((BatchEpoch(3), 77)),
+        current_leader: (rng.below(3) == 0).then_some((2, LeaderEpoch(9))),
+        aborted: (rng.below(2) == 0).then_some(aborted),
         preferred_read_replica: -1,
-        records: Bytes::from(vec![0xab; [0, 1, 200, 70_000][chance.below(4) as usize]]),
+        records: Bytes::from(vec![0xab; [0, 1, 200, 70_000][rng.below(4) as usize]]),
     }
 }
 
@@ -133,7 +133,7 @@ fn topic_as_theirs(version: i16, ours: &FetchTopic<Bytes>) -> theirs::FetchableT
 fn byte_for_byte_in_every_version() {
     for version in 4..=18 {
         for seed in 0..200 {
-            let ours = by_chance(&mut Chance::new(seed));
+            let ours = by_chance(&mut Rng::new(seed));
             let theirs = ResponseKind::Fetch(as_theirs(version, &ours));
             let theirs =
                 request::encode_response(keys::FETCH, version, 11, &theirs).expect("valid");
@@ -153,7 +153,7 @@ fn byte_for_byte_in_every_version() {
 
 #[test]
 fn empty_records_are_empty_and_not_null() {
-    let mut partition = partition(&mut Chance::new(1), 0);
+    let mut partition = partition(&mut Rng::new(1), 0);
     partition.records = Bytes::new();
     let topic = FetchTopic {
         name: "t".into(),

@@ -1,7 +1,7 @@
 //! Damage of every kind to every message: nothing panics, nothing aborts. The tests run under the
 //! system's allocator, where one reservation of a few hundred gigabytes ends the process.
 
-use super::chance::Chance;
+use super::rng::Rng;
 use bytes::Bytes;
 use gnomon_protocol::{
     api::{APIS, keys},
@@ -44,8 +44,8 @@ fn damaged_requests() {
     for api in APIS {
         for version in api.decode_min..=api.max {
             for seed in 0..DAMAGED {
-                let mut chance = Chance::new(seed + 1_000_000);
-                let mut frame = sample::request(api.key, version, 1, &mut |n| chance.below(n))
+                let mut rng = Rng::new(seed + 1_000_000);
+                let mut frame = sample::request(api.key, version, 1, &mut |n| rng.below(n))
                     .expect("decodes")
                     .to_vec();
                 assert!(
@@ -53,7 +53,7 @@ fn damaged_requests() {
                     "{} v{version} is valid before",
                     api.name
                 );
-                chance.damage(&mut frame);
+                rng.damage(&mut frame);
                 all += 1;
                 taken += usize::from(receive(Bytes::from(frame)));
             }
@@ -69,9 +69,9 @@ fn damaged_requests() {
 fn cut_anywhere() {
     for api in APIS {
         for version in api.decode_min..=api.max {
-            let mut chance = Chance::new(u64::from(version.unsigned_abs()));
+            let mut rng = Rng::new(u64::from(version.unsigned_abs()));
             let frame =
-                sample::request(api.key, version, 1, &mut |n| chance.below(n)).expect("decodes");
+                sample::request(api.key, version, 1, &mut |n| rng.below(n)).expect("decodes");
             for length in 0..frame.len() {
                 assert!(
                     !receive(frame.slice(..length)),
@@ -89,17 +89,16 @@ fn damaged_responses() {
     for api in APIS {
         for version in api.decode_min..=api.max {
             for seed in 0..DAMAGED {
-                let mut chance = Chance::new(seed + 2_000_000);
-                let body = sample::body(Direction::Response, api.key, version, &mut |n| {
-                    chance.below(n)
-                })
-                .expect("decodes");
+                let mut rng = Rng::new(seed + 2_000_000);
+                let body =
+                    sample::body(Direction::Response, api.key, version, &mut |n| rng.below(n))
+                        .expect("decodes");
                 let mut frame = vec![0, 0, 0, 1];
                 if gnomon_protocol::api::response_header_version(api.key, version) >= 1 {
                     frame.push(0);
                 }
                 frame.extend_from_slice(&body);
-                chance.damage(&mut frame);
+                rng.damage(&mut frame);
                 let _any = request::decode_response(api.key, version, Bytes::from(frame));
             }
         }
@@ -108,15 +107,13 @@ fn damaged_responses() {
 
 #[test]
 fn noise() {
-    let mut chance = Chance::new(5);
+    let mut rng = Rng::new(5);
     for _ in 0..20_000 {
-        let noise: Vec<u8> = (0..chance.below(200))
-            .map(|_| chance.below(256) as u8)
-            .collect();
+        let noise: Vec<u8> = (0..rng.below(200)).map(|_| rng.below(256) as u8).collect();
         let noise = Bytes::from(noise);
         receive(noise.clone());
-        let api = &APIS[chance.below(APIS.len() as u32) as usize];
-        let version = chance.below(20) as i16;
+        let api = &APIS[rng.below(APIS.len() as u32) as usize];
+        let version = rng.below(20) as i16;
         let _any = request::decode_response(api.key, version, noise.clone());
         let _any = decode_produce(version, noise.clone());
         for codec in Codec::ALL {

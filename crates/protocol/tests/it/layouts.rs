@@ -1,7 +1,7 @@
 //! The layout tables against the message crate, for every API, version and direction: what a table
 //! makes, the crate decodes, and what the crate encodes from that, it decodes to the same message.
 
-use super::chance::Chance;
+use super::rng::Rng;
 use bytes::{Bytes, BytesMut};
 use gnomon_protocol::{
     api::APIS,
@@ -27,11 +27,10 @@ fn requests_of_every_version() {
     for api in APIS {
         for version in api.decode_min..=api.max {
             for seed in 0..SAMPLES {
-                let mut chance = Chance::new(seed);
-                let body = sample::body(Direction::Request, api.key, version, &mut |n| {
-                    chance.below(n)
-                })
-                .expect("is in the table");
+                let mut rng = Rng::new(seed);
+                let body =
+                    sample::body(Direction::Request, api.key, version, &mut |n| rng.below(n))
+                        .expect("is in the table");
                 let mut rest = body.clone();
                 let theirs = RequestKind::decode(
                     ApiKey::try_from(api.key).expect("known"),
@@ -71,11 +70,10 @@ fn responses_of_every_version() {
     for api in APIS {
         for version in api.decode_min..=api.max {
             for seed in 0..SAMPLES {
-                let mut chance = Chance::new(seed);
-                let body = sample::body(Direction::Response, api.key, version, &mut |n| {
-                    chance.below(n)
-                })
-                .expect("is in the table");
+                let mut rng = Rng::new(seed);
+                let body =
+                    sample::body(Direction::Response, api.key, version, &mut |n| rng.below(n))
+                        .expect("is in the table");
                 let mut rest = body.clone();
                 let theirs = ResponseKind::decode(
                     ApiKey::try_from(api.key).expect("known"),

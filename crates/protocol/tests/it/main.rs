@@ -1,7 +1,6 @@
 //! The protocol crate against the message crate's own codec, and against damage.
 
 mod batches;
-mod chance;
 mod checks;
 mod codecs;
 mod fetch;
@@ -11,3 +10,4 @@ mod internal;
 mod layouts;
 mod produce;
 mod requests;
+mod rng;

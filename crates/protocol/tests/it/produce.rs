@@ -1,7 +1,7 @@
 //! The hand-written Produce decoder against the message crate, for every version that both have,
 //! and the answer to those that only we read.
 
-use super::chance::Chance;
+use super::rng::Rng;
 use bytes::{BufMut, Bytes, BytesMut};
 use gnomon_protocol::{
     api::keys,
@@ -42,9 +42,9 @@ fn as_ours(version: i16, theirs: messages::ProduceRequest) -> ProduceRequest {
 fn as_the_message_crate_reads_it() {
     for version in 3..=13 {
         for seed in 0..300 {
-            let mut chance = Chance::new(seed);
+            let mut rng = Rng::new(seed);
             let body = sample::body(Direction::Request, keys::PRODUCE, version, &mut |n| {
-                chance.below(n)
+                rng.below(n)
             })
             .expect("decodes");
             let theirs =
@@ -64,13 +64,13 @@ fn as_the_message_crate_reads_it() {
 fn damaged_as_the_message_crate_reads_it() {
     for version in 3..=13 {
         for seed in 0..2000 {
-            let mut chance = Chance::new(seed);
+            let mut rng = Rng::new(seed);
             let body = sample::body(Direction::Request, keys::PRODUCE, version, &mut |n| {
-                chance.below(n)
+                rng.below(n)
             })
             .expect("decodes");
             let mut body = body.to_vec();
-            chance.damage(&mut body);
+            rng.damage(&mut body);
             let body = Bytes::from(body);
             if let Ok(ours) = decode_produce(version, body.clone()) {
                 let theirs = messages::ProduceRequest::decode(&mut body.clone(), version)
@@ -83,12 +83,10 @@ fn damaged_as_the_message_crate_reads_it() {
 
 #[test]
 fn records_are_slices_of_the_buffer() {
-    let mut chance = Chance::new(0);
+    let mut rng = Rng::new(0);
     loop {
-        let body = sample::body(Direction::Request, keys::PRODUCE, 9, &mut |n| {
-            chance.below(n)
-        })
-        .expect("decodes");
+        let body = sample::body(Direction::Request, keys::PRODUCE, 9, &mut |n| rng.below(n))
+            .expect("decodes");
         let range = body.as_ptr_range();
         let request = decode_produce(9, body.clone()).expect("valid");
         let records = request

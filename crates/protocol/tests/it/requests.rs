@@ -1,6 +1,6 @@
 //! Both directions of messages as frames, and counts that lie.
 
-use super::chance::Chance;
+use super::rng::Rng;
 use bytes::{BufMut, Bytes, BytesMut};
 use gnomon_protocol::{
     ErrorCode,
@@ -26,11 +26,9 @@ fn header(api_key: i16, api_version: i16) -> RequestHeader {
 fn what_a_client_sends_a_broker_reads() {
     for api in APIS {
         for version in api.decode_min..=api.max {
-            let mut chance = Chance::new(version as u64);
-            let body = sample::body(Direction::Request, api.key, version, &mut |n| {
-                chance.below(n)
-            })
-            .expect("decodes");
+            let mut rng = Rng::new(version as u64);
+            let body = sample::body(Direction::Request, api.key, version, &mut |n| rng.below(n))
+                .expect("decodes");
             let message = request::decode(&header(api.key, version), body).expect("valid");
             let frame = request::encode_request(&header(api.key, version), &message)
                 .expect("valid")

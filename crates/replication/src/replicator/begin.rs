@@ -34,14 +34,14 @@ impl Part {
     fn read_on(&mut self) {
         if let Some(handle) = &self.handle {
             self.next = (handle.offsets().end, handle.latest_epoch());
-            self.hollow = None;
+            self.empty_tail = None;
             self.phase = Phase::Reading;
         }
     }
 }
 
 /// What has to be asked of the source before a partition can be read.
-enum Question {
+enum StartQuery {
     /// It is empty: where to begin.
     Start,
     /// It has batches: does their history agree.
@@ -70,10 +70,10 @@ impl Replicator {
                 continue;
             };
             match question {
-                Question::Start => drop(starts.insert(part.name(), key)),
-                Question::History(epoch) => drop(histories.insert(part.name(), (key, epoch))),
-                Question::Bounds => drop(bounds.insert(part.name(), key)),
-                Question::Nothing => part.read_on(),
+                StartQuery::Start => drop(starts.insert(part.name(), key)),
+                StartQuery::History(epoch) => drop(histories.insert(part.name(), (key, epoch))),
+                StartQuery::Bounds => drop(bounds.insert(part.name(), key)),
+                StartQuery::Nothing => part.read_on(),
             }
         }
         self.begin_empty(starts).await;
@@ -81,7 +81,7 @@ impl Replicator {
         self.ask_bounds(bounds).await;
     }
 
-    fn questions(&mut self) -> Vec<(Key, Question)> {
+    fn questions(&mut self) -> Vec<(Key, StartQuery)> {
         let now = Instant::now();
         let due = self
             .parts
@@ -99,10 +99,10 @@ impl Replicator {
                         handle.latest_epoch(),
                     );
                     let question = match (bounds, epoch) {
-                        (true, _) => Question::Bounds,
-                        (false, BatchEpoch::NONE) if new => Question::Start,
-                        (false, BatchEpoch::NONE) => Question::Nothing,
-                        (false, epoch) => Question::History(epoch),
+                        (true, _) => StartQuery::Bounds,
+                        (false, BatchEpoch::NONE) if new => StartQuery::Start,
+                        (false, BatchEpoch::NONE) => StartQuery::Nothing,
+                        (false, epoch) => StartQuery::History(epoch),
                     };
                     if let Some(part) = self.parts.get_mut(&key) {
                         part.handle = Some(handle);

@@ -1,7 +1,8 @@
 //! A source over Kafka's protocol: Gnomon, Apache Kafka, Redpanda.
 
 use super::{
-    ByName, Configs, Connect, Contact, FetchLimits, Line, ListedPartition, ListedTopic, Source,
+    ByName, Configs, Connect, Contact, FetchConnection, FetchLimits, ListedPartition, ListedTopic,
+    Source,
 };
 use gnomon_client::{
     BoxFuture, Client, ClientError, Config, Net, Tcp, Topics,
@@ -214,21 +215,24 @@ impl Source for KafkaSource {
         })
     }
 
-    fn line(&self, node: i32) -> BoxFuture<'_, Result<Box<dyn Line>, ClientError>> {
+    fn fetch_connection(
+        &self,
+        node: i32,
+    ) -> BoxFuture<'_, Result<Box<dyn FetchConnection>, ClientError>> {
         Box::pin(async move {
             let conn = self.client.dedicated(node).await?;
             let options = FetchOptions {
                 request_timeout: REQUEST_TIMEOUT,
                 ..FetchOptions::default()
             };
-            Ok(Box::new(KafkaLine(Fetcher::new(conn, options))) as Box<dyn Line>)
+            Ok(Box::new(KafkaConnection(Fetcher::new(conn, options))) as Box<dyn FetchConnection>)
         })
     }
 }
 
-struct KafkaLine(Fetcher);
+struct KafkaConnection(Fetcher);
 
-impl Line for KafkaLine {
+impl FetchConnection for KafkaConnection {
     fn send<'a>(
         &'a mut self,
         wanted: &'a BTreeMap<FetchTarget, FetchPosition>,

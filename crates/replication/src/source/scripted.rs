@@ -6,7 +6,8 @@
 //! of order (a truncated log, an epoch that goes back) is answered as it stands.
 
 use super::{
-    ByName, Configs, Connect, Contact, FetchLimits, Line, ListedPartition, ListedTopic, Source,
+    ByName, Configs, Connect, Contact, FetchConnection, FetchLimits, ListedPartition, ListedTopic,
+    Source,
 };
 use bytes::Bytes;
 use gnomon_client::{
@@ -447,32 +448,35 @@ impl Source for Scripted {
         })
     }
 
-    fn line(&self, _node: i32) -> BoxFuture<'_, Result<Box<dyn Line>, ClientError>> {
+    fn fetch_connection(
+        &self,
+        _node: i32,
+    ) -> BoxFuture<'_, Result<Box<dyn FetchConnection>, ClientError>> {
         Box::pin(async {
             self.ask(|_| ())?;
-            Ok(Box::new(ScriptedLine {
+            Ok(Box::new(ScriptedConnection {
                 cluster: self.clone(),
                 asked: None,
                 told: BTreeMap::new(),
-            }) as Box<dyn Line>)
+            }) as Box<dyn FetchConnection>)
         })
     }
 }
 
-struct Asked {
+struct PendingFetch {
     wanted: BTreeMap<FetchTarget, FetchPosition>,
     limits: FetchLimits,
     until: Instant,
 }
 
-struct ScriptedLine {
+struct ScriptedConnection {
     cluster: Scripted,
-    asked: Option<Asked>,
+    asked: Option<PendingFetch>,
     /// High watermark and log start as told last: a session is silent about what stays the same.
     told: BTreeMap<FetchTarget, (Offset, Offset)>,
 }
 
-impl Line for ScriptedLine {
+impl FetchConnection for ScriptedConnection {
     fn send<'a>(
         &'a mut self,
         wanted: &'a BTreeMap<FetchTarget, FetchPosition>,
@@ -482,7 +486,7 @@ impl Line for ScriptedLine {
             self.cluster.ask(|_| ())?;
             self.cluster.0.cluster.lock().fetches += 1;
             self.told.retain(|target, _| wanted.contains_key(target));
-            self.asked = Some(Asked {
+            self.asked = Some(PendingFetch {
                 wanted: wanted.clone(),
                 limits,
                 until: Instant::now() + limits.max_wait,
@@ -540,7 +544,7 @@ impl Line for ScriptedLine {
 
 fn answer(
     cluster: &Cluster,
-    asked: &Asked,
+    asked: &PendingFetch,
     told: &BTreeMap<FetchTarget, (Offset, Offset)>,
 ) -> FetchedAll {
     let mut room = usize::try_from(asked.limits.max_bytes).unwrap_or(0);

@@ -24,7 +24,7 @@ use gnomon_links::{
     Task, TaskState,
     filter::selects_group,
     plan_offsets::{
-        Barrier, LocalPartition, Pass, PlannedCommit, Progress, SourceCommit, Standing, plan,
+        Barrier, LocalPartition, Pass, PlannedCommit, Progress, SourceCommit, TopicRelation, plan,
         unselected_groups,
     },
 };
@@ -296,7 +296,7 @@ impl GroupSync {
         let paired = |commit: &SourceCommit| {
             image
                 .topic_by_name(&commit.topic)
-                .is_some_and(|topic| standing(&self.link, topic) != Standing::Unrelated)
+                .is_some_and(|topic| relation(&self.link, topic) != TopicRelation::Unrelated)
         };
         let reading = commits
             .into_iter()
@@ -320,21 +320,23 @@ fn may_be_taken_later(outcome: SyncOutcome) -> bool {
 }
 
 /// Why commits for a topic may be written here.
-fn standing(link: &LinkShared, topic: &Topic) -> Standing {
+fn relation(link: &LinkShared, topic: &Topic) -> TopicRelation {
     match &topic.shadow {
-        Some(shadow) if shadow.link == link.id && shadow.bound() => Standing::Shadow(shadow.state),
-        Some(_) | None if link.shadowed_by_source.lock().contains(&topic.id) => {
-            Standing::ShadowedBySource
+        Some(shadow) if shadow.link == link.id && shadow.bound() => {
+            TopicRelation::Shadow(shadow.state)
         }
-        Some(_) | None => Standing::Unrelated,
+        Some(_) | None if link.shadowed_by_source.lock().contains(&topic.id) => {
+            TopicRelation::ShadowedBySource
+        }
+        Some(_) | None => TopicRelation::Unrelated,
     }
 }
 
-pub(crate) fn local_partition(handle: &Handle, standing: Standing) -> LocalPartition {
+pub(crate) fn local_partition(handle: &Handle, relation: TopicRelation) -> LocalPartition {
     let offsets = handle.offsets();
     let local = LocalPartition {
         topic: handle.id().topic_id,
-        standing,
+        relation,
         log_start: offsets.log_start,
         high_watermark: offsets.high_watermark,
         newest_epoch: handle.latest_epoch(),
@@ -364,12 +366,12 @@ fn local_partitions(
         else {
             continue;
         };
-        let standing = standing(link, topic);
-        if standing == Standing::Unrelated {
+        let relation = relation(link, topic);
+        if relation == TopicRelation::Unrelated {
             continue;
         }
         if let Ok(handle) = link.site.handle(topic.id, index) {
-            local.insert((name.to_owned(), index), local_partition(&handle, standing));
+            local.insert((name.to_owned(), index), local_partition(&handle, relation));
         }
     }
     local

@@ -4,11 +4,11 @@
 //! and hands all of it to the metadata machine, which decides. What has not changed since the last
 //! round is not handed over again, unless our own metadata changed meanwhile (local drift is
 //! reverted). A round comes at once when a client asked for a topic that the link claims
-//! ([`LinkShared::look`]), and when a line lost its leader.
+//! ([`LinkShared::look`]), and when a fetch connection lost its leader.
 
 use super::{RoundError, after_round, settings::Settings};
 use crate::{
-    assign::{Place, Topology},
+    assign::{SourceLocation, Topology},
     link::LinkShared,
     source::{Configs, Contact, ListedTopic},
 };
@@ -148,9 +148,9 @@ impl Discovery {
     }
 
     fn publish_topology(&self, listed: &[ListedTopic]) {
-        let place = |topic: &ListedTopic| -> BTreeMap<i32, Place> {
+        let place = |topic: &ListedTopic| -> BTreeMap<i32, SourceLocation> {
             let led = topic.partitions.iter().filter_map(|(index, p)| {
-                let place = Place {
+                let place = SourceLocation {
                     node: p.leader?,
                     leader_epoch: p.leader_epoch,
                     topic_id: topic.id,

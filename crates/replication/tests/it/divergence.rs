@@ -43,8 +43,9 @@ async fn an_unclean_election_faults_the_topic() {
     assert_eq!(world.high_watermark("a_orders", 0), 10);
 }
 
-/// A partition that changes lines (its leader moved) may still be appended to by the one that had
-/// it. What the new one asked for from before is then news of yesterday, not divergence.
+/// A partition that changes its fetch connection (its leader moved) may still be appended to by the
+/// one that had it. What the new one asked for from before is then news of yesterday, not
+/// divergence.
 #[tokio::test(start_paused = true)]
 async fn a_log_that_went_on_meanwhile_is_no_divergence() {
     let world = copied_world().await;
@@ -112,7 +113,7 @@ async fn a_clean_election_is_followed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_topic_made_anew_faults_its_shadow() {
+async fn a_topic_created_again_faults_its_shadow() {
     let world = copied_world().await;
     world.source.create("a_orders", Uuid::from_u128(99), 1);
     world.source.partition("a_orders", 0, |p| {
@@ -126,7 +127,7 @@ async fn a_topic_made_anew_faults_its_shadow() {
 /// The shadow of a topic that was created again is deleted right after a discovery: the source's
 /// list does not change any more, and still the link creates the shadow again.
 #[tokio::test(start_paused = true)]
-async fn a_shadow_that_is_deleted_behind_a_discovery_is_made_anew() {
+async fn a_shadow_that_is_deleted_after_a_discovery_is_created_again() {
     let world = copied_world().await;
     world.source.create("a_orders", Uuid::from_u128(99), 1);
     world.faulted("a_orders").await;

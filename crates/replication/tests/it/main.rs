@@ -1,7 +1,6 @@
 //! Links against a scripted source, with the real metadata machine, real partitions on a disk in
 //! memory, and paused time.
 
-mod asked;
 mod broken;
 mod catch_up;
 mod contact;
@@ -12,6 +11,7 @@ mod gap;
 mod groups;
 mod live;
 mod loss;
+mod queries;
 mod settings;
 mod site;
 mod source_restart;

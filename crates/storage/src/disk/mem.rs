@@ -16,7 +16,7 @@ pub use self::faults::Fault;
 use super::{Boot, Disk, DiskFile, FileSystem, LockGuard, Mapped, OpenMode, Space};
 use bytes::Bytes;
 use faults::{Faults, injected};
-use inode::{Dice, Inode};
+use inode::{Inode, Rng};
 use names::{Change, Names, Node, rename};
 use parking_lot::Mutex;
 use std::{
@@ -65,7 +65,7 @@ impl MemDisk {
     /// The power goes: what was not synced is kept, lost or torn by `seed`. Files that are open are
     /// unusable from now on, locks are free, and the boot id is another one.
     pub fn power_loss(&self, seed: u64) {
-        let mut dice = Dice(seed);
+        let mut rng = Rng(seed);
         self.0.generation.fetch_add(1, Ordering::SeqCst);
         self.0.faults.heal();
         let names = &mut *self.0.names.lock();
@@ -78,12 +78,12 @@ impl MemDisk {
             .collect();
         let mut durable = std::mem::take(&mut names.durable);
         // One seed in four each: all changes of names made it, none did, or each by itself.
-        let mood = dice.below(4);
+        let mood = rng.below(4);
         for change in names.pending.drain(..) {
             let survives = match mood {
                 0 => true,
                 1 => false,
-                _ => dice.below(2) == 0,
+                _ => rng.below(2) == 0,
             };
             if survives {
                 change.apply(&mut durable);
@@ -103,7 +103,7 @@ impl MemDisk {
         names.durable = durable.clone();
         names.live = durable;
         for file in files {
-            file.lock().power_loss(&mut dice);
+            file.lock().power_loss(&mut rng);
         }
     }
 

@@ -7,7 +7,7 @@ use crate::{
     checkpoint::{Checkpoint, CheckpointExtra, Summary},
     disk::{Boot, Disk, DiskFile, OpenMode},
     error::LogError,
-    recover::{Action, Found, Place, action},
+    recover::{Action, FlushedState, Found, action},
     reserve::RESERVED_FROM,
     resync::{Search, resync},
     scan::{Rules, Scan},
@@ -262,9 +262,9 @@ impl Opener<'_> {
         end: &mut Option<Offset>,
     ) -> io::Result<Next> {
         let place = match scan.next < self.flushed_data {
-            _ if self.place_unknown => Place::Unknown,
-            true => Place::BelowFlushed,
-            false => Place::AboveFlushed,
+            _ if self.place_unknown => FlushedState::Unknown,
+            true => FlushedState::BelowFlushed,
+            false => FlushedState::AboveFlushed,
         };
         // Where the log goes on if not here.
         let goes_on = later.first().copied().unwrap_or(self.flushed_data);
@@ -275,7 +275,8 @@ impl Opener<'_> {
             Some(bad) => {
                 // A record may hold what looks like batches: inside a batch that was never
                 // completed nothing is looked for.
-                let incomplete = matches!(bad, Bad::Partial { .. }) && place == Place::AboveFlushed;
+                let incomplete =
+                    matches!(bad, Bad::Partial { .. }) && place == FlushedState::AboveFlushed;
                 if !incomplete {
                     let below = later.first().copied().unwrap_or(Offset::MAX);
                     let search = Search {

@@ -13,9 +13,9 @@ use gnomon_storage::{
 use std::{path::PathBuf, sync::Arc};
 
 /// SplitMix64.
-pub struct Dice(pub u64);
+pub struct Rng(pub u64);
 
-impl Dice {
+impl Rng {
     pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -26,7 +26,7 @@ impl Dice {
 }
 
 struct Life {
-    dice: Dice,
+    rng: Rng,
     disk: MemDisk,
     options: LogOptions,
     log: Option<Log>,
@@ -40,17 +40,17 @@ struct Life {
 /// Lives one life, and says how often it lost its power; panics, with its story, when the log and
 /// the model part.
 pub fn live(seed: u64, steps: usize) -> u64 {
-    let mut dice = Dice(seed);
+    let mut rng = Rng(seed);
     let options = LogOptions {
-        segment_bytes: 1_500 + dice.below(20_000),
-        segment_ms: (dice.below(2) == 0).then(|| 100 + dice.below(1_000) as i64),
-        index_interval_bytes: dice.below(1_500) as u32,
-        index_bytes_max: 40 + dice.below(400) as u32,
-        checkpoint_bytes: 3_000 + dice.below(20_000),
+        segment_bytes: 1_500 + rng.below(20_000),
+        segment_ms: (rng.below(2) == 0).then(|| 100 + rng.below(1_000) as i64),
+        index_interval_bytes: rng.below(1_500) as u32,
+        index_bytes_max: 40 + rng.below(400) as u32,
+        checkpoint_bytes: 3_000 + rng.below(20_000),
         ..LogOptions::default()
     };
     let disk = MemDisk::new();
-    let start = dice.below(3) as i64 * 7;
+    let start = rng.below(3) as i64 * 7;
     let log = Log::create(Arc::new(disk.clone()), dir(), options.clone(), start).expect("created");
     let model = Model {
         start,
@@ -58,7 +58,7 @@ pub fn live(seed: u64, steps: usize) -> u64 {
         ..Model::default()
     };
     let mut life = Life {
-        dice,
+        rng,
         disk,
         options,
         log: Some(log),
@@ -100,7 +100,7 @@ impl Life {
     }
 
     fn step(&mut self) {
-        match self.dice.below(40) {
+        match self.rng.below(40) {
             0..=17 => self.append(),
             18..=21 => self.flush(),
             22 => {
@@ -122,21 +122,21 @@ impl Life {
     fn append(&mut self) {
         let mut batches = Vec::new();
         let mut end = self.model.end;
-        for _ in 0..1 + self.dice.below(6) {
-            let jump = if self.dice.below(30) == 0 {
-                self.dice.below(50) as i64
+        for _ in 0..1 + self.rng.below(6) {
+            let jump = if self.rng.below(30) == 0 {
+                self.rng.below(50) as i64
             } else {
                 0
             };
-            let salt = self.dice.below(1 << 40);
-            let bytes = if self.dice.below(8) == 0 {
-                self.dice.below(6_000)
+            let salt = self.rng.below(1 << 40);
+            let bytes = if self.rng.below(8) == 0 {
+                self.rng.below(6_000)
             } else {
-                self.dice.below(300)
+                self.rng.below(300)
             };
             let batch = batch(
                 end + jump,
-                1 + self.dice.below(4) as i32,
+                1 + self.rng.below(4) as i32,
                 bytes as usize / 4,
                 salt,
             );
@@ -181,7 +181,7 @@ impl Life {
 
     fn somewhere(&mut self) -> Offset {
         let (start, end) = (self.model.start, self.model.end);
-        start - 3 + self.dice.below((end - start + 6) as u64) as i64
+        start - 3 + self.rng.below((end - start + 6) as u64) as i64
     }
 
     fn truncate(&mut self) {
@@ -201,7 +201,7 @@ impl Life {
 
     fn retain(&mut self) {
         let limits = RetentionLimits {
-            bytes: Some(self.dice.below(40_000)),
+            bytes: Some(self.rng.below(40_000)),
             before_timestamp: Some(1_000 + self.somewhere()),
         };
         let bound = self.somewhere();
@@ -214,7 +214,7 @@ impl Life {
     }
 
     fn advance(&mut self) {
-        let to = self.model.end + self.dice.below(20) as i64;
+        let to = self.model.end + self.rng.below(20) as i64;
         self.log().advance_end(to).expect("advanced");
         self.model.end = to;
         self.note(format!("advance to {to}"));
@@ -222,7 +222,7 @@ impl Life {
 
     fn reopen(&mut self, boot: Boot) {
         self.point = None;
-        if boot == Boot::Same && self.dice.below(2) == 0 {
+        if boot == Boot::Same && self.rng.below(2) == 0 {
             self.log().release_reserved();
         }
         self.log = None;
@@ -250,7 +250,7 @@ impl Life {
 
     fn power_loss(&mut self) {
         let flushed = self.log().flushed();
-        let seed = self.dice.below(u64::MAX);
+        let seed = self.rng.below(u64::MAX);
         self.note(format!(
             "power loss {seed}, flushed {flushed} of {}",
             self.model.end
@@ -275,9 +275,9 @@ impl Life {
 
     fn read(&mut self) {
         let (start, end) = (self.model.start, self.model.end);
-        let from = start + self.dice.below((end - start + 1) as u64) as i64;
-        let upper = start + self.dice.below((end - start + 1) as u64) as i64;
-        let bytes_max = self.dice.below(5_000) as usize;
+        let from = start + self.rng.below((end - start + 1) as u64) as i64;
+        let upper = start + self.rng.below((end - start + 1) as u64) as i64;
+        let bytes_max = self.rng.below(5_000) as usize;
         let (got, damaged) = read_all(&self.log().reader(), from, upper, bytes_max);
         let wanted: Vec<_> = self
             .model

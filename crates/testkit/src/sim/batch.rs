@@ -1,7 +1,7 @@
 //! Many simulations, one seed after the other, on a few threads: until so much time has been
 //! simulated, or one fails.
 
-use super::run::{Outcome, Plan, simulate};
+use super::run::{Plan, RunReport, simulate};
 use std::{
     sync::{
         Mutex,
@@ -18,7 +18,7 @@ pub fn simulate_many(
     simulated: Duration,
     threads: usize,
     plan: &Plan,
-    report: impl FnMut(&Outcome) + Send,
+    report: impl FnMut(&RunReport) + Send,
 ) -> Duration {
     let next = AtomicU64::new(from);
     let over = AtomicBool::new(false);

@@ -7,11 +7,11 @@
 mod ambush;
 
 use super::{
-    dice::Dice,
     goes_on,
     model::SITES,
     net::Death,
     process::{Ended, Process},
+    rng::Rng,
     txns::Scribe,
     world::{CLIENTS, World},
 };
@@ -34,7 +34,7 @@ const OPERATIONS: std::ops::Range<u64> = 1..1_500;
 /// wrong meanwhile.
 pub struct Keeper {
     world: Arc<World>,
-    dice: Dice,
+    rng: Rng,
     site: usize,
     process: Process,
     /// It is to die in the middle of something.
@@ -58,10 +58,10 @@ enum Woken {
 
 impl Keeper {
     /// The process is not started yet.
-    pub fn new(world: &Arc<World>, dice: Dice, site: usize, process: Process) -> Keeper {
+    pub fn new(world: &Arc<World>, rng: Rng, site: usize, process: Process) -> Keeper {
         Keeper {
             world: world.clone(),
-            dice,
+            rng,
             site,
             process,
             armed: false,
@@ -77,7 +77,7 @@ impl Keeper {
     /// Makes trouble until `until`.
     pub async fn run(mut self, until: Instant) -> Keeper {
         while goes_on(&self.world, until) {
-            let trouble = Instant::now() + self.dice.millis(2_000..25_000);
+            let trouble = Instant::now() + self.rng.millis(2_000..25_000);
             let next = self
                 .disk_fails_until
                 .map_or(trouble, |healed| healed.min(trouble))
@@ -143,7 +143,7 @@ impl Keeper {
     }
 
     async fn trouble(&mut self, until: Instant) {
-        match self.dice.within(0..12) {
+        match self.rng.within(0..12) {
             _ if self.is_unnoted() => self.lose_power().await,
             0..=2 => {
                 self.world.tell(&self.who(), "kill");
@@ -151,7 +151,7 @@ impl Keeper {
             }
             3..=5 => self.lose_power().await,
             6..=7 => {
-                let operations = self.dice.within(OPERATIONS);
+                let operations = self.rng.within(OPERATIONS);
                 self.world.tell(
                     &self.who(),
                     format!("the power is to go after {operations} operations"),
@@ -172,14 +172,14 @@ impl Keeper {
     /// Calls that fail, or no space, for a while; the site is to live with it.
     fn trouble_disk(&mut self, until: Instant) {
         let disk = self.process.disk();
-        let what = match self.dice.within(0..4) {
+        let what = match self.rng.within(0..4) {
             0 => {
-                let from = disk.calls() + self.dice.within(0..30);
-                disk.fail_calls(from..from + self.dice.within(1..40));
+                let from = disk.calls() + self.rng.within(0..30);
+                disk.fail_calls(from..from + self.rng.within(1..40));
                 "calls fail"
             }
             1 => {
-                disk.fail_next(*self.dice.pick(&[Fault::Sync, Fault::Write]));
+                disk.fail_next(*self.rng.pick(&[Fault::Sync, Fault::Write]));
                 "the next sync or write fails"
             }
             2 => {
@@ -187,13 +187,13 @@ impl Keeper {
                 "full"
             }
             _ => {
-                disk.set_capacity(Some(disk.used_bytes() + self.dice.within(0..60_000)));
+                disk.set_capacity(Some(disk.used_bytes() + self.rng.within(0..60_000)));
                 "nearly full"
             }
         };
         self.world.tell(&self.who(), format!("disk: {what}"));
         self.doubt(true);
-        let healed = (Instant::now() + self.dice.millis(500..10_000)).min(until);
+        let healed = (Instant::now() + self.rng.millis(500..10_000)).min(until);
         self.disk_fails_until = Some(healed);
         self.unnoted_until = Some(healed + NOTED_WITHIN);
     }
@@ -247,15 +247,15 @@ impl Keeper {
     }
 
     async fn down_for_a_while(&mut self, until: Instant) {
-        let down = if self.dice.once_in(3) {
+        let down = if self.rng.once_in(3) {
             Duration::ZERO
         } else {
-            self.dice.millis(0..8_000)
+            self.rng.millis(0..8_000)
         };
         sleep_until((Instant::now() + down).min(until)).await;
         while !self.process.is_up() && goes_on(&self.world, until) {
             // Now and then the power goes again while the site recovers.
-            let operations = self.dice.once_in(6).then(|| self.dice.within(1..400));
+            let operations = self.rng.once_in(6).then(|| self.rng.within(1..400));
             self.start(operations.map(|operations| (operations, Death::Power)))
                 .await;
         }
@@ -305,20 +305,20 @@ impl Keeper {
 }
 
 /// Troubles the network until `until`, and heals it then.
-pub async fn trouble_network(world: Arc<World>, mut dice: Dice, until: Instant) {
+pub async fn trouble_network(world: Arc<World>, mut rng: Rng, until: Instant) {
     while goes_on(&world, until) {
-        sleep_until((Instant::now() + dice.millis(500..15_000)).min(until)).await;
+        sleep_until((Instant::now() + rng.millis(500..15_000)).min(until)).await;
         if Instant::now() >= until {
             break;
         }
-        let site = SITES[dice.index(SITES.len())];
-        let peer = if dice.once_in(3) {
+        let site = SITES[rng.index(SITES.len())];
+        let peer = if rng.once_in(3) {
             CLIENTS
         } else {
             SITES[1 - SITES.iter().position(|name| *name == site).unwrap_or(0)]
         };
         let net = &world.net;
-        let what = match dice.within(0..7) {
+        let what = match rng.within(0..7) {
             0 => {
                 net.cut(site, peer);
                 net.cut(peer, site);
@@ -333,7 +333,7 @@ pub async fn trouble_network(world: Arc<World>, mut dice: Dice, until: Instant) 
                 "other way cut"
             }
             3 => {
-                let longest = dice.within(5..800);
+                let longest = rng.within(5..800);
                 net.delay(site, peer, 1..longest + 1);
                 net.delay(peer, site, 1..longest + 1);
                 "delay"
@@ -348,17 +348,17 @@ pub async fn trouble_network(world: Arc<World>, mut dice: Dice, until: Instant) 
             }
             _ => {
                 // Flapping.
-                for _ in 0..dice.within(2..6) {
+                for _ in 0..rng.within(2..6) {
                     net.cut(site, peer);
-                    sleep(dice.millis(10..500)).await;
+                    sleep(rng.millis(10..500)).await;
                     net.heal();
-                    sleep(dice.millis(10..500)).await;
+                    sleep(rng.millis(10..500)).await;
                 }
                 "flapping"
             }
         };
         world.tell("network", format!("{what} {site} {peer}"));
-        sleep_until((Instant::now() + dice.millis(200..20_000)).min(until)).await;
+        sleep_until((Instant::now() + rng.millis(200..20_000)).min(until)).await;
         net.heal();
         world.tell("network", "healed");
     }

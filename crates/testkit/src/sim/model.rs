@@ -110,7 +110,7 @@ pub struct Failover {
 
 /// One fetch of one partition, answered.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct ObservedFetch {
     /// The offset that was asked for.
     pub from: Offset,
     /// What was known when it was asked.
@@ -212,7 +212,7 @@ impl Model {
     }
 
     /// A reader is answered.
-    pub fn read(&mut self, id: LogId, told: Told) -> Check {
+    pub fn read(&mut self, id: LogId, told: ObservedFetch) -> Check {
         let Some(topic) = self.topic(id.site, id.topic).cloned() else {
             return Ok(());
         };

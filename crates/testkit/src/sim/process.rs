@@ -4,9 +4,9 @@
 //! Invariant: when a life has ended, nothing of it reaches disk or network any more.
 
 use super::{
-    dice::Dice,
     mount::Mount,
     net::{Death, Net},
+    rng::Rng,
 };
 use gnomon_broker::{Broker, Environment, Random, RawConfig, StartError, WallClock};
 use gnomon_partition::Blocking;
@@ -30,7 +30,7 @@ pub struct Process {
     producer_tag: u16,
     net: Net,
     disk: MemDisk,
-    dice: Dice,
+    rng: Rng,
     /// How wrong the site's wall clock is.
     skew_ms: i64,
     began: Instant,
@@ -62,19 +62,19 @@ impl Process {
         ip: &str,
         producer_tag: u16,
         net: &Net,
-        mut dice: Dice,
+        mut rng: Rng,
     ) -> Process {
-        let skew_ms = dice.within(0..4_000) as i64 - 2_000;
+        let skew_ms = rng.within(0..4_000) as i64 - 2_000;
         let disk = MemDisk::new();
-        disk.set_forgetful(dice.once_in(2));
-        disk.set_cold(dice.once_in(2));
+        disk.set_forgetful(rng.once_in(2));
+        disk.set_cold(rng.once_in(2));
         Process {
             name,
             ip: ip.to_owned(),
             producer_tag,
             net: net.clone(),
             disk,
-            dice,
+            rng,
             skew_ms,
             began: Instant::now(),
             life: None,
@@ -113,17 +113,17 @@ impl Process {
         self.net.boot(self.name);
         self.cut_short = Arc::default();
         let mount = Mount::new(self.disk.clone());
-        let flush = if self.dice.once_in(2) {
+        let flush = if self.rng.once_in(2) {
             Duration::ZERO
         } else {
-            self.dice.millis(1..15)
+            self.rng.millis(1..15)
         };
         let world = Environment {
             disk: Arc::new(mount.clone()),
             network: Arc::new(self.net.host(self.name)),
             blocking: Blocking::Inline { flush },
             wall: WallClock::At(self.wall_ms()),
-            random: Random::seeded(self.dice.draw()),
+            random: Random::seeded(self.rng.draw()),
         };
         let raw = RawConfig {
             data: Some(PathBuf::from("/data")),
@@ -168,7 +168,7 @@ impl Process {
         if let Some(life) = &self.life {
             life.mount.end();
         }
-        self.disk.power_loss(self.dice.draw());
+        self.disk.power_loss(self.rng.draw());
         self.die(Death::Power).await;
     }
 
@@ -186,7 +186,7 @@ impl Process {
             self.disk.clone(),
             self.net.clone(),
             self.name,
-            self.dice.draw(),
+            self.rng.draw(),
         );
         let cut_short = self.cut_short.clone();
         self.armed = death;

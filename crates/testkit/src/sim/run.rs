@@ -4,11 +4,11 @@
 use super::{
     calm::{self, WELL_AGAIN},
     check::Violation,
-    dice::Dice,
     faults::{Keeper, trouble_network},
     model::{SITES, Topic},
     net::Net,
     process::{Process, Task},
+    rng::Rng,
     txns::Scribe,
     work::{
         landlord::Landlord, member::Member, operator::Operator, producer::Producer, reader,
@@ -39,7 +39,7 @@ impl Default for Plan {
 
 /// What came of a simulation.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct RunReport {
     /// Of which everything follows.
     pub seed: u64,
     /// Simulated time.
@@ -54,9 +54,9 @@ pub struct Outcome {
     pub last: Vec<String>,
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for RunReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Outcome {
+        let RunReport {
             seed,
             simulated,
             lines,
@@ -82,7 +82,7 @@ const TROUBLE_MS: Range<u64> = 20_000..80_000;
 const PAUSE_MS: Range<u64> = 20..900;
 
 /// Runs a simulation.
-pub fn simulate(seed: u64, plan: &Plan) -> Outcome {
+pub fn simulate(seed: u64, plan: &Plan) -> RunReport {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -108,7 +108,7 @@ pub fn simulate(seed: u64, plan: &Plan) -> Outcome {
 
 struct Simulation {
     world: Arc<World>,
-    dice: Dice,
+    rng: Rng,
     keepers: Vec<Keeper>,
     landlord: Option<Landlord>,
     operator: Option<Operator>,
@@ -122,8 +122,8 @@ struct Simulation {
 
 impl Simulation {
     fn new(seed: u64, aloud: bool) -> Simulation {
-        let mut dice = Dice::new(seed);
-        let net = Net::new(dice.fork("network"), &[SITES[0], SITES[1], CLIENTS]);
+        let mut rng = Rng::new(seed);
+        let net = Net::new(rng.fork("network"), &[SITES[0], SITES[1], CLIENTS]);
         let world = World::new(net, aloud);
         let mut keeper = |site: usize| {
             let name = SITES[site];
@@ -132,25 +132,25 @@ impl Simulation {
                 &format!("10.0.0.{}", site + 1),
                 site as u16 + 1,
                 &world.net,
-                dice.fork(name),
+                rng.fork(name),
             );
-            Keeper::new(&world, dice.fork("keeper"), site, process)
+            Keeper::new(&world, rng.fork("keeper"), site, process)
         };
         let keepers = (0..SITES.len()).map(&mut keeper).collect();
         let tails = (0..SITES.len())
-            .map(|site| reader::Tail::new(&world, dice.fork("tail"), site))
+            .map(|site| reader::Tail::new(&world, rng.fork("tail"), site))
             .collect();
         Simulation {
-            landlord: Some(Landlord::new(&world, dice.fork("landlord"))),
-            operator: Some(Operator::new(&world, dice.fork("operator"))),
+            landlord: Some(Landlord::new(&world, rng.fork("landlord"))),
+            operator: Some(Operator::new(&world, rng.fork("operator"))),
             keepers,
             producers: Vec::new(),
             tails,
-            scribe: Scribe::new(&world, dice.fork("scribe")),
+            scribe: Scribe::new(&world, rng.fork("scribe")),
             groups: [0; 2],
             next_producer: 1,
             world,
-            dice,
+            rng,
         }
     }
 
@@ -171,10 +171,10 @@ impl Simulation {
     /// Everything goes wrong for a while, and everybody works.
     async fn trouble(&mut self) {
         self.hire();
-        let until = Instant::now() + self.dice.millis(TROUBLE_MS);
+        let until = Instant::now() + self.rng.millis(TROUBLE_MS);
         let network = Task::spawn(trouble_network(
             self.world.clone(),
-            self.dice.fork("trouble"),
+            self.rng.fork("trouble"),
             until,
         ));
         let keepers: Vec<_> = self
@@ -205,7 +205,7 @@ impl Simulation {
             .into_iter()
             .map(|member| Task::spawn(member.run(until)))
             .collect();
-        let watcher = Task::spawn(watch(self.world.clone(), self.dice.fork("watcher"), until));
+        let watcher = Task::spawn(watch(self.world.clone(), self.rng.fork("watcher"), until));
         network.join().await;
         watcher.join().await;
         for keeper in keepers {
@@ -233,13 +233,13 @@ impl Simulation {
         let mut members = Vec::new();
         for (home, owner) in SITES.iter().enumerate() {
             for group in 0..2 {
-                self.groups[home] += self.dice.within(0..2);
+                self.groups[home] += self.rng.within(0..2);
                 let name = format!("{owner}_group_{}_{group}", self.groups[home]);
-                let site = if self.dice.once_in(4) { 1 - home } else { home };
-                for number in 0..self.dice.within(1..4) as u32 {
+                let site = if self.rng.once_in(4) { 1 - home } else { home };
+                for number in 0..self.rng.within(1..4) as u32 {
                     members.push(Member::new(
                         &self.world,
-                        self.dice.fork("member"),
+                        self.rng.fork("member"),
                         &name,
                         number,
                         site,
@@ -269,12 +269,12 @@ impl Simulation {
                 continue;
             }
             for partition in 0..topic.partitions {
-                for _ in 0..self.dice.within(1..3) {
+                for _ in 0..self.rng.within(1..3) {
                     let id = self.next_producer;
                     self.next_producer += 1;
                     self.producers.push(Producer::new(
                         &self.world,
-                        self.dice.fork("producer"),
+                        self.rng.fork("producer"),
                         id,
                         topic,
                         partition,
@@ -348,9 +348,9 @@ impl Simulation {
         }
     }
 
-    fn outcome(&self, seed: u64) -> Outcome {
+    fn outcome(&self, seed: u64) -> RunReport {
         let model = self.world.model.lock();
-        Outcome {
+        RunReport {
             seed,
             simulated: self.world.elapsed(),
             sum: model.trace.sum(),

@@ -6,8 +6,8 @@
 //! open for a later time. Not here: what may be shown of them (`check/txns.rs`).
 
 use super::{
-    dice::Dice,
     model::{self, Fate, Kind, SITES, Topic, Txn},
+    rng::Rng,
     world::World,
 };
 use gnomon_client::Topics;
@@ -42,7 +42,7 @@ struct Writer {
 /// Writes transactions into logs of stopped sites.
 pub struct Scribe {
     world: Arc<World>,
-    dice: Dice,
+    rng: Rng,
     next_txn: u32,
     next_producer: ProducerId,
     writers: BTreeMap<(u64, i32), Vec<Writer>>,
@@ -50,10 +50,10 @@ pub struct Scribe {
 
 impl Scribe {
     /// Has written nothing.
-    pub fn new(world: &Arc<World>, dice: Dice) -> Scribe {
+    pub fn new(world: &Arc<World>, rng: Rng) -> Scribe {
         Scribe {
             world: world.clone(),
-            dice,
+            rng,
             next_txn: FIRST_TXN,
             next_producer: FIRST_PRODUCER,
             writers: BTreeMap::new(),
@@ -169,7 +169,7 @@ impl Scribe {
             Settings::named(&topic.name),
         )
         .map_err(|error| error.to_string())?;
-        for _ in 0..self.dice.within(2..9) {
+        for _ in 0..self.rng.within(2..9) {
             self.act(&handle, topic, partition)?;
         }
         let end = handle.offsets().end;
@@ -196,11 +196,11 @@ impl Scribe {
             });
             self.next_producer += 1;
         }
-        let at = self.dice.index(writers.len());
+        let at = self.rng.index(writers.len());
         let writer = &mut writers[at];
         let now_ms = self.world.wall_ms();
-        if let Some(txn) = writer.open.filter(|_| self.dice.once_in(2)) {
-            let commit = !self.dice.once_in(3);
+        if let Some(txn) = writer.open.filter(|_| self.rng.once_in(2)) {
+            let commit = !self.rng.once_in(3);
             let marker = marker_batch(commit, writer.producer, 0, 1, now_ms);
             writer.open = None;
             let appended = append(handle, marker, Origin::Site, now_ms)?;
@@ -217,7 +217,7 @@ impl Scribe {
             self.next_txn += 1;
             self.next_txn
         });
-        let count = self.dice.within(1..4);
+        let count = self.rng.within(1..4);
         let mut model = self.world.model.lock();
         let known = model.txns.entry(txn).or_insert_with(|| Txn {
             first: -1,

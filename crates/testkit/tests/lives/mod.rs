@@ -18,7 +18,7 @@ pub const GROUP: &str = "readers";
 
 /// What clients were told over all rounds.
 #[derive(Default)]
-pub struct Told {
+pub struct Observed {
     pub history: History,
     committed: Option<Offset>,
     topics: Vec<String>,
@@ -28,7 +28,7 @@ pub struct Told {
 }
 
 /// One life of the site: everything that clients are told goes into `told`.
-pub async fn live(client: &Client, told: &mut Told, random: &mut StdRng) {
+pub async fn live(client: &Client, told: &mut Observed, random: &mut StdRng) {
     let epoch = epoch(client, TOPIC).await;
     for _ in 0..random.random_range(3..12) {
         match random.random_range(0..7) {
@@ -63,7 +63,7 @@ pub async fn live(client: &Client, told: &mut Told, random: &mut StdRng) {
     }
 }
 
-async fn write(client: &Client, told: &mut Told, random: &mut StdRng, epoch: i32) {
+async fn write(client: &Client, told: &mut Observed, random: &mut StdRng, epoch: i32) {
     let values: Vec<String> = (0..random.random_range(1..4))
         .map(|index| format!("{}-{index}", told.written))
         .collect();
@@ -84,7 +84,7 @@ async fn write(client: &Client, told: &mut Told, random: &mut StdRng, epoch: i32
     }
 }
 
-async fn write_idempotent(client: &Client, told: &mut Told, epoch: i32) {
+async fn write_idempotent(client: &Client, told: &mut Observed, epoch: i32) {
     let (id, sequence) = match &told.producer {
         Some((id, sequence, ..)) => (*id, *sequence),
         None => (client.init_producer_id().await.expect("a producer id").0, 0),
@@ -107,7 +107,7 @@ async fn write_idempotent(client: &Client, told: &mut Told, epoch: i32) {
 }
 
 /// After a restart: everything promised is there.
-pub async fn check(client: &Client, told: &Told) -> Vec<String> {
+pub async fn check(client: &Client, told: &Observed) -> Vec<String> {
     let metadata = client.metadata(Topics::All, false).await.expect("metadata");
     let mut wrong: Vec<String> = told
         .topics

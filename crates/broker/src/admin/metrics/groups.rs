@@ -8,7 +8,7 @@
 
 use super::page::Page;
 use crate::{coordinators::groups::Shard, services::Services};
-use gnomon_groups::{Event, Fetch, FetchedTopic, GroupError, List, Name, Which};
+use gnomon_groups::{Event, Fetch, FetchedTopic, GroupError, List, Name, OffsetSelection};
 use gnomon_partition::PartitionId;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -64,7 +64,7 @@ async fn of_shard(
         }
         let fetch = Fetch {
             group: group.clone(),
-            which: Which::All,
+            which: OffsetSelection::All,
         };
         let topics = shard
             .submit(Event::Fetch(fetch))

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 /// The parameters of a scrape. Others are ignored.
 #[derive(Deserialize)]
-pub struct Asked {
+pub struct ScrapeParameters {
     /// Series by partition in place of totals by topic.
     #[serde(default)]
     partitions: bool,
@@ -36,7 +36,7 @@ pub struct Asked {
 /// One scrape.
 pub async fn scrape(
     State(services): State<Arc<Services>>,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<ScrapeParameters>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let format = Format::negotiate(&headers);

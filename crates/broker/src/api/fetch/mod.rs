@@ -14,7 +14,7 @@
 //!   of one.
 //! - On a shadow a position that has not been copied yet is OFFSET_NOT_AVAILABLE: the consumer
 //!   waits. It is out of range, or its history has parted, only once the source, asked after the
-//!   request came, named a lower end or epoch; its word ends a long poll (`asks.rs`).
+//!   request came, named a lower end or epoch; its word ends a long poll (`queries.rs`).
 //!
 //! Version notes
 //! - Version 12 asks where logs diverge (KIP-595); version 13 names topics by id (KIP-516); version
@@ -24,11 +24,11 @@ mod read;
 
 use crate::{
     api::{Pace, kept_text, leader_endpoints, text},
-    asks::Asking,
     config::limits::{DECODE_HERE_BYTES_MAX, FETCH_BYTES_MAX, FETCH_PARTITIONS_PER_MS, WAIT_MAX},
     context::RequestContext,
-    fetch_sessions::{Asked, Fetch, Key, Named},
+    fetch_sessions::{Fetch, Key, Named, RequestedPartition},
     net::answer::{Answer, Outgoing, Records, close},
+    reader_queries::RequestQueries,
 };
 use bytes::Bytes;
 use gnomon_host::Partitions;
@@ -163,9 +163,9 @@ struct Limits {
 }
 
 /// The partitions that a request names, each once, and those that its session is to forget.
-async fn partitions(request: FetchRequest) -> (Vec<Asked>, Vec<Key>) {
+async fn partitions(request: FetchRequest) -> (Vec<RequestedPartition>, Vec<Key>) {
     let mut pace = Pace::default();
-    let mut asked: Vec<Asked> = Vec::new();
+    let mut asked: Vec<RequestedPartition> = Vec::new();
     let mut topics = HashMap::new();
     let mut places: HashMap<(usize, i32), usize> = HashMap::new();
     for topic in request.topics {
@@ -176,7 +176,7 @@ async fn partitions(request: FetchRequest) -> (Vec<Asked>, Vec<Key>) {
         let topic_number = *topics.entry((name.clone(), id)).or_insert(next);
         for partition in topic.partitions {
             pace.step().await;
-            let one = Asked {
+            let one = RequestedPartition {
                 topic: name.clone(),
                 topic_id: id,
                 partition: partition.partition,
@@ -211,9 +211,9 @@ async fn wait(context: &RequestContext, fetch: &Fetch, limits: &Limits) -> Vec<P
     let mut watched = false;
     let partitions = &context.services.partitions;
     let ask_source = |id| context.services.links.ask_source(id);
-    let mut asking = Asking::new(&ask_source, &context.connection.asks.positions);
+    let mut queries = RequestQueries::new(&ask_source, &context.connection.queries.positions);
     loop {
-        let read = read_all(partitions, &mut asking, &fetch.asked, limits).await;
+        let read = read_all(partitions, &mut queries, &fetch.asked, limits).await;
         let bytes: usize = read.iter().map(PartitionRead::bytes).sum();
         // What stops short of what may be read, at the end of a segment or of a limit, does not
         // grow by waiting.
@@ -235,7 +235,7 @@ async fn wait(context: &RequestContext, fetch: &Fetch, limits: &Limits) -> Vec<P
         }
         let soonest = Instant::now() + pause(fetch.asked.len());
         if timeout_at(deadline, waiter.changed()).await.is_err() {
-            return read_all(partitions, &mut asking, &fetch.asked, limits).await;
+            return read_all(partitions, &mut queries, &fetch.asked, limits).await;
         }
         sleep_until(soonest.min(deadline)).await;
     }
@@ -268,7 +268,7 @@ fn pause(partitions: usize) -> Duration {
     Duration::from_millis((partitions / FETCH_PARTITIONS_PER_MS) as u64)
 }
 
-async fn watch(partitions: &Partitions, asked: &[Asked], waiter: &Waiter) {
+async fn watch(partitions: &Partitions, asked: &[RequestedPartition], waiter: &Waiter) {
     let mut pace = Pace::default();
     for asked in asked {
         pace.step().await;

@@ -3,14 +3,14 @@
 use super::Limits;
 use crate::{
     api::{Pace, current_leader},
-    asks::Asking,
     error_code::{self, Refusal},
-    fetch_sessions::{Asked, Told},
+    fetch_sessions::{LastResponse, RequestedPartition},
     net::answer::Records,
+    reader_queries::RequestQueries,
 };
 use gnomon_host::{Partitions, Unavailable};
 use gnomon_partition::{
-    Handle, Isolation, Offsets, PartitionId, Position, Read, ReadError, Standing,
+    Handle, Isolation, Offsets, PartitionId, Position, PositionState, Read, ReadError,
 };
 use gnomon_protocol::{
     error_code::ErrorCode,
@@ -35,7 +35,7 @@ pub enum PartitionRead {
 }
 
 /// The id of the partition that is asked for.
-pub fn id(partitions: &Partitions, asked: &Asked) -> Result<PartitionId, Unavailable> {
+pub fn id(partitions: &Partitions, asked: &RequestedPartition) -> Result<PartitionId, Unavailable> {
     let topic_id = if asked.topic_id.is_nil() {
         partitions.id(&asked.topic)?
     } else {
@@ -51,7 +51,7 @@ pub fn id(partitions: &Partitions, asked: &Asked) -> Result<PartitionId, Unavail
 /// `until`.
 async fn open(
     partitions: &Arc<Partitions>,
-    asked: &Asked,
+    asked: &RequestedPartition,
     until: Instant,
 ) -> Result<Handle, Unavailable> {
     if let Some(handle) = partitions.if_open(id(partitions, asked)?) {
@@ -68,12 +68,12 @@ async fn open(
         .unwrap_or(Err(Unavailable::Opening))
 }
 
-/// Reads all partitions in order, within the limits. `asking`: for positions that only a shadow's
+/// Reads all partitions in order, within the limits. `queries`: for positions that only a shadow's
 /// source can judge.
 pub async fn read_all(
     partitions: &Arc<Partitions>,
-    asking: &mut Asking<'_, Position>,
-    asked: &[Asked],
+    queries: &mut RequestQueries<'_, Position>,
+    asked: &[RequestedPartition],
     limits: &Limits,
 ) -> Vec<PartitionRead> {
     let mut bytes_left = limits.bytes_max;
@@ -82,7 +82,7 @@ pub async fn read_all(
     let mut pace = Pace::default();
     for asked in asked {
         pace.step().await;
-        let read = read_one(partitions, asking, asked, limits, bytes_left, empty).await;
+        let read = read_one(partitions, queries, asked, limits, bytes_left, empty).await;
         bytes_left = bytes_left.saturating_sub(read.bytes());
         empty &= read.bytes() == 0;
         all.push(read);
@@ -92,8 +92,8 @@ pub async fn read_all(
 
 async fn read_one(
     partitions: &Arc<Partitions>,
-    asking: &mut Asking<'_, Position>,
-    asked: &Asked,
+    queries: &mut RequestQueries<'_, Position>,
+    asked: &RequestedPartition,
     limits: &Limits,
     bytes_left: usize,
     at_least_one: bool,
@@ -113,22 +113,22 @@ async fn read_one(
         offset: asked.fetch_offset,
         last_epoch: asked.last_fetched_epoch,
     };
-    let mut elsewhere = || match asking.judge(&handle, position).0 {
-        Standing::Here => None,
-        Standing::Diverging { epoch, end } => {
+    let mut elsewhere = || match queries.judge(&handle, position).0 {
+        PositionState::Here => None,
+        PositionState::Diverging { epoch, end } => {
             Some(PartitionRead::Diverging(handle.offsets(), epoch, end))
         }
-        Standing::OutOfRange => Some(PartitionRead::Error(
+        PositionState::OutOfRange => Some(PartitionRead::Error(
             ErrorCode::OffsetOutOfRange,
             known(&handle),
         )),
-        Standing::NotYet => Some(PartitionRead::Error(
+        PositionState::NotYet => Some(PartitionRead::Error(
             ErrorCode::OffsetNotAvailable,
             known(&handle),
         )),
     };
-    // Consumers do not say what they read last, and to judge where they stand is the read's: only
-    // who does is compared first.
+    // Consumers do not send the epoch of their last record, and the read itself finds whether their
+    // offset is here. Only a client that sends it is compared first (KIP-595).
     if position.last_epoch >= BatchEpoch(0)
         && let Some(elsewhere) = elsewhere()
     {
@@ -145,17 +145,17 @@ async fn read_one(
     .await
     {
         Ok(read) => {
-            asking.settled(&handle);
+            queries.settled(&handle);
             PartitionRead::Records(Box::new(read))
         }
-        // Copied between the two looks, if it is here now: the next look reads it.
+        // If the position is here now, it was copied after the read: the next pass reads it.
         Err(error @ ReadError::NotYet { .. }) => elsewhere()
             .unwrap_or_else(|| PartitionRead::Error(error_code::read(&error), known(&handle))),
         Err(error) => PartitionRead::Error(error_code::read(&error), known(&handle)),
     }
 }
 
-/// Reads here what the page cache has, and where it holds nobody up what must come from the disk.
+/// Reads from the page cache on this thread, and from the disk on a thread for blocking work.
 async fn read_up_to(
     handle: &Handle,
     from: Offset,
@@ -231,8 +231,8 @@ impl PartitionRead {
     }
 
     /// What the session remembers.
-    pub fn told(&self) -> Told {
-        let offsets = |offsets: &Offsets, error| Told {
+    pub fn told(&self) -> LastResponse {
+        let offsets = |offsets: &Offsets, error| LastResponse {
             high_watermark: offsets.high_watermark,
             log_start: offsets.log_start,
             error,
@@ -241,7 +241,7 @@ impl PartitionRead {
             PartitionRead::Records(read) => offsets(&read.offsets, false),
             PartitionRead::Diverging(known, ..) => offsets(known, false),
             PartitionRead::Error(_, Some((known, _))) => offsets(known, true),
-            PartitionRead::Error(_, None) => Told {
+            PartitionRead::Error(_, None) => LastResponse {
                 high_watermark: -1,
                 log_start: -1,
                 error: true,

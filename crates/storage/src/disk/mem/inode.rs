@@ -63,21 +63,21 @@ impl Inode {
         }
     }
 
-    pub fn power_loss(&mut self, dice: &mut Dice) {
+    pub fn power_loss(&mut self, rng: &mut Rng) {
         let (old, new) = (self.durable.len(), self.live.len());
         let (shorter, longer) = (old.min(new), old.max(new));
-        let len = match dice.below(4) {
+        let len = match rng.below(4) {
             0 => old,
-            1 => shorter + dice.below((longer - shorter) as u64 + 1) as usize,
+            1 => shorter + rng.below((longer - shorter) as u64 + 1) as usize,
             _ => new,
         };
         self.durable.resize(len, 0);
         for page in std::mem::take(&mut self.dirty) {
             let start = (page * PAGE).min(len);
             let end = ((page + 1) * PAGE).min(len).min(new.max(start));
-            let kept = match dice.below(4) {
+            let kept = match rng.below(4) {
                 0 => 0,
-                1 => (dice.below((PAGE / SECTOR) as u64) as usize * SECTOR).min(end - start),
+                1 => (rng.below((PAGE / SECTOR) as u64) as usize * SECTOR).min(end - start),
                 _ => end - start,
             };
             self.durable[start..start + kept].copy_from_slice(&self.live[start..start + kept]);
@@ -87,9 +87,9 @@ impl Inode {
 }
 
 /// SplitMix64: small, and the same everywhere.
-pub(super) struct Dice(pub u64);
+pub(super) struct Rng(pub u64);
 
-impl Dice {
+impl Rng {
     pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

@@ -1,8 +1,8 @@
 //! Deaths in the middle of a failover: of the process that was asked for it, and of those that take
 //! it up.
 //!
-//! A failover takes moments, so deaths by chance seldom meet one, and two hardly ever. Not here: what
-//! a death means for what was promised (`faults.rs`).
+//! A failover takes moments, so deaths by chance seldom meet one, and two hardly ever. Not here:
+//! what a death means for what was promised (`faults.rs`).
 
 use super::Keeper;
 use crate::sim::net::Death;
@@ -25,13 +25,13 @@ impl Keeper {
     /// see `unnoted_until`.
     pub(super) async fn ambush(&mut self, until: Instant) {
         let troubled = self.armed || self.is_unnoted() || self.disk_fails_until.is_some();
-        if troubled || self.dice.once_in(3) {
+        if troubled || self.rng.once_in(3) {
             return;
         }
         self.dies_after(FAILOVER_OPERATIONS, until).await;
-        for _ in 0..self.dice.within(1..3) {
-            if self.dice.once_in(4) {
-                let end = (self.dice.within(START_OPERATIONS), self.any_death());
+        for _ in 0..self.rng.within(1..3) {
+            if self.rng.once_in(4) {
+                let end = (self.rng.within(START_OPERATIONS), self.any_death());
                 self.start(Some(end)).await;
             } else {
                 self.start(None).await;
@@ -42,7 +42,7 @@ impl Keeper {
     }
 
     fn any_death(&mut self) -> Death {
-        *self.dice.pick(&[Death::Process, Death::Power])
+        *self.rng.pick(&[Death::Process, Death::Power])
     }
 
     /// The site, if it is up, dies after so many operations of its disk, or by the fuse that it
@@ -52,7 +52,7 @@ impl Keeper {
             return;
         }
         if !self.armed {
-            let (operations, death) = (self.dice.within(operations), self.any_death());
+            let (operations, death) = (self.rng.within(operations), self.any_death());
             self.world.tell(
                 &self.who(),
                 format!("{death:?} is to come after {operations} operations of a failover"),

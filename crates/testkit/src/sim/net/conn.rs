@@ -62,7 +62,7 @@ enum Packet {
 }
 
 /// What a read or write came to.
-pub(super) enum Outcome<T> {
+pub(super) enum Attempt<T> {
     Done(T),
     /// Nothing yet; look again then, or when woken.
     Wait(Option<Instant>),
@@ -125,13 +125,13 @@ impl Conn {
         buf: &mut ReadBuf<'_>,
         now: Instant,
         through: bool,
-    ) -> io::Result<Outcome<()>> {
+    ) -> io::Result<Attempt<()>> {
         self.check(side, now, through)?;
         let end = &mut self.ends[side as usize];
         let mut next = end.deadline();
         match end.incoming.front_mut() {
             Some((at, packet)) if through && *at <= now => match packet {
-                Packet::Fin => return Ok(Outcome::Done(())),
+                Packet::Fin => return Ok(Attempt::Done(())),
                 Packet::Bytes(bytes) => {
                     let taken = bytes.len().min(buf.remaining());
                     buf.put_slice(&bytes[..taken]);
@@ -141,13 +141,13 @@ impl Conn {
                     }
                     end.incoming_bytes -= taken;
                     wake(&mut self.ends[side.other() as usize].writer);
-                    return Ok(Outcome::Done(()));
+                    return Ok(Attempt::Done(()));
                 }
             },
             Some((at, _)) if through => next = earliest(next, Some(*at)),
             Some(_) | None => {}
         }
-        Ok(Outcome::Wait(next))
+        Ok(Attempt::Wait(next))
     }
 
     /// Writes at one end; what is written arrives at `arrival` if packets get `through`.
@@ -158,19 +158,19 @@ impl Conn {
         now: Instant,
         arrival: Instant,
         through: bool,
-    ) -> io::Result<Outcome<usize>> {
+    ) -> io::Result<Attempt<usize>> {
         self.check(side, now, through)?;
         let far = &mut self.ends[side.other() as usize];
         if far.closed && !far.silent {
             // Nobody is there: the answer to this packet is a reset.
             self.reset(side, arrival);
-            return Ok(Outcome::Done(bytes.len()));
+            return Ok(Attempt::Done(bytes.len()));
         }
         let room = WINDOW_BYTES
             .saturating_sub(far.incoming_bytes)
             .min(bytes.len());
         if room == 0 && !bytes.is_empty() {
-            return Ok(Outcome::Wait(self.ends[side as usize].deadline()));
+            return Ok(Attempt::Wait(self.ends[side as usize].deadline()));
         }
         self.send(
             side,
@@ -181,7 +181,7 @@ impl Conn {
             self.ends[side as usize].unheard_since.get_or_insert(now);
             wake(&mut self.ends[side as usize].reader);
         }
-        Ok(Outcome::Done(room))
+        Ok(Attempt::Done(room))
     }
 
     pub fn wait_to_read(&mut self, side: Side, waker: &Waker) {

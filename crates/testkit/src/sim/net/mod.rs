@@ -15,7 +15,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-use super::dice::Dice;
+use super::rng::Rng;
 use conn::{Conn, Side};
 use parking_lot::Mutex;
 use std::{
@@ -44,7 +44,7 @@ const ORDINARY_MS: Range<u64> = 0..3;
 pub struct Net(Arc<Mutex<State>>);
 
 pub(super) struct State {
-    dice: Dice,
+    rng: Rng,
     hosts: Vec<HostState>,
     /// By (from, to).
     paths: BTreeMap<(usize, usize), Path>,
@@ -95,7 +95,7 @@ pub enum Death {
 
 impl Net {
     /// Hosts of these names, each with an address of its own.
-    pub fn new(dice: Dice, names: &[&str]) -> Net {
+    pub fn new(rng: Rng, names: &[&str]) -> Net {
         let host = |(index, name): (usize, &&str)| HostState {
             name: (*name).to_owned(),
             ip: IpAddr::V4(Ipv4Addr::new(10, 0, 0, index as u8 + 1)),
@@ -106,7 +106,7 @@ impl Net {
         };
         let hosts = names.iter().enumerate().map(host).collect();
         Net(Arc::new(Mutex::new(State {
-            dice,
+            rng,
             hosts,
             paths: BTreeMap::new(),
             conns: BTreeMap::new(),
@@ -228,7 +228,7 @@ impl State {
             .paths
             .get(&(from, to))
             .map_or(ORDINARY_MS, |path| path.delay_ms.clone());
-        self.dice.millis(range)
+        self.rng.millis(range)
     }
 
     fn cut(&mut self, path: (usize, usize)) {
@@ -248,7 +248,7 @@ impl State {
         if !self.reaches(from, to) || !self.reaches(to, from) {
             return;
         }
-        let resent = self.dice.millis(RESENT_WITHIN_MS);
+        let resent = self.rng.millis(RESENT_WITHIN_MS);
         for conn in self.conns.values_mut().filter(|conn| conn.joins(from, to)) {
             conn.unblocked(now + resent);
         }
@@ -267,7 +267,7 @@ impl State {
             .map(|(id, _)| *id)
             .collect();
         for id in hosts {
-            let polite = self.dice.once_in(2);
+            let polite = self.rng.once_in(2);
             let Some(conn) = self.conns.get_mut(&id) else {
                 continue;
             };
@@ -284,7 +284,7 @@ impl State {
 
     fn boot(&mut self, host: usize) {
         self.hosts[host].up = true;
-        let resent = Instant::now() + self.dice.millis(RESENT_WITHIN_MS);
+        let resent = Instant::now() + self.rng.millis(RESENT_WITHIN_MS);
         for conn in self.conns.values_mut().filter(|conn| conn.touches(host)) {
             conn.rebooted(conn.side_of(host), resent);
         }

@@ -2,7 +2,7 @@
 
 use super::{
     Net, State,
-    conn::{Outcome, Side},
+    conn::{Attempt, Side},
 };
 use std::{
     io,
@@ -84,9 +84,9 @@ impl AsyncRead for SimStream {
                     return Poll::Ready(Err(gone()));
                 };
                 match conn.read(this.side, buf, Instant::now(), inward) {
-                    Ok(Outcome::Done(())) => return Poll::Ready(Ok(())),
+                    Ok(Attempt::Done(())) => return Poll::Ready(Ok(())),
                     Err(error) => return Poll::Ready(Err(error)),
-                    Ok(Outcome::Wait(next)) => {
+                    Ok(Attempt::Wait(next)) => {
                         conn.wait_to_read(this.side, cx.waker());
                         next
                     }
@@ -118,9 +118,9 @@ impl AsyncWrite for SimStream {
                     return Poll::Ready(Err(gone()));
                 };
                 match conn.write(this.side, bytes, Instant::now(), arrival, both) {
-                    Ok(Outcome::Done(count)) => return Poll::Ready(Ok(count)),
+                    Ok(Attempt::Done(count)) => return Poll::Ready(Ok(count)),
                     Err(error) => return Poll::Ready(Err(error)),
-                    Ok(Outcome::Wait(next)) => {
+                    Ok(Attempt::Wait(next)) => {
                         conn.wait_to_write(this.side, cx.waker());
                         next
                     }

@@ -1,7 +1,7 @@
 //! The simulated network behaves as TCP does where that shows.
 
 use super::{Death, GIVES_UP_AFTER, Net};
-use crate::sim::dice::Dice;
+use crate::sim::rng::Rng;
 use gnomon_broker::{Accept, Accepted, Network};
 use gnomon_client::{Net as _, Stream};
 use std::{io, time::Duration};
@@ -26,7 +26,7 @@ async fn pair(net: &Net) -> (Box<dyn Stream>, Accepted) {
 }
 
 fn net() -> Net {
-    Net::new(Dice::new(1), &["a", "b"])
+    Net::new(Rng::new(1), &["a", "b"])
 }
 
 async fn read(from: &mut (impl tokio::io::AsyncRead + Unpin)) -> io::Result<u8> {

@@ -5,8 +5,8 @@ use super::goes_on;
 use crate::sim::{
     admin,
     check::links,
-    dice::Dice,
     model::{Kind, SITES, Topic},
+    rng::Rng,
     world::World,
 };
 use gnomon_client::{Client, ClientError, Topics, admin::NewTopic};
@@ -23,18 +23,18 @@ const TOPIC_ALREADY_EXISTS: i16 = 36;
 /// The landlord.
 pub struct Landlord {
     world: Arc<World>,
-    dice: Dice,
+    rng: Rng,
     clients: [Client; 2],
     made: u64,
 }
 
 impl Landlord {
     /// Nothing is made yet.
-    pub fn new(world: &Arc<World>, dice: Dice) -> Landlord {
+    pub fn new(world: &Arc<World>, rng: Rng) -> Landlord {
         let clients = SITES.map(|site| world.client(site, "landlord"));
         Landlord {
             world: world.clone(),
-            dice,
+            rng,
             clients,
             made: 0,
         }
@@ -43,7 +43,7 @@ impl Landlord {
     /// Makes and deletes until `until`.
     pub async fn run(mut self, until: Instant) -> Landlord {
         while goes_on(&self.world, until) {
-            sleep(self.dice.millis(3_000..15_000)).await;
+            sleep(self.rng.millis(3_000..15_000)).await;
             self.step(until).await;
         }
         self
@@ -84,7 +84,7 @@ impl Landlord {
 
     async fn step(&mut self, until: Instant) {
         self.tidy().await;
-        let site = self.dice.index(SITES.len());
+        let site = self.rng.index(SITES.len());
         let topics = self.topics_of(site);
         if topics.len() < TOPICS {
             return self.make_new(site, until).await;
@@ -99,14 +99,14 @@ impl Landlord {
             })
             .cloned()
             .collect();
-        if !spent.is_empty() && self.dice.once_in(2) {
-            let topic = self.dice.pick(&spent).name.clone();
+        if !spent.is_empty() && self.rng.once_in(2) {
+            let topic = self.rng.pick(&spent).name.clone();
             self.retire(&topic);
-        } else if self.dice.once_in(4) {
-            let topic = self.dice.pick(&topics).clone();
+        } else if self.rng.once_in(4) {
+            let topic = self.rng.pick(&topics).clone();
             let shadowed =
                 topic.ids[1 - site].is_some() && topic.failover.is_none() && topic.stale.is_none();
-            if shadowed && self.dice.once_in(2) {
+            if shadowed && self.rng.once_in(2) {
                 self.make_again(&topic, until).await;
             } else {
                 self.retire(&topic.name);
@@ -125,14 +125,14 @@ impl Landlord {
     async fn make_new(&mut self, site: usize, until: Instant) {
         self.made += 1;
         let name = format!("{}_{}", SITES[site], self.made);
-        let kind = *self.dice.pick(&[
+        let kind = *self.rng.pick(&[
             Kind::Plain,
             Kind::Plain,
             Kind::Trimmed,
             Kind::Transactional,
             Kind::Transactional,
         ]);
-        let partitions = self.dice.within(1..4) as i32;
+        let partitions = self.rng.within(1..4) as i32;
         self.make(site, name, partitions, kind, None, until).await;
     }
 
@@ -192,7 +192,7 @@ impl Landlord {
                 Err(error) => {
                     self.world
                         .tell("landlord", format!("{name} is not made: {error}"));
-                    sleep(self.dice.millis(100..1_000)).await;
+                    sleep(self.rng.millis(100..1_000)).await;
                 }
             }
         }
@@ -242,7 +242,7 @@ impl Landlord {
                 .await;
                 return;
             }
-            sleep(self.dice.millis(100..1_000)).await;
+            sleep(self.rng.millis(100..1_000)).await;
         }
     }
 

@@ -7,8 +7,8 @@
 use super::goes_on;
 use crate::sim::{
     check::groups,
-    dice::Dice,
     model::{Kind, SITES, Topic},
+    rng::Rng,
     wire::Wire,
     world::{CLIENTS, World},
 };
@@ -47,12 +47,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const JOIN_PATIENCE: Duration = Duration::from_secs(15);
 
 /// A partition by name.
-type Place = (String, i32);
+type GroupPartition = (String, i32);
 
 /// One member.
 pub struct Member {
     world: Arc<World>,
-    dice: Dice,
+    rng: Rng,
     who: String,
     group: String,
     site: usize,
@@ -60,7 +60,7 @@ pub struct Member {
     generation: i32,
     wire: Option<Wire>,
     /// What it was given, and how far it has come.
-    positions: BTreeMap<Place, Offset>,
+    positions: BTreeMap<GroupPartition, Offset>,
 }
 
 /// Why a member has to begin again.
@@ -99,10 +99,10 @@ fn group_id(group: &str) -> GroupId {
 
 impl Member {
     /// A member of a group at a site.
-    pub fn new(world: &Arc<World>, dice: Dice, group: &str, number: u32, site: usize) -> Member {
+    pub fn new(world: &Arc<World>, rng: Rng, group: &str, number: u32, site: usize) -> Member {
         Member {
             world: world.clone(),
-            dice,
+            rng,
             who: format!("member {number} of {group} at {}", SITES[site]),
             group: group.to_owned(),
             site,
@@ -120,7 +120,7 @@ impl Member {
                 self.recover(trouble).await;
             }
         }
-        if self.dice.once_in(2) {
+        if self.rng.once_in(2) {
             let left = self.leave().await;
             self.world
                 .tell(&self.who, format!("left: {}", left.is_ok()));
@@ -162,7 +162,7 @@ impl Member {
                 }
             }
         }
-        sleep(self.dice.millis(50..600)).await;
+        sleep(self.rng.millis(50..600)).await;
     }
 
     /// Joins, and works until there is trouble or the time is over.
@@ -178,13 +178,13 @@ impl Member {
         );
         self.begin(&assigned).await?;
         while goes_on(&self.world, until) {
-            sleep_until((Instant::now() + self.dice.millis(300..1_500)).min(until)).await;
+            sleep_until((Instant::now() + self.rng.millis(300..1_500)).min(until)).await;
             self.heartbeat().await?;
             self.read_on();
-            if self.dice.once_in(2) {
+            if self.rng.once_in(2) {
                 self.commit().await?;
             }
-            if self.dice.once_in(5) {
+            if self.rng.once_in(5) {
                 self.fetch(&assigned).await?;
             }
         }
@@ -248,8 +248,8 @@ impl Member {
     }
 
     /// Assigns, if it is the leader's turn; what it is given.
-    async fn sync(&mut self, members: Vec<StrBytes>) -> Result<Vec<Place>, Trouble> {
-        let mut shares: BTreeMap<usize, Vec<Place>> = BTreeMap::new();
+    async fn sync(&mut self, members: Vec<StrBytes>) -> Result<Vec<GroupPartition>, Trouble> {
+        let mut shares: BTreeMap<usize, Vec<GroupPartition>> = BTreeMap::new();
         if !members.is_empty() {
             for (index, place) in self.places().into_iter().enumerate() {
                 shares.entry(index % members.len()).or_default().push(place);
@@ -297,7 +297,7 @@ impl Member {
 
     /// The partitions that the group reads: of its owner's topics that keep everything and have
     /// always been the same.
-    fn places(&self) -> Vec<Place> {
+    fn places(&self) -> Vec<GroupPartition> {
         let model = self.world.model.lock();
         let reads = |topic: &&Topic| {
             self.group.starts_with(&format!("{}_", SITES[topic.owner]))
@@ -315,7 +315,7 @@ impl Member {
     }
 
     /// Reads on from what the group has committed.
-    async fn begin(&mut self, assigned: &[Place]) -> Result<(), Trouble> {
+    async fn begin(&mut self, assigned: &[GroupPartition]) -> Result<(), Trouble> {
         let committed = self.fetch(assigned).await?;
         self.positions = assigned
             .iter()
@@ -326,7 +326,7 @@ impl Member {
     }
 
     /// R9: what is committed lies within the log.
-    async fn compare_with_the_data(&mut self, committed: &BTreeMap<Place, Offset>) {
+    async fn compare_with_the_data(&mut self, committed: &BTreeMap<GroupPartition, Offset>) {
         let client = self.world.client(SITES[self.site], "member");
         let wanted = committed
             .keys()
@@ -349,7 +349,10 @@ impl Member {
     }
 
     /// What the group has committed; the model hears of it.
-    async fn fetch(&mut self, places: &[Place]) -> Result<BTreeMap<Place, Offset>, Trouble> {
+    async fn fetch(
+        &mut self,
+        places: &[GroupPartition],
+    ) -> Result<BTreeMap<GroupPartition, Offset>, Trouble> {
         let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
         for (topic, partition) in places {
             topics.entry(topic).or_default().push(*partition);
@@ -405,7 +408,7 @@ impl Member {
                 .id(self.site, topic, *partition)
                 .map_or(0, |id| model.marks(id).high_watermark);
             if there > *position {
-                *position += self.dice.within(1..(there - *position) as u64 + 1) as i64;
+                *position += self.rng.within(1..(there - *position) as u64 + 1) as i64;
             }
         }
     }

@@ -4,8 +4,8 @@ use super::{goes_on, producer::poach};
 use crate::sim::{
     admin::{self, Failed},
     check::links,
-    dice::Dice,
     model::{SITES, Topic},
+    rng::Rng,
     world::World,
 };
 use gnomon_client::admin::NewTopic;
@@ -25,7 +25,7 @@ enum Link {
 
 /// A failover that was asked for.
 #[derive(Clone, Debug)]
-struct Asked {
+struct RequestedFailover {
     topics: Vec<String>,
     /// Every topic, and the link itself.
     all: bool,
@@ -34,21 +34,21 @@ struct Asked {
 /// One operator for both sites.
 pub struct Operator {
     world: Arc<World>,
-    dice: Dice,
+    rng: Rng,
     /// By site: how many links it has had.
     made: [u32; 2],
     links: [Link; 2],
     /// By site: not answered yet.
-    unanswered: [Option<Asked>; 2],
+    unanswered: [Option<RequestedFailover>; 2],
     poached: [u64; 2],
 }
 
 impl Operator {
     /// No link yet.
-    pub fn new(world: &Arc<World>, dice: Dice) -> Operator {
+    pub fn new(world: &Arc<World>, rng: Rng) -> Operator {
         Operator {
             world: world.clone(),
-            dice,
+            rng,
             made: [0; 2],
             links: [Link::None; 2],
             unanswered: [None, None],
@@ -70,16 +70,16 @@ impl Operator {
     /// Does what operators do until `until`.
     pub async fn run(mut self, until: Instant) -> Operator {
         while goes_on(&self.world, until) {
-            sleep(self.dice.millis(500..6_000)).await;
-            let site = self.dice.index(SITES.len());
-            match self.dice.within(0..12) {
+            sleep(self.rng.millis(500..6_000)).await;
+            let site = self.rng.index(SITES.len());
+            match self.rng.within(0..12) {
                 0..=1 => self.fail_over(site, until).await,
                 2..=3 => self.intrude(site).await,
                 _ => {
                     let poacher = FIRST_POACHER + site as u32;
                     poach(
                         &self.world,
-                        &mut self.dice,
+                        &mut self.rng,
                         poacher,
                         &mut self.poached[site],
                         site,
@@ -119,14 +119,14 @@ impl Operator {
             let of = |topic: &&Topic| topic.owner != site && !topic.retired;
             model.topics.values().filter(of).cloned().collect()
         };
-        let all = self.dice.once_in(5);
+        let all = self.rng.once_in(5);
         let mut chosen: Vec<String> = shadows
             .iter()
             .filter(|topic| topic.ids[site].is_some() && topic.stale.is_none())
             .map(|topic| topic.name.clone())
             .collect();
         if !all {
-            chosen.retain(|_| self.dice.once_in(3));
+            chosen.retain(|_| self.rng.once_in(3));
         }
         if self.links[site] != Link::Runs || chosen.is_empty() {
             return;
@@ -137,7 +137,7 @@ impl Operator {
         } else {
             chosen
         };
-        self.unanswered[site] = Some(Asked { topics, all });
+        self.unanswered[site] = Some(RequestedFailover { topics, all });
         self.world.failover[site].notify_waiters();
         self.finish_failover(site, until).await;
     }
@@ -145,7 +145,7 @@ impl Operator {
     /// Asks until there is an answer.
     async fn finish_failover(&mut self, site: usize, until: Instant) {
         let link = self.link_name(site);
-        while let Some(Asked { topics, all }) = self.unanswered[site]
+        while let Some(RequestedFailover { topics, all }) = self.unanswered[site]
             .clone()
             .filter(|_| goes_on(&self.world, until))
         {
@@ -179,7 +179,7 @@ impl Operator {
                         }
                     }
                     if stuck {
-                        sleep(self.dice.millis(500..3_000)).await;
+                        sleep(self.rng.millis(500..3_000)).await;
                         continue;
                     }
                     self.unanswered[site] = None;
@@ -195,7 +195,7 @@ impl Operator {
                 Err(failed) => {
                     self.world
                         .tell("operator", format!("failover not answered: {failed}"));
-                    sleep(self.dice.millis(200..2_000)).await;
+                    sleep(self.rng.millis(200..2_000)).await;
                 }
             }
         }

@@ -6,8 +6,8 @@
 
 use super::goes_on;
 use crate::sim::{
-    dice::Dice,
     model::{self, LogId, SITES, Written},
+    rng::Rng,
     world::World,
 };
 use bytes::Bytes;
@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 pub struct Producer {
     world: Arc<World>,
     client: Client,
-    dice: Dice,
+    rng: Rng,
     /// Its number: every value that it sends carries it.
     pub id: u32,
     /// Where it writes.
@@ -70,7 +70,7 @@ impl Producer {
     /// A producer of a topic's owner. Its habits follow from the dice.
     pub fn new(
         world: &Arc<World>,
-        mut dice: Dice,
+        mut rng: Rng,
         id: u32,
         topic: &model::Topic,
         partition: i32,
@@ -85,13 +85,13 @@ impl Producer {
             partition,
             site,
             moved: false,
-            durable: !dice.once_in(3),
-            idempotent: !dice.once_in(3),
+            durable: !rng.once_in(3),
+            idempotent: !rng.once_in(3),
             identity: None,
             number: 0,
             unanswered: None,
             epoch: None,
-            dice,
+            rng,
         }
     }
 
@@ -115,7 +115,7 @@ impl Producer {
     /// Writes until `until`; `sparse` makes it slow.
     pub async fn run(mut self, until: Instant, pause: std::ops::Range<u64>) -> Producer {
         while goes_on(&self.world, until) && self.has_a_topic() {
-            sleep(self.dice.millis(pause.clone())).await;
+            sleep(self.rng.millis(pause.clone())).await;
             self.step().await;
         }
         self
@@ -162,7 +162,7 @@ impl Producer {
             .and_then(|topic| topic.failover.as_ref())
             .is_some_and(|failover| failover.done);
         drop(model);
-        if done && !self.moved && self.dice.once_in(2) {
+        if done && !self.moved && self.rng.once_in(2) {
             (self.moved, self.site, self.epoch) = (true, 1 - self.site, None);
             self.client = self
                 .world
@@ -187,7 +187,7 @@ impl Producer {
                     format!("a producer was answered: {error}"),
                 ),
             }
-            sleep(self.dice.millis(20..400)).await;
+            sleep(self.rng.millis(20..400)).await;
         }
     }
 
@@ -304,7 +304,7 @@ impl Producer {
 
     fn make_batch(&mut self, end_before: Offset) -> Batch {
         let now_ms = self.world.wall_ms();
-        let count = self.dice.within(1..5);
+        let count = self.rng.within(1..5);
         let mut builder = BatchBuilder::new(now_ms);
         if let Some(Identity {
             producer: (id, epoch),
@@ -313,8 +313,8 @@ impl Producer {
         {
             builder = builder.producer(*id, *epoch, *sequence);
         }
-        if self.dice.once_in(8) {
-            builder = builder.codec(*self.dice.pick(&[
+        if self.rng.once_in(8) {
+            builder = builder.codec(*self.rng.pick(&[
                 Codec::Lz4,
                 Codec::Snappy,
                 Codec::Zstd,
@@ -332,10 +332,10 @@ impl Producer {
             );
             self.number += 1;
             // Some records are larger than a page of the disk.
-            let padding = if self.dice.once_in(10) {
-                self.dice.within(0..12_000)
+            let padding = if self.rng.once_in(10) {
+                self.rng.within(0..12_000)
             } else {
-                self.dice.within(0..200)
+                self.rng.within(0..200)
             };
             let padded = format!("{value} {}", "x".repeat(padding as usize));
             builder.push(now_ms, Some(b"key"), Some(padded.as_bytes()), &[]);
@@ -375,7 +375,7 @@ fn judge(error: &ClientError) -> Failure {
 }
 
 /// Tries to write to a shadow, as nobody should be able to.
-pub async fn poach(world: &Arc<World>, dice: &mut Dice, id: u32, number: &mut u64, site: usize) {
+pub async fn poach(world: &Arc<World>, rng: &mut Rng, id: u32, number: &mut u64, site: usize) {
     let shadows: Vec<model::Topic> = {
         let model = world.model.lock();
         model
@@ -388,8 +388,8 @@ pub async fn poach(world: &Arc<World>, dice: &mut Dice, id: u32, number: &mut u6
     if shadows.is_empty() {
         return;
     }
-    let topic = dice.pick(&shadows);
-    let partition = dice.within(0..topic.partitions as u64) as i32;
+    let topic = rng.pick(&shadows);
+    let partition = rng.within(0..topic.partitions as u64) as i32;
     let value = model::value(&topic.name, topic.generation, partition, id, *number);
     *number += 1;
     world.model.lock().sent.insert(id, *number);

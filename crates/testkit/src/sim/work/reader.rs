@@ -3,9 +3,9 @@
 
 use super::goes_on;
 use crate::sim::{
-    dice::Dice,
     log::{Marks, SeenBatch},
-    model::{LogId, SITES, Told},
+    model::{LogId, ObservedFetch, SITES},
+    rng::Rng,
     world::World,
 };
 use gnomon_client::{
@@ -32,7 +32,7 @@ type Position = (Offset, BatchEpoch);
 /// Somebody who reads everything that a site has, as it comes.
 pub struct Tail {
     world: Arc<World>,
-    dice: Dice,
+    rng: Rng,
     site: usize,
     client: Client,
     fetcher: Option<Fetcher>,
@@ -42,11 +42,11 @@ pub struct Tail {
 
 impl Tail {
     /// Reads from the beginning.
-    pub fn new(world: &Arc<World>, dice: Dice, site: usize) -> Tail {
+    pub fn new(world: &Arc<World>, rng: Rng, site: usize) -> Tail {
         let client = world.client(SITES[site], &format!("tail-{}", SITES[site]));
         Tail {
             world: world.clone(),
-            dice,
+            rng,
             site,
             client,
             fetcher: None,
@@ -67,7 +67,7 @@ impl Tail {
                 if !is_session_error(&error) {
                     (self.fetcher, self.looked) = (None, None);
                 }
-                sleep(self.dice.millis(50..500)).await;
+                sleep(self.rng.millis(50..500)).await;
             }
         }
         self
@@ -327,7 +327,7 @@ fn told(
     world.hold(who, |model| {
         model.read(
             id,
-            Told {
+            ObservedFetch {
                 from,
                 floor,
                 marks,

@@ -2,17 +2,17 @@
 //! must be there already.
 
 use super::goes_on;
-use crate::sim::{check::groups, dice::Dice, model::SITES, world::World};
+use crate::sim::{check::groups, model::SITES, rng::Rng, world::World};
 use gnomon_client::{Client, ClientError, fetcher::Isolation, offsets::LATEST};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::time::{Instant, sleep};
 
 /// Looks until `until`.
-pub async fn watch(world: Arc<World>, mut dice: Dice, until: Instant) {
+pub async fn watch(world: Arc<World>, mut rng: Rng, until: Instant) {
     let clients = SITES.map(|site| world.client(site, "watcher"));
     while goes_on(&world, until) {
-        sleep(dice.millis(100..2_000)).await;
-        let site = dice.index(SITES.len());
+        sleep(rng.millis(100..2_000)).await;
+        let site = rng.index(SITES.len());
         if let Err(error) = look(&world, &clients[site], site).await {
             world.tell("watcher", format!("failed: {error}"));
         }

@@ -1,10 +1,11 @@
-//! Puts to the source what readers of the shadows want to know and only it can tell: where its logs
-//! and epochs end (`gnomon_partition`, `asked.rs`).
+//! Asks the source what readers of the shadows need to know: where its logs and epochs end
+//! (`gnomon_partition`, `ahead`).
 //!
-//! Beside the lines, so that no copy waits for it: one round for all partitions that readers wait
-//! for, as soon as one does, rounds a little apart. What is FAULTED or PAUSED is asked for as well;
-//! the source's word is about its own log. A source that does not answer is asked again, later each
-//! time; a single partition that it does not speak of is asked for when a reader wants it again.
+//! This runs beside the fetch connections, so that no copy waits for it: one round asks about all
+//! partitions that readers wait for, and two rounds are a little apart. Partitions of FAULTED and
+//! PAUSED topics are asked about too, since the answer is about the source's own log. If the source
+//! does not answer, the next round comes later each time. If it leaves out a single partition, that
+//! one is asked about when a reader needs it again.
 
 use super::RoundError;
 use crate::{assign::Key, link::LinkShared};
@@ -13,7 +14,7 @@ use gnomon_client::{
     offsets::{LogEnd, TopicPartition},
     retry::Backoff,
 };
-use gnomon_partition::{Handle, Question, SourceEpochEnd, SourceWord};
+use gnomon_partition::{Handle, SourceAnswer, SourceEpochEnd, SourceQuery};
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,17 +37,17 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 
 /// Partitions whose readers wait.
 #[derive(Default)]
-pub(crate) struct Asked {
+pub(crate) struct WaitingReaders {
     waiting: Mutex<BTreeSet<Key>>,
     news: Notify,
-    /// The last round got no answer.
+    /// Whether the last round got no answer.
     silent: AtomicBool,
 }
 
-impl Asked {
-    /// A reader waits for the source's word on this partition. Whether the source answered when it
-    /// was asked last.
-    pub fn ask(&self, key: Key) -> bool {
+impl WaitingReaders {
+    /// A reader waits for the source's answer about this partition. Returns whether the source
+    /// answered the last time.
+    pub fn add(&self, key: Key) -> bool {
         self.waiting.lock().insert(key);
         self.news.notify_one();
         !self.silent.load(Ordering::Relaxed)
@@ -57,11 +58,13 @@ impl Asked {
 pub(crate) async fn run(link: Arc<LinkShared>) {
     let mut backoff = Backoff::new(AGAIN.0, AGAIN.1);
     loop {
-        link.asked.news.notified().await;
+        link.waiting_readers.news.notified().await;
         let began = Instant::now();
-        let keys = std::mem::take(&mut *link.asked.waiting.lock());
+        let keys = std::mem::take(&mut *link.waiting_readers.waiting.lock());
         let outcome = round(&link, &keys).await;
-        link.asked.silent.store(outcome.is_err(), Ordering::Relaxed);
+        link.waiting_readers
+            .silent
+            .store(outcome.is_err(), Ordering::Relaxed);
         let wait = match outcome {
             Ok(()) => {
                 backoff.succeeded();
@@ -69,8 +72,8 @@ pub(crate) async fn run(link: Arc<LinkShared>) {
             }
             Err(error) => {
                 tracing::debug!(link = link.config.name.as_str(), %error, "the source does not answer for readers");
-                link.asked.waiting.lock().extend(keys);
-                link.asked.news.notify_one();
+                link.waiting_readers.waiting.lock().extend(keys);
+                link.waiting_readers.news.notify_one();
                 backoff.failed(link.site.random())
             }
         };
@@ -78,14 +81,14 @@ pub(crate) async fn run(link: Arc<LinkShared>) {
     }
 }
 
-/// A partition to ask for.
+/// A partition to ask about.
 struct Part {
     handle: Handle,
-    question: Question,
+    query: SourceQuery,
     topic: Arc<Topic>,
 }
 
-/// Asks once for all of these. An error: nothing was answered.
+/// Asks once about all of these. An error means that nothing was answered.
 async fn round(link: &LinkShared, keys: &BTreeSet<Key>) -> Result<(), RoundError> {
     let image = link.site.image();
     if let Some(fault) = image.link(link.id).and_then(|link| link.fault.clone()) {
@@ -100,7 +103,7 @@ async fn round(link: &LinkShared, keys: &BTreeSet<Key>) -> Result<(), RoundError
     }
     let wanted = parts
         .iter()
-        .map(|(name, part)| (name.clone(), part.question.epoch))
+        .map(|(name, part)| (name.clone(), part.query.epoch))
         .collect();
     let mut silence = None;
     let mut answered = false;
@@ -136,12 +139,12 @@ fn part(link: &LinkShared, image: &Image, key: Key) -> Option<(TopicPartition, P
         .as_ref()
         .filter(|shadow| shadow.link == link.id && shadow.state.is_shadow())?;
     let handle = link.site.handle(key.0, key.1).ok()?;
-    let question = handle.question()?;
+    let query = handle.source_query()?;
     Some((
         (topic.name.clone(), key.1),
         Part {
             handle,
-            question,
+            query,
             topic: topic.clone(),
         },
     ))
@@ -161,9 +164,9 @@ fn tell(part: &Part, end: &LogEnd) {
         epoch: end.epoch,
         end: end.end,
     });
-    part.handle.source_said(
-        part.question,
-        SourceWord {
+    part.handle.source_answered(
+        part.query,
+        SourceAnswer {
             high_watermark: end.high_watermark,
             epoch_end,
         },

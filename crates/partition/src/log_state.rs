@@ -1,8 +1,8 @@
 //! What a log's batches add up to: producers, transactions, epochs. Pure.
 //!
 //! Invariant: live, copied and read back after a restart, a batch changes it by the same
-//! [`Ledger::apply`], so that the state after a restart is the state before it. What a batch means
-//! is decided by the header and, for control batches, by the marker in it.
+//! [`LogState::apply`], so that the state after a restart is the state before it. What a batch
+//! means is decided by the header and, for control batches, by the marker in it.
 
 use crate::{epochs::EpochHistory, producer::Producers, txns::Txns};
 use gnomon_protocol::{
@@ -27,7 +27,7 @@ pub struct OpenTxn {
 
 /// The state that a log's batches make.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ledger {
+pub struct LogState {
     /// Idempotent producers.
     pub producers: Producers,
     /// Open and aborted transactions.
@@ -36,7 +36,7 @@ pub struct Ledger {
     pub epochs: EpochHistory,
 }
 
-impl Ledger {
+impl LogState {
     /// A batch stands in the log now. `marker`: what [`marker_of`] found in it. `now_ms`: our
     /// clock, or `None` when it is copied or read back.
     pub fn apply(&mut self, header: &BatchHeader, marker: Option<Marker>, now_ms: Option<i64>) {

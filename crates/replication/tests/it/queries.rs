@@ -3,7 +3,7 @@
 
 use crate::site::World;
 use gnomon_links::TopicState;
-use gnomon_partition::{Ask, EpochEnd, Position, Standing};
+use gnomon_partition::{EpochEnd, Position, PositionState, QueryId};
 use gnomon_protocol::{
     error_code::ErrorCode,
     ids::{BatchEpoch, Offset},
@@ -38,14 +38,14 @@ fn at(offset: Offset, epoch: i32) -> Position {
 struct Reader<'w> {
     world: &'w World,
     position: Position,
-    ask: Ask,
+    ask: QueryId,
 }
 
 impl<'w> Reader<'w> {
     fn comes(world: &'w World, position: Position) -> Reader<'w> {
         let handle = world.handle(TOPIC, 0);
-        assert_eq!(handle.standing(position, None), Standing::NotYet);
-        let ask = handle.ask(position.about(), None);
+        assert_eq!(handle.position_state(position, None), PositionState::NotYet);
+        let ask = handle.open_query(position.subject(), None);
         Reader {
             world,
             position,
@@ -53,27 +53,27 @@ impl<'w> Reader<'w> {
         }
     }
 
-    fn standing(&self) -> Standing {
+    fn position_state(&self) -> PositionState {
         self.world
             .service
             .ask_source(self.world.topic(TOPIC).expect("the topic").id, 0);
         self.world
             .handle(TOPIC, 0)
-            .standing(self.position, Some(self.ask))
+            .position_state(self.position, Some(self.ask))
     }
 
     /// What it is told within this time, if that is not "not yet" throughout. Woken, not polled.
-    async fn told_within(&self, patience: Duration) -> Standing {
+    async fn told_within(&self, patience: Duration) -> PositionState {
         let waiter = self.world.handle(TOPIC, 0).wait();
         let until = Instant::now() + patience;
         loop {
-            let standing = self.standing();
-            if standing != Standing::NotYet
+            let position_state = self.position_state();
+            if position_state != PositionState::NotYet
                 || tokio::time::timeout_at(until, waiter.changed())
                     .await
                     .is_err()
             {
-                return standing;
+                return position_state;
             }
         }
     }
@@ -86,18 +86,18 @@ async fn nonsense_is_out_of_range_once_the_source_has_been_heard() {
         Reader::comes(&world, at(1_000_000_000, -1))
             .told_within(SOON)
             .await,
-        Standing::OutOfRange
+        PositionState::OutOfRange
     );
     assert_eq!(
         Reader::comes(&world, at(11, 0)).told_within(SOON).await,
-        Standing::Diverging {
+        PositionState::Diverging {
             epoch: BatchEpoch(0),
             end: 10
         }
     );
     assert_eq!(
         Reader::comes(&world, at(5, 9)).told_within(SOON).await,
-        Standing::OutOfRange,
+        PositionState::OutOfRange,
         "no such epoch there"
     );
 }
@@ -113,7 +113,7 @@ async fn a_reader_ahead_of_a_lagging_shadow_waits_and_goes_on() {
     for position in [at(20, -1), at(15, 1), at(20, 1)] {
         assert_eq!(
             Reader::comes(&world, position).told_within(10 * SOON).await,
-            Standing::NotYet,
+            PositionState::NotYet,
             "{position:?}: the source has it"
         );
     }
@@ -123,7 +123,7 @@ async fn a_reader_ahead_of_a_lagging_shadow_waits_and_goes_on() {
     );
     assert_eq!(
         other.told_within(SOON).await,
-        Standing::Diverging {
+        PositionState::Diverging {
             epoch: BatchEpoch(1),
             end: 20
         },
@@ -131,21 +131,21 @@ async fn a_reader_ahead_of_a_lagging_shadow_waits_and_goes_on() {
     );
     world.source.partition(TOPIC, 0, |p| p.error = None);
     world.copied(TOPIC, 0, 20).await;
-    assert_eq!(one.standing(), Standing::Here);
+    assert_eq!(one.position_state(), PositionState::Here);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_the_source_said_before_decides_nothing_for_who_comes_later() {
     let world = copied_world().await;
     let before = Reader::comes(&world, at(15, -1));
-    assert_eq!(before.told_within(SOON).await, Standing::OutOfRange);
+    assert_eq!(before.told_within(SOON).await, PositionState::OutOfRange);
     // The source grows, the reader reads there and moves over; nothing of it came here.
     world.source.partition(TOPIC, 0, |p| {
         p.error = Some(ErrorCode::KafkaStorageError.code());
         (10..20).for_each(|n| p.append(&[&n.to_string()]));
     });
     let after = Reader::comes(&world, at(15, -1));
-    assert_eq!(after.told_within(10 * SOON).await, Standing::NotYet);
+    assert_eq!(after.told_within(10 * SOON).await, PositionState::NotYet);
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,7 +158,7 @@ async fn while_the_source_cannot_be_asked_it_stays_not_here_yet() {
     for reader in &readers {
         assert_eq!(
             reader.told_within(60 * SOON).await,
-            Standing::NotYet,
+            PositionState::NotYet,
             "{:?}",
             reader.position
         );
@@ -172,7 +172,7 @@ async fn while_the_source_cannot_be_asked_it_stays_not_here_yet() {
         .set(|cluster| (cluster.down = false, cluster.end_questions).1);
     assert_eq!(
         readers[0].told_within(5 * SOON).await,
-        Standing::OutOfRange,
+        PositionState::OutOfRange,
         "asked again by itself"
     );
     assert!(world.service.ask_source(world.topic(TOPIC).unwrap().id, 0));
@@ -187,19 +187,19 @@ async fn a_source_that_lost_its_tail_names_the_end_though_the_topic_is_faulted()
     let told = Reader::comes(&world, at(12, -1)).told_within(SOON).await;
     assert_eq!(
         (told, world.state(TOPIC).unwrap().0),
-        (Standing::OutOfRange, TopicState::Faulted)
+        (PositionState::OutOfRange, TopicState::Faulted)
     );
     // What is here stays readable: it is not cut to what the source has left.
     assert_eq!(
         Reader::comes(&world, at(12, 0)).told_within(SOON).await,
-        Standing::Diverging {
+        PositionState::Diverging {
             epoch: BatchEpoch(0),
             end: 10
         }
     );
     assert_eq!(
-        world.handle(TOPIC, 0).standing(at(10, 0), None),
-        Standing::Here
+        world.handle(TOPIC, 0).position_state(at(10, 0), None),
+        PositionState::Here
     );
 }
 
@@ -215,7 +215,7 @@ async fn an_end_of_an_epoch_is_told_as_the_source_has_it() {
     let handle = world.handle(TOPIC, 0);
     for (requested, end) in [(0, 20), (1, 20), (2, 25)] {
         let requested = BatchEpoch(requested);
-        let ask = handle.ask(gnomon_partition::About::Epoch(requested), None);
+        let ask = handle.open_query(gnomon_partition::QuerySubject::Epoch(requested), None);
         let waiter = handle.wait();
         world.service.ask_source(world.topic(TOPIC).unwrap().id, 0);
         waiter.changed().await;
@@ -233,7 +233,7 @@ async fn an_end_of_an_epoch_is_told_as_the_source_has_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_word_of_a_leader_that_cannot_tell_or_of_a_topic_made_anew() {
+async fn no_answer_of_a_leader_that_cannot_tell_or_of_a_topic_created_again() {
     let world = copied_world().await;
     world.source.partition(TOPIC, 0, |p| {
         p.end_error = Some(ErrorCode::OffsetNotAvailable.code())
@@ -241,21 +241,21 @@ async fn no_word_of_a_leader_that_cannot_tell_or_of_a_topic_made_anew() {
     let reader = Reader::comes(&world, at(12, -1));
     assert_eq!(
         reader.told_within(10 * SOON).await,
-        Standing::NotYet,
+        PositionState::NotYet,
         "a new leader does not know its watermark yet (KIP-207)"
     );
     world.source.create(TOPIC, Uuid::from_u128(99), 1);
     world
         .source
         .partition(TOPIC, 0, |p| p.append(&["another topic"]));
-    assert_eq!(reader.told_within(10 * SOON).await, Standing::NotYet);
+    assert_eq!(reader.told_within(10 * SOON).await, PositionState::NotYet);
 }
 
 #[tokio::test(start_paused = true)]
 async fn however_many_readers_ask_the_source_is_asked_a_little() {
     let world = copied_world().await;
     for offset in 11..1_000 {
-        let _ = Reader::comes(&world, at(offset, -1)).standing();
+        let _ = Reader::comes(&world, at(offset, -1)).position_state();
     }
     sleep(SOON).await;
     assert!((1..=3).contains(&world.source.set(|cluster| cluster.end_questions)));

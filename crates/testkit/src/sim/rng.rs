@@ -1,29 +1,28 @@
 //! Chance by seed: every choice of a simulation comes from one number.
 //!
-//! Each part of a simulation has dice of its own ([`Dice::fork`]), so that one more draw in one
+//! Each part of a simulation has dice of its own ([`Rng::fork`]), so that one more draw in one
 //! part does not change what every other part meets.
 
 use std::{ops::Range, time::Duration};
 
 /// SplitMix64: small, and the same everywhere.
 #[derive(Clone, Debug)]
-pub struct Dice(u64);
+pub struct Rng(u64);
 
-impl Dice {
+impl Rng {
     /// Everything drawn follows from `seed`.
-    pub fn new(seed: u64) -> Dice {
-        Dice(seed)
+    pub fn new(seed: u64) -> Rng {
+        Rng(seed)
     }
 
     /// Dice for another part, by its name.
-    pub fn fork(&mut self, name: &str) -> Dice {
+    pub fn fork(&mut self, name: &str) -> Rng {
         let own = self.draw();
-        Dice(
-            name.bytes()
-                .fold(own ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
-                    (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-                }),
-        )
+        Rng(name
+            .bytes()
+            .fold(own ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            }))
     }
 
     /// A uniformly drawn number.
@@ -63,11 +62,11 @@ impl Dice {
 
 #[cfg(test)]
 mod tests {
-    use super::Dice;
+    use super::Rng;
 
     #[test]
     fn forks_do_not_depend_on_what_is_drawn_from_each_other() {
-        let (mut one, mut two) = (Dice::new(7), Dice::new(7));
+        let (mut one, mut two) = (Rng::new(7), Rng::new(7));
         let mut net = one.fork("net");
         net.draw();
         let (mut disk, mut same) = (one.fork("disk"), {
@@ -75,6 +74,6 @@ mod tests {
             two.fork("disk")
         });
         assert_eq!(disk.draw(), same.draw());
-        assert_ne!(Dice::new(7).fork("a").draw(), Dice::new(7).fork("b").draw());
+        assert_ne!(Rng::new(7).fork("a").draw(), Rng::new(7).fork("b").draw());
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 /// Partitions whose logs have space reserved. Clones are the same.
 #[derive(Clone, Default)]
-pub struct Growing(Arc<Shared>);
+pub struct ReservedLogs(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -30,7 +30,7 @@ struct Listed {
     end: Offset,
 }
 
-impl Growing {
+impl ReservedLogs {
     /// Behind an append: puts the partition on the list if space is reserved.
     pub(crate) fn note(&self, partition: &Arc<Inner>, writer: &mut Writer) {
         let Some(log) = writer
@@ -80,7 +80,7 @@ impl Listed {
     }
 }
 
-impl fmt::Debug for Growing {
+impl fmt::Debug for ReservedLogs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Growing")
             .field("partitions", &self.0.listed.lock().len())

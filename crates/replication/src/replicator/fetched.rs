@@ -1,11 +1,11 @@
-//! What is done with an answer: look at the headers, ask for more, then check and append.
+//! Handles a fetch response: looks at the headers, sends the next request, then checks and appends.
 
 use super::{Phase, Replicator, Sent};
 use crate::{
     assign::Key,
     position::{OnError, OnRefusal, on_append, on_batch, on_error, on_follow, unreadable},
     progress::SourceSeen,
-    verify::{Verified, glance, verify},
+    verify::{Verified, summarize, verify},
 };
 use gnomon_catalog::{Event, Reply};
 use gnomon_client::fetcher::{FetchPosition, FetchTarget, Fetched, FetchedAll};
@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use tokio::time::Instant;
 
 /// One partition's part of an answer that has to be worked on.
-struct Intake {
+struct FetchedPartition {
     key: Key,
     position: FetchPosition,
     fetched: Fetched,
@@ -37,7 +37,7 @@ impl Replicator {
             .filter(|fetched| fetched.error.is_none())
             .map(|f| f.target.clone())
             .collect();
-        if !sent.hollow {
+        if !sent.empty_tail {
             self.note_heard(&sent, &answer);
         }
         let mut intakes = Vec::with_capacity(answer.len());
@@ -48,12 +48,12 @@ impl Replicator {
             if let Some(key) = self.expects(&fetched, position) {
                 match fetched.error {
                     Some(code) => self.on_fetch_error(key, code).await,
-                    None => intakes.extend(self.glance(key, position, fetched).await),
+                    None => intakes.extend(self.summarize(key, position, fetched).await),
                 }
             }
         }
-        if sent.hollow && bytes == 0 {
-            self.pass_hollow_tails(&sent, &looked_at).await;
+        if sent.empty_tail && bytes == 0 {
+            self.pass_empty_tails(&sent, &looked_at).await;
         }
         self.send().await;
         self.append_all(intakes).await;
@@ -61,7 +61,8 @@ impl Replicator {
     }
 
     /// A partition that an answer within a fetch session leaves out has nothing new (KIP-227): the
-    /// source was heard of it. Of those that are in it, the answer itself tells, or its error that nothing is known.
+    /// source was heard of it. Of those that are in it, the answer itself tells, or its error that
+    /// nothing is known.
     fn note_heard(&self, sent: &Sent, answer: &FetchedAll) {
         let now = self.link.site.now();
         let named: BTreeSet<&FetchTarget> = answer.iter().map(|fetched| &fetched.target).collect();
@@ -73,11 +74,11 @@ impl Replicator {
         }
     }
 
-    /// An answer about hollow tails alone had no byte: there is nothing up to the source's end, so
+    /// An answer about empty tails alone had no byte: there is nothing up to the source's end, so
     /// ours goes there. Only where the source says so in as many words: a partition that the answer
     /// leaves out was not looked at (a source that throttles answers with nothing), and is asked as
     /// ever.
-    async fn pass_hollow_tails(&mut self, sent: &Sent, looked_at: &[FetchTarget]) {
+    async fn pass_empty_tails(&mut self, sent: &Sent, looked_at: &[FetchTarget]) {
         for (target, position) in &sent.wanted {
             let Some(key) = self.by_target.get(target).copied() else {
                 continue;
@@ -88,7 +89,11 @@ impl Replicator {
             if part.phase != Phase::Reading || part.next.0 != position.offset {
                 continue;
             }
-            let Some(end) = part.hollow.take().filter(|_| looked_at.contains(target)) else {
+            let Some(end) = part
+                .empty_tail
+                .take()
+                .filter(|_| looked_at.contains(target))
+            else {
                 continue;
             };
             let Some(handle) = part.handle.clone() else {
@@ -124,12 +129,12 @@ impl Replicator {
     }
 
     /// Notes what the answer says, and guesses where the next request reads on.
-    async fn glance(
+    async fn summarize(
         &mut self,
         key: Key,
         position: FetchPosition,
         fetched: Fetched,
-    ) -> Option<Intake> {
+    ) -> Option<FetchedPartition> {
         let now = self.link.site.now();
         let part = self.parts.get_mut(&key)?;
         let handle = part.handle.clone()?;
@@ -153,30 +158,30 @@ impl Replicator {
             .saw_source(seen, handle.offsets().high_watermark);
         (part.doubts, part.below_since) = (0, None);
         let tail = fetched.records.is_empty() && fetched.high_watermark > position.offset;
-        match glance(&fetched.records) {
+        match summarize(&fetched.records) {
             Some(found) => {
                 part.next = (found.next_offset.max(position.offset), found.last_epoch);
-                part.hollow = None;
+                part.empty_tail = None;
             }
             // The source's end is ahead and yet it gives nothing: cleaned away, or others took the
             // room. Asked alone next time, it will show.
             None if tail && handle.settings().compacted => {
-                part.hollow = Some(fetched.high_watermark)
+                part.empty_tail = Some(fetched.high_watermark)
             }
-            None => part.hollow = None,
+            None => part.empty_tail = None,
         }
-        Some(Intake {
+        Some(FetchedPartition {
             key,
             position,
             fetched,
         })
     }
 
-    /// Checks all and looks at their records, records epochs that are new, appends. An epoch above the one that the source's
-    /// leader was asked under cannot be (the leader would have refused the question) unless the
-    /// source is too old to say, or the header is damaged, whose epoch no checksum covers. Recorded
-    /// it would stand for ever; so the source's metadata is asked first.
-    async fn append_all(&mut self, intakes: Vec<Intake>) {
+    /// Checks all and looks at their records, records epochs that are new, appends. An epoch above
+    /// the one that the source's leader was asked under cannot be (the leader would have refused
+    /// the question) unless the source is too old to say, or the header is damaged, whose epoch no
+    /// checksum covers. Recorded it would stand for ever; so the source's metadata is asked first.
+    async fn append_all(&mut self, intakes: Vec<FetchedPartition>) {
         let mut ready = Vec::with_capacity(intakes.len());
         let mut broken = Vec::new();
         for intake in intakes {
@@ -230,7 +235,7 @@ impl Replicator {
         self.fault(key, reason).await;
     }
 
-    fn is_ahead(&self, intake: &Intake, verified: &Verified) -> bool {
+    fn is_ahead(&self, intake: &FetchedPartition, verified: &Verified) -> bool {
         let named = self
             .parts
             .get(&intake.key)
@@ -240,13 +245,15 @@ impl Replicator {
 
     /// Makes every leader epoch durable that a batch at hand carries and the metadata does not
     /// know. False: nothing may be appended now.
-    async fn record_epochs(&mut self, ready: &[(Intake, Verified)]) -> bool {
-        let newer = ready.iter().filter_map(|(Intake { key, .. }, verified)| {
-            let epoch = LeaderEpoch(verified.highest_epoch.0.0);
-            let part = self.parts.get(key)?;
-            part.progress.saw_epoch(epoch.0);
-            (epoch > part.recorded).then_some((key.0, key.1, epoch))
-        });
+    async fn record_epochs(&mut self, ready: &[(FetchedPartition, Verified)]) -> bool {
+        let newer = ready
+            .iter()
+            .filter_map(|(FetchedPartition { key, .. }, verified)| {
+                let epoch = LeaderEpoch(verified.highest_epoch.0.0);
+                let part = self.parts.get(key)?;
+                part.progress.saw_epoch(epoch.0);
+                (epoch > part.recorded).then_some((key.0, key.1, epoch))
+            });
         let epochs: Vec<_> = newer.collect();
         if epochs.is_empty() {
             return true;
@@ -279,11 +286,11 @@ impl Replicator {
 
     async fn append(
         &mut self,
-        Intake {
+        FetchedPartition {
             key,
             position,
             fetched,
-        }: Intake,
+        }: FetchedPartition,
         verified: Verified,
     ) {
         let now = self.link.site.now();
@@ -310,8 +317,8 @@ impl Replicator {
                     part.progress
                         .wrote(now, bytes, records, handle.offsets().high_watermark);
                 }
-                // Another line of this link, which had the partition before, was not through with
-                // it: our log went on since this was asked.
+                // Another fetch connection of this link, which had the partition before, was not
+                // through with it: our log went on since this was asked.
                 Err(AppendAtError::Overlap { .. }) if handle.offsets().end != position.offset => {
                     return part.again_in(std::time::Duration::ZERO, false);
                 }

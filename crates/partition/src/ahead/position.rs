@@ -1,112 +1,115 @@
-//! Where a reader stands: in the log, parted from it, outside of it, or ahead of a shadow. Pure.
+//! The state of a reader's position: in the log, diverged from it, out of range, or not here yet.
+//! Pure.
 //!
-//! A shadow answers as the leader would whose log is our copy and, behind it, what the source still
-//! has beyond our end. What that is only the source knows: until it has been heard on an ask
-//! (`asked.rs`), a position beyond our end or of an epoch newer than what we copied is *not here
-//! yet*. Invariants: the source's word never shortens what we have, and decides nothing that our
-//! own copy can tell. Not here: the epoch that requests are fenced by (`role.rs`), reading
-//! (`reader.rs`).
+//! Invariants: the source's answer never shortens our copy, and decides nothing that our own copy
+//! can tell. Until the source has answered the reader's query (`queries.rs`), a position beyond our
+//! end, or of an epoch newer than the copied ones, is *not here yet*. Not here: the epoch that
+//! requests are fenced by (`role.rs`), and reading (`reader.rs`).
 
+use super::queries::{QueryId, QuerySubject, QueryTable, SourceEpochEnd};
 use crate::{
-    asked::{About, Ask, Asked, SourceEpochEnd},
     epochs::{EpochEnd, EpochHistory},
     offsets::Offsets,
 };
 use gnomon_protocol::ids::{BatchEpoch, Offset};
 
-/// Where a reader wants to read on.
+/// The position that a reader wants to read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
-    /// The next offset.
+    /// The offset of the next record.
     pub offset: Offset,
     /// Epoch of the last batch that it has (KIP-595); [`BatchEpoch::NONE`] if it does not say.
     pub last_epoch: BatchEpoch,
 }
 
 impl Position {
-    /// What of the source's log decides it, where the source has to.
-    pub fn about(&self) -> About {
+    /// The part of the source's log that decides the position when our copy cannot.
+    pub fn subject(&self) -> QuerySubject {
         if self.last_epoch < BatchEpoch(0) {
-            About::End
+            QuerySubject::End
         } else {
-            About::Epoch(self.last_epoch)
+            QuerySubject::Epoch(self.last_epoch)
         }
     }
 }
 
-/// Where that is.
+/// The state of a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum PositionState {
     /// In the log, or at its end.
     Here,
-    /// The reader's history parts from this one here: the largest epoch at or below its own, and
-    /// where that ends.
+    /// The reader's log diverged from this one: the largest epoch here at or below the reader's,
+    /// and its end (KIP-595).
     Diverging {
         /// That epoch.
         epoch: BatchEpoch,
-        /// The first offset that is not its own.
+        /// The first offset after it.
         end: Offset,
     },
     /// Below the start, or beyond every end that the log has or will have.
     OutOfRange,
-    /// The source may have it.
+    /// Not in our copy; the source may have it.
     NotYet,
 }
 
-/// What a position is judged by.
+/// The log that a position is compared with.
 pub(crate) struct Log<'a> {
     pub(crate) offsets: Offsets,
     pub(crate) epochs: &'a EpochHistory,
-    /// A shadow: the source may add to it.
+    /// Whether this is a shadow, to which the source may add.
     pub(crate) awaits_source: bool,
-    pub(crate) asked: &'a Asked,
+    pub(crate) queries: &'a QueryTable,
 }
 
 impl Log<'_> {
-    /// Judges a position; `ask` is the reader's, if it has asked.
-    pub(crate) fn standing(&self, position: Position, ask: Option<Ask>) -> Standing {
+    /// Decides the state of a position; `query` is the reader's, if it has opened one.
+    pub(crate) fn position_state(
+        &self,
+        position: Position,
+        query: Option<QueryId>,
+    ) -> PositionState {
         let (offset, end) = (position.offset, self.offsets.end);
         if position.last_epoch >= BatchEpoch(0) {
-            match self.epoch_end(position.last_epoch, ask) {
+            match self.epoch_end(position.last_epoch, query) {
                 EpochEnd::Known { epoch, end } if epoch < position.last_epoch || end < offset => {
-                    return Standing::Diverging { epoch, end };
+                    return PositionState::Diverging { epoch, end };
                 }
-                // Of an end beyond ours the source has told: it has this position.
+                // The end is the source's and beyond ours: the source has this position.
                 EpochEnd::Known { .. } | EpochEnd::Open { .. } if offset > end => {
-                    return Standing::NotYet;
+                    return PositionState::NotYet;
                 }
                 EpochEnd::Known { .. } | EpochEnd::Open { .. } => {}
-                EpochEnd::NotYet => return Standing::NotYet,
-                EpochEnd::Unknown => return Standing::OutOfRange,
+                EpochEnd::NotYet => return PositionState::NotYet,
+                EpochEnd::Unknown => return PositionState::OutOfRange,
             }
         }
         if (self.offsets.log_start..=end).contains(&offset) {
-            return Standing::Here;
+            return PositionState::Here;
         }
-        let source_end = ask.and_then(|ask| self.asked.end(ask));
+        let source_end = query.and_then(|query| self.queries.end(query));
         let may_come =
             self.awaits_source && source_end.is_none_or(|source_end| offset <= source_end);
         if offset > end && may_come {
-            Standing::NotYet
+            PositionState::NotYet
         } else {
-            Standing::OutOfRange
+            PositionState::OutOfRange
         }
     }
 
-    /// Where an epoch ends; `ask` is the reader's, if it has asked.
-    pub(crate) fn epoch_end(&self, requested: BatchEpoch, ask: Option<Ask>) -> EpochEnd {
+    /// Where an epoch ends; `query` is the reader's, if it has opened one.
+    pub(crate) fn epoch_end(&self, requested: BatchEpoch, query: Option<QueryId>) -> EpochEnd {
         let ours = self
             .epochs
             .end_for(requested, self.offsets.end, self.awaits_source);
         match ours {
             EpochEnd::Known { .. } | EpochEnd::Unknown => ours,
-            EpochEnd::Open { .. } | EpochEnd::NotYet => ask
-                .and_then(|ask| self.asked.epoch_end(requested, ask))
+            EpochEnd::Open { .. } | EpochEnd::NotYet => query
+                .and_then(|query| self.queries.epoch_end(requested, query))
                 .map_or(ours, |there| self.continued(requested, there)),
         }
     }
 
-    /// Our history, and behind it the source's, of which `there` is its word on `requested`.
+    /// The end of `requested` in our history followed by the source's; `there` is its answer.
     fn continued(&self, requested: BatchEpoch, there: SourceEpochEnd) -> EpochEnd {
         let (newest, end) = (self.epochs.latest(), self.offsets.end);
         if there.epoch >= newest && there.epoch >= BatchEpoch(0) {
@@ -115,7 +118,7 @@ impl Log<'_> {
                 end: there.end.max(end),
             };
         }
-        // The source names nothing as new as what we have: our copy is all there is.
+        // The source has no epoch as new as our newest: nothing follows our copy.
         let names_an_older_one = there.epoch >= BatchEpoch(0);
         if newest >= BatchEpoch(0) && (requested == newest || names_an_older_one) {
             EpochEnd::Known { epoch: newest, end }
@@ -127,15 +130,15 @@ impl Log<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::queries::SourceAnswer;
     use super::*;
-    use crate::asked::SourceWord;
 
     /// A shadow with offsets 5 to 20: epoch 1 from 5, epoch 3 from 10. The source was asked once,
     /// and said this.
     struct Shadow {
         epochs: EpochHistory,
-        asked: Asked,
-        ask: Ask,
+        queries: QueryTable,
+        query: QueryId,
     }
 
     const OFFSETS: Offsets = Offsets {
@@ -153,24 +156,28 @@ mod tests {
         }
     }
 
-    fn asked(about: About, high_watermark: Offset, epoch_end: Option<(i32, Offset)>) -> Shadow {
-        let mut asked = Asked::default();
-        let ask = asked.ask(about, None);
+    fn shadow(
+        subject: QuerySubject,
+        high_watermark: Offset,
+        epoch_end: Option<(i32, Offset)>,
+    ) -> Shadow {
+        let mut queries = QueryTable::default();
+        let query = queries.open(subject, None);
         let epoch_end = epoch_end.map(|(epoch, end)| SourceEpochEnd {
             epoch: BatchEpoch(epoch),
             end,
         });
-        asked.said(
-            asked.question().expect("it was asked"),
-            SourceWord {
+        queries.answered(
+            queries.source_query().expect("it was asked"),
+            SourceAnswer {
                 high_watermark,
                 epoch_end,
             },
         );
         Shadow {
             epochs: EpochHistory::from_entries(vec![(BatchEpoch(1), 5), (BatchEpoch(3), 10)]),
-            asked,
-            ask,
+            queries,
+            query,
         }
     }
 
@@ -180,34 +187,34 @@ mod tests {
                 offsets: OFFSETS,
                 epochs: &self.epochs,
                 awaits_source: true,
-                asked: &self.asked,
+                queries: &self.queries,
             }
         }
     }
 
-    fn diverging(epoch: i32, end: Offset) -> Standing {
-        Standing::Diverging {
+    fn diverging(epoch: i32, end: Offset) -> PositionState {
+        PositionState::Diverging {
             epoch: BatchEpoch(epoch),
             end,
         }
     }
 
     #[test]
-    fn what_our_copy_can_tell_needs_no_word() {
-        let shadow = asked(About::End, 0, None);
+    fn a_position_that_our_copy_decides_needs_no_answer() {
+        let shadow = shadow(QuerySubject::End, 0, None);
         let rows = [
-            (at(5, -1), Standing::Here),
-            (at(20, -1), Standing::Here),
-            (at(20, 3), Standing::Here),
-            (at(4, -1), Standing::OutOfRange),
-            (at(10, 1), Standing::Here),
+            (at(5, -1), PositionState::Here),
+            (at(20, -1), PositionState::Here),
+            (at(20, 3), PositionState::Here),
+            (at(4, -1), PositionState::OutOfRange),
+            (at(10, 1), PositionState::Here),
             (at(11, 1), diverging(1, 10)),
             (at(12, 2), diverging(1, 10)),
         ];
         for (position, expected) in rows {
-            for ask in [None, Some(shadow.ask)] {
+            for query in [None, Some(shadow.query)] {
                 assert_eq!(
-                    shadow.log().standing(position, ask),
+                    shadow.log().position_state(position, query),
                     expected,
                     "{position:?}"
                 );
@@ -216,8 +223,8 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_source_can_tell_is_not_here_yet_without_its_word() {
-        let shadow = asked(About::End, 100, None);
+    fn a_position_that_only_the_source_decides_is_not_here_yet_without_its_answer() {
+        let shadow = shadow(QuerySubject::End, 100, None);
         for position in [
             at(21, -1),
             at(1_000_000_000, -1),
@@ -226,8 +233,8 @@ mod tests {
             at(30, 4),
         ] {
             assert_eq!(
-                shadow.log().standing(position, None),
-                Standing::NotYet,
+                shadow.log().position_state(position, None),
+                PositionState::NotYet,
                 "{position:?}"
             );
         }
@@ -245,18 +252,20 @@ mod tests {
 
     #[test]
     fn a_position_without_an_epoch_is_decided_by_the_sources_end() {
-        // the source's high watermark, position, standing
+        // the source's high watermark, position, state
         let rows = [
-            (30, 30, Standing::NotYet),
-            (30, 31, Standing::OutOfRange),
-            (20, 21, Standing::OutOfRange),
-            (12, 20, Standing::Here),
-            (12, 21, Standing::OutOfRange),
+            (30, 30, PositionState::NotYet),
+            (30, 31, PositionState::OutOfRange),
+            (20, 21, PositionState::OutOfRange),
+            (12, 20, PositionState::Here),
+            (12, 21, PositionState::OutOfRange),
         ];
         for (source, offset, expected) in rows {
-            let shadow = asked(About::End, source, None);
+            let shadow = shadow(QuerySubject::End, source, None);
             assert_eq!(
-                shadow.log().standing(at(offset, -1), Some(shadow.ask)),
+                shadow
+                    .log()
+                    .position_state(at(offset, -1), Some(shadow.query)),
                 expected,
                 "source {source}, position {offset}"
             );
@@ -265,25 +274,25 @@ mod tests {
 
     #[test]
     fn a_position_with_an_epoch_is_decided_by_that_epochs_end() {
-        // what the source says of the epoch, the position, standing
+        // what the source says of the epoch, the position, state
         let rows = [
-            ((3, 40), at(40, 3), Standing::NotYet),
+            ((3, 40), at(40, 3), PositionState::NotYet),
             ((3, 40), at(41, 3), diverging(3, 40)),
             ((3, 12), at(21, 3), diverging(3, 20)),
             ((1, 10), at(21, 3), diverging(3, 20)),
             ((-1, -1), at(21, 3), diverging(3, 20)),
-            ((4, 40), at(30, 4), Standing::NotYet),
+            ((4, 40), at(30, 4), PositionState::NotYet),
             ((4, 40), at(41, 4), diverging(4, 40)),
             ((4, 40), at(30, 5), diverging(4, 40)),
             ((3, 25), at(30, 4), diverging(3, 25)),
             ((1, 10), at(30, 4), diverging(3, 20)),
-            ((-1, -1), at(30, 4), Standing::OutOfRange),
+            ((-1, -1), at(30, 4), PositionState::OutOfRange),
         ];
         for (there, position, expected) in rows {
             // A high watermark that lags behind after an election decides nothing here (KIP-207).
-            let shadow = asked(position.about(), 0, Some(there));
+            let shadow = shadow(position.subject(), 0, Some(there));
             assert_eq!(
-                shadow.log().standing(position, Some(shadow.ask)),
+                shadow.log().position_state(position, Some(shadow.query)),
                 expected,
                 "the source says {there:?} to {position:?}"
             );
@@ -307,11 +316,11 @@ mod tests {
             (4, (-1, -1), EpochEnd::Unknown),
         ];
         for (requested, there, expected) in rows {
-            let shadow = asked(About::Epoch(BatchEpoch(requested)), 0, Some(there));
+            let shadow = shadow(QuerySubject::Epoch(BatchEpoch(requested)), 0, Some(there));
             assert_eq!(
                 shadow
                     .log()
-                    .epoch_end(BatchEpoch(requested), Some(shadow.ask)),
+                    .epoch_end(BatchEpoch(requested), Some(shadow.query)),
                 expected,
                 "{requested}: the source says {there:?}"
             );
@@ -320,29 +329,38 @@ mod tests {
 
     #[test]
     fn an_empty_shadow_has_what_its_source_has() {
-        let mut shadow = asked(About::Epoch(BatchEpoch(2)), 8, Some((2, 8)));
+        let mut shadow = shadow(QuerySubject::Epoch(BatchEpoch(2)), 8, Some((2, 8)));
         shadow.epochs = EpochHistory::default();
         let log = Log {
             offsets: Offsets::default(),
             ..shadow.log()
         };
-        assert_eq!(log.standing(at(8, 2), Some(shadow.ask)), Standing::NotYet);
-        assert_eq!(log.standing(at(9, 2), Some(shadow.ask)), diverging(2, 8));
-        assert_eq!(log.standing(at(0, -1), None), Standing::Here);
+        assert_eq!(
+            log.position_state(at(8, 2), Some(shadow.query)),
+            PositionState::NotYet
+        );
+        assert_eq!(
+            log.position_state(at(9, 2), Some(shadow.query)),
+            diverging(2, 8)
+        );
+        assert_eq!(log.position_state(at(0, -1), None), PositionState::Here);
     }
 
     #[test]
     fn a_log_of_our_own_asks_nobody() {
-        let shadow = asked(About::End, 100, None);
+        let shadow = shadow(QuerySubject::End, 100, None);
         let own = Log {
             awaits_source: false,
             ..shadow.log()
         };
         assert_eq!(
-            own.standing(at(21, -1), Some(shadow.ask)),
-            Standing::OutOfRange
+            own.position_state(at(21, -1), Some(shadow.query)),
+            PositionState::OutOfRange
         );
-        assert_eq!(own.standing(at(21, 3), None), diverging(3, 20));
-        assert_eq!(own.standing(at(15, 4), None), Standing::OutOfRange);
+        assert_eq!(own.position_state(at(21, 3), None), diverging(3, 20));
+        assert_eq!(
+            own.position_state(at(15, 4), None),
+            PositionState::OutOfRange
+        );
     }
 }
