@@ -233,11 +233,13 @@ async fn wait(context: &RequestContext, fetch: &Fetch, limits: &Limits) -> Vec<P
             watched = true;
             continue;
         }
-        let soonest = Instant::now() + pause(fetch.asked.len());
+        let soonest = pause(fetch.asked.len()).map(|pause| Instant::now() + pause);
         if timeout_at(deadline, waiter.changed()).await.is_err() {
             return read_all(partitions, &mut queries, &fetch.asked, limits).await;
         }
-        sleep_until(soonest.min(deadline)).await;
+        if let Some(soonest) = soonest {
+            sleep_until(soonest.min(deadline)).await;
+        }
     }
 }
 
@@ -262,10 +264,13 @@ async fn read_ahead(partitions: &Partitions, read: &[PartitionRead]) {
     }
 }
 
-/// How long at least a fetch does not look at its partitions again. Each of them may change all the
-/// time, and every look is at all of them: without a pause one fetch would keep a core busy.
-fn pause(partitions: usize) -> Duration {
-    Duration::from_millis((partitions / FETCH_PARTITIONS_PER_MS) as u64)
+/// The shortest time between two reads of all partitions of a fetch. Each of them may change all the
+/// time: without a pause a fetch of many partitions would keep a core busy. `None` for few of them:
+/// a sleep of no time would end with the next millisecond of the timer only, and every record would
+/// be that much later.
+fn pause(partitions: usize) -> Option<Duration> {
+    let pause_ms = partitions / FETCH_PARTITIONS_PER_MS;
+    (pause_ms > 0).then(|| Duration::from_millis(pause_ms as u64))
 }
 
 async fn watch(partitions: &Partitions, asked: &[RequestedPartition], waiter: &Waiter) {
