@@ -94,10 +94,12 @@ impl Handle {
         }
         // What was appended before must not be less durable than the end behind it.
         let advanced = self.0.log(&mut writer, offsets.log_start).and_then(|log| {
-            let point = log.flush_point();
-            point.sync()?;
-            log.flushed_to(&point);
-            log.advance_end(to)
+            self.0.env.flusher.run_here(|| {
+                let point = log.flush_point();
+                point.sync()?;
+                log.flushed_to(&point);
+                log.advance_end(to)
+            })
         });
         advanced.map_err(|failure| {
             self.0.failed(&mut writer, &failure);

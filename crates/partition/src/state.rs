@@ -248,7 +248,8 @@ impl Inner {
         self.waiters.wake();
     }
 
-    /// The log, made at `first` if there is none yet.
+    /// The log, created at `first` if there is none yet. Creating it syncs directories: the async
+    /// worker that this may run on gives its other tasks away meanwhile.
     pub(crate) fn log<'w>(
         &self,
         writer: &'w mut Writer,
@@ -256,8 +257,11 @@ impl Inner {
     ) -> Result<&'w mut Log, LogError> {
         if writer.log.is_none() {
             let options = self.view.read().settings.log.clone();
-            let log = Log::create(self.env.disk.clone(), self.dir.clone(), options, first)?;
-            presence::note(&*self.env.disk, &self.dir);
+            let log = self.env.flusher.run_here(|| {
+                let log = Log::create(self.env.disk.clone(), self.dir.clone(), options, first)?;
+                presence::note(&*self.env.disk, &self.dir);
+                Ok(log)
+            })?;
             let reader = log.reader();
             self.update(|view| view.reader = Some(reader));
             writer.generation += 1;
@@ -276,8 +280,11 @@ impl Inner {
         writer.generation += 1;
         self.update(|view| view.reader = None);
         let path = self.dir.clone();
-        let removed = presence::forget(&*self.env.disk, &self.dir)
-            .and_then(|()| log.remove())
+        let remove = || presence::forget(&*self.env.disk, &self.dir).and_then(|()| log.remove());
+        let removed = self
+            .env
+            .flusher
+            .run_here(remove)
             .map_err(|source| LogError::Io {
                 what: "remove",
                 path,

@@ -164,9 +164,13 @@ impl Handle {
     /// Moves the log's start, and everything in memory with it.
     pub(crate) fn trim_log(&self, writer: &mut Writer, start: Offset) -> Result<(), LogError> {
         let end = self.offsets().end;
+        // Checkpoints are synced and segments removed: where this is an async worker, its other
+        // tasks go on elsewhere.
         let moved = match &mut writer.log {
-            Some(log) if start == end => self.keep_epochs(log).and_then(|()| log.trim_to(start)),
-            Some(log) => log.trim_to(start),
+            Some(log) => self.0.env.flusher.run_here(|| match start == end {
+                true => self.keep_epochs(log).and_then(|()| log.trim_to(start)),
+                false => log.trim_to(start),
+            }),
             None => Ok(()),
         };
         if let Err(failure) = moved {
@@ -183,7 +187,7 @@ impl Handle {
     pub(crate) fn keep_producers(&self, start: Offset) {
         let snapshot_at = self.0.writer.lock().snapshot_at;
         if start > snapshot_at
-            && let Err(failure) = self.0.checkpoint()
+            && let Err(failure) = self.0.env.flusher.run_here(|| self.0.checkpoint())
         {
             warn!(partition = %self.0.id, %failure, "no producer snapshot before the log start moves");
         }

@@ -7,8 +7,9 @@ use gnomon_links::{LinkStatus, Verdict};
 use gnomon_protocol::error_code::ErrorCode;
 use gnomon_replication::Site;
 use std::{
+    cell::RefCell,
     io::{self, Write},
-    sync::{Arc, Mutex},
+    sync::Once,
     time::Duration,
 };
 use tokio::time::sleep;
@@ -42,22 +43,29 @@ fn is_about(seconds: f64, expected: f64) -> bool {
     (seconds - expected).abs() < 1.5
 }
 
-/// Log lines of this thread, for as long as the guard lives.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    static LOGGED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps the log lines of each thread. The subscriber is the process's: with one for this thread
+/// only, a line that another thread was the first to log would be switched off here as well.
+struct Log;
 
 impl Log {
-    fn start(&self) -> tracing::subscriber::DefaultGuard {
-        let log = self.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_writer(move || log.clone())
-            .finish();
-        tracing::subscriber::set_default(subscriber)
+    fn start() -> Log {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            tracing_subscriber::fmt()
+                .with_ansi(false)
+                .with_writer(|| Log)
+                .init();
+        });
+        Log
     }
 
+    /// The lines of this thread that contain `word`.
     fn lines_with(&self, word: &str) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let text = LOGGED.with_borrow(|bytes| String::from_utf8(bytes.clone()).expect("text"));
         let lines = text.lines().filter(|line| line.contains(word));
         lines.map(str::to_owned).collect()
     }
@@ -65,7 +73,7 @@ impl Log {
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LOGGED.with_borrow_mut(|logged| logged.extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
@@ -77,8 +85,7 @@ impl Write for Log {
 #[tokio::test(start_paused = true)]
 async fn a_link_that_is_cut_off_is_not_level_but_not_known_and_its_lag_grows() {
     let _faults = fail::FailScenario::setup();
-    let log = Log::default();
-    let _guard = log.start();
+    let log = Log::start();
     let world = copied(&["a_orders", "a_payments"]).await;
     let before = status(&world);
     assert_eq!(before.verdict, Some(Verdict::Level));

@@ -29,6 +29,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 /// A handle on one simulated disk; clones share it.
@@ -159,6 +160,11 @@ impl MemDisk {
     /// Syncs of files below this path hang until another path, or `None`, is given.
     pub fn hold_syncs(&self, below: Option<PathBuf>) {
         self.0.faults.hold_syncs(below);
+    }
+
+    /// From now on every sync of a file or directory takes this long, as on a slow disk.
+    pub fn set_sync_time(&self, time: Duration) {
+        self.0.faults.set_sync_time(time);
     }
 
     /// Everything works again, and what was held goes on.
@@ -339,6 +345,7 @@ impl Disk for MemDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.0.faults.take_sync_time();
         self.0.faults.call()?;
         let names = &mut *self.0.names.lock();
         if !is_root(dir) && !matches!(names.live.get(dir), Some(Node::Dir)) {
@@ -588,6 +595,7 @@ impl DiskFile for MemFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.disk.faults.wait_for_release(&self.path);
+        self.disk.faults.take_sync_time();
         self.alive()?;
         let failed =
             self.disk

@@ -1,5 +1,5 @@
-//! What a test makes a simulated disk do wrong: calls that fail, a disk that is full, syncs that
-//! hang.
+//! The faults that a test gives a simulated disk: calls that fail, a disk that is full, syncs that
+//! hang or are slow.
 //!
 //! Only calls that change the disk, and syncs, are counted and fail; a failing call does part of
 //! its work where a real one could. Invariant: the same calls and the same orders give the same
@@ -10,6 +10,8 @@ use std::{
     io,
     ops::Range,
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 /// What [`MemDisk::fail_next`](super::MemDisk::fail_next) makes fail.
@@ -38,6 +40,8 @@ struct Orders {
     full: bool,
     /// Syncs of files below hang.
     held: Option<PathBuf>,
+    /// Every sync takes this long.
+    sync_time: Duration,
     forgetful: bool,
     /// Every read would have to wait for the disk.
     cold: bool,
@@ -115,6 +119,18 @@ impl Faults {
     pub fn hold_syncs(&self, below: Option<PathBuf>) {
         self.orders.lock().held = below;
         self.released.notify_all();
+    }
+
+    pub fn set_sync_time(&self, time: Duration) {
+        self.orders.lock().sync_time = time;
+    }
+
+    /// Takes as long as a sync of this disk does.
+    pub fn take_sync_time(&self) {
+        let time = self.orders.lock().sync_time;
+        if !time.is_zero() {
+            thread::sleep(time);
+        }
     }
 
     /// Returns once syncs of this file do not hang.
