@@ -1,10 +1,11 @@
 //! `cargo xtask`: what a developer runs beside `cargo test`.
 //!
 //! - `faults`: every fault the tests know, in full (`faults.rs`).
+//! - `ratchets`: figures of the code that may only get better (`ratchets.rs`).
 //! - `planted`: every planted bug, and the test that catches it (`planted.rs`).
 //! - `simulate`: two sites by seed, for hours (`simulate.rs`).
 //!
-//! Names behind the first two choose rows.
+//! Names after `faults` and `planted` choose rows of their tables.
 
 mod faults;
 mod planted;
@@ -20,9 +21,10 @@ fn main() -> ExitCode {
     let done = match command.as_deref() {
         Some("faults") => faults::run(&chosen),
         Some("planted") => planted::run(&chosen),
+        Some("ratchets") => xtask::ratchets::run(&chosen),
         Some("simulate") => simulate::run(&chosen),
         Some(_) | None => {
-            Err("usage: cargo xtask faults [NAME...] | planted [NAME...] | simulate [--hours N] [--from SEED] [--seed SEED [--aloud]]"
+            Err("usage: cargo xtask faults [NAME...] | planted [NAME...] | ratchets [--write] | simulate [--hours N] [--from SEED] [--seed SEED [--aloud]]"
                 .to_owned())
         }
     };

@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
+use xtask::source::{files_ending, root};
 
 /// What a pure crate may not name (see the layering law in `docs/architecture.md`).
 const IMPURE: &[&str] = &[
@@ -21,34 +22,8 @@ const IMPURE: &[&str] = &[
 
 const PURE_CRATES: &[&str] = &["protocol", "machine", "links", "catalog", "groups"];
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .canonicalize()
-        .expect("workspace root")
-}
-
 fn rust_files(below: &Path, found: &mut Vec<PathBuf>) {
     files_ending(below, &["rs"], found);
-}
-
-fn files_ending(below: &Path, endings: &[&str], found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(below).expect("readable folder") {
-        let path = entry.expect("readable entry").path();
-        if path.is_dir() {
-            if path
-                .file_name()
-                .is_none_or(|name| name != "target" && name != "node_modules")
-            {
-                files_ending(&path, endings, found);
-            }
-        } else if path
-            .extension()
-            .is_some_and(|extension| endings.iter().any(|ending| extension == *ending))
-        {
-            found.push(path);
-        }
-    }
 }
 
 #[test]

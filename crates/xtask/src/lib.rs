@@ -1,0 +1,4 @@
+//! Rules about the repository's own code: `cargo xtask` runs them, and the tests hold them.
+
+pub mod ratchets;
+pub mod source;
