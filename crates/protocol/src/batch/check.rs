@@ -10,7 +10,7 @@
 
 use super::{
     BatchError, BatchHeader, BatchView, Codec, RecordFault,
-    compress::{WINDOW_BYTES_MAX, damaged, lz4_blocks_are_independent, unpacker},
+    compress::{Streams, WINDOW_BYTES_MAX, damaged, unpacker},
     varint,
 };
 use std::{io::Read, ops::ControlFlow};
@@ -85,22 +85,17 @@ pub fn check_records(
     mut visit: impl FnMut(&Brief),
 ) -> Result<Facts, BatchError> {
     let header = view.header();
-    if offsets == Offsets::Consecutive
-        && header.codec()? == Codec::Lz4
-        && !lz4_blocks_are_independent(&view.payload())
-    {
-        return Err(BatchError::Decompress {
-            codec: Codec::Lz4,
-            why: "its blocks depend on each other, which Java's consumers do not read".into(),
-        });
-    }
+    let streams = match offsets {
+        Offsets::Consecutive => Streams::One,
+        Offsets::Within => Streams::Any,
+    };
     let mut max_timestamp = match header.record_count {
         0 => header.max_timestamp,
         _ => NO_TIMESTAMP,
     };
     let mut min_timestamp = None::<i64>;
     let mut misplaced = None;
-    let unpacked = walk_records(view, effort, |brief| {
+    let unpacked = walk_streams(view, effort, streams, |brief| {
         if offsets == Offsets::Consecutive && brief.offset_delta != brief.index {
             misplaced = Some(*brief);
             return ControlFlow::Break(());
@@ -141,6 +136,15 @@ pub fn walk_records(
     effort: Effort,
     visit: impl FnMut(&Brief) -> ControlFlow<()>,
 ) -> Result<usize, BatchError> {
+    walk_streams(view, effort, Streams::Any, visit)
+}
+
+fn walk_streams(
+    view: &BatchView,
+    effort: Effort,
+    streams: Streams,
+    visit: impl FnMut(&Brief) -> ControlFlow<()>,
+) -> Result<usize, BatchError> {
     let header = view.header();
     let payload = &view.bytes()[super::HEADER_BYTES..];
     match header.codec()? {
@@ -153,7 +157,7 @@ pub fn walk_records(
         codec => {
             let mut feed = Stream {
                 codec,
-                source: unpacker(codec, payload, effort.window_max)?,
+                source: unpacker(codec, payload, effort.window_max, streams)?,
                 window: vec![0; WINDOW],
                 at: 0,
                 filled: 0,

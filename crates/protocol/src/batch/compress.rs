@@ -29,7 +29,7 @@ pub fn decompress(codec: Codec, data: &[u8], max: usize) -> Result<Vec<u8>, Batc
         Codec::None | Codec::Gzip | Codec::Lz4 | Codec::Zstd => WINDOW_BYTES_MAX,
     };
     let mut out = Vec::new();
-    unpacker(codec, data, window_max)?
+    unpacker(codec, data, window_max, Streams::Any)?
         .take(max as u64 + 1)
         .read_to_end(&mut out)
         .map_err(|error| damaged(codec, error))?;
@@ -39,18 +39,40 @@ pub fn decompress(codec: Codec, data: &[u8], max: usize) -> Result<Vec<u8>, Batc
     Ok(out)
 }
 
+/// How many compressed streams the records of a batch may consist of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Streams {
+    /// One, in a shape that every consumer reads to its end.
+    One,
+    /// Any number and shape that the decoders here read: those of a log that others wrote.
+    Any,
+}
+
 /// Unpacks `data` piece by piece, holding a window or a block of at most `window_max` bytes. Its
 /// errors become a batch's by [`damaged`].
 pub(super) fn unpacker<'a>(
     codec: Codec,
     data: &'a [u8],
     window_max: usize,
+    streams: Streams,
 ) -> Result<Box<dyn Read + 'a>, BatchError> {
     Ok(match codec {
         Codec::None => Box::new(data),
-        Codec::Gzip => Box::new(flate2::read::MultiGzDecoder::new(data)),
-        Codec::Snappy => Box::new(SnappyReader::new(data, window_max)),
-        Codec::Lz4 => Box::new(Lz4Reader::new(data)),
+        Codec::Gzip if streams == Streams::One => {
+            Box::new(Only(flate2::bufread::GzDecoder::new(data), |gzip| {
+                gzip.get_ref().is_empty()
+            }))
+        }
+        Codec::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(data)),
+        Codec::Snappy => Box::new(SnappyReader::new(data, window_max, streams)?),
+        Codec::Lz4 => {
+            let fault = super::lz4_frame::fault(data).filter(|_| streams == Streams::One);
+            if let Some(why) = fault {
+                let why = why.into();
+                return Err(BatchError::Decompress { codec, why });
+            }
+            Box::new(Lz4Reader::new(data))
+        }
         Codec::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(data)
                 .map_err(|error| damaged(codec, error))?;
@@ -58,9 +80,29 @@ pub(super) fn unpacker<'a>(
             decoder
                 .window_log_max(log.max(ZSTD_WINDOW_LOG_MIN))
                 .map_err(|error| damaged(codec, error))?;
-            Box::new(decoder)
+            match streams {
+                Streams::Any => Box::new(decoder),
+                Streams::One => Box::new(Only(decoder.single_frame(), |zstd| {
+                    zstd.get_ref().is_empty()
+                })),
+            }
         }
     })
+}
+
+/// A decoder of one stream, and whether its input is used up: bytes after the stream are an error.
+struct Only<D>(D, fn(&D) -> bool);
+
+impl<D: Read> Read for Only<D> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.0.read(out)?;
+        if read == 0 && !out.is_empty() && !self.1(&self.0) {
+            return Err(io::Error::other(
+                "bytes follow its first compressed stream, which librdkafka's consumers do not read",
+            ));
+        }
+        Ok(read)
+    }
 }
 
 /// Compresses `data`. Fails only when a codec does, which none of them does on memory.
@@ -118,15 +160,6 @@ fn broken_snappy(why: impl ToString) -> io::Error {
     })
 }
 
-/// Whether the blocks of an LZ4 frame can be unpacked one by one. Java's consumers read no other
-/// frames. True of what is no frame at all.
-pub(super) fn lz4_blocks_are_independent(data: &[u8]) -> bool {
-    const FLAGS_AT: usize = 4;
-    const INDEPENDENT: u8 = 1 << 5;
-    data.get(FLAGS_AT)
-        .is_none_or(|flags| flags & INDEPENDENT != 0)
-}
-
 /// One LZ4 frame, as Java reads it. The decoder takes missing bytes at the place of a block for the
 /// frame's end; here they are an error.
 struct Lz4Reader<'a>(lz4_flex::frame::FrameDecoder<CountedInput<'a>>);
@@ -167,26 +200,48 @@ impl Read for Lz4Reader<'_> {
 struct SnappyReader<'a> {
     rest: &'a [u8],
     xerial: bool,
+    streams: Streams,
+    /// The first header has been passed.
+    begun: bool,
     block: Vec<u8>,
     at: usize,
     block_max: usize,
 }
 
 impl SnappyReader<'_> {
-    fn new(data: &[u8], block_max: usize) -> SnappyReader<'_> {
-        SnappyReader {
+    fn new(
+        data: &[u8],
+        block_max: usize,
+        streams: Streams,
+    ) -> Result<SnappyReader<'_>, BatchError> {
+        let xerial = data.starts_with(XERIAL_MAGIC);
+        if xerial && streams == Streams::One && !xerial_version_exists(data) {
+            return Err(BatchError::Decompress {
+                codec: Codec::Snappy,
+                why: "its blocks are of a version that Java's consumers do not read".into(),
+            });
+        }
+        Ok(SnappyReader {
             rest: data,
-            xerial: data.starts_with(XERIAL_MAGIC),
+            xerial,
+            streams,
+            begun: false,
             block: Vec::new(),
             at: 0,
             block_max,
-        }
+        })
     }
 
     /// Unpacks the next block; false at the end.
     fn next_block(&mut self) -> io::Result<bool> {
-        // At the start, and where streams were put one behind the other.
+        // At the start, and where streams were put one after the other.
         while self.xerial && self.rest.starts_with(XERIAL_MAGIC) {
+            if self.begun && self.streams == Streams::One {
+                return Err(broken_snappy(
+                    "a second stream follows, which librdkafka's consumers do not read",
+                ));
+            }
+            self.begun = true;
             self.rest = self
                 .rest
                 .get(XERIAL_HEADER_BYTES..)
@@ -248,6 +303,13 @@ impl Read for SnappyReader<'_> {
         self.at += read;
         Ok(read)
     }
+}
+
+/// snappy-java refuses blocks of a version before the first one.
+fn xerial_version_exists(data: &[u8]) -> bool {
+    data.get(XERIAL_MAGIC.len()..)
+        .and_then(<[u8]>::first_chunk::<4>)
+        .is_some_and(|version| i32::from_be_bytes(*version) >= 1)
 }
 
 fn xerial(data: &[u8]) -> Result<Vec<u8>, BatchError> {

@@ -13,6 +13,7 @@ mod control;
 pub mod crc;
 mod error;
 mod header;
+mod lz4_frame;
 mod placed;
 mod records;
 mod timestamp;

@@ -11,12 +11,12 @@ use gnomon_protocol::batch::{
 };
 use std::ops::ControlFlow;
 
-const EFFORT: Effort = Effort {
+pub(super) const EFFORT: Effort = Effort {
     unpacked_max: 1 << 20,
     window_max: 8 << 20,
 };
 
-fn view(bytes: Bytes) -> BatchView {
+pub(super) fn view(bytes: Bytes) -> BatchView {
     BatchView::parse_only(bytes).expect("whole")
 }
 
@@ -60,7 +60,7 @@ fn damaged(rng: &mut Rng, codec: Codec) -> BatchView {
 }
 
 /// The bytes with a right length and checksum.
-fn forged(mut bytes: Vec<u8>) -> BatchView {
+pub(super) fn forged(mut bytes: Vec<u8>) -> BatchView {
     let length = (bytes.len() - LENGTH_OVERHEAD) as i32;
     bytes[8..12].copy_from_slice(&length.to_be_bytes());
     let crc = crc32c(&bytes[21..]);
@@ -213,29 +213,6 @@ fn a_block_or_window_larger_than_allowed_is_not_made_room_for() {
             max: 8 << 20
         })
     );
-}
-
-/// Java's consumers refuse LZ4 frames with linked blocks; a source may hold them all the same.
-#[test]
-fn producers_compress_lz4_blocks_independently() {
-    let plain = BatchBuilder::new(0).record(0, None, Some(b"v"), &[]);
-    let plain = view(plain.build().expect("builds"));
-    let linked = lz4_flex::frame::FrameInfo::new().block_mode(lz4_flex::frame::BlockMode::Linked);
-    let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(linked, Vec::new());
-    std::io::Write::write_all(&mut encoder, &plain.payload()).expect("in memory");
-    let payload = encoder.finish().expect("in memory");
-    let mut bytes = plain.bytes()[..HEADER_BYTES].to_vec();
-    bytes[22] = 3;
-    bytes.extend_from_slice(&payload);
-    let batch = forged(bytes);
-    assert!(check_records(&batch, Offsets::Within, EFFORT, |_| {}).is_ok());
-    assert!(matches!(
-        check_records(&batch, Offsets::Consecutive, EFFORT, |_| {}),
-        Err(BatchError::Decompress {
-            codec: Codec::Lz4,
-            ..
-        })
-    ));
 }
 
 #[test]

@@ -9,5 +9,6 @@ mod hostile;
 mod internal;
 mod layouts;
 mod produce;
+mod producer_shapes;
 mod requests;
 mod rng;
