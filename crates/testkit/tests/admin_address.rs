@@ -1,19 +1,16 @@
 //! The admin address has no authentication yet: the requests that it takes, and those that it keeps
 //! from an operator's browser, from files of the site's machine, and from other requests' places.
 
+#[path = "common/http.rs"]
+mod http;
+
 use gnomon_broker::RawConfig;
 use gnomon_testkit::{MemDisk, Site};
-use std::{
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
-    time::Duration,
-};
+use http::{ask, connect, rest};
+use std::{io::Write, net::TcpStream};
 
 /// Connections that send half a request: more than the admin address serves at once.
 const HALF_SENT: usize = 100;
-
-/// Far longer than a header or a body may take.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 const LINK: &str = "name: l\nclient_options:\n  bootstrap_servers: [\"127.0.0.1:1\"]\n";
 
@@ -23,39 +20,6 @@ fn site() -> Site {
         ..RawConfig::default()
     };
     Site::start_with(&MemDisk::new(), settings).expect("a site")
-}
-
-fn connect(admin: SocketAddr) -> TcpStream {
-    let socket = TcpStream::connect(admin).expect("connected");
-    socket
-        .set_read_timeout(Some(PATIENCE))
-        .expect("a timeout is set");
-    socket
-}
-
-/// Everything that comes until the site closes the connection.
-fn rest(mut socket: TcpStream) -> String {
-    let mut answer = Vec::new();
-    match socket.read_to_end(&mut answer) {
-        Ok(_) => {}
-        // Closed with bytes of ours unread.
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
-        Err(error) => panic!("the connection is still open: {error}"),
-    }
-    String::from_utf8_lossy(&answer).into_owned()
-}
-
-/// The answer to a request with these headers, `Host` as given.
-fn ask(admin: SocketAddr, method: &str, path: &str, headers: &[&str], body: &str) -> String {
-    let mut socket = connect(admin);
-    let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
-    write!(
-        socket,
-        "{method} {path} HTTP/1.1\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )
-    .expect("sent");
-    rest(socket)
 }
 
 #[test]

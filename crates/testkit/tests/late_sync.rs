@@ -3,14 +3,13 @@
 
 mod common;
 
-use common::{make_topic, runtime};
-use gnomon_broker::RawConfig;
+use common::{make_topic, pair, runtime};
 use gnomon_client::{
     Client, Topics,
     groups::{CommittedOffset, GroupOffsets},
 };
 use gnomon_protocol::ids::{LeaderEpoch, TopicId};
-use gnomon_testkit::{MemDisk, Site};
+use gnomon_testkit::MemDisk;
 use std::{
     collections::BTreeMap,
     io::Write,
@@ -24,40 +23,6 @@ use tokio::time::sleep;
 
 const TOPIC: &str = "a_orders";
 const GROUP: &str = "a_readers";
-
-/// Site b with a link from site a that looks for topics and offsets often.
-fn pair(a: &MemDisk, b: &MemDisk) -> (Site, Site, tempfile::NamedTempFile) {
-    let settings = |name: &str, tag| RawConfig {
-        site_name: Some(name.to_owned()),
-        owns: vec![format!("{name}_")],
-        producer_tag: Some(tag),
-        ..RawConfig::default()
-    };
-    let source = Site::start_with(a, settings("a", 1)).expect("site a");
-    let mut file = tempfile::NamedTempFile::new().expect("a file");
-    let link = format!(
-        "name: from-a
-client_options:
-  bootstrap_servers: [\"{}\"]
-topic_metadata_sync_options:
-  interval: 100ms
-  auto_create_shadow_topic_filters:
-    - {{ pattern_type: PREFIX, filter_type: INCLUDE, name: a_ }}
-consumer_offset_sync_options:
-  interval: 100ms
-  group_filters:
-    - {{ pattern_type: PREFIX, filter_type: INCLUDE, name: a_ }}
-",
-        source.kafka()
-    );
-    file.write_all(link.as_bytes()).expect("written");
-    let with_link = RawConfig {
-        link: vec![file.path().to_owned()],
-        ..settings("b", 2)
-    };
-    let shadow = Site::start_with(b, with_link).expect("site b");
-    (source, shadow, file)
-}
 
 async fn commit(client: &Client, offset: i64) {
     let commit = CommittedOffset {

@@ -28,12 +28,9 @@ pub async fn status(
 
 fn find(services: &Services, name: &str) -> Result<LinkStatus, Refused> {
     let image = services.metadata.image();
-    let link = image.link_by_name(name).ok_or_else(|| {
-        Refused::not_found(format!(
-            "there is no link '{name}' on site '{}'",
-            services.config.site_name
-        ))
-    })?;
+    let link = image
+        .link_by_name(name)
+        .ok_or_else(|| no_such_link(services, name))?;
     services
         .links
         .status(link)
@@ -81,6 +78,9 @@ pub struct FailoverSelection {
     /// Every topic of the link, and the link itself.
     #[serde(default)]
     all: bool,
+    /// The operator knows that the source answers, so that both sites will take writes.
+    #[serde(default)]
+    source_alive: bool,
 }
 
 impl FailoverSelection {
@@ -101,23 +101,51 @@ pub async fn failover_report(
     Json(asked): Json<FailoverSelection>,
 ) -> Result<Json<Loss>, Refused> {
     asked.check()?;
+    loss(&services, &name, &asked).await.map(Json)
+}
+
+async fn loss(services: &Services, name: &str, asked: &FailoverSelection) -> Result<Loss, Refused> {
     let image = services.metadata.image();
-    let link = image.link_by_name(&name).ok_or_else(|| {
-        Refused::not_found(format!(
-            "there is no link '{name}' on site '{}'",
-            services.config.site_name
-        ))
-    })?;
+    let link = image
+        .link_by_name(name)
+        .ok_or_else(|| no_such_link(services, name))?;
     let topics = (!asked.all).then_some(&asked.topics[..]);
     let (loss, source_answers) = tokio::join!(
         services.links.loss(link, topics),
         services.links.source_answers(&link.config)
     );
     let loss = loss.ok_or_else(|| Refused::unavailable("links are not running yet"))?;
-    Ok(Json(Loss {
+    Ok(Loss {
         source_answers,
         ..loss
-    }))
+    })
+}
+
+/// A failover needs nothing of the source, and its clients may go on writing there if it lives.
+async fn refuse_if_both_would_take_writes(
+    services: &Services,
+    name: &str,
+    asked: &FailoverSelection,
+) -> Result<(), Refused> {
+    if asked.source_alive {
+        return Ok(());
+    }
+    let loss = loss(services, name, asked).await?;
+    if !loss.source_answers || loss.topics.is_empty() {
+        return Ok(());
+    }
+    Err(Refused::failed_precondition(format!(
+        "{} answers, so clients can still write there, and after a failover both sites would take \
+         writes: stop the source first, or send \"source_alive\": true to fail over all the same",
+        loss.source
+    )))
+}
+
+fn no_such_link(services: &Services, name: &str) -> Refused {
+    Refused::not_found(format!(
+        "there is no link '{name}' on site '{}'",
+        services.config.site_name
+    ))
 }
 
 /// What a failover did.
@@ -144,13 +172,15 @@ struct PartitionCut {
     epoch: i32,
 }
 
-/// Makes shadow topics writable here; answered when they are, or stuck with a reason.
+/// Makes shadow topics writable here; answered when they are, or stuck with a reason. Refused while
+/// the source answers, unless the request says to know it.
 pub async fn failover(
     State(services): State<Arc<Services>>,
     Path(name): Path<String>,
     Json(asked): Json<FailoverSelection>,
 ) -> Result<Json<FailoverResult>, Refused> {
     asked.check()?;
+    refuse_if_both_would_take_writes(&services, &name, &asked).await?;
     let which = if asked.all {
         Which::All
     } else {

@@ -20,6 +20,7 @@ use std::{
 struct Failover<'a> {
     topics: &'a [String],
     all: bool,
+    source_alive: bool,
 }
 
 /// What a failover did, topic by topic.
@@ -84,6 +85,7 @@ pub fn run(link: Link, out: &mut Output) -> Result<(), Failure> {
             let body = serde_json::to_string(&Failover {
                 topics: &topic,
                 all,
+                source_alive,
             })?;
             failover(&AdminClient::new(&at.admin), &name, &body, &consent, out)
         }

@@ -63,9 +63,10 @@ pub async fn fail_over(
     link: &str,
     topics: Option<&[String]>,
 ) -> Result<Vec<FailedOver>, Failed> {
+    // The source may live: a failover then, too, must keep every promise.
     let asked = match topics {
-        Some(topics) => json!({ "topics": topics }),
-        None => json!({ "all": true }),
+        Some(topics) => json!({ "topics": topics, "source_alive": true }),
+        None => json!({ "all": true, "source_alive": true }),
     };
     let body = ask(
         net,

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use bytes::Bytes;
+use gnomon_broker::RawConfig;
 use gnomon_client::{
     Client, Topics,
     admin::NewTopic,
@@ -12,7 +13,8 @@ use gnomon_protocol::{
     error_code::ErrorCode,
     ids::{BatchEpoch, LeaderEpoch, Offset},
 };
-use std::{collections::BTreeMap, time::Duration};
+use gnomon_testkit::{MemDisk, Site};
+use std::{collections::BTreeMap, io::Write, time::Duration};
 use tokio::runtime::Runtime;
 
 pub fn runtime() -> Runtime {
@@ -134,4 +136,39 @@ pub async fn read(client: &Client, name: &str) -> Vec<(Offset, i32, String)> {
             return found;
         }
     }
+}
+
+/// Site b with a link from site a that looks for topics and offsets often. The file of the link is
+/// there as long as the third value.
+pub fn pair(a: &MemDisk, b: &MemDisk) -> (Site, Site, tempfile::NamedTempFile) {
+    let settings = |name: &str, tag| RawConfig {
+        site_name: Some(name.to_owned()),
+        owns: vec![format!("{name}_")],
+        producer_tag: Some(tag),
+        ..RawConfig::default()
+    };
+    let source = Site::start_with(a, settings("a", 1)).expect("site a");
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    let link = format!(
+        "name: from-a
+client_options:
+  bootstrap_servers: [\"{}\"]
+topic_metadata_sync_options:
+  interval: 100ms
+  auto_create_shadow_topic_filters:
+    - {{ pattern_type: PREFIX, filter_type: INCLUDE, name: a_ }}
+consumer_offset_sync_options:
+  interval: 100ms
+  group_filters:
+    - {{ pattern_type: PREFIX, filter_type: INCLUDE, name: a_ }}
+",
+        source.kafka()
+    );
+    file.write_all(link.as_bytes()).expect("written");
+    let with_link = RawConfig {
+        link: vec![file.path().to_owned()],
+        ..settings("b", 2)
+    };
+    let shadow = Site::start_with(b, with_link).expect("site b");
+    (source, shadow, file)
 }
