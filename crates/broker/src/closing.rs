@@ -6,7 +6,7 @@
 
 use gnomon_catalog::Image;
 use gnomon_partition::{Handle, PartitionId};
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 use tokio::{
     task::JoinSet,
     time::{Instant, interval_at, sleep_until},
@@ -22,38 +22,61 @@ const AT_ONCE: usize = 32;
 /// How often a stop that takes its time says how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 
-/// Closes them. `image` has their names, for the log.
+/// Closes partitions. `image` has the names of their topics, for the log.
 pub async fn close_all(image: &Image, open: Vec<(PartitionId, Handle)>) {
     let all = open.len();
-    let mut left = open.into_iter();
+    let closings = open.into_iter().map(|(id, handle)| {
+        let name = name(image, id);
+        async move { handle.close().await.map_err(|error| (name, error)) }
+    });
+    close_each(all, closings).await;
+}
+
+/// How a stop ended.
+#[derive(Debug, PartialEq, Eq)]
+struct Closed {
+    /// Closed, or failed to close cleanly.
+    done: usize,
+    in_time: bool,
+}
+
+async fn close_each<E: Display + Send + 'static>(
+    all: usize,
+    closings: impl Iterator<Item = impl Future<Output = Result<(), (String, E)>> + Send + 'static>,
+) -> Closed {
+    let mut left = closings;
     let mut closing = JoinSet::new();
-    let mut closed = 0;
+    let mut done = 0;
     let started = Instant::now();
     let mut progress = interval_at(started + PROGRESS_EVERY, PROGRESS_EVERY);
     loop {
         while closing.len() < AT_ONCE
-            && let Some((id, handle)) = left.next()
+            && let Some(next) = left.next()
         {
-            closing.spawn(async move { (id, handle.close().await) });
+            closing.spawn(next);
         }
         tokio::select! {
-            done = closing.join_next() => match done {
-                None => return,
-                Some(Ok((_, Ok(())))) => closed += 1,
-                Some(Ok((id, Err(error)))) => {
-                    closed += 1;
-                    warn!(partition = name(image, id), "not closed cleanly: {error}");
+            closed = closing.join_next() => {
+                let Some(closed) = closed else {
+                    return Closed { done, in_time: true };
+                };
+                done += 1;
+                match closed {
+                    Ok(Ok(())) => {}
+                    Ok(Err((partition, error))) => {
+                        warn!(partition, "not closed cleanly: {error}");
+                    }
+                    Err(panicked) => warn!("not closed cleanly: {panicked}"),
                 }
-                Some(Err(panicked)) => warn!("not closed cleanly: {panicked}"),
-            },
+            }
             _ = progress.tick() => {
-                warn!("stopping: {closed} of {all} partitions are closed");
+                warn!("stopping: {done} of {all} partitions are closed");
             }
             () = sleep_until(started + CLOSE_ALL_MAX) => {
                 warn!(
-                    "stopped with {closed} of {all} partitions closed: the disk was too slow for more; the next start recovers the others"
+                    "stopped with {done} of {all} partitions closed: the disk was too slow for more; the next start recovers the others"
                 );
-                return;
+                return Closed { done, in_time: false };
             }
         }
     }
@@ -64,5 +87,58 @@ fn name(image: &Image, id: PartitionId) -> String {
     match image.topic(id.topic_id) {
         Some(topic) => format!("{}-{}", topic.name, id.index),
         None => id.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::sleep;
+
+    /// Closes partitions that take so many seconds each, in simulated time.
+    async fn stop(seconds: Vec<u64>) -> (Closed, Duration) {
+        let started = Instant::now();
+        let closings = seconds.into_iter().map(|seconds| async move {
+            sleep(Duration::from_secs(seconds)).await;
+            match seconds {
+                13 => panic!("a bug in closing"),
+                7 => Err(("a-0".to_owned(), "the disk is gone")),
+                _ => Ok(()),
+            }
+        });
+        let closed = close_each(closings.len(), closings).await;
+        (closed, started.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn partitions_are_closed_several_at_a_time() {
+        let (closed, took) = stop(vec![1; 10 * AT_ONCE]).await;
+        let all = Closed {
+            done: 10 * AT_ONCE,
+            in_time: true,
+        };
+        assert_eq!((closed, took), (all, Duration::from_secs(10)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_partition_that_fails_or_panics_keeps_no_other_from_closing() {
+        let (closed, _) = stop(vec![7, 13, 1, 1]).await;
+        let all = Closed {
+            done: 4,
+            in_time: true,
+        };
+        assert_eq!(closed, all);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_ends_in_time_though_the_disk_does_not_answer() {
+        let mut seconds = vec![1; 5];
+        seconds.extend([1_000_000; AT_ONCE]);
+        let (closed, took) = stop(seconds).await;
+        let some = Closed {
+            done: 5,
+            in_time: false,
+        };
+        assert_eq!((closed, took), (some, CLOSE_ALL_MAX));
     }
 }
