@@ -2,6 +2,8 @@
 //! tools to operate them.
 
 mod admin_client;
+#[cfg(test)]
+mod advice_tests;
 mod args;
 mod cmd;
 mod kafka;
