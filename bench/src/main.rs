@@ -7,6 +7,8 @@
 //! Not here: whether Gnomon is *right* (that is `proto-tests`), and goals that fail a build: a
 //! bench prints figures and goals beside the conditions they were taken under, and people judge
 //! them.
+#![deny(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "a bench measures real time")]
 
 mod args;
 mod birds;

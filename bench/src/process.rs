@@ -3,6 +3,7 @@
 //!
 //! Not here: what runs in them. All are started from the main thread, because the kernel ties the
 //! death signal to the thread that made the child.
+#![expect(unsafe_code, reason = "a hook between fork and exec")]
 
 use crate::{Failure, place::RunFolder};
 use rustix::process::{

@@ -4,6 +4,8 @@
 //!
 //! Nothing here links a crate of the broker: what a test knows of Gnomon it learnt over the wire or
 //! from the command line. The tests themselves are in `tests/`; the README says how to run each.
+#![deny(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "real processes run in real time")]
 
 pub mod broker;
 pub mod checker;

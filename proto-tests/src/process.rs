@@ -3,6 +3,7 @@
 //! The kernel ties a death signal to the *thread* that made the child, and a test is a thread: all
 //! children are made by one thread that never ends, so that those shared by several tests live as
 //! long as the process.
+#![expect(unsafe_code, reason = "a hook between fork and exec")]
 
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use std::io;

@@ -4,6 +4,8 @@
 //! `PROTO_TESTS_PEER=kafka cargo test -p proto-tests --test clients` runs the same against Apache
 //! Kafka: a scenario that fails there is wrong. What only Gnomon promises is marked, and not run
 //! there.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
+#![allow(clippy::disallowed_methods, reason = "real processes run in real time")]
 
 use proto_tests::broker;
 use proto_tests::client::{CODECS, Client, Consumer, Consuming, Producing, Record, Seen, Start};

@@ -4,6 +4,7 @@
 //!
 //! Not against Apache Kafka: it ends when its only log directory fails. `GNOMON_FAULTS=full` makes
 //! more calls fail and fills the disk 100 times.
+#![allow(clippy::disallowed_methods, reason = "real processes run in real time")]
 
 use proto_tests::client::{Client, Consuming, Producing, Record};
 use proto_tests::history::History;

@@ -1,5 +1,6 @@
 //! Story 3: one group on one site reads both families of topics, and finds its offsets on the other
 //! site when its own is lost.
+#![allow(clippy::disallowed_methods, reason = "real processes run in real time")]
 
 use proto_tests::client::{Client, Consumer, Consuming, Seen};
 use proto_tests::pair::Pair;

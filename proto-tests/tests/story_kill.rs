@@ -4,6 +4,7 @@
 //!
 //! `KILL_CYCLES` sets how many (100; 1,000 under `GNOMON_FAULTS=full`), `KILL_SEED` repeats a run's
 //! moments.
+#![allow(clippy::disallowed_methods, reason = "real processes run in real time")]
 
 use proto_tests::client::{Client, Consuming, Producing, Record};
 use proto_tests::history::{Fate, History, Sent};

@@ -7,6 +7,7 @@
 //!
 //! Not here: partitions and metadata (`gnomon_host`), machines (`gnomon_driver`), and the meaning
 //! of a partition, a group, a topic or a link, which are crates of their own.
+#![forbid(unsafe_code)]
 
 mod admin;
 mod api;

@@ -1,4 +1,8 @@
 //! Random numbers and ids: the operating system's, or from a seed for simulations.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the one source of randomness"
+)]
 
 use gnomon_protocol::ids::Uuid;
 use parking_lot::Mutex;

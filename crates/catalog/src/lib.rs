@@ -4,6 +4,7 @@
 //! One machine for all of it, because a topic's creation, its ownership check, its bond to a link
 //! and its failover must each be one atomic record list. [`Catalog`] decides; [`Image`] is what it
 //! keeps and what readers hold. Below the line: no clock, file, socket, task or randomness.
+#![forbid(unsafe_code)]
 
 mod action;
 mod apply;

@@ -2,6 +2,7 @@
 //!
 //! A process dies, and the next one is a new incarnation; or an append to the metadata log is
 //! refused, and the machine is led again in the same process.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The replay law over random lives of a site, and what must hold at every moment of one.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 
 mod support;
 

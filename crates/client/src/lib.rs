@@ -7,6 +7,7 @@
 //!
 //! Not here: group membership, transactions, TLS and SASL, and any retrying beyond finding a broker
 //! that answers: callers own their backoff ([`retry`]).
+#![forbid(unsafe_code)]
 
 pub mod admin;
 mod call;

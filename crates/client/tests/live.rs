@@ -1,5 +1,10 @@
 //! The whole client against a real broker, if there is one: `GNOMON_TEST_KAFKA=HOST:PORT cargo test
 //! -p gnomon-client --test live`. Proven against Apache Kafka 4; skipped with a sentence otherwise.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "real brokers answer in real time"
+)]
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 
 use gnomon_client::{
     Client, Config, Tcp, Topics,

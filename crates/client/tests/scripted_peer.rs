@@ -1,5 +1,6 @@
 //! A connection against a peer that a test plays by hand, over an in-memory stream with paused
 //! time.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 
 use bytes::{Buf, Bytes};
 use gnomon_client::{BoxFuture, Client, ClientError, Config, Conn, Net, Stream, offsets::EpochEnd};

@@ -32,6 +32,7 @@ impl Clock {
     }
 
     /// The present time.
+    #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
     pub fn now(&self) -> Now {
         let mono_ms = self.start.elapsed().as_millis() as u64;
         let wall_ms = match self.wall {

@@ -9,6 +9,7 @@
 //! - [`Clock`] is the only place that reads a clock.
 //!
 //! Not here: what any machine decides, and where its log lies.
+#![forbid(unsafe_code)]
 
 mod clock;
 mod driver;

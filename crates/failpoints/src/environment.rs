@@ -4,6 +4,7 @@
 //! So a planted fault (`FAILPOINTS=skip_fsync=return`) needs no word in the test that is to find
 //! it, and the binary none in its `main`. A test that sets fail points itself goes on doing so.
 //! Syntax: see crate `fail`.
+#![expect(unsafe_code, reason = "a function that the loader runs")]
 
 /// The loader runs this before the `main` of any program.
 #[used]

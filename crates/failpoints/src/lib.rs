@@ -3,6 +3,7 @@
 //! With the feature `failpoints` it is the macro of the crate `fail`, switched by the environment
 //! variable `FAILPOINTS`. Without the feature it expands to nothing, and the library is not even a
 //! dependency: a release build cannot be told to fail.
+#![deny(unsafe_code)]
 
 #[cfg(feature = "failpoints")]
 mod environment;

@@ -1,5 +1,7 @@
 //! The `gnomon` command: a Kafka broker with shadow links, a pair of them on this machine, and the
 //! tools to operate them.
+#![allow(clippy::disallowed_methods, reason = "a command runs in real time")]
+#![deny(unsafe_code)]
 
 mod admin_client;
 #[cfg(test)]

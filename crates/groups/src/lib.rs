@@ -9,6 +9,7 @@
 //! Not here: clocks, randomness, logs, the existence of topics (the API handler looks that up in
 //! the catalog), Kafka's error codes (the broker maps [`GroupError`]), the consumer protocol of
 //! KIP-848 and transactional commits (later issues). The README has a table of files.
+#![forbid(unsafe_code)]
 
 mod admit;
 mod classic;

@@ -7,6 +7,7 @@
 //! - [`housekeeping`] is retention, checkpoints and the recovery after a reboot.
 //!
 //! Not here: requests, connections, groups, links; and the meaning of a role (`gnomon_partition`).
+#![forbid(unsafe_code)]
 
 mod data_dir;
 pub mod housekeeping;

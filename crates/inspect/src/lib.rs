@@ -4,6 +4,7 @@
 //! - [`Checks`] reads every batch of a site and reports damage.
 //! - [`whole_batches`] visits the batches of one partition.
 //! - [`read_image`] rebuilds the site's metadata from its log.
+#![forbid(unsafe_code)]
 
 mod check;
 

@@ -4,6 +4,7 @@
 //! Invariant: everything here is a pure function of its arguments. What a link *is* at a moment
 //! stands in the metadata machine (`gnomon-catalog`); what it *does* stands in
 //! `gnomon-replication`. No clock, no file, no socket, no task here; time comes in as milliseconds.
+#![forbid(unsafe_code)]
 
 pub mod config;
 pub mod contact;

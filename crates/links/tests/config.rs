@@ -1,5 +1,6 @@
 //! Link files: what they mean, how they are refused, and that writing and reading give the same
 //! back.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 
 mod common;
 

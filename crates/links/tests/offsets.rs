@@ -1,4 +1,5 @@
 //! Group offsets: what becomes of a commit, and when it may be applied.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 
 mod common;
 

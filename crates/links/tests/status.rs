@@ -1,4 +1,5 @@
 //! What an operator sees: the text, and that the JSON holds all of it.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 
 mod common;
 

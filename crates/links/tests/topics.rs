@@ -1,5 +1,6 @@
 //! What discovery makes of the source's topics: the stories in `testdata/topics`, and that carrying
 //! a plan out leaves nothing more to do.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 
 mod common;
 

@@ -8,6 +8,7 @@
 //! feature `harness` tests it by random events.
 //!
 //! Not here: logs, clocks, threads, randomness. Time and fresh ids come in with the event.
+#![forbid(unsafe_code)]
 
 #[cfg(feature = "harness")]
 pub mod harness;

@@ -450,6 +450,10 @@ mod tests {
         }
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "threads of a test are waited for"
+    )]
     fn covered(slow: &Slow, wanted: usize) -> bool {
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(10) {

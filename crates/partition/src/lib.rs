@@ -7,6 +7,7 @@
 //! - [`Handle`] is a partition: append, copy, read, wait, change its role.
 //! - [`Flusher`] is the group commit that all partitions of a process share.
 //! - The decisions are pure and in files of their own: see the README.
+#![forbid(unsafe_code)]
 
 mod acks;
 mod admit;

@@ -1,6 +1,7 @@
 //! A wall clock that steps back and forth under one partition: records are found by time as if one
 //! had looked at them all, retention takes what the clock calls old and nothing above the high
 //! watermark, and producers stay known.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 
 mod common;
 

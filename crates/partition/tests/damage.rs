@@ -1,5 +1,6 @@
 //! Bits flipped in any file of a partition: what is served is what was written, what is lost is
 //! said, producers are what the batches make.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Who waits for the disk, who is told when it fails, and how many syncs it takes.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 
 mod common;
 

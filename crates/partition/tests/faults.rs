@@ -6,6 +6,7 @@
 //! with acks=1 as long as the power stays on (L1); no offset is handed out twice under one epoch
 //! for different bytes (L2); a repeated sequence is never stored twice (L6); watermarks never go
 //! back.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 
 mod common;
 

@@ -4,6 +4,7 @@
 //! What must hold: nothing below a high watermark that anyone saw is ever lost; what is in the log
 //! is a prefix of what was written, byte for byte; no (epoch, offset) is ever handed out twice;
 //! after every restart producers, transactions and epochs are what the batches in the log make.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 
 mod common;
 

@@ -4,6 +4,7 @@
 //! What must hold: when the partition is writable again, each record stands in the log once and in
 //! order, and no batch that is the producer's next one was told OUT_OF_ORDER_SEQUENCE_NUMBER.
 //! Kafka's Java producer would renumber it, out of order; librdkafka raises a fatal error.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 
 mod common;
 

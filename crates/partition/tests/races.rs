@@ -1,5 +1,6 @@
 //! Threads against each other: writers and a change of role, whose cut is exact in either order;
 //! checkpoints and retention.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 
 mod common;
 

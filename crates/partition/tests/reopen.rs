@@ -1,5 +1,6 @@
 //! A partition after a disk error, case by case: refused by a full disk, closed and opened again,
 //! succeeded by another handle.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 
 mod common;
 

@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O, reads a clock or keeps state. No input panics or makes it reserve more
 //! than in proportion to its own size.
+#![forbid(unsafe_code)]
 
 pub mod api;
 pub mod batch;

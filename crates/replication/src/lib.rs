@@ -9,6 +9,7 @@
 //!
 //! Not here: what a link is and may do (`gnomon-links`), who owns a topic (`gnomon-catalog`), how
 //! Kafka is spoken (`gnomon-client`).
+#![forbid(unsafe_code)]
 
 mod assign;
 mod failover;

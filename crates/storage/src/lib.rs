@@ -9,6 +9,7 @@
 //! the log to writing until it is reopened (a full disk refuses the write and no more); damage
 //! below the flushed offset is kept and answered, never cut. Not here: topic names, producers,
 //! transactions, Kafka error codes, clocks, tokio.
+#![deny(unsafe_code)]
 
 mod age;
 mod check;

@@ -2,6 +2,7 @@
 //! again.
 //!
 //! `GNOMON_LOG=info` shows what the sites log beside the story of a single seed.
+#![expect(clippy::disallowed_methods, reason = "it reports how long a run took")]
 
 use gnomon_testkit::sim::{Plan, RunReport, simulate, simulate_many};
 use std::{

@@ -3,6 +3,7 @@
 //! A [`Site`] is a whole broker with a runtime of its own, on the disk that it is given, listening
 //! on a free port of the loopback address. It ends with the test. For black-box tests of the binary
 //! see `proto-tests`.
+#![forbid(unsafe_code)]
 
 mod history;
 pub mod sim;

@@ -4,6 +4,10 @@
 //!
 //! Not here: retention and expiry, which are told by the wall clock what is old, as in Apache
 //! Kafka; the topic keeps everything.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "sites of this test run in real time"
+)]
 
 mod common;
 mod lives;

@@ -1,4 +1,8 @@
 //! A site whose disk is slow still answers: work that waits for the disk keeps no listener waiting.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "sites of this test run in real time"
+)]
 
 mod common;
 

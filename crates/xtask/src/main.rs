@@ -6,6 +6,8 @@
 //! - `simulate`: two sites by seed, for hours (`simulate.rs`).
 //!
 //! Names after `faults` and `planted` choose rows of their tables.
+#![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "it reports how long a run took")]
 
 mod faults;
 mod planted;

@@ -135,3 +135,46 @@ fn pure_crates_name_nothing_impure() {
         }
     }
 }
+
+/// Files with `unsafe`, each with its reason at its top.
+const UNSAFE_FILES: &[&str] = &[
+    "bench/src/process.rs",
+    "crates/failpoints/src/environment.rs",
+    "crates/gnomon/src/pair/children.rs",
+    "crates/storage/src/disk/real.rs",
+    "proto-tests/src/process.rs",
+];
+
+#[test]
+fn unsafe_code_is_forbidden_outside_of_the_files_that_are_listed() {
+    let mut files = Vec::new();
+    for folder in ["crates", "proto-tests", "bench"] {
+        rust_files(&root().join(folder), &mut files);
+    }
+    for file in files {
+        let path = file.strip_prefix(root()).expect("below the root");
+        let text = fs::read_to_string(&file).expect("readable file");
+        if ["lib.rs", "main.rs"]
+            .iter()
+            .any(|name| path.ends_with(format!("src/{name}")))
+        {
+            let lint = ["#![forbid(unsafe_code)]", "#![deny(unsafe_code)]"];
+            assert!(
+                lint.iter().any(|lint| text.contains(lint)),
+                "{} neither forbids nor denies unsafe code",
+                path.display()
+            );
+        }
+        let lifted = ["allow(unsafe_code", "expect(unsafe_code"]
+            .iter()
+            .any(|lint| text.contains(lint));
+        assert!(
+            !lifted
+                || UNSAFE_FILES.iter().any(|listed| path == Path::new(listed))
+                || path.ends_with("tests/tidy.rs"),
+            "{} allows unsafe code and is not listed in {}",
+            path.display(),
+            file!()
+        );
+    }
+}

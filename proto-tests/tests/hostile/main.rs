@@ -5,6 +5,7 @@
 //! question on the same connection, so that what was read and answered is told from what ended the
 //! connection. A failing run prints its seed; `HOSTILE_SEED` repeats it, `HOSTILE_FRAMES` asks for
 //! more.
+#![allow(clippy::disallowed_methods, reason = "real processes run in real time")]
 
 mod frames;
 #[path = "../wire/mod.rs"]

@@ -1,4 +1,5 @@
 //! The two `serve` children of a pair: started, listened to, stopped. None outlives this process.
+#![expect(unsafe_code, reason = "a hook between fork and exec")]
 
 use super::{News, files::Site};
 use crate::{Failure, output::complain};

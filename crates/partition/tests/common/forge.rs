@@ -1,5 +1,6 @@
 //! Batches with a right checksum and something wrong below it: headers that lie about their records,
 //! and records that no consumer can read.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 
 use super::{NOW, view};
 use gnomon_protocol::batch::{

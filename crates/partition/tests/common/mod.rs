@@ -1,4 +1,5 @@
 //! A partition on a simulated disk, and batches for it.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub mod forge;

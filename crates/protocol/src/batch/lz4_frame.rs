@@ -1,6 +1,6 @@
 //! The structure of an LZ4 frame, as far as consumers differ in reading it. Nothing is unpacked.
 //!
-//! Format: <https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md>.
+//! Source: LZ4 Frame Format Description 1.6.
 
 /// Bits of the byte of flags.
 const INDEPENDENT: u8 = 1 << 5;

@@ -1,5 +1,9 @@
 //! A link on a real broker as its source, if there is one: `GNOMON_TEST_KAFKA=HOST:PORT cargo test
 //! -p gnomon-replication --test it live`. Skipped with a sentence otherwise.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "real brokers answer in real time"
+)]
 
 use crate::site::World;
 use gnomon_client::{Client, Config, Tcp, admin::NewTopic, groups::CommittedOffset, produce::Acks};

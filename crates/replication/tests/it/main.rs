@@ -1,5 +1,6 @@
 //! Links against a scripted source, with the real metadata machine, real partitions on a disk in
 //! memory, and paused time.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 
 mod broken;
 mod catch_up;

@@ -135,6 +135,10 @@ impl Handles {
         }
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only how often a line is logged depends on this clock"
+    )]
     fn say_exhausted(&self) {
         let mut said = self.said.lock();
         if said.is_some_and(|said| said.elapsed() < SAID_AGAIN_AFTER) {

@@ -4,6 +4,7 @@
 //! and the metadata log may hold secrets of links; only index files of sealed segments are mapped,
 //! and those are replaced, never changed, so no store and no truncation can meet a map. Not here:
 //! any caching or retrying; an error is the caller's to judge.
+#![expect(unsafe_code, reason = "a memory map of a sealed file")]
 
 use super::{
     Boot, Disk, DiskFile, FileSystem, LockGuard, Mapped, OpenMode, Space,
