@@ -12,7 +12,6 @@ use gnomon_protocol::ids::{LeaderEpoch, TopicId};
 use gnomon_testkit::MemDisk;
 use std::{
     collections::BTreeMap,
-    io::Write,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
