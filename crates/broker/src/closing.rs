@@ -5,7 +5,7 @@
 //! closed by then loses nothing: the next start recovers it.
 
 use gnomon_catalog::Image;
-use gnomon_partition::{Handle, PartitionId};
+use gnomon_partition::{Handle, PartitionId, PartitionName};
 use std::{fmt::Display, time::Duration};
 use tokio::{
     task::JoinSet,
@@ -26,7 +26,11 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 pub async fn close_all(image: &Image, open: Vec<(PartitionId, Handle)>) {
     let all = open.len();
     let closings = open.into_iter().map(|(id, handle)| {
-        let name = name(image, id);
+        let topic = image.topic(id.topic_id).map(|topic| topic.name.clone());
+        let name = PartitionName {
+            topic: topic.map_or_else(|| "a deleted topic".into(), Into::into),
+            index: id.index,
+        };
         async move { handle.close().await.map_err(|error| (name, error)) }
     });
     close_each(all, closings).await;
@@ -42,7 +46,9 @@ struct Closed {
 
 async fn close_each<E: Display + Send + 'static>(
     all: usize,
-    closings: impl Iterator<Item = impl Future<Output = Result<(), (String, E)>> + Send + 'static>,
+    closings: impl Iterator<
+        Item = impl Future<Output = Result<(), (PartitionName, E)>> + Send + 'static,
+    >,
 ) -> Closed {
     let mut left = closings;
     let mut closing = JoinSet::new();
@@ -63,8 +69,8 @@ async fn close_each<E: Display + Send + 'static>(
                 done += 1;
                 match closed {
                     Ok(Ok(())) => {}
-                    Ok(Err((partition, error))) => {
-                        warn!(partition, "not closed cleanly: {error}");
+                    Ok(Err((PartitionName { topic, index }, error))) => {
+                        warn!(%topic, partition = index, "not closed cleanly: {error}");
                     }
                     Err(panicked) => warn!("not closed cleanly: {panicked}"),
                 }
@@ -82,14 +88,6 @@ async fn close_each<E: Display + Send + 'static>(
     }
 }
 
-/// As an operator knows it.
-fn name(image: &Image, id: PartitionId) -> String {
-    match image.topic(id.topic_id) {
-        Some(topic) => format!("{}-{}", topic.name, id.index),
-        None => id.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,14 +96,21 @@ mod tests {
     /// Closes partitions that take so many seconds each, in simulated time.
     async fn stop(seconds: Vec<u64>) -> (Closed, Duration) {
         let started = Instant::now();
-        let closings = seconds.into_iter().map(|seconds| async move {
+        let name = PartitionName {
+            topic: "a_orders".into(),
+            index: 0,
+        };
+        let closing = |seconds, name: PartitionName| async move {
             sleep(Duration::from_secs(seconds)).await;
             match seconds {
                 13 => panic!("a bug in closing"),
-                7 => Err(("a-0".to_owned(), "the disk is gone")),
+                7 => Err((name, "the disk is gone")),
                 _ => Ok(()),
             }
-        });
+        };
+        let closings = seconds
+            .into_iter()
+            .map(|seconds| closing(seconds, name.clone()));
         let closed = close_each(closings.len(), closings).await;
         (closed, started.elapsed())
     }

@@ -24,8 +24,10 @@ impl Partitions {
         let image = self.image.load();
         for id in found {
             if image.topic(id.topic_id).is_none() {
-                info!(partition = %id, "removing the files of a topic that was deleted");
-                presence::remove(&*self.env.disk, &partition_folder(&self.data, id))?;
+                // The metadata has no name for it any more.
+                let folder = partition_folder(&self.data, id);
+                info!(folder = %folder.display(), "removing the files of a topic that was deleted");
+                presence::remove(&*self.env.disk, &folder)?;
             }
         }
         Ok(())

@@ -151,7 +151,7 @@ impl Flushable for Inner {
             .as_ref()
             .is_some_and(Log::checkpoint_due);
         if due && let Err(failure) = self.checkpoint() {
-            tracing::warn!(partition = %self.id, %failure, "no checkpoint: the next start reads more of the log");
+            tracing::warn!(topic = %self.name.topic, partition = self.name.index, %failure, "no checkpoint: the next start reads more of the log");
         }
     }
 

@@ -107,12 +107,13 @@ impl Handle {
         let mut watermarks = Watermarks::new(0, 0, 0, settings.write_caching);
         let mut log_state = LogState::default();
         let mut reader = None;
+        let name = settings.partition_name(id.index);
         presence::check(&*env.disk, &dir)?;
         // One that failed is there, or it cannot be opened again.
         if matches!(from, LogFrom::Failed(_))
             || Log::exists(&*env.disk, &dir).map_err(OpenError::Look)?
         {
-            let opened = rebuild::open(env, &dir, id, &settings, from)?;
+            let opened = rebuild::open(env, &dir, &name, &settings, from)?;
             watermarks = Watermarks::new(
                 opened.log.start(),
                 opened.log.end(),
@@ -124,7 +125,7 @@ impl Handle {
             writer.changed = opened.changed;
             log_state = opened.log_state;
             writer.log = Some(opened.log);
-            presence::note(&*env.disk, &dir);
+            presence::note(&*env.disk, &dir, &name);
         }
         let mut view = View {
             watermarks,
@@ -140,6 +141,7 @@ impl Handle {
         view.log_state.txns.reached(reached);
         Ok(Handle(Arc::new(Inner {
             id,
+            name,
             dir,
             env: env.clone(),
             writer: Mutex::new(writer),
@@ -369,7 +371,7 @@ impl Handle {
         });
         match &written {
             Ok(()) if std::mem::take(&mut writer.refused) => {
-                info!(partition = %self.0.id, "the disk takes writes again")
+                info!(topic = %self.0.name.topic, partition = self.0.name.index, "the disk takes writes again")
             }
             Ok(()) => {}
             Err(failure) => self.0.failed(writer, failure),

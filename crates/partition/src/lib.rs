@@ -63,6 +63,8 @@ pub use producer::{LastMarker, Producer, Remembered, SequenceError};
 pub use reader::{Isolation, Read};
 pub use reserved::ReservedLogs;
 pub use role::{Fence, FenceRefusal, LinkLabel, Origin, Replica, Role, RoleRefusal, Writers};
-pub use settings::{Env, PartitionId, RecordValidation, Settings, TimestampType, Troubles};
+pub use settings::{
+    Env, PartitionId, PartitionName, RecordValidation, Settings, TimestampType, Troubles,
+};
 pub use txn_index::Aborted;
 pub use waiters::Waiter;

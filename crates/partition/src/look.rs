@@ -12,7 +12,7 @@ use crate::{
     error::AppendError,
     handle::{Appended, Handle},
     role::Origin,
-    settings::{RecordValidation, Settings},
+    settings::{PartitionName, RecordValidation, Settings},
 };
 use gnomon_protocol::{
     batch::{BatchError, BatchView, Codec, Effort, Offsets, check_records},
@@ -221,7 +221,8 @@ impl Handle {
                 Ok(Some(batch)) => looked.right.push(batch),
                 Ok(None) => {
                     let heavy = std::iter::once(batch).chain(rest);
-                    let look = move || look_at_all(heavy, &settings, looked);
+                    let name = self.0.name.clone();
+                    let look = move || look_at_all(heavy, &settings, &name, looked);
                     // A site that stops copies nothing any more.
                     return self.0.env.flusher.run_heavy(look).await.unwrap_or_default();
                 }
@@ -238,10 +239,11 @@ impl Handle {
 fn look_at_all(
     batches: impl Iterator<Item = BatchView>,
     settings: &Settings,
+    name: &PartitionName,
     mut looked: LookedAt,
 ) -> LookedAt {
     for batch in batches {
-        match look_at_copy(batch, settings) {
+        match look_at_copy(batch, settings, name) {
             Ok(batch) => looked.right.push(batch),
             Err(broken) => {
                 looked.broken = Some(broken);
@@ -289,7 +291,11 @@ fn look_at_light_copy(
     }
 }
 
-fn look_at_copy(batch: BatchView, settings: &Settings) -> Result<BatchView, Unreadable> {
+fn look_at_copy(
+    batch: BatchView,
+    settings: &Settings,
+    name: &PartitionName,
+) -> Result<BatchView, Unreadable> {
     if !needs_a_look(&batch, settings) {
         return Ok(batch);
     }
@@ -298,7 +304,7 @@ fn look_at_copy(batch: BatchView, settings: &Settings) -> Result<BatchView, Unre
     match check_records(&batch, Offsets::Within, effort, |_| {}) {
         Ok(facts) => Ok(batch.knowing(&facts)),
         Err(why @ BatchError::DecompressedTooLarge { .. }) => {
-            warn!(topic = %settings.name, offset, %why, "a copied batch is not looked at");
+            warn!(topic = %name.topic, partition = name.index, offset, %why, "a copied batch is not looked at");
             Ok(batch.believed())
         }
         Err(_) if trusted(settings) => Ok(batch.believed()),

@@ -14,7 +14,7 @@
 //! Not here: what becomes of a partition whose files are lost (`handle.rs` refuses to open it, the
 //! broker says so), and files that are lost of a log that has others (`gnomon_storage`: damage).
 
-use crate::error::OpenError;
+use crate::{error::OpenError, settings::PartitionName};
 use gnomon_protocol::ids::Offset;
 use gnomon_storage::{Checkpoint, Disk, Log, LogError, LogOptions, OpenMode, read_checkpoint};
 use std::{
@@ -41,14 +41,14 @@ pub fn marked_folder(file_name: &str) -> Option<&str> {
 
 /// The partition has files from now on. Without the mark it works as well as with it; the next
 /// opening makes up for it.
-pub(crate) fn note(disk: &dyn Disk, folder: &Path) {
+pub(crate) fn note(disk: &dyn Disk, folder: &Path, name: &PartitionName) {
     let mark = mark(folder);
     let made = match disk.exists(&mark) {
         Ok(false) if !forget_presence() => disk.open(&mark, OpenMode::Create).map(drop),
         there => there.map(drop),
     };
     if let Err(error) = made {
-        warn!(mark = %mark.display(), %error, "a loss of this partition's files would not be noticed");
+        warn!(topic = %name.topic, partition = name.index, mark = %mark.display(), %error, "the mark that the partition has files cannot be made: a loss of them would not be noticed");
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     log_state::{LogState, marker_of},
     producer::Producers,
     producer_snapshot,
-    settings::{Env, PartitionId, Settings},
+    settings::{Env, PartitionName, Settings},
 };
 use gnomon_protocol::{
     batch::{BatchHeader, BatchView, Marker},
@@ -42,7 +42,7 @@ pub(crate) enum LogFrom<'a> {
 pub(crate) fn open(
     env: &Env,
     dir: &Path,
-    id: PartitionId,
+    name: &PartitionName,
     settings: &Settings,
     from: LogFrom<'_>,
 ) -> Result<Rebuilt, OpenError> {
@@ -57,10 +57,10 @@ pub(crate) fn open(
     };
     log.set_options(settings.log.clone());
     if let Some(cut) = &recovered.cut {
-        warn!(partition = %id, topic = %settings.name, at = cut.at, bytes = cut.bytes, batches = cut.batches, why = %cut.why, "log cut at recovery");
+        warn!(topic = %name.topic, partition = name.index, at = cut.at, bytes = cut.bytes, batches = cut.batches, why = %cut.why, "log cut at recovery");
     }
     for damaged in &recovered.damaged {
-        warn!(partition = %id, topic = %settings.name, from = damaged.start, to = damaged.end, "damaged on the disk");
+        warn!(topic = %name.topic, partition = name.index, from = damaged.start, to = damaged.end, "damaged on the disk");
     }
     if log.flushed() < log.end() {
         let point = log.flush_point();
@@ -73,13 +73,13 @@ pub(crate) fn open(
     } else {
         snapshot_at
     };
-    let batches = replay(&log, from, &mut log_state, id)?;
+    let batches = replay(&log, from, &mut log_state, name)?;
     log_state.trim_to(log.start());
     if forget_producer_state() {
         log_state.producers = Producers::default();
     }
     if batches > 0 {
-        info!(partition = %id, topic = %settings.name, from, end = log.end(), batches, "read back");
+        info!(topic = %name.topic, partition = name.index, from, end = log.end(), batches, "read back");
     }
     Ok(Rebuilt {
         log,
@@ -148,17 +148,17 @@ fn replay(
     log: &Log,
     from: Offset,
     log_state: &mut LogState,
-    id: PartitionId,
+    name: &PartitionName,
 ) -> Result<u64, OpenError> {
     let mut batches = 0;
     for found in log.reader().headers(from) {
         match found {
             Ok((header, range)) => {
-                log_state.apply(&header, marker(&header, &range, id)?, None);
+                log_state.apply(&header, marker(&header, &range, name)?, None);
                 batches += 1;
             }
             Err(ReadError::Damaged { from, to }) => {
-                warn!(partition = %id, from, to, "damaged on the disk: not read back")
+                warn!(topic = %name.topic, partition = name.index, from, to, "damaged on the disk: not read back")
             }
             Err(ReadError::BelowStart { .. } | ReadError::AboveEnd { .. }) => break,
             Err(ReadError::Io(failure)) => return Err(OpenError::Replay(failure)),
@@ -170,7 +170,7 @@ fn replay(
 fn marker(
     header: &BatchHeader,
     range: &FileRange,
-    id: PartitionId,
+    name: &PartitionName,
 ) -> Result<Option<Marker>, OpenError> {
     if !header.is_control() {
         return Ok(None);
@@ -180,7 +180,7 @@ fn marker(
         .map_err(|failure: io::Error| OpenError::Replay(failure))?;
     let marker = BatchView::parse_only(bytes).and_then(|view| marker_of(&view));
     Ok(marker.unwrap_or_else(|why| {
-        warn!(partition = %id, offset = header.base_offset, %why, "a control batch cannot be read: its transaction stays open");
+        warn!(topic = %name.topic, partition = name.index, offset = header.base_offset, %why, "a control batch cannot be read: its transaction stays open");
         None
     }))
 }

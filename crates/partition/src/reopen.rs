@@ -70,10 +70,10 @@ impl Handle {
         )?;
         self.remember_lost(successor.offsets().end);
         let (before, now) = (self.offsets(), successor.offsets());
-        info!(partition = %self.0.id, ended = before.end, ends = now.end, "opened again");
+        info!(topic = %self.0.name.topic, partition = self.0.name.index, ended = before.end, ends = now.end, "opened again");
         if now.end < before.high_watermark {
             // With `write.caching` only.
-            warn!(partition = %self.0.id, from = now.end, to = before.high_watermark, "records that consumers may have seen are lost");
+            warn!(topic = %self.0.name.topic, partition = self.0.name.index, from = now.end, to = before.high_watermark, "records that consumers may have seen are lost");
         }
         Ok(successor)
     }

@@ -18,9 +18,18 @@ pub struct PartitionId {
     pub index: i32,
 }
 
-impl fmt::Display for PartitionId {
+/// A partition as operators know it, for log lines: `orders-7`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionName {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// Its index in the topic.
+    pub index: i32,
+}
+
+impl fmt::Display for PartitionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.topic_id, self.index)
+        write!(f, "{}-{}", self.topic, self.index)
     }
 }
 
@@ -82,6 +91,14 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The name of one of the topic's partitions.
+    pub fn partition_name(&self, index: i32) -> PartitionName {
+        PartitionName {
+            topic: self.name.clone(),
+            index,
+        }
+    }
+
     /// Kafka's defaults.
     pub fn named(name: &str) -> Settings {
         Settings {

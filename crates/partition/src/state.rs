@@ -18,7 +18,7 @@ use crate::{
     presence,
     refused::Refused,
     role::Role,
-    settings::{Env, PartitionId, Settings},
+    settings::{Env, PartitionId, PartitionName, Settings},
     waiters::Waiters,
 };
 use gnomon_protocol::ids::Offset;
@@ -29,6 +29,8 @@ use tracing::{debug, error, warn};
 
 pub(crate) struct Inner {
     pub(crate) id: PartitionId,
+    /// For log lines.
+    pub(crate) name: PartitionName,
     pub(crate) dir: PathBuf,
     pub(crate) env: Env,
     pub(crate) writer: Mutex<Writer>,
@@ -194,9 +196,9 @@ impl Inner {
         let open = writer.log.as_ref().is_none_or(|log| log.closed().is_none());
         if open {
             if failure.is_out_of_handles() {
-                debug!(partition = %self.id, %failure, "refused");
+                debug!(topic = %self.name.topic, partition = self.name.index, %failure, "refused");
             } else if !std::mem::replace(&mut writer.refused, true) {
-                warn!(partition = %self.id, %failure, "the disk refuses writes; they are tried as they come");
+                warn!(topic = %self.name.topic, partition = self.name.index, %failure, "the disk refuses writes; they are tried as they come");
             }
             return;
         }
@@ -206,8 +208,7 @@ impl Inner {
     /// No more writes, for a disk error that left the log in doubt.
     pub(crate) fn fail(&self, failure: &LogError) {
         let why: Arc<str> = failure.to_string().into();
-        let topic = self.view.read().settings.name.clone();
-        error!(%topic, partition = %self.id, %why, "closed to writing until it is opened again");
+        error!(topic = %self.name.topic, partition = self.name.index, %why, "closed to writing until it is opened again");
         self.close(
             Closed {
                 why: why.clone(),
@@ -259,7 +260,7 @@ impl Inner {
             let options = self.view.read().settings.log.clone();
             let log = self.env.flusher.run_here(|| {
                 let log = Log::create(self.env.disk.clone(), self.dir.clone(), options, first)?;
-                presence::note(&*self.env.disk, &self.dir);
+                presence::note(&*self.env.disk, &self.dir, &self.name);
                 Ok(log)
             })?;
             let reader = log.reader();

@@ -189,7 +189,7 @@ impl Handle {
         if start > snapshot_at
             && let Err(failure) = self.0.env.flusher.run_here(|| self.0.checkpoint())
         {
-            warn!(partition = %self.0.id, %failure, "no producer snapshot before the log start moves");
+            warn!(topic = %self.0.name.topic, partition = self.0.name.index, %failure, "no producer snapshot before the log start moves");
         }
     }
 

@@ -399,6 +399,7 @@ impl Replicator {
         let wait = part.backoff.failed(random);
         part.again_in(wait, false);
         tracing::info!(
+            link = self.link.config.name.as_str(),
             topic = &*part.target.topic,
             partition = key.1,
             why,
@@ -432,7 +433,9 @@ impl Replicator {
         part.phase = Phase::Ended;
         part.progress.failed(reason.as_str());
         tracing::warn!(
+            link = self.link.config.name.as_str(),
             topic = &*part.target.topic,
+            partition = key.1,
             reason,
             "shadow topic is faulted"
         );
