@@ -31,7 +31,13 @@ pub async fn close_all(image: &Image, open: Vec<(PartitionId, Handle)>) {
             topic: topic.map_or_else(|| "a deleted topic".into(), Into::into),
             index: id.index,
         };
-        async move { handle.close().await.map_err(|error| (name, error)) }
+        async move {
+            handle
+                .control()
+                .close()
+                .await
+                .map_err(|error| (name, error))
+        }
     });
     close_each(all, closings).await;
 }

@@ -39,7 +39,7 @@ impl ReaderQuery for Position {
     }
 
     fn judge(self, handle: &Handle, query: Option<QueryId>) -> PositionState {
-        handle.position_state(self, query)
+        handle.reader().position_state(self, query)
     }
 
     fn is_open(answer: &PositionState) -> bool {
@@ -56,7 +56,7 @@ impl ReaderQuery for BatchEpoch {
     }
 
     fn judge(self, handle: &Handle, query: Option<QueryId>) -> EpochEnd {
-        handle.end_for_epoch(self, query)
+        handle.reader().end_for_epoch(self, query)
     }
 
     fn is_open(answer: &EpochEnd) -> bool {
@@ -162,7 +162,7 @@ impl<'a, Q: ReaderQuery> RequestQueries<'a, Q> {
             }
         }
         if opened.is_none() {
-            let query = handle.open_query(question.subject(), earlier);
+            let query = handle.reader().open_query(question.subject(), earlier);
             self.any_remembered = true;
             self.opened.insert((id, question), query);
             self.remembered.put(id, question, query);
@@ -214,8 +214,8 @@ mod tests {
     }
 
     fn says(handle: &Handle, high_watermark: Offset) {
-        let question = handle.source_query().expect("somebody asks");
-        handle.source_answered(
+        let question = handle.copier().source_query().expect("somebody asks");
+        handle.copier().source_answered(
             question,
             SourceAnswer {
                 high_watermark,
@@ -278,7 +278,11 @@ mod tests {
             PositionState::NotYet,
             "the source has it"
         );
-        assert_eq!(handle.source_query(), None, "the same request asks no more");
+        assert_eq!(
+            handle.copier().source_query(),
+            None,
+            "the same request asks no more"
+        );
         assert_eq!(
             RequestQueries::new(no, &remembered).judge(&handle, FIVE).0,
             PositionState::NotYet
@@ -296,7 +300,7 @@ mod tests {
         let (handle, remembered) = (shadow(), Remembered::default());
         {
             let mut full = remembered.0.lock();
-            let query = handle.open_query(FIVE.subject(), None);
+            let query = handle.reader().open_query(FIVE.subject(), None);
             for index in 1..=QUERIES_PER_CONNECTION_MAX {
                 full.insert(
                     PartitionId {

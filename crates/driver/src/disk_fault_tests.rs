@@ -69,9 +69,10 @@ impl Journal for Reopens {
         };
         let successor = self
             .handle
+            .control()
             .reopen(role, settings())
             .expect("the disk works");
-        self.handle.succeeded_by(&successor);
+        self.handle.control().succeeded_by(&successor);
         self.journal = PartitionJournal::new("__shelf".into(), successor.clone(), None);
         self.handle = successor;
         Ok(())

@@ -66,7 +66,7 @@ impl PartitionJournal {
 
     /// Names the file as well, where damage is the reason.
     fn unreadable(&self, offset: Offset, why: impl ToString) -> JournalError {
-        let health = self.handle.health();
+        let health = self.handle.control().health();
         let damage = health
             .damage
             .iter()
@@ -110,6 +110,7 @@ impl Journal for PartitionJournal {
         let batch = BatchView::parse_only(bytes).map_err(|error| self.failed(error))?;
         let appended = self
             .handle
+            .appender()
             .append(batch, Origin::Site, wall_ms)
             .map_err(|error| self.failed(error))?;
         Ok(LogPosition(appended.last_offset + 1))
@@ -117,13 +118,14 @@ impl Journal for PartitionJournal {
 
     async fn committed(&self, position: LogPosition) -> Result<(), JournalError> {
         self.handle
+            .appender()
             .durable(position.0)
             .await
             .map_err(|lost| self.lost(lost.to_string()))
     }
 
     async fn grown(&self, position: LogPosition) -> Result<(), JournalError> {
-        let waiter = self.handle.wait();
+        let waiter = self.handle.reader().wait();
         loop {
             if let Some(why) = self.handle.closed() {
                 return Err(self.lost(why.to_string()));
@@ -141,6 +143,7 @@ impl Journal for PartitionJournal {
 
     fn trim(&mut self, position: LogPosition) -> Result<(), JournalError> {
         self.handle
+            .control()
             .trim_own_to(position.0)
             .map(drop)
             .map_err(|error| self.failed(error))
@@ -156,7 +159,7 @@ impl Journal for PartitionJournal {
     }
 
     fn bytes(&self) -> u64 {
-        self.handle.size_bytes()
+        self.handle.control().size_bytes()
     }
 }
 
@@ -180,6 +183,7 @@ impl ReadLog for PartitionJournal {
         while next < end {
             let read = self
                 .handle
+                .reader()
                 .read(next, READ_BYTES, isolation, true)
                 .map_err(|error| self.unreadable(next, error))?;
             let range = read

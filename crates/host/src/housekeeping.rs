@@ -104,8 +104,12 @@ impl Housekeeping {
             let done = handle
                 .blocking(move |handle| {
                     // First: the others would complain of files that are not there.
-                    let looked = handle.check_files();
-                    (looked, handle.apply_retention(now_ms), handle.checkpoint())
+                    let looked = handle.control().check_files();
+                    (
+                        looked,
+                        handle.control().apply_retention(now_ms),
+                        handle.control().checkpoint(),
+                    )
                 })
                 .await;
             let Some((looked, retained, checkpointed)) = done else {

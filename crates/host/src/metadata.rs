@@ -129,7 +129,9 @@ impl Metadata {
             }
         }
         // Offsets that power loss took back are not used again under the same epoch.
-        handle.set_role(role(driver.durable().incarnation + 1));
+        handle
+            .control()
+            .set_role(role(driver.durable().incarnation + 1));
         let (submit, run) = driver.start(Leadership::always());
         Ok((
             Metadata { submit, image },
@@ -225,7 +227,7 @@ mod tests {
         PartitionJournal::new(METADATA_TOPIC.into(), handle.clone(), None)
             .append(&[begin], 0)
             .expect("appended");
-        handle.flush().await.expect("durable");
+        handle.control().flush().await.expect("durable");
         drop(handle);
         assert_eq!([start_once(&disk).await, start_once(&disk).await], [3, 4]);
     }

@@ -239,7 +239,7 @@ impl Partitions {
         let files = self.files.of(id);
         let _alone = files.lock();
         let (role, settings) = self.published(id)?;
-        let successor = failed.reopen(role, settings)?;
+        let successor = failed.control().reopen(role, settings)?;
         self.lost.lock().remove(&id);
         match self.open.entry(id) {
             Entry::Occupied(mut entry) if entry.get().is(failed) => {
@@ -252,15 +252,16 @@ impl Partitions {
                 return Err(Unavailable::UnknownPartition.into());
             }
         }
-        failed.succeeded_by(&successor);
+        failed.control().succeeded_by(&successor);
         Ok(successor)
     }
 
     /// Partitions that a disk error closed, except the logs of machines: their drivers have them
     /// opened again.
     pub fn failed(&self) -> Vec<Handle> {
-        let failed =
-            |handle: &Handle| handle.failed().is_some() && handle.role().writers != Writers::Site;
+        let failed = |handle: &Handle| {
+            handle.control().failed().is_some() && handle.role().writers != Writers::Site
+        };
         self.open
             .iter()
             .filter(|entry| failed(entry.value()))
@@ -288,7 +289,7 @@ impl Partitions {
     pub fn closed_count(&self) -> usize {
         self.open
             .iter()
-            .filter(|entry| entry.value().failed().is_some())
+            .filter(|entry| entry.value().control().failed().is_some())
             .count()
     }
 
@@ -317,7 +318,7 @@ impl Partitions {
         let mut lost: BTreeSet<PartitionId> = self
             .all_open()
             .into_iter()
-            .filter(|(_, handle)| handle.size_bytes() > 0)
+            .filter(|(_, handle)| handle.control().size_bytes() > 0)
             .map(|(id, _)| id)
             .collect();
         for id in partitions_with_folder(&*self.env.disk, &self.data)? {
@@ -363,9 +364,9 @@ impl Partitions {
 }
 
 fn take_up(handle: &Handle, role: Role, settings: Settings) {
-    handle.set_settings(settings);
+    handle.control().set_settings(settings);
     if handle.role() != role {
-        handle.set_role(role);
+        handle.control().set_role(role);
     }
 }
 

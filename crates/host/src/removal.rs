@@ -45,7 +45,7 @@ impl Partitions {
         let files = self.files.of(id);
         let _alone = files.lock();
         if let Some((_, handle)) = self.open.remove(&id)
-            && let Err(error) = handle.delete()
+            && let Err(error) = handle.control().delete()
         {
             warn!(topic, partition = id.index, "cannot delete: {error}");
         }

@@ -87,7 +87,7 @@ impl Reopener {
 
     async fn attempt(&self, failed: &Handle) -> Result<Handle, Failure> {
         let _permit = self.attempts.acquire().await.map_err(|_| ClosedForGood)?;
-        if failed.failed().is_none() {
+        if failed.control().failed().is_none() {
             return if failed.closed().is_none() {
                 Ok(failed.clone())
             } else {
@@ -97,7 +97,7 @@ impl Reopener {
         // The disk is tried before the metadata log writes: a disk that takes nothing must not
         // cost the metadata log, too.
         let tried = failed
-            .blocking(|failed| failed.try_disk())
+            .blocking(|failed| failed.control().try_disk())
             .await
             .ok_or(ClosedForGood)?;
         if let Err(ReopenError::Open(error)) = &tried {

@@ -5,7 +5,11 @@
 //! (`gnomon_protocol::batch::max_timestamp`).
 
 use crate::{
-    error::ReadError, handle::Handle, look::may_be_too_little, offsets::Offsets, reader::Isolation,
+    error::ReadError,
+    handle::{Handle, PartitionReader},
+    look::may_be_too_little,
+    offsets::Offsets,
+    reader::Isolation,
 };
 use gnomon_protocol::{
     batch::{BatchError, BatchHeader, BatchView, Effort, walk_records},
@@ -55,7 +59,7 @@ impl From<ReadError> for Stop {
 
 /// A search under way.
 struct Search<'a> {
-    handle: &'a Handle,
+    handle: PartitionReader<'a>,
     reader: LogReader,
     /// Where records may be found.
     within: Range<Offset>,
@@ -66,22 +70,22 @@ struct Search<'a> {
     may_retry: bool,
 }
 
-impl Handle {
+impl PartitionReader<'_> {
     /// Looks a record up where that holds nobody up. `None` if the runtime is shutting down.
     pub async fn find_by_time(
         &self,
         wanted: ByTime,
         isolation: Isolation,
     ) -> Option<Result<Option<TimedOffset>, ReadError>> {
-        let light = self
-            .blocking(move |handle| handle.search(wanted, isolation, LIGHT, true))
+        let handle = Handle(self.0.clone());
+        let light = handle
+            .blocking(move |handle| handle.reader().search(wanted, isolation, LIGHT, true))
             .await?;
         match light {
             Ok(found) => Some(Ok(found)),
             Err(Stop::Read(error)) => Some(Err(error)),
             Err(Stop::TooLittle) => {
-                let handle = self.clone();
-                let heavy = move || handle.find_by_time_here(wanted, isolation);
+                let heavy = move || handle.reader().find_by_time_here(wanted, isolation);
                 self.0.env.flusher.run_heavy(heavy).await.ok()
             }
         }
@@ -93,7 +97,7 @@ impl Handle {
         wanted: ByTime,
         isolation: Isolation,
     ) -> Result<Option<TimedOffset>, ReadError> {
-        let effort = Effort::up_to(self.settings().unpacked_bytes_max);
+        let effort = Effort::up_to(self.0.settings().unpacked_bytes_max);
         self.search(wanted, isolation, effort, false)
             .map_err(|stop| match stop {
                 Stop::Read(error) => error,
@@ -117,7 +121,7 @@ impl Handle {
             return Ok(None);
         };
         let search = Search {
-            handle: self,
+            handle: *self,
             reader,
             within: offsets.log_start..isolation.bound(offsets),
             stable: offsets.last_stable,

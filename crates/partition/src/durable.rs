@@ -9,24 +9,27 @@ use crate::{
     acks::{Acks, Lost},
     error::CloseError,
     flusher::{Flushable, Pass, Turn},
-    handle::Handle,
+    handle::{Handle, PartitionAppender, PartitionControl},
+    offsets::Offsets,
     presence, producer_snapshot,
     state::{Cause, Closed, Inner, Writer},
 };
 use gnomon_protocol::ids::Offset;
 use gnomon_storage::{CheckpointExtra, FlushPoint, Log, LogError};
+use std::sync::Arc;
 
-impl Handle {
+impl PartitionAppender<'_> {
     /// Resolves once everything below `offset` is as durable as this topic promises: the high
     /// watermark has reached it. At once if it has. [`Lost`] if the partition is closed or deleted,
     /// or others write it now. Cancel safe.
     pub async fn durable(&self, offset: Offset) -> Result<(), Lost> {
-        self.reach(&self.0.acks, offset, |handle| {
-            handle.offsets().high_watermark
-        })
-        .await
+        self.0
+            .reach(&self.0.acks, offset, |offsets| offsets.high_watermark)
+            .await
     }
+}
 
+impl PartitionControl<'_> {
     /// Makes everything up to the present end durable, whatever `write.caching` says; returns that
     /// end. Costs nothing if nothing is dirty. [`Lost`] if the partition is closed, also with
     /// nothing dirty: whole batches of a write that failed may stand behind the end that is known,
@@ -39,38 +42,10 @@ impl Handle {
             }
             view.offsets().end
         };
-        self.reach(&self.0.flushes, end, |handle| handle.offsets().flushed)
+        self.0
+            .reach(&self.0.flushes, end, |offsets| offsets.flushed)
             .await?;
         Ok(end)
-    }
-
-    async fn reach(
-        &self,
-        parked: &Acks,
-        offset: Offset,
-        mark: impl Fn(&Handle) -> Offset,
-    ) -> Result<(), Lost> {
-        let Some(released) = parked.park(offset, || mark(self) >= offset)? else {
-            return Ok(());
-        };
-        self.0.ask_flush(true);
-        match released.await {
-            Ok(outcome) => outcome,
-            // The sender is dropped unsent only with the partition itself.
-            Err(_) => Err(Lost::Closed {
-                why: "dropped".into(),
-            }),
-        }
-    }
-
-    /// Whether a checkpoint is due: a segment was sealed, or much was written.
-    pub(crate) fn checkpoint_due(&self) -> bool {
-        self.0
-            .writer
-            .lock()
-            .log
-            .as_ref()
-            .is_some_and(Log::checkpoint_due)
     }
 
     /// Writes a checkpoint and the producer snapshot it names, if anything changed since the last
@@ -98,7 +73,10 @@ impl Handle {
         };
         let finished = match earlier {
             Some(Closed { why, .. }) => Err(CloseError::AlreadyClosed { why }),
-            None => match self.blocking(|handle| handle.0.finish()).await {
+            None => match Handle(self.0.clone())
+                .blocking(|handle| handle.0.finish())
+                .await
+            {
                 Some(finished) => finished,
                 None => Err(CloseError::NoRuntime),
             },
@@ -124,6 +102,36 @@ impl Handle {
             log.remove()?;
         }
         Ok(presence::remove(&*self.0.env.disk, &self.0.dir)?)
+    }
+}
+
+impl Inner {
+    async fn reach(
+        self: &Arc<Self>,
+        parked: &Acks,
+        offset: Offset,
+        mark: impl Fn(Offsets) -> Offset,
+    ) -> Result<(), Lost> {
+        let Some(released) = parked.park(offset, || mark(self.offsets()) >= offset)? else {
+            return Ok(());
+        };
+        self.ask_flush(true);
+        match released.await {
+            Ok(outcome) => outcome,
+            // The sender is dropped unsent only with the partition itself.
+            Err(_) => Err(Lost::Closed {
+                why: "dropped".into(),
+            }),
+        }
+    }
+
+    /// Whether a checkpoint is due: a segment was sealed, or much was written.
+    pub(crate) fn checkpoint_due(&self) -> bool {
+        self.writer
+            .lock()
+            .log
+            .as_ref()
+            .is_some_and(Log::checkpoint_due)
     }
 }
 

@@ -192,7 +192,7 @@ pub enum FollowError {
     #[error(transparent)]
     Fenced(#[from] FenceRefusal),
     /// The source's log starts beyond our end: records were lost to us. A gap event, see
-    /// [`crate::Handle::restart_at`].
+    /// [`crate::PartitionCopier::restart_at`].
     #[error("the source starts at {source_start}, our log ends at {end}")]
     Gap { end: Offset, source_start: Offset },
     /// The partition takes no more writes.

@@ -1,6 +1,6 @@
 //! What a failover does to a partition, steps (d), (e) and the half of (f) that concerns producers.
 //!
-//! Invariant: from [`Handle::begin_leadership`] on, our batches carry an epoch above every copied
+//! Invariant: from [`PartitionControl::begin_leadership`] on, our batches carry an epoch above every copied
 //! one, and a position from an epoch that never came here is answered with the cut. The order of
 //! the steps and what is recorded between them is the links' and the catalog's; all here is
 //! idempotent, also under a later incarnation of the site, whose epoch is above the one that was
@@ -8,7 +8,7 @@
 
 use crate::{
     error::AppendError,
-    handle::Handle,
+    handle::{PartitionAppender, PartitionControl},
     log_state::OpenTxn,
     role::{Origin, Replica, Role, RoleRefusal, Writers},
     settings::Settings,
@@ -20,7 +20,7 @@ use gnomon_protocol::{
 };
 use std::sync::Arc;
 
-impl Handle {
+impl PartitionControl<'_> {
     /// Our leadership under `epoch` counts from `at` (the cut) on, also before its first append.
     /// While failing over, what lies below `at` counts as copied from then on (`producer.rs`); at
     /// later starts the catalog says so through [`Settings::copied_to`].
@@ -50,7 +50,7 @@ impl Handle {
         if own < newest {
             return Err(AppendError::EpochBehind { own, newest });
         }
-        let start = self.offsets().log_start;
+        let start = self.0.offsets().log_start;
         if writer.log.is_none() && start > 0 {
             let made = self.0.log(&mut writer, start).map(|_| ());
             if let Err(failure) = made {
@@ -80,9 +80,9 @@ impl Handle {
 
     /// Writes an abort marker for every open copied transaction: producer epoch + 1, last
     /// coordinator epoch seen. Returns what was aborted; the markers are durable after the next
-    /// [`Handle::flush`]. Only while failing over.
+    /// [`PartitionControl::flush`]. Only while failing over.
     pub fn abort_open_transactions(&self, now_ms: i64) -> Result<Vec<OpenTxn>, AppendError> {
-        let role = self.role();
+        let role = self.0.view.read().role.clone();
         match &role.writers {
             Writers::FailingOver => {}
             Writers::Link { link, .. } => {
@@ -108,7 +108,11 @@ impl Handle {
                 txn.coordinator_epoch.max(0),
                 now_ms,
             );
-            self.append(BatchView::parse_only(marker)?, Origin::Site, now_ms)?;
+            PartitionAppender(self.0).append(
+                BatchView::parse_only(marker)?,
+                Origin::Site,
+                now_ms,
+            )?;
         }
         Ok(open)
     }

@@ -7,7 +7,7 @@
 
 use crate::{
     error::FollowError,
-    handle::Handle,
+    handle::PartitionCopier,
     log_state::LogState,
     offsets::Watermarks,
     role::Fence,
@@ -16,13 +16,13 @@ use crate::{
 use gnomon_protocol::ids::Offset;
 use parking_lot::MutexGuard;
 
-impl Handle {
+impl PartitionCopier<'_> {
     /// The copy begins at `start`, and that is kept on the disk: a copy that begins at its source's
     /// end must not begin at a later one because it is begun again before anything came. A start
     /// below ours changes nothing. Returns our start.
     ///
     /// # Errors
-    /// As [`Handle::follow_source_start`].
+    /// As [`PartitionCopier::follow_source_start`].
     pub fn begin_copy_at(&self, fence: Fence, start: Offset) -> Result<Offset, FollowError> {
         let start = self.follow_source_start(fence, start)?;
         let mut writer = self.admitted(fence)?;
@@ -48,12 +48,12 @@ impl Handle {
     /// where the copy begins.
     ///
     /// # Errors
-    /// [`FollowError::Gap`] if the start has passed our end: see [`Handle::restart_at`].
+    /// [`FollowError::Gap`] if the start has passed our end: see [`PartitionCopier::restart_at`].
     pub fn follow_source_start(&self, fence: Fence, start: Offset) -> Result<Offset, FollowError> {
         let start = start + trim_too_far();
         drop(self.admitted(fence)?);
-        if start > self.offsets().log_start {
-            self.keep_producers(start);
+        if start > self.0.offsets().log_start {
+            self.0.keep_producers(start);
         }
         let mut writer = self.admitted(fence)?;
         let (offsets, never_written) = {
@@ -78,7 +78,8 @@ impl Handle {
                 source_start: start,
             });
         } else {
-            self.trim_log(&mut writer, start)
+            self.0
+                .trim_log(&mut writer, start)
                 .map_err(FollowError::Storage)?;
         }
         Ok(start)
@@ -88,7 +89,7 @@ impl Handle {
     /// below ours changes nothing. Returns our end.
     pub fn advance_end(&self, fence: Fence, to: Offset) -> Result<Offset, FollowError> {
         let mut writer = self.admitted(fence)?;
-        let offsets = self.offsets();
+        let offsets = self.0.offsets();
         if to <= offsets.end {
             return Ok(offsets.end);
         }

@@ -4,7 +4,8 @@
 //! Above it nobody sees a log, below it nobody sees a producer. It knows no requests, no topics
 //! beyond a name for messages, and no clock.
 //!
-//! - [`Handle`] is a partition: append, copy, read, wait, change its role.
+//! - [`Handle`] is a partition, with a contract for each of its callers: [`PartitionAppender`],
+//!   [`PartitionReader`], [`PartitionCopier`] and [`PartitionControl`].
 //! - [`Flusher`] is the group commit that all partitions of a process share.
 //! - The decisions are pure and in files of their own: see the README.
 #![forbid(unsafe_code)]
@@ -13,7 +14,10 @@ mod acks;
 mod admit;
 mod admit_at;
 mod ahead;
+mod append;
 mod by_time;
+mod control;
+mod copy;
 mod durable;
 mod epochs;
 mod error;
@@ -48,14 +52,17 @@ pub use admit_at::SourceBounds;
 pub use ahead::{
     Position, PositionState, QueryId, QuerySubject, SourceAnswer, SourceEpochEnd, SourceQuery,
 };
+pub use append::Appended;
 pub use by_time::{ByTime, TimedOffset};
+pub use control::Cut;
+pub use copy::CopiedTo;
 pub use epochs::EpochEnd;
 pub use error::{
     AppendAtError, AppendError, CloseError, EpochMismatch, FollowError, OpenError, ReadError,
     ReopenError, TrimError,
 };
 pub use flusher::{Blocking, Flusher, THREADS_MAX};
-pub use handle::{Appended, CopiedTo, Cut, Handle};
+pub use handle::{Handle, PartitionAppender, PartitionControl, PartitionCopier, PartitionReader};
 pub use log_state::OpenTxn;
 pub use look::{Begun, LightWork, LookedAt, Unreadable};
 pub use offsets::Offsets;

@@ -9,8 +9,9 @@
 
 use crate::{
     admit,
+    append::Appended,
     error::AppendError,
-    handle::{Appended, Handle},
+    handle::{PartitionAppender, PartitionCopier},
     role::Origin,
     settings::{PartitionName, RecordValidation, Settings},
 };
@@ -90,7 +91,7 @@ pub(crate) fn may_be_too_little(error: &BatchError) -> bool {
 pub enum Begun {
     /// It is done.
     Done(Result<Appended, AppendError>),
-    /// Nothing was: the batch is for [`Handle::append_elsewhere`].
+    /// Nothing was: the batch is for [`PartitionAppender::append_elsewhere`].
     Elsewhere(BatchView),
 }
 
@@ -114,11 +115,11 @@ pub struct LookedAt {
     pub broken: Option<Unreadable>,
 }
 
-impl Handle {
+impl PartitionAppender<'_> {
     /// Appends a batch at the next offset, if role, form, records, sequence and transaction admit
-    /// it. Returns once the kernel has it: use [`Handle::durable`] before promising anything.
+    /// it. Returns once the kernel has it: use [`PartitionAppender::durable`] before promising anything.
     /// `now_ms`: wall time in milliseconds. Blocks for as long as looking at a client's records
-    /// takes; async callers use [`Handle::begin_append`].
+    /// takes; async callers use [`PartitionAppender::begin_append`].
     pub fn append(
         &self,
         batch: BatchView,
@@ -207,12 +208,14 @@ impl Handle {
         admit::check_form(batch.header(), origin, &settings, now_ms)?;
         Ok(settings)
     }
+}
 
+impl PartitionCopier<'_> {
     /// Looks at the records of a source's batches before they are copied, where that holds nobody
     /// up. A batch that unpacks to more than is looked at is trusted, and so is every batch of a
     /// topic that trusts who writes (`record.validation=header`).
     pub async fn look_at_copies(&self, batches: Vec<BatchView>) -> LookedAt {
-        let settings = self.settings();
+        let settings = self.0.settings();
         let mut light = LightWork::default();
         let mut looked = LookedAt::default();
         let mut rest = batches.into_iter();
@@ -254,7 +257,7 @@ fn look_at_all(
     looked
 }
 
-/// Judges a batch that passed [`Handle::head`] with all the effort that the topic allows.
+/// Judges a batch that passed [`PartitionAppender::head`] with all the effort that the topic allows.
 fn judge(
     batch: BatchView,
     origin: Origin,

@@ -4,12 +4,17 @@
 //! answer are of one moment, and so are the records and the aborted transactions among them. A
 //! position beyond our end is truncation on an own topic and "not here yet" on a shadow
 //! (`ahead/position.rs` has the whole of it). Long polls and sessions are the broker's; every
-//! function here may wait for the disk, except [`Handle::read_now`].
+//! function here may wait for the disk, except [`PartitionReader::read_now`].
 
-use crate::{error::ReadError, handle::Handle, offsets::Offsets, state::View};
-use gnomon_protocol::ids::{Offset, ProducerId};
+use crate::{
+    error::{EpochMismatch, ReadError},
+    handle::PartitionReader,
+    offsets::Offsets,
+    state::View,
+    waiters::Waiter,
+};
+use gnomon_protocol::ids::{BatchEpoch, LeaderEpoch, Offset, ProducerId};
 use gnomon_storage::{FileRange, LogReader, ReadError as LogReadError};
-use std::sync::Arc;
 
 /// How far a reader may read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +72,7 @@ impl View {
     }
 }
 
-impl Handle {
+impl PartitionReader<'_> {
     /// Reads from `from` on, up to `bytes_max` bytes of whole batches; with `at_least_one` the
     /// first batch may be larger.
     pub fn read(
@@ -178,8 +183,8 @@ impl Handle {
 
     /// A failed read of the log, seen with the partition's offsets.
     pub(crate) fn read_error(&self, error: LogReadError) -> ReadError {
-        let offsets = self.offsets();
-        match (error, self.failed()) {
+        let offsets = self.0.offsets();
+        match (error, self.0.disk_error()) {
             (LogReadError::BelowStart { .. } | LogReadError::AboveEnd { .. }, _) => {
                 ReadError::OutOfRange { offsets }
             }
@@ -193,14 +198,42 @@ impl Handle {
         }
     }
 
-    /// Runs blocking work, such as the reads here, where it holds nobody up. `None` if the runtime
-    /// is shutting down.
-    pub async fn blocking<R: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Handle) -> R + Send + 'static,
-    ) -> Option<R> {
-        let handle = Handle(Arc::clone(&self.0));
-        self.0.env.flusher.run(move || work(&handle)).await.ok()
+    /// Registers a waiter: from now on it is woken by changes here. Register before reading.
+    pub fn watch(&self, waiter: &Waiter) {
+        self.0.waiters.register(waiter);
+        let offsets = self.0.offsets();
+        if offsets.high_watermark < offsets.end {
+            self.0.ask_flush(true);
+        }
+    }
+
+    /// A waiter of its own.
+    pub fn wait(&self) -> Waiter {
+        let waiter = Waiter::new();
+        self.watch(&waiter);
+        waiter
+    }
+
+    /// Checks a request's `current_leader_epoch` (KIP-320); -1 passes.
+    pub fn check_current_epoch(&self, given: LeaderEpoch) -> Result<(), EpochMismatch> {
+        let current = self.0.view.read().role.epoch();
+        if given < LeaderEpoch(0) || given == current {
+            Ok(())
+        } else if given < current {
+            Err(EpochMismatch::Fenced { given, current })
+        } else {
+            Err(EpochMismatch::Unknown { given, current })
+        }
+    }
+
+    /// The batches' epochs and where each began, rising.
+    pub fn epochs(&self) -> Vec<(BatchEpoch, Offset)> {
+        self.0.view.read().log_state.epochs.entries().to_vec()
+    }
+
+    /// The epoch of the record at `offset`, for answers that name one.
+    pub fn epoch_at(&self, offset: Offset) -> BatchEpoch {
+        self.0.view.read().log_state.epochs.epoch_at(offset)
     }
 }
 

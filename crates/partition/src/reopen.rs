@@ -9,22 +9,24 @@
 //! when, and who raises the epoch (the broker).
 
 use crate::{
-    error::ReopenError, handle::Handle, presence, producer::Remembered, rebuild::LogFrom,
-    refused::Earliest, role::Role, settings::Settings, state::Cause,
+    error::ReopenError,
+    handle::{Handle, PartitionControl},
+    presence,
+    producer::Remembered,
+    rebuild::LogFrom,
+    refused::Earliest,
+    role::Role,
+    settings::Settings,
 };
 use gnomon_protocol::ids::Offset;
 use gnomon_storage::Log;
 use std::sync::Arc;
 use tracing::{info, warn};
 
-impl Handle {
-    /// Why a disk error closed the partition, if one did: [`Handle::reopen`] is the way back.
+impl PartitionControl<'_> {
+    /// Why a disk error closed the partition, if one did: [`PartitionControl::reopen`] is the way back.
     pub fn failed(&self) -> Option<Arc<str>> {
-        let view = self.0.view.read();
-        view.closed
-            .as_ref()
-            .filter(|closed| closed.cause == Cause::Disk)
-            .map(|closed| closed.why.clone())
+        self.0.disk_error()
     }
 
     /// Whether the disk takes anything: leaves a note in the partition's folder that its log is not
@@ -39,7 +41,7 @@ impl Handle {
     }
 
     /// Opens the successor of a partition that a disk error closed. Until it is put in this one's
-    /// place ([`Handle::succeeded_by`]) this one goes on answering readers. Blocking.
+    /// place ([`PartitionControl::succeeded_by`]) this one goes on answering readers. Blocking.
     ///
     /// # Errors
     /// [`ReopenError::EpochUsed`] until the role's epoch was raised above every epoch of ours in
@@ -49,12 +51,12 @@ impl Handle {
         let _alone = self.0.checkpointing.lock();
         let reopening = {
             let writer = self.0.writer.lock();
-            if self.failed().is_none() {
+            if self.0.disk_error().is_none() {
                 return Err(ReopenError::NotFailed);
             }
             writer.log.as_ref().map(Log::reopening)
         };
-        let used = self.latest_epoch();
+        let used = self.0.view.read().log_state.epochs.latest();
         if let Some(own) = role.own_batch_epoch().filter(|own| *own <= used) {
             return Err(ReopenError::EpochUsed { own, used });
         }
@@ -69,7 +71,7 @@ impl Handle {
             self.0.refused.clone(),
         )?;
         self.remember_lost(successor.offsets().end);
-        let (before, now) = (self.offsets(), successor.offsets());
+        let (before, now) = (self.0.offsets(), successor.offsets());
         info!(topic = %self.0.name.topic, partition = self.0.name.index, ended = before.end, ends = now.end, "opened again");
         if now.end < before.high_watermark {
             // With `write.caching` only.
@@ -105,10 +107,5 @@ impl Handle {
         self.0.end("it was opened again");
         self.0.waiters.move_to(&successor.0.waiters);
         successor.0.waiters.wake();
-    }
-
-    /// Whether both are the same partition in the same life.
-    pub fn is(&self, other: &Handle) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
     }
 }

@@ -136,6 +136,23 @@ impl View {
 }
 
 impl Inner {
+    pub(crate) fn offsets(&self) -> Offsets {
+        self.view.read().offsets()
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.view.read().settings.clone()
+    }
+
+    /// Why a disk error closed the partition, if one did.
+    pub(crate) fn disk_error(&self) -> Option<Arc<str>> {
+        let view = self.view.read();
+        view.closed
+            .as_ref()
+            .filter(|closed| closed.cause == Cause::Disk)
+            .map(|closed| closed.why.clone())
+    }
+
     /// The only way in which the view changes. Releases the lock, then wakes the tasks that waited
     /// for this change.
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut View) -> R) -> R {

@@ -7,17 +7,17 @@
 
 use crate::{
     error::TrimError,
-    handle::Handle,
+    handle::PartitionControl,
     log_state::LogState,
     offsets::Offsets,
     role::Origin,
-    state::{Closed, Writer},
+    state::{Closed, Inner, Writer},
 };
 use gnomon_protocol::ids::Offset;
 use gnomon_storage::{CheckpointExtra, Log, LogError, RetentionLimits};
 use tracing::warn;
 
-impl Handle {
+impl PartitionControl<'_> {
     /// DeleteRecords (KIP-107): records below `offset` are gone; -1 means up to the high watermark.
     /// Returns the log start.
     pub fn trim_to(&self, offset: Offset) -> Result<Offset, TrimError> {
@@ -31,14 +31,15 @@ impl Handle {
 
     fn trim_as(&self, origin: Origin, offset: Offset) -> Result<Offset, TrimError> {
         if let Some(start) = self.check_trim(origin, offset)? {
-            self.keep_producers(start);
+            self.0.keep_producers(start);
         }
         let mut writer = self.0.writer.lock();
         // Both may have moved meanwhile.
         let Some(start) = self.check_trim(origin, offset)? else {
-            return Ok(self.offsets().log_start);
+            return Ok(self.0.offsets().log_start);
         };
-        self.trim_log(&mut writer, start)
+        self.0
+            .trim_log(&mut writer, start)
             .map_err(TrimError::Storage)?;
         Ok(start)
     }
@@ -117,7 +118,7 @@ impl Handle {
                 if let Some(start) = start {
                     self.0.follow_log_start(&mut writer);
                     drop(writer);
-                    self.keep_producers(start);
+                    self.0.keep_producers(start);
                 }
                 Ok(start)
             }
@@ -148,7 +149,7 @@ impl Handle {
             rolled => rolled?,
         }
         let noted = match log.retention_start(limits, high_watermark) {
-            Some(start) if start == end => match self.keep_epochs(log) {
+            Some(start) if start == end => match self.0.keep_epochs(log) {
                 Err(full) if full.is_disk_full() => false,
                 noted => noted.map(|()| true)?,
             },
@@ -156,40 +157,42 @@ impl Handle {
         };
         let start = log.retain(limits, high_watermark)?;
         if start == Some(end) && !noted {
-            self.keep_epochs(log)?;
+            self.0.keep_epochs(log)?;
         }
         Ok(start)
     }
+}
 
+impl Inner {
     /// Moves the log's start, and everything in memory with it.
     pub(crate) fn trim_log(&self, writer: &mut Writer, start: Offset) -> Result<(), LogError> {
         let end = self.offsets().end;
         // Checkpoints are synced and segments removed: where this is an async worker, its other
         // tasks go on elsewhere.
         let moved = match &mut writer.log {
-            Some(log) => self.0.env.flusher.run_here(|| match start == end {
+            Some(log) => self.env.flusher.run_here(|| match start == end {
                 true => self.keep_epochs(log).and_then(|()| log.trim_to(start)),
                 false => log.trim_to(start),
             }),
             None => Ok(()),
         };
         if let Err(failure) = moved {
-            self.0.failed(writer, &failure);
+            self.failed(writer, &failure);
             return Err(failure);
         }
         writer.changed = true;
-        self.0.trimmed(start);
+        self.trimmed(start);
         Ok(())
     }
 
     /// What the batches below `start` said of their producers must be in a snapshot when they are
     /// gone. A failure costs that knowledge at the next start, no more.
     pub(crate) fn keep_producers(&self, start: Offset) {
-        let snapshot_at = self.0.writer.lock().snapshot_at;
+        let snapshot_at = self.writer.lock().snapshot_at;
         if start > snapshot_at
-            && let Err(failure) = self.0.env.flusher.run_here(|| self.0.checkpoint())
+            && let Err(failure) = self.env.flusher.run_here(|| self.checkpoint())
         {
-            warn!(topic = %self.0.name.topic, partition = self.0.name.index, %failure, "no producer snapshot before the log start moves");
+            warn!(topic = %self.name.topic, partition = self.name.index, %failure, "no producer snapshot before the log start moves");
         }
     }
 
@@ -201,7 +204,7 @@ impl Handle {
             true => -1,
             false => log.checkpoint_extra().producer_snapshot_at,
         };
-        let epochs = self.0.view.read().log_state.epochs.entries().to_vec();
+        let epochs = self.view.read().log_state.epochs.entries().to_vec();
         log.checkpoint(CheckpointExtra {
             epochs,
             producer_snapshot_at,

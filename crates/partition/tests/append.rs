@@ -19,32 +19,35 @@ async fn nothing_is_on_the_disk_before_the_first_write() {
     let handle = open(&disk, Role::leader(3), settings());
     assert!(
         handle
+            .reader()
             .read(0, 100, Isolation::ReadUncommitted, true)
             .unwrap()
             .range
             .is_none()
     );
     assert_eq!(
-        handle.end_for_epoch(BatchEpoch(3), None),
+        handle.reader().end_for_epoch(BatchEpoch(3), None),
         EpochEnd::Known {
             epoch: BatchEpoch(3),
             end: 0
         }
     );
-    handle.close().await.unwrap();
+    handle.control().close().await.unwrap();
     assert!(!disk.exists(&dir()).unwrap());
 
     let handle = open(&disk, Role::leader(3), settings());
     append(&handle, plain(1, 0));
     assert!(disk.exists(&dir()).unwrap());
-    handle.delete().unwrap();
+    handle.control().delete().unwrap();
     assert!(!disk.exists(&dir()).unwrap());
     assert!(matches!(
-        handle.append(plain(1, 0), CLIENT, NOW),
+        handle.appender().append(plain(1, 0), CLIENT, NOW),
         Err(AppendError::Closed { .. })
     ));
     assert!(matches!(
-        handle.read(0, 100, Isolation::ReadUncommitted, true),
+        handle
+            .reader()
+            .read(0, 100, Isolation::ReadUncommitted, true),
         Err(ReadError::Closed { .. })
     ));
 }
@@ -61,15 +64,17 @@ async fn readers_see_what_is_durable_and_batches_stay_whole() {
     );
     assert!(
         handle
+            .reader()
             .read(0, 1 << 20, Isolation::ReadUncommitted, true)
             .unwrap()
             .range
             .is_none(),
         "nothing is durable yet"
     );
-    handle.durable(15).await.unwrap();
+    handle.appender().durable(15).await.unwrap();
     assert_eq!(handle.offsets().high_watermark, 15);
     let read = handle
+        .reader()
         .read(12, 1, Isolation::ReadUncommitted, true)
         .unwrap()
         .range
@@ -87,17 +92,22 @@ async fn readers_see_what_is_durable_and_batches_stay_whole() {
     );
     assert!(
         handle
+            .reader()
             .read(15, 100, Isolation::ReadUncommitted, true)
             .unwrap()
             .range
             .is_none()
     );
     assert!(matches!(
-        handle.read(16, 100, Isolation::ReadUncommitted, true),
+        handle
+            .reader()
+            .read(16, 100, Isolation::ReadUncommitted, true),
         Err(ReadError::OutOfRange { .. })
     ));
     assert!(matches!(
-        handle.read(-1, 100, Isolation::ReadUncommitted, true),
+        handle
+            .reader()
+            .read(-1, 100, Isolation::ReadUncommitted, true),
         Err(ReadError::OutOfRange { .. })
     ));
 }
@@ -110,7 +120,7 @@ async fn what_a_client_may_not_send() {
         ..settings()
     };
     let handle = open(&disk, Role::leader(3), small);
-    let refused = |batch| handle.append(batch, CLIENT, NOW).unwrap_err();
+    let refused = |batch| handle.appender().append(batch, CLIENT, NOW).unwrap_err();
     assert!(matches!(
         refused(plain(100, 0)),
         AppendError::TooLarge { bytes_max: 300, .. }
@@ -149,6 +159,7 @@ async fn what_a_client_may_not_send() {
         "as many records as offsets"
     );
     let early = handle
+        .appender()
         .append(plain(1, 0), CLIENT, NOW - 3_600_001)
         .unwrap_err();
     assert!(matches!(
@@ -160,7 +171,7 @@ async fn what_a_client_may_not_send() {
         zstd_allowed: false,
     };
     assert!(matches!(
-        handle.append(zstd(), old, NOW).unwrap_err(),
+        handle.appender().append(zstd(), old, NOW).unwrap_err(),
         AppendError::UnsupportedCompression
     ));
     append(&handle, zstd());
@@ -183,6 +194,7 @@ async fn compacted_topics_need_keys() {
     builder.push(NOW, None, Some(b"v"), &[]);
     builder.push(NOW, None, None, &[]);
     let refused = handle
+        .appender()
         .append(view(builder.build().unwrap()), CLIENT, NOW)
         .unwrap_err();
     assert!(matches!(refused, AppendError::InvalidRecord { indices, .. } if indices == [1, 2]));
@@ -199,12 +211,16 @@ async fn log_append_time_is_ours_and_under_the_checksum() {
             ..settings()
         },
     );
-    let appended = handle.append(plain(2, 0), CLIENT, NOW + 77).unwrap();
+    let appended = handle
+        .appender()
+        .append(plain(2, 0), CLIENT, NOW + 77)
+        .unwrap();
     assert_eq!(appended.log_append_time_ms, NOW + 77);
-    handle.flush().await.unwrap();
+    handle.control().flush().await.unwrap();
     let stored = batches(&handle, 0, Isolation::ReadUncommitted);
     assert_eq!(stored[0].header().max_timestamp, NOW + 77);
     let found = handle
+        .reader()
         .find_by_time_here(ByTime::AtOrAfter(NOW + 77), Isolation::ReadUncommitted)
         .unwrap()
         .unwrap();
@@ -223,10 +239,11 @@ async fn timestamps_are_found_at_the_record() {
         &handle,
         filled(BatchBuilder::new(NOW).codec(Codec::Gzip), 20, 1),
     );
-    handle.flush().await.unwrap();
+    handle.control().flush().await.unwrap();
     append(&handle, plain(40, 2));
     let at = |ts| {
         handle
+            .reader()
             .find_by_time_here(ByTime::AtOrAfter(ts), Isolation::ReadUncommitted)
             .unwrap()
             .map(|found| (found.offset, found.timestamp_ms))
@@ -253,9 +270,13 @@ async fn idempotent_producers_survive_every_kind_of_restart() {
         let sequence = restart * 10;
         let first = append(&handle, idempotent(5, 0, sequence, 10));
         assert!(!first.duplicate);
-        handle.durable(first.last_offset + 1).await.unwrap();
+        handle
+            .appender()
+            .durable(first.last_offset + 1)
+            .await
+            .unwrap();
         match restart {
-            0 => handle.close().await.unwrap(),
+            0 => handle.control().close().await.unwrap(),
             1 => drop(handle),
             _ => disk.power_loss(1),
         }
@@ -270,6 +291,7 @@ async fn idempotent_producers_survive_every_kind_of_restart() {
             (first.base_offset, first.last_offset, true)
         );
         let gap = handle
+            .appender()
             .append(idempotent(5, 0, sequence + 11, 1), CLIENT, NOW)
             .unwrap_err();
         assert!(
@@ -287,6 +309,7 @@ async fn transactions_hold_readers_up_and_aborted_ones_are_named() {
     append(&handle, transactional(8, 0, 0, 2));
     append(&handle, plain(1, 1));
     let mixed = handle
+        .appender()
         .append(idempotent(8, 0, 2, 1), CLIENT, NOW)
         .unwrap_err();
     assert!(matches!(
@@ -296,12 +319,13 @@ async fn transactions_hold_readers_up_and_aborted_ones_are_named() {
             open_since: 3
         }
     ));
-    handle.flush().await.unwrap();
+    handle.control().flush().await.unwrap();
     let offsets = handle.offsets();
     assert_eq!((offsets.last_stable, offsets.high_watermark), (3, 6));
     assert_eq!(batches(&handle, 0, Isolation::ReadCommitted).len(), 1);
 
     handle
+        .appender()
         .append(marker(false, 8, 0, 4), gnomon_partition::Origin::Site, NOW)
         .unwrap();
     assert_eq!(
@@ -309,10 +333,11 @@ async fn transactions_hold_readers_up_and_aborted_ones_are_named() {
         3,
         "the marker is not durable yet"
     );
-    handle.flush().await.unwrap();
+    handle.control().flush().await.unwrap();
     assert_eq!(handle.offsets().last_stable, 7);
     let aborted = |handle: &gnomon_partition::Handle| {
         handle
+            .reader()
             .read(0, 1 << 20, Isolation::ReadCommitted, true)
             .unwrap()
             .aborted
@@ -320,12 +345,14 @@ async fn transactions_hold_readers_up_and_aborted_ones_are_named() {
     assert_eq!(aborted(&handle), Some(vec![(8, 3)]));
     assert_eq!(
         handle
+            .reader()
             .read(0, 1 << 20, Isolation::ReadUncommitted, true)
             .unwrap()
             .aborted,
         None
     );
     let old = handle
+        .appender()
         .append(marker(true, 8, 0, 3), gnomon_partition::Origin::Site, NOW)
         .unwrap_err();
     assert!(matches!(
@@ -337,14 +364,14 @@ async fn transactions_hold_readers_up_and_aborted_ones_are_named() {
         }
     ));
 
-    handle.checkpoint().unwrap();
+    handle.control().checkpoint().unwrap();
     append(&handle, transactional(9, 0, 0, 1));
-    handle.flush().await.unwrap();
+    handle.control().flush().await.unwrap();
     drop(handle);
     let handle = open(&disk, Role::leader(4), settings());
     assert_eq!(aborted(&handle), Some(vec![(8, 3)]), "from the snapshot");
     assert_eq!(handle.offsets().last_stable, 7, "from the tail behind it");
-    assert_eq!(handle.open_transactions()[0].producer_id, 9);
+    assert_eq!(handle.control().open_transactions()[0].producer_id, 9);
 }
 
 #[tokio::test(start_paused = true)]
@@ -353,45 +380,54 @@ async fn roles_refuse_and_epochs_fence() {
     let handle = open(&disk, Role::leader(3), settings());
     append(&handle, plain(4, 0));
     assert!(
-        handle.check_current_epoch(LeaderEpoch(-1)).is_ok()
-            && handle.check_current_epoch(LeaderEpoch(3)).is_ok()
+        handle.reader().check_current_epoch(LeaderEpoch(-1)).is_ok()
+            && handle.reader().check_current_epoch(LeaderEpoch(3)).is_ok()
     );
     assert!(
-        handle.check_current_epoch(LeaderEpoch(2)).is_err()
-            && handle.check_current_epoch(LeaderEpoch(4)).is_err()
+        handle.reader().check_current_epoch(LeaderEpoch(2)).is_err()
+            && handle.reader().check_current_epoch(LeaderEpoch(4)).is_err()
     );
-    let cut = handle.set_role(Role {
+    let cut = handle.control().set_role(Role {
         writers: Writers::Nobody("taken over by b".into()),
         ..Role::leader(3)
     });
     assert_eq!((cut.end, cut.epoch), (4, BatchEpoch(3)));
-    let refused = handle.append(plain(1, 0), CLIENT, NOW).unwrap_err();
+    let refused = handle
+        .appender()
+        .append(plain(1, 0), CLIENT, NOW)
+        .unwrap_err();
     assert!(matches!(
         refused,
         AppendError::Refused(RoleRefusal::Nobody { .. })
     ));
-    handle.set_role(Role::leader(2));
-    let behind = handle.append(plain(1, 0), CLIENT, NOW).unwrap_err();
+    handle.control().set_role(Role::leader(2));
+    let behind = handle
+        .appender()
+        .append(plain(1, 0), CLIENT, NOW)
+        .unwrap_err();
     assert!(
         matches!(behind, AppendError::EpochBehind { .. }),
         "an epoch never goes back"
     );
-    handle.set_role(Role::leader(6));
+    handle.control().set_role(Role::leader(6));
     assert_eq!(
-        handle.end_for_epoch(BatchEpoch(5), None),
+        handle.reader().end_for_epoch(BatchEpoch(5), None),
         EpochEnd::Known {
             epoch: BatchEpoch(3),
             end: 4
         }
     );
     assert_eq!(
-        handle.position_state(at(9, 5), None),
+        handle.reader().position_state(at(9, 5), None),
         PositionState::Diverging {
             epoch: BatchEpoch(3),
             end: 4
         }
     );
-    assert_eq!(handle.position_state(at(4, 3), None), PositionState::Here);
+    assert_eq!(
+        handle.reader().position_state(at(4, 3), None),
+        PositionState::Here
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -402,13 +438,13 @@ async fn the_log_start_moves_by_request_and_by_retention() {
         append(&handle, plain(10, tag));
     }
     assert!(
-        handle.trim_to(5).is_err(),
+        handle.control().trim_to(5).is_err(),
         "not below the high watermark yet"
     );
-    handle.flush().await.unwrap();
-    assert_eq!(handle.trim_to(5).unwrap(), 5);
-    assert_eq!(handle.trim_to(3).unwrap(), 5);
-    assert!(handle.trim_to(601).is_err());
+    handle.control().flush().await.unwrap();
+    assert_eq!(handle.control().trim_to(5).unwrap(), 5);
+    assert_eq!(handle.control().trim_to(3).unwrap(), 5);
+    assert!(handle.control().trim_to(601).is_err());
     drop(handle);
     disk.power_loss(3);
     let handle = open_after_power_loss(&disk, Role::leader(4), settings());
@@ -424,13 +460,13 @@ async fn the_log_start_moves_by_request_and_by_retention() {
         0,
         "the batch around it stays whole"
     );
-    handle.set_settings(Settings {
+    handle.control().set_settings(Settings {
         retention_bytes: Some(4 << 10),
         ..settings()
     });
-    let start = handle.apply_retention(NOW).unwrap().unwrap();
+    let start = handle.control().apply_retention(NOW).unwrap().unwrap();
     assert!(start > 5 && start < 600);
-    assert_eq!(handle.trim_to(-1).unwrap(), 600);
+    assert_eq!(handle.control().trim_to(-1).unwrap(), 600);
     assert_eq!(handle.offsets().end, 600);
     assert_eq!(append(&handle, plain(1, 0)).base_offset, 600);
 }

@@ -50,6 +50,7 @@ async fn live(seed: u64) {
         match rng.random_range(0..10) {
             0..=5 => {
                 let appended = handle
+                    .appender()
                     .append(idempotent(7, 0, sequence, 3), CLIENT, now)
                     .unwrap();
                 assert_eq!(
@@ -57,6 +58,7 @@ async fn live(seed: u64) {
                     (false, now)
                 );
                 let again = handle
+                    .appender()
                     .append(idempotent(7, 0, sequence, 3), CLIENT, now - HOUR)
                     .unwrap();
                 assert_eq!(
@@ -66,12 +68,13 @@ async fn live(seed: u64) {
                 );
                 sequence += 3;
             }
-            6 => drop(handle.flush().await.unwrap()),
+            6 => drop(handle.control().flush().await.unwrap()),
             7 => {
-                handle.flush().await.unwrap();
+                handle.control().flush().await.unwrap();
                 let looked = (0..5).map(|_| NOW + rng.random_range(-1_200..1_200) * HOUR);
                 for time in looked {
                     let found = handle
+                        .reader()
                         .find_by_time_here(ByTime::AtOrAfter(time), Isolation::ReadUncommitted)
                         .unwrap();
                     let found = found.map(|found| (found.offset, found.timestamp_ms));
@@ -85,7 +88,7 @@ async fn live(seed: u64) {
             8 => {
                 let before = handle.offsets();
                 let kept = before.high_watermark;
-                if let Some(start) = handle.apply_retention(now).unwrap() {
+                if let Some(start) = handle.control().apply_retention(now).unwrap() {
                     assert!(
                         start <= kept,
                         "seed {seed}, step {step}: {start} and {before:?}"

@@ -16,6 +16,7 @@ const FENCE: Fence = Fence(1);
 fn copy(handle: &Handle, base: Offset, epoch: i32, count: i32) -> Result<Offset, AppendAtError> {
     let batch = copied(base, epoch, plain(count, base as u64));
     handle
+        .copier()
         .append_at(FENCE, vec![batch], bounds(0, 1_000_000))
         .map(|copied| copied.end)
 }
@@ -60,6 +61,7 @@ async fn all_of_a_response_or_none() {
     let handle = open(&disk, shadow(1), settings());
     let response = vec![copied(0, 1, plain(10, 0)), copied(11, 1, plain(1, 1))];
     let gap = handle
+        .copier()
         .append_at(FENCE, response, bounds(0, 12))
         .unwrap_err();
     assert!(matches!(
@@ -71,7 +73,11 @@ async fn all_of_a_response_or_none() {
     ));
     assert!(!disk.exists(&dir()).unwrap());
     assert_eq!(
-        handle.append_at(FENCE, vec![], bounds(0, 12)).unwrap().end,
+        handle
+            .copier()
+            .append_at(FENCE, vec![], bounds(0, 12))
+            .unwrap()
+            .end,
         0
     );
 }
@@ -84,42 +90,54 @@ async fn bytes_and_readers() {
         .map(|n| copied(n * 10, 2, plain(10, n as u64)))
         .collect();
     handle
+        .copier()
         .append_at(FENCE, sent.clone(), bounds(0, 50))
         .unwrap();
-    handle.durable(50).await.unwrap();
+    handle.appender().durable(50).await.unwrap();
     assert_eq!(batches(&handle, 0, Isolation::ReadUncommitted), sent);
     assert!(matches!(
-        handle.read(51, 100, Isolation::ReadUncommitted, true),
+        handle
+            .reader()
+            .read(51, 100, Isolation::ReadUncommitted, true),
         Err(ReadError::NotYet { .. })
     ));
     assert_eq!(
-        handle.end_for_epoch(BatchEpoch(2), None),
+        handle.reader().end_for_epoch(BatchEpoch(2), None),
         EpochEnd::Open {
             epoch: BatchEpoch(2)
         }
     );
     assert_eq!(
-        handle.end_for_epoch(BatchEpoch(2), None).pair(),
+        handle.reader().end_for_epoch(BatchEpoch(2), None).pair(),
         (BatchEpoch(2), Offset::MAX),
         "an end that throws nobody back"
     );
-    assert_eq!(handle.end_for_epoch(BatchEpoch(3), None), EpochEnd::NotYet);
+    assert_eq!(
+        handle.reader().end_for_epoch(BatchEpoch(3), None),
+        EpochEnd::NotYet
+    );
     for position in [at(51, -1), at(50, 3), at(80, 2)] {
         assert_eq!(
-            handle.position_state(position, None),
+            handle.reader().position_state(position, None),
             PositionState::NotYet,
             "{position:?}"
         );
     }
-    assert_eq!(handle.position_state(at(50, 2), None), PositionState::Here);
-    let refused = handle.append(plain(1, 0), CLIENT, NOW).unwrap_err();
+    assert_eq!(
+        handle.reader().position_state(at(50, 2), None),
+        PositionState::Here
+    );
+    let refused = handle
+        .appender()
+        .append(plain(1, 0), CLIENT, NOW)
+        .unwrap_err();
     assert!(matches!(
         refused,
         AppendError::Refused(RoleRefusal::Shadow { .. })
     ));
-    assert!(handle.trim_to(10).is_err());
+    assert!(handle.control().trim_to(10).is_err());
     assert_eq!(
-        handle.apply_retention(i64::MAX).unwrap(),
+        handle.control().apply_retention(i64::MAX).unwrap(),
         None,
         "a shadow deletes nothing of its own"
     );
@@ -130,17 +148,18 @@ async fn a_reader_ahead_waits_for_the_sources_word_or_for_the_data() {
     let disk = disk();
     let handle = open(&disk, shadow(1), settings());
     copy(&handle, 0, 2, 20).unwrap();
-    handle.durable(20).await.unwrap();
+    handle.appender().durable(20).await.unwrap();
     let (ahead, nonsense) = (at(25, 2), at(1_000_000_000, -1));
-    let waiter = handle.wait();
-    let queries = [ahead, nonsense].map(|position| handle.open_query(position.subject(), None));
-    let source_query = handle.source_query().expect("two readers ask");
+    let waiter = handle.reader().wait();
+    let queries =
+        [ahead, nonsense].map(|position| handle.reader().open_query(position.subject(), None));
+    let source_query = handle.copier().source_query().expect("two readers ask");
     assert_eq!(source_query.epoch, Some(BatchEpoch(2)));
     let epoch_end = Some(SourceEpochEnd {
         epoch: BatchEpoch(2),
         end: 30,
     });
-    handle.source_answered(
+    handle.copier().source_answered(
         source_query,
         SourceAnswer {
             high_watermark: 30,
@@ -149,25 +168,27 @@ async fn a_reader_ahead_waits_for_the_sources_word_or_for_the_data() {
     );
     waiter.changed().await;
     assert_eq!(
-        handle.position_state(nonsense, Some(queries[1])),
+        handle.reader().position_state(nonsense, Some(queries[1])),
         PositionState::OutOfRange
     );
     assert_eq!(
-        handle.position_state(ahead, Some(queries[0])),
+        handle.reader().position_state(ahead, Some(queries[0])),
         PositionState::NotYet
     );
     assert_eq!(
-        handle.end_for_epoch(BatchEpoch(2), Some(queries[0])),
+        handle
+            .reader()
+            .end_for_epoch(BatchEpoch(2), Some(queries[0])),
         EpochEnd::Known {
             epoch: BatchEpoch(2),
             end: 30
         }
     );
-    assert_eq!(handle.source_query(), None);
+    assert_eq!(handle.copier().source_query(), None);
     copy(&handle, 20, 2, 10).unwrap();
-    handle.durable(30).await.unwrap();
+    handle.appender().durable(30).await.unwrap();
     assert_eq!(
-        handle.position_state(ahead, Some(queries[0])),
+        handle.reader().position_state(ahead, Some(queries[0])),
         PositionState::Here
     );
 }
@@ -176,10 +197,14 @@ async fn a_reader_ahead_waits_for_the_sources_word_or_for_the_data() {
 async fn the_first_batch_may_begin_below_the_start() {
     let disk = disk();
     let handle = open(&disk, shadow(1), settings());
-    assert_eq!(handle.follow_source_start(FENCE, 105).unwrap(), 105);
+    assert_eq!(
+        handle.copier().follow_source_start(FENCE, 105).unwrap(),
+        105
+    );
     assert!(!disk.exists(&dir()).unwrap(), "still nothing to keep");
     assert_eq!(handle.offsets().end, 105);
     let below = handle
+        .copier()
         .append_at(FENCE, vec![copied(95, 1, plain(10, 0))], bounds(105, 200))
         .unwrap_err();
     assert!(matches!(
@@ -190,13 +215,14 @@ async fn the_first_batch_may_begin_below_the_start() {
         }
     ));
     handle
+        .copier()
         .append_at(
             FENCE,
             vec![copied(100, 1, plain(10, 0)), copied(110, 1, plain(10, 1))],
             bounds(105, 200),
         )
         .unwrap();
-    handle.flush().await.unwrap();
+    handle.control().flush().await.unwrap();
     drop(handle);
     let handle = open(&disk, shadow(1), settings());
     let offsets = handle.offsets();
@@ -221,10 +247,11 @@ async fn a_source_that_was_trimmed_before_we_came() {
     let disk = disk();
     let handle = open(&disk, shadow(1), settings());
     let end = handle
+        .copier()
         .append_at(FENCE, vec![copied(500, 1, plain(10, 0))], bounds(500, 510))
         .unwrap()
         .end;
-    handle.flush().await.unwrap();
+    handle.control().flush().await.unwrap();
     assert_eq!(
         (handle.offsets().log_start, end),
         (500, 510),
@@ -244,18 +271,18 @@ async fn following_the_start_and_the_end() {
         },
     );
     copy(&handle, 0, 1, 10).unwrap();
-    handle.flush().await.unwrap();
-    assert_eq!(handle.follow_source_start(FENCE, 4).unwrap(), 4);
-    assert_eq!(handle.follow_source_start(FENCE, 2).unwrap(), 4);
+    handle.control().flush().await.unwrap();
+    assert_eq!(handle.copier().follow_source_start(FENCE, 4).unwrap(), 4);
+    assert_eq!(handle.copier().follow_source_start(FENCE, 2).unwrap(), 4);
     assert!(matches!(
-        handle.follow_source_start(FENCE, 11),
+        handle.copier().follow_source_start(FENCE, 11),
         Err(FollowError::Gap {
             end: 10,
             source_start: 11
         })
     ));
-    assert_eq!(handle.advance_end(FENCE, 25).unwrap(), 25);
-    assert_eq!(handle.advance_end(FENCE, 20).unwrap(), 25);
+    assert_eq!(handle.copier().advance_end(FENCE, 25).unwrap(), 25);
+    assert_eq!(handle.copier().advance_end(FENCE, 20).unwrap(), 25);
     assert_eq!(handle.offsets().high_watermark, 25);
     drop(handle);
     disk.power_loss(5);
@@ -273,17 +300,17 @@ async fn following_the_start_and_the_end() {
         Err(AppendAtError::Overlap { .. })
     ));
     copy(&handle, 25, 1, 5).unwrap();
-    handle.flush().await.unwrap();
+    handle.control().flush().await.unwrap();
     assert_eq!(batches(&handle, 4, Isolation::ReadUncommitted).len(), 2);
 
-    handle.restart_at(FENCE, 700).unwrap();
+    handle.copier().restart_at(FENCE, 700).unwrap();
     assert_eq!(
         (handle.offsets().log_start, handle.offsets().end),
         (700, 700)
     );
     assert_eq!(handle.latest_epoch(), BatchEpoch::NONE);
     copy(&handle, 700, 1, 5).unwrap();
-    handle.flush().await.unwrap();
+    handle.control().flush().await.unwrap();
     assert_eq!(batches(&handle, 700, Isolation::ReadUncommitted).len(), 1);
 }
 
@@ -293,23 +320,24 @@ async fn following_the_start_and_the_end() {
 async fn where_a_copy_begins_is_kept_before_it_has_anything() {
     let disk = disk();
     let handle = open(&disk, shadow(1), settings());
-    assert!(!handle.has_begun());
-    assert_eq!(handle.begin_copy_at(FENCE, 105).unwrap(), 105);
+    assert!(!handle.copier().has_begun());
+    assert_eq!(handle.copier().begin_copy_at(FENCE, 105).unwrap(), 105);
     assert_eq!(
-        handle.follow_source_start(FENCE, 107).unwrap(),
+        handle.copier().follow_source_start(FENCE, 107).unwrap(),
         107,
         "the source trims on"
     );
     drop(handle);
     disk.power_loss(3);
     let handle = open_after_power_loss(&disk, shadow(1), settings());
-    assert!(handle.has_begun());
+    assert!(handle.copier().has_begun());
     assert_eq!(
         (handle.offsets().log_start, handle.offsets().end),
         (107, 107)
     );
     // The batch that holds the start begins below.
     handle
+        .copier()
         .append_at(FENCE, vec![copied(100, 1, plain(10, 0))], bounds(107, 110))
         .unwrap();
     assert_eq!(
@@ -317,7 +345,7 @@ async fn where_a_copy_begins_is_kept_before_it_has_anything() {
         (107, 110)
     );
     assert_eq!(
-        handle.begin_copy_at(FENCE, 50).unwrap(),
+        handle.copier().begin_copy_at(FENCE, 50).unwrap(),
         107,
         "it has begun"
     );
@@ -330,13 +358,13 @@ async fn an_emptied_log_remembers_its_epoch_over_a_restart() {
     let disk = disk();
     let handle = open(&disk, shadow(1), settings());
     assert_eq!(copy(&handle, 0, 7, 10).unwrap(), 10);
-    assert_eq!(handle.follow_source_start(FENCE, 10).unwrap(), 10);
-    handle.close().await.unwrap();
+    assert_eq!(handle.copier().follow_source_start(FENCE, 10).unwrap(), 10);
+    handle.control().close().await.unwrap();
     drop(handle);
     let handle = open(&disk, shadow(1), settings());
     assert_eq!(handle.latest_epoch(), BatchEpoch(7));
     assert_eq!(
-        handle.end_for_epoch(BatchEpoch(7), None),
+        handle.reader().end_for_epoch(BatchEpoch(7), None),
         EpochEnd::Open {
             epoch: BatchEpoch(7)
         }
@@ -358,13 +386,13 @@ async fn an_empty_end_can_be_advanced_and_written_behind() {
             ..settings()
         },
     );
-    assert_eq!(handle.advance_end(FENCE, 40).unwrap(), 40);
+    assert_eq!(handle.copier().advance_end(FENCE, 40).unwrap(), 40);
     assert!(matches!(
         copy(&handle, 30, 1, 5),
         Err(AppendAtError::Overlap { base: 30, end: 40 })
     ));
     assert_eq!(copy(&handle, 40, 1, 5).unwrap(), 45);
-    handle.flush().await.unwrap();
+    handle.control().flush().await.unwrap();
     assert_eq!(batches(&handle, 0, Isolation::ReadUncommitted).len(), 1);
 }
 
@@ -373,16 +401,16 @@ async fn a_late_response_meets_the_fence() {
     let disk = disk();
     let handle = open(&disk, shadow(1), settings());
     copy(&handle, 0, 1, 10).unwrap();
-    handle.set_role(shadow(2));
+    handle.control().set_role(shadow(2));
     assert!(matches!(
         copy(&handle, 10, 1, 10),
         Err(AppendAtError::Fenced(FenceRefusal::Fenced { .. }))
     ));
     assert!(matches!(
-        handle.follow_source_start(FENCE, 5),
+        handle.copier().follow_source_start(FENCE, 5),
         Err(FollowError::Fenced(_))
     ));
-    handle.set_role(failing_over(9));
+    handle.control().set_role(failing_over(9));
     assert!(matches!(
         copy(&handle, 10, 1, 10),
         Err(AppendAtError::Fenced(FenceRefusal::NotAShadow))
@@ -400,29 +428,39 @@ async fn failover_step_by_step() {
         copied(15, 4, marker(true, 80, 3, 6)),
         copied(16, 4, transactional(80, 3, 5, 4)),
     ];
-    handle.append_at(FENCE, response, bounds(0, 40)).unwrap();
+    handle
+        .copier()
+        .append_at(FENCE, response, bounds(0, 40))
+        .unwrap();
     // (a), (b), (c)
-    let cut = handle.set_role(failing_over(9));
+    let cut = handle.control().set_role(failing_over(9));
     assert_eq!((cut.end, cut.epoch), (20, BatchEpoch(4)));
-    assert_eq!(handle.flush().await.unwrap(), 20);
-    let early = handle.append(plain(1, 0), CLIENT, NOW).unwrap_err();
+    assert_eq!(handle.control().flush().await.unwrap(), 20);
+    let early = handle
+        .appender()
+        .append(plain(1, 0), CLIENT, NOW)
+        .unwrap_err();
     assert!(matches!(
         early,
         AppendError::Refused(RoleRefusal::FailingOver)
     ));
     assert!(matches!(
-        handle.read(30, 100, Isolation::ReadUncommitted, true),
+        handle
+            .reader()
+            .read(30, 100, Isolation::ReadUncommitted, true),
         Err(ReadError::NotYet { .. })
     ));
     // (d), twice, as after a crash
     handle
+        .control()
         .begin_leadership(LeaderEpoch(65_536), cut.end)
         .unwrap();
     handle
+        .control()
         .begin_leadership(LeaderEpoch(65_536), cut.end)
         .unwrap();
     // (e), twice
-    let aborted = handle.abort_open_transactions(NOW).unwrap();
+    let aborted = handle.control().abort_open_transactions(NOW).unwrap();
     assert_eq!(aborted.len(), 1);
     assert_eq!(
         (
@@ -433,34 +471,43 @@ async fn failover_step_by_step() {
         ),
         (80, 3, 16, 6)
     );
-    assert!(handle.abort_open_transactions(NOW).unwrap().is_empty());
-    handle.flush().await.unwrap();
+    assert!(
+        handle
+            .control()
+            .abort_open_transactions(NOW)
+            .unwrap()
+            .is_empty()
+    );
+    handle.control().flush().await.unwrap();
     assert_eq!(handle.offsets().last_stable, 21);
     assert_eq!(
         handle
+            .reader()
             .read(0, 1 << 20, Isolation::ReadCommitted, true)
             .unwrap()
             .aborted,
         Some(vec![(80, 16)])
     );
     // (g)
-    handle.set_role(Role::leader(65_536));
+    handle.control().set_role(Role::leader(65_536));
     assert_eq!(
-        handle.end_for_epoch(BatchEpoch(5), None),
+        handle.reader().end_for_epoch(BatchEpoch(5), None),
         EpochEnd::Known {
             epoch: BatchEpoch(4),
             end: 20
         }
     );
     assert_eq!(
-        handle.position_state(at(30, 5), None),
+        handle.reader().position_state(at(30, 5), None),
         PositionState::Diverging {
             epoch: BatchEpoch(4),
             end: 20
         }
     );
     assert!(matches!(
-        handle.read(30, 100, Isolation::ReadUncommitted, true),
+        handle
+            .reader()
+            .read(30, 100, Isolation::ReadUncommitted, true),
         Err(ReadError::OutOfRange { .. })
     ));
 
@@ -474,7 +521,7 @@ async fn failover_step_by_step() {
         assert_eq!((repeat.base_offset, repeat.duplicate), (0, true));
     };
     check(&handle);
-    handle.close().await.unwrap();
+    handle.control().close().await.unwrap();
     let handle = open(&disk, Role::leader(65_537), settings);
     check(&handle);
     assert_eq!(
@@ -484,17 +531,19 @@ async fn failover_step_by_step() {
     );
     assert!(
         handle
+            .appender()
             .append(idempotent(70, 0, 50, 2), CLIENT, NOW)
             .is_err(),
         "once"
     );
     assert!(
         handle
+            .appender()
             .append(transactional(80, 3, 9, 1), CLIENT, NOW)
             .is_err(),
         "the aborted transaction's producer is fenced"
     );
-    let epochs: Vec<_> = handle.epochs();
+    let epochs: Vec<_> = handle.reader().epochs();
     assert_eq!(
         epochs,
         [
@@ -516,32 +565,41 @@ async fn a_failover_goes_on_under_every_later_incarnation() {
         copied(0, 4, plain(3, 0)),
         copied(3, 4, transactional(80, 3, 0, 4)),
     ];
-    handle.append_at(FENCE, response, bounds(0, 40)).unwrap();
-    handle.flush().await.unwrap();
+    handle
+        .copier()
+        .append_at(FENCE, response, bounds(0, 40))
+        .unwrap();
+    handle.control().flush().await.unwrap();
     drop(handle);
     for (incarnation, aborted) in [(65_537, 1), (65_538, 0), (65_539, 0)] {
         let handle = open(&disk, failing_over(incarnation), settings());
-        handle.begin_leadership(LeaderEpoch(65_536), 7).unwrap();
-        let open = handle.abort_open_transactions(NOW).unwrap();
+        handle
+            .control()
+            .begin_leadership(LeaderEpoch(65_536), 7)
+            .unwrap();
+        let open = handle.control().abort_open_transactions(NOW).unwrap();
         assert_eq!(open.len(), aborted, "incarnation {incarnation}");
         assert_eq!(handle.leader_epoch(), LeaderEpoch(incarnation));
-        handle.flush().await.unwrap();
+        handle.control().flush().await.unwrap();
         let offsets = handle.offsets();
         assert_eq!((offsets.end, offsets.last_stable), (8, 8));
         assert_eq!(
-            handle.epochs(),
+            handle.reader().epochs(),
             [(BatchEpoch(4), 0), (BatchEpoch(65_537), 7)]
         );
     }
     let handle = open(&disk, failing_over(65_540), settings());
-    let below = handle.begin_leadership(LeaderEpoch(3), 7).unwrap_err();
+    let below = handle
+        .control()
+        .begin_leadership(LeaderEpoch(3), 7)
+        .unwrap_err();
     assert!(
         matches!(below, AppendError::EpochBehind { .. }),
         "what was copied lies below: {below}"
     );
-    handle.set_role(Role::leader(65_540));
+    handle.control().set_role(Role::leader(65_540));
     assert_eq!(
-        handle.end_for_epoch(BatchEpoch(5), None),
+        handle.reader().end_for_epoch(BatchEpoch(5), None),
         EpochEnd::Known {
             epoch: BatchEpoch(4),
             end: 7
@@ -553,10 +611,11 @@ async fn a_failover_goes_on_under_every_later_incarnation() {
 async fn an_empty_shadow_keeps_its_start_through_a_failover() {
     let disk = disk();
     let handle = open(&disk, shadow(1), settings());
-    handle.follow_source_start(FENCE, 1_000).unwrap();
-    let cut = handle.set_role(failing_over(9));
+    handle.copier().follow_source_start(FENCE, 1_000).unwrap();
+    let cut = handle.control().set_role(failing_over(9));
     assert_eq!((cut.end, cut.epoch), (1_000, BatchEpoch::NONE));
     handle
+        .control()
         .begin_leadership(LeaderEpoch(65_536), cut.end)
         .unwrap();
     drop(handle);
@@ -564,6 +623,7 @@ async fn an_empty_shadow_keeps_its_start_through_a_failover() {
     let handle = open_after_power_loss(&disk, Role::leader(65_537), settings());
     assert_eq!(
         handle
+            .appender()
             .append(plain(1, 0), Origin::Client { zstd_allowed: true }, NOW)
             .unwrap()
             .base_offset,

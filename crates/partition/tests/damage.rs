@@ -32,6 +32,7 @@ async fn written(clean: bool) -> (MemDisk, Vec<BatchView>) {
         let handle = open(&disk, Role::leader(epoch), settings());
         let mut put = |batch: BatchView, origin| {
             let base = handle
+                .appender()
                 .append(batch.clone(), origin, NOW)
                 .unwrap()
                 .base_offset;
@@ -50,15 +51,15 @@ async fn written(clean: bool) -> (MemDisk, Vec<BatchView>) {
             gnomon_partition::Origin::Site,
         );
         put(transactional(11, 0, (epoch - 1) * 2, 2), CLIENT);
-        handle.flush().await.unwrap();
+        handle.control().flush().await.unwrap();
         if clean || epoch < 3 {
-            handle.close().await.unwrap();
+            handle.control().close().await.unwrap();
             continue;
         }
         // A tail that no checkpoint covers.
-        handle.checkpoint().unwrap();
+        handle.control().checkpoint().unwrap();
         (0..5).for_each(|n| put(plain(3, n), CLIENT));
-        handle.flush().await.unwrap();
+        handle.control().flush().await.unwrap();
     }
     (disk, batches)
 }
@@ -96,7 +97,10 @@ fn read(handle: &Handle) -> (Vec<BatchView>, Vec<(Offset, Offset)>) {
     let (mut found, mut lost) = (Vec::new(), Vec::new());
     let mut at = handle.offsets().log_start;
     loop {
-        match handle.read(at, 1_000, Isolation::ReadUncommitted, true) {
+        match handle
+            .reader()
+            .read(at, 1_000, Isolation::ReadUncommitted, true)
+        {
             Ok(read) => {
                 let Some(range) = read.range else {
                     return (found, lost);
@@ -178,8 +182,12 @@ async fn flipped_bits_in_any_file_of_a_partition() {
                         && batch.bytes()[16..] == original.bytes()[16..];
                 assert!(same, "{what}: other bytes at {}", header.base_offset);
             }
-            let cut = handle.health().cut.is_some();
-            assert!(!cut || in_log && !clean, "{what}: {:?}", handle.health());
+            let cut = handle.control().health().cut.is_some();
+            assert!(
+                !cut || in_log && !clean,
+                "{what}: {:?}",
+                handle.control().health()
+            );
             assert!(
                 found.len() + usize::from(in_log) >= written.len() || cut,
                 "{what}: {} of {} batches",
@@ -192,12 +200,13 @@ async fn flipped_bits_in_any_file_of_a_partition() {
             );
             assert_eq!(
                 lost.is_empty(),
-                handle.health().damage.is_empty(),
+                handle.control().health().damage.is_empty(),
                 "{what}: {:?}",
-                handle.health()
+                handle.control().health()
             );
             if !in_log {
                 let known: BTreeMap<ProducerId, i32> = handle
+                    .control()
                     .known_producers()
                     .into_iter()
                     .map(|(id, known)| {
@@ -218,6 +227,7 @@ async fn flipped_bits_in_any_file_of_a_partition() {
                 }
                 assert_eq!(
                     handle
+                        .control()
                         .open_transactions()
                         .iter()
                         .map(|txn| txn.producer_id)
@@ -226,7 +236,7 @@ async fn flipped_bits_in_any_file_of_a_partition() {
                     "{what}"
                 );
             }
-            match handle.append(plain(1, 0), CLIENT, NOW) {
+            match handle.appender().append(plain(1, 0), CLIENT, NOW) {
                 Ok(_) => {}
                 // An epoch that was flipped up behind the checkpoint looks like a later leader's.
                 Err(AppendError::EpochBehind { .. }) => assert!(in_log && !clean, "{what}"),

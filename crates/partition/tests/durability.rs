@@ -30,7 +30,7 @@ async fn a_reply_waits_for_the_disk_and_many_share_one_pass() {
         let appended = append(&handle, plain(1, tag));
         let handle = handle.clone();
         replies.push(tokio::spawn(async move {
-            handle.durable(appended.last_offset + 1).await
+            handle.appender().durable(appended.last_offset + 1).await
         }));
     }
     assert_eq!(handle.offsets().high_watermark, 0);
@@ -38,8 +38,11 @@ async fn a_reply_waits_for_the_disk_and_many_share_one_pass() {
         reply.await.unwrap().unwrap();
     }
     assert_eq!(handle.offsets().flushed, 20);
-    assert!(!waits(handle.durable(20)).await, "reached already");
-    assert!(waits(handle.durable(21)).await);
+    assert!(
+        !waits(handle.appender().durable(20)).await,
+        "reached already"
+    );
+    assert!(waits(handle.appender().durable(21)).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -65,8 +68,8 @@ async fn write_caching_does_not_wait() {
     append(&handle, plain(3, 0));
     let offsets = handle.offsets();
     assert_eq!((offsets.high_watermark, offsets.flushed), (3, 0));
-    assert!(!waits(handle.durable(3)).await);
-    assert_eq!(handle.flush().await.unwrap(), 3);
+    assert!(!waits(handle.appender().durable(3)).await);
+    assert_eq!(handle.control().flush().await.unwrap(), 3);
     assert_eq!(handle.offsets().flushed, 3);
 }
 
@@ -75,17 +78,23 @@ async fn a_failed_sync_closes_to_writing_and_tells_everyone() {
     let disk = disk();
     let handle = open(&disk, Role::leader(1), settings());
     append(&handle, plain(3, 0));
-    handle.flush().await.unwrap();
+    handle.control().flush().await.unwrap();
     append(&handle, plain(4, 1));
-    let waiter = handle.wait();
+    let waiter = handle.reader().wait();
     disk.fail_next(Fault::Sync);
-    assert!(matches!(handle.durable(7).await, Err(Lost::Closed { .. })));
+    assert!(matches!(
+        handle.appender().durable(7).await,
+        Err(Lost::Closed { .. })
+    ));
     waiter.changed().await;
     assert!(matches!(
-        handle.append(plain(1, 2), CLIENT, NOW),
+        handle.appender().append(plain(1, 2), CLIENT, NOW),
         Err(AppendError::Closed { .. })
     ));
-    assert!(matches!(handle.durable(9).await, Err(Lost::Closed { .. })));
+    assert!(matches!(
+        handle.appender().durable(9).await,
+        Err(Lost::Closed { .. })
+    ));
     assert_eq!(handle.offsets().high_watermark, 3);
     assert_eq!(
         batches(&handle, 0, Isolation::ReadUncommitted).len(),
@@ -93,7 +102,7 @@ async fn a_failed_sync_closes_to_writing_and_tells_everyone() {
         "reading goes on"
     );
     assert!(matches!(
-        handle.close().await,
+        handle.control().close().await,
         Err(CloseError::AlreadyClosed { .. })
     ));
 }
@@ -103,10 +112,16 @@ async fn a_failed_write_takes_no_offset_and_changes_no_sequence() {
     let disk = disk();
     let handle = open(&disk, Role::leader(1), settings());
     let first = append(&handle, idempotent(5, 0, 0, 3));
-    handle.durable(first.last_offset + 1).await.unwrap();
+    handle
+        .appender()
+        .durable(first.last_offset + 1)
+        .await
+        .unwrap();
     disk.fail_next(Fault::Write);
     assert!(matches!(
-        handle.append(idempotent(5, 0, 3, 3), CLIENT, NOW),
+        handle
+            .appender()
+            .append(idempotent(5, 0, 3, 3), CLIENT, NOW),
         Err(AppendError::Storage(_))
     ));
     assert_eq!(handle.offsets().end, 3);
@@ -121,21 +136,21 @@ async fn a_reply_is_lost_with_the_role_and_with_the_partition() {
     let handle = open(&disk, Role::leader(1), settings());
     let parked = |handle: &Handle| {
         let handle = handle.clone();
-        tokio::spawn(async move { handle.durable(100).await })
+        tokio::spawn(async move { handle.appender().durable(100).await })
     };
     let kept = parked(&handle);
     tokio::task::yield_now().await;
-    handle.set_role(Role::leader(2));
+    handle.control().set_role(Role::leader(2));
     tokio::task::yield_now().await;
     assert!(
         !kept.is_finished(),
         "a new epoch of the same writers keeps the promise"
     );
-    handle.set_role(shadow(1));
+    handle.control().set_role(shadow(1));
     assert_eq!(kept.await.unwrap(), Err(Lost::RoleChanged));
     let parked = parked(&handle);
     tokio::task::yield_now().await;
-    handle.delete().unwrap();
+    handle.control().delete().unwrap();
     assert_eq!(parked.await.unwrap(), Err(Lost::Deleted));
 }
 
@@ -157,7 +172,7 @@ async fn one_waiter_over_many_partitions() {
     let partitions: Vec<_> = (0..50).map(open).collect();
     let waiter = Waiter::new();
     for partition in &partitions {
-        partition.watch(&waiter);
+        partition.reader().watch(&waiter);
     }
     assert!(waits(waiter.changed()).await);
     append(&partitions[37], plain(1, 0));
@@ -168,10 +183,10 @@ async fn one_waiter_over_many_partitions() {
         "woken by what can be read"
     );
     for role in [Role::leader(2), shadow(1)] {
-        partitions[3].set_role(role);
+        partitions[3].control().set_role(role);
         waiter.changed().await;
     }
-    partitions[4].delete().unwrap();
+    partitions[4].control().delete().unwrap();
     waiter.changed().await;
 }
 
@@ -181,7 +196,7 @@ async fn every_single_change_wakes_whoever_waits() {
     let disk = disk();
     let handle = open(&disk, Role::leader(1), settings());
     for tag in 0..5 {
-        let waiter = handle.wait();
+        let waiter = handle.reader().wait();
         let appended = append(&handle, plain(1, tag));
         tokio::time::timeout(Duration::from_secs(3600), waiter.changed())
             .await
@@ -222,7 +237,11 @@ fn a_pool_flushes_many_partitions_beside_each_other() {
                 writers.push(tokio::spawn(async move {
                     for sequence in 0..40 {
                         let appended = append(&handle, idempotent(writer, 0, sequence, 1));
-                        handle.durable(appended.last_offset + 1).await.unwrap();
+                        handle
+                            .appender()
+                            .durable(appended.last_offset + 1)
+                            .await
+                            .unwrap();
                         assert!(handle.offsets().flushed > appended.last_offset);
                     }
                     handle
@@ -232,7 +251,7 @@ fn a_pool_flushes_many_partitions_beside_each_other() {
         for writer in writers {
             let handle = writer.await.unwrap();
             if handle.offsets().end == 120 {
-                handle.flush().await.unwrap();
+                handle.control().flush().await.unwrap();
             }
         }
         drop(env);
@@ -246,13 +265,13 @@ async fn a_clean_stop_leaves_nothing_to_read_back() {
     for sequence in 0..30 {
         append(&handle, idempotent(5, 0, sequence, 1));
     }
-    let producers = handle.known_producers();
-    handle.close().await.unwrap();
-    assert!(handle.close().await.is_err(), "once");
+    let producers = handle.control().known_producers();
+    handle.control().close().await.unwrap();
+    assert!(handle.control().close().await.is_err(), "once");
     disk.power_loss(11);
     let handle = open_after_power_loss(&disk, Role::leader(2), settings());
     assert_eq!(handle.offsets().end, 30);
-    assert_eq!(handle.known_producers(), producers);
+    assert_eq!(handle.control().known_producers(), producers);
 }
 
 /// Enough partitions of one disk to be synced together.
@@ -295,7 +314,7 @@ async fn many_partitions_are_durable_by_one_sync() {
         }
         let before = disk.calls();
         for handle in &handles {
-            handle.durable(3).await.unwrap();
+            handle.appender().durable(3).await.unwrap();
         }
         assert_eq!(disk.calls() - before, 1);
         drop(handles);
@@ -320,14 +339,14 @@ async fn of_many_that_are_synced_together_only_the_one_that_fails_is_closed() {
     disk.fail_next(Fault::Sync);
     let mut lost = Vec::new();
     for (index, handle) in handles.iter().enumerate() {
-        match handle.durable(3).await {
-            Ok(()) => assert_eq!(handle.failed(), None),
+        match handle.appender().durable(3).await {
+            Ok(()) => assert_eq!(handle.control().failed(), None),
             Err(Lost::Closed { .. }) => lost.push(index),
             Err(other) => panic!("{other}"),
         }
     }
     assert_eq!(lost.len(), 1, "{lost:?}");
-    assert!(handles[lost[0]].failed().is_some());
+    assert!(handles[lost[0]].control().failed().is_some());
 }
 
 /// Retention takes everything away, and the power goes in the middle of it: which epoch the log had
@@ -343,12 +362,12 @@ async fn an_emptied_log_knows_its_last_epoch_wherever_the_power_goes() {
         let disk = disk();
         let handle = open(&disk, Role::leader(1), gone.clone());
         append(&handle, plain(10, 0));
-        handle.close().await.unwrap();
+        handle.control().close().await.unwrap();
         let handle = open(&disk, Role::leader(2), gone.clone());
         append(&handle, plain(10, 1));
-        handle.flush().await.unwrap();
+        handle.control().flush().await.unwrap();
         disk.fail_calls(disk.calls() + calls..u64::MAX);
-        let emptied = handle.apply_retention(i64::MAX);
+        let emptied = handle.control().apply_retention(i64::MAX);
         drop(handle);
         disk.power_loss(calls);
 
@@ -379,9 +398,9 @@ async fn space_ahead_of_a_log_is_given_back_when_it_grows_no_more() {
     for _ in 0..12 {
         append(&handle, large());
     }
-    handle.flush().await.unwrap();
-    let ahead = || disk.used_bytes() - handle.size_bytes();
-    let (reserved, bytes) = (ahead(), handle.size_bytes());
+    handle.control().flush().await.unwrap();
+    let ahead = || disk.used_bytes() - handle.control().size_bytes();
+    let (reserved, bytes) = (ahead(), handle.control().size_bytes());
     assert!(
         (64 << 10..bytes / 8).contains(&reserved),
         "{reserved} ahead of {bytes}"
@@ -398,7 +417,7 @@ async fn space_ahead_of_a_log_is_given_back_when_it_grows_no_more() {
     // And again, from the start.
     append(&handle, large());
     env.growing.some().await;
-    handle.close().await.unwrap();
+    handle.control().close().await.unwrap();
     let left = ahead();
     assert!(left < 32 << 10, "{left} ahead of a log that is closed");
 }
@@ -412,6 +431,7 @@ async fn space_ahead_of_a_copy_that_starts_again_is_given_back() {
     let grow = |from: i64| {
         for offset in from..from + 12 {
             handle
+                .copier()
                 .append_at(
                     Fence(1),
                     vec![copied(offset, 1, large())],
@@ -420,10 +440,10 @@ async fn space_ahead_of_a_copy_that_starts_again_is_given_back() {
                 .unwrap();
         }
     };
-    let ahead = || disk.used_bytes() - handle.size_bytes();
+    let ahead = || disk.used_bytes() - handle.control().size_bytes();
     grow(0);
     env.growing.some().await;
-    handle.restart_at(Fence(1), 700).unwrap();
+    handle.copier().restart_at(Fence(1), 700).unwrap();
     env.growing.release_idle();
     grow(700);
     assert!(ahead() > 32 << 10, "reserved again");

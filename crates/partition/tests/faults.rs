@@ -94,7 +94,7 @@ impl Run {
         for attempt in 0.. {
             assert!(attempt < 20, "never acknowledged");
             let batch = idempotent(7, 0, self.next_sequence, count);
-            let appended = match self.handle.append(batch.clone(), CLIENT, NOW) {
+            let appended = match self.handle.appender().append(batch.clone(), CLIENT, NOW) {
                 Ok(appended) => appended,
                 Err(AppendError::Closed { .. }) => {
                     self.reopen();
@@ -103,14 +103,14 @@ impl Run {
                 Err(AppendError::Storage(failure)) => {
                     self.refused += 1;
                     assert!(
-                        self.handle.failed().is_some()
+                        self.handle.control().failed().is_some()
                             || self.how != How::Full
                             || failure.is_disk_full(),
                         "{failure}"
                     );
                     if self.how == How::Full && self.refused.is_multiple_of(3) {
                         self.disk.heal();
-                    } else if self.how == How::Broken && self.handle.failed().is_none() {
+                    } else if self.how == How::Broken && self.handle.control().failed().is_none() {
                         // Nothing but making the log fails without closing anything, and there is
                         // no way back but to try again.
                         self.disk.heal();
@@ -128,9 +128,14 @@ impl Run {
                 );
             }
             if acks_all {
-                match self.handle.durable(appended.last_offset + 1).await {
+                match self
+                    .handle
+                    .appender()
+                    .durable(appended.last_offset + 1)
+                    .await
+                {
                     Ok(()) => assert!(
-                        self.handle.failed().is_none()
+                        self.handle.control().failed().is_none()
                             || self.handle.offsets().flushed > appended.last_offset
                     ),
                     Err(Lost::Closed { .. }) => {
@@ -155,18 +160,19 @@ impl Run {
     /// L4: nobody gets anything in. Then the way back.
     fn reopen(&mut self) {
         assert!(
-            self.handle.failed().is_some(),
+            self.handle.control().failed().is_some(),
             "closed, and not by the disk"
         );
         let before = self.handle.offsets();
         assert!(matches!(
-            self.handle.append(plain(1, 0), CLIENT, NOW),
+            self.handle.appender().append(plain(1, 0), CLIENT, NOW),
             Err(AppendError::Closed { .. })
         ));
         let readable = self.readable(before.log_start);
         if self.handle.latest_epoch().0 == self.epoch {
             let again = self
                 .handle
+                .control()
                 .reopen(Role::leader(self.epoch), self.settings.clone());
             assert!(
                 matches!(again, Err(ReopenError::EpochUsed { .. })),
@@ -177,10 +183,11 @@ impl Run {
         if self.how == How::Broken {
             let again = self
                 .handle
+                .control()
                 .reopen(Role::leader(self.epoch), self.settings.clone());
             assert!(matches!(again, Err(ReopenError::Open(_))), "{again:?}");
             assert!(matches!(
-                self.handle.append(plain(1, 0), CLIENT, NOW),
+                self.handle.appender().append(plain(1, 0), CLIENT, NOW),
                 Err(AppendError::Closed { .. })
             ));
             assert_eq!(self.readable(before.log_start), readable, "reads go on");
@@ -188,9 +195,10 @@ impl Run {
         self.disk.heal();
         let successor = self
             .handle
+            .control()
             .reopen(Role::leader(self.epoch), self.settings.clone())
             .expect("the disk works");
-        self.handle.succeeded_by(&successor);
+        self.handle.control().succeeded_by(&successor);
         let after = successor.offsets();
         assert_eq!(
             (after.flushed, after.high_watermark),
@@ -224,7 +232,10 @@ impl Run {
         if !self.lossy {
             return batches(&self.handle, from, Isolation::ReadUncommitted);
         }
-        let read = self.handle.read(from, 1, Isolation::ReadUncommitted, true);
+        let read = self
+            .handle
+            .reader()
+            .read(from, 1, Isolation::ReadUncommitted, true);
         assert!(
             matches!(read, Ok(_) | Err(ReadError::Closed { .. })),
             "{read:?}"
@@ -280,9 +291,9 @@ impl Run {
         for round in 0..14 {
             self.produce(1 + round % 5, round % 3 != 1).await;
             match round {
-                3 | 9 => drop(self.handle.checkpoint()),
-                5 => drop(self.handle.trim_to(self.seen.min(6))),
-                7 => drop(self.handle.apply_retention(NOW)),
+                3 | 9 => drop(self.handle.control().checkpoint()),
+                5 => drop(self.handle.control().trim_to(self.seen.min(6))),
+                7 => drop(self.handle.control().apply_retention(NOW)),
                 11 => tokio::time::sleep(Duration::from_millis(20)).await,
                 _ => {}
             }
@@ -292,11 +303,11 @@ impl Run {
     /// The disk works again, all is flushed, the power goes.
     async fn end(mut self, seed: u64) -> (u64, u32, u32) {
         let calls = self.disk.calls();
-        if self.handle.failed().is_some() {
+        if self.handle.control().failed().is_some() {
             self.reopen();
         }
         self.disk.heal();
-        if self.handle.flush().await.is_err() {
+        if self.handle.control().flush().await.is_err() {
             self.reopen();
         }
         self.check(false);
@@ -398,18 +409,22 @@ async fn several_segments(disk: &MemDisk, settings: &Settings) -> Handle {
     for round in 0..12 {
         append(&handle, plain(20, round));
     }
-    handle.flush().await.expect("the disk works");
-    handle.checkpoint().expect("the disk works");
+    handle.control().flush().await.expect("the disk works");
+    handle.control().checkpoint().expect("the disk works");
     handle
 }
 
 /// Where the log starts, a client can read; below it, it cannot.
 fn starts_where_it_says(handle: &Handle, story: &str) {
     let start = handle.offsets().log_start;
-    let first = handle.read(start, 1, Isolation::ReadUncommitted, true);
+    let first = handle
+        .reader()
+        .read(start, 1, Isolation::ReadUncommitted, true);
     assert!(first.is_ok(), "{story}: reading at {start}: {first:?}");
     if start > 0 {
-        let below = handle.read(start - 1, 1, Isolation::ReadUncommitted, true);
+        let below = handle
+            .reader()
+            .read(start - 1, 1, Isolation::ReadUncommitted, true);
         assert!(
             matches!(below, Err(ReadError::OutOfRange { .. })),
             "{story}: reading below {start}: {below:?}"
@@ -423,7 +438,7 @@ type ChangeOfTheStart = (&'static str, Settings, fn(&Handle));
 /// A change of the log start that fails half way: by size, by age (all of it, which notes the
 /// epochs as well), and by request.
 fn changes_of_the_start() -> Vec<ChangeOfTheStart> {
-    let retain = |handle: &Handle| drop(handle.apply_retention(i64::MAX));
+    let retain = |handle: &Handle| drop(handle.control().apply_retention(i64::MAX));
     vec![
         (
             "retention by size",
@@ -442,10 +457,10 @@ fn changes_of_the_start() -> Vec<ChangeOfTheStart> {
             retain,
         ),
         ("DeleteRecords", settings(), |handle| {
-            drop(handle.trim_to(130))
+            drop(handle.control().trim_to(130))
         }),
         ("DeleteRecords of everything", settings(), |handle| {
-            drop(handle.trim_to(-1))
+            drop(handle.control().trim_to(-1))
         }),
     ]
 }
@@ -459,7 +474,7 @@ async fn retention_that_cannot_write_its_checkpoint_moves_the_log_start_all_the_
     };
     let handle = several_segments(&disk, &settings).await;
     disk.set_full(true);
-    let _ = handle.apply_retention(NOW);
+    let _ = handle.control().apply_retention(NOW);
     assert!(handle.offsets().log_start > 0, "segments were removed");
     starts_where_it_says(&handle, "a full disk");
     let start = handle.offsets().log_start;

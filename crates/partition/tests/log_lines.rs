@@ -63,11 +63,14 @@ async fn a_disk_error_and_what_follows_are_told_by_topic_and_partition() {
     let handle = open(&disk, Role::leader(1), named("a_orders"));
     append(&handle, plain(3, 0));
     disk.fail_next(Fault::Sync);
-    handle.flush().await.unwrap_err();
+    handle.control().flush().await.unwrap_err();
     assert_eq!(lines("a_orders", "closed to writing").len(), 1);
-    let successor = handle.reopen(Role::leader(2), named("a_orders")).unwrap();
-    handle.succeeded_by(&successor);
-    assert_eq!(lines("a_orders", "opened again topic=").len(), 1);
+    let successor = handle
+        .control()
+        .reopen(Role::leader(2), named("a_orders"))
+        .unwrap();
+    handle.control().succeeded_by(&successor);
+    assert_eq!(lines("a_orders", "ended=3").len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,7 +81,10 @@ async fn a_full_disk_is_told_once_by_topic_and_partition() {
     append(&handle, plain(1, 0));
     disk.set_capacity(Some(disk.used_bytes() + 20));
     for _ in 0..3 {
-        handle.append(plain(100, 1), CLIENT, NOW).unwrap_err();
+        handle
+            .appender()
+            .append(plain(100, 1), CLIENT, NOW)
+            .unwrap_err();
     }
     disk.set_capacity(None);
     append(&handle, plain(1, 1));
@@ -92,7 +98,7 @@ async fn what_a_start_finds_is_told_by_topic_and_partition() {
     let disk = disk();
     let handle = open(&disk, Role::leader(1), named("a_refunds"));
     append(&handle, plain(3, 0));
-    handle.flush().await.unwrap();
+    handle.control().flush().await.unwrap();
     drop(handle);
     open_after_power_loss(&disk, Role::leader(2), named("a_refunds"));
     assert_eq!(lines("a_refunds", "read back").len(), 1);

@@ -19,8 +19,8 @@ async fn written(disk: &MemDisk) -> Handle {
     for tag in 0..12 {
         append(&handle, plain(20, tag));
     }
-    handle.flush().await.expect("the disk works");
-    handle.checkpoint().expect("the disk works");
+    handle.control().flush().await.expect("the disk works");
+    handle.control().checkpoint().expect("the disk works");
     handle
 }
 
@@ -47,7 +47,7 @@ fn accept(disk: &MemDisk) -> i64 {
 async fn a_partition_whose_folder_is_gone_takes_no_writes_until_the_loss_is_accepted() {
     let disk = disk();
     let handle = written(&disk).await;
-    handle.close().await.expect("closed");
+    handle.control().close().await.expect("closed");
     disk.remove_dir_all(&dir()).expect("removed");
     for _ in 0..2 {
         let refused = try_open(&disk, 4).expect_err("its files are lost");
@@ -67,7 +67,7 @@ async fn a_partition_whose_folder_is_gone_takes_no_writes_until_the_loss_is_acce
 async fn offsets_are_not_used_again_after_all_segments_were_lost() {
     let disk = disk();
     let handle = written(&disk).await;
-    handle.close().await.expect("closed");
+    handle.control().close().await.expect("closed");
     for path in segments(&disk) {
         disk.remove_file(&path).expect("removed");
     }
@@ -88,10 +88,20 @@ async fn offsets_are_not_used_again_after_all_segments_were_lost() {
 #[tokio::test(start_paused = true)]
 async fn a_log_of_an_earlier_version_is_marked_when_it_is_opened() {
     let disk = disk();
-    written(&disk).await.close().await.expect("closed");
+    written(&disk)
+        .await
+        .control()
+        .close()
+        .await
+        .expect("closed");
     disk.remove_file(&PathBuf::from("/data/topics/t-0.written"))
         .expect("a mark");
-    try_open(&disk, 4).expect("opened").close().await.unwrap();
+    try_open(&disk, 4)
+        .expect("opened")
+        .control()
+        .close()
+        .await
+        .unwrap();
     disk.remove_dir_all(&dir()).expect("removed");
     assert!(matches!(try_open(&disk, 5), Err(OpenError::Lost { .. })));
 }
@@ -102,7 +112,7 @@ async fn a_partition_that_was_never_written_or_was_deleted_has_lost_nothing() {
     drop(try_open(&disk, 1).expect("opened"));
     let handle = try_open(&disk, 1).expect("opened");
     append(&handle, plain(1, 0));
-    handle.delete().expect("deleted");
+    handle.control().delete().expect("deleted");
     let handle = try_open(&disk, 2).expect("opened");
     assert_eq!(append(&handle, plain(1, 0)).base_offset, 0);
 }
@@ -111,13 +121,15 @@ async fn a_partition_that_was_never_written_or_was_deleted_has_lost_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_copy_that_begins_again_has_lost_nothing_wherever_the_power_goes() {
     let begin_again = |handle: &Handle| {
-        let restarted = handle.restart_at(Fence(1), 500);
-        restarted.is_ok() && handle.begin_copy_at(Fence(1), 500).is_ok()
+        let restarted = handle.copier().restart_at(Fence(1), 500);
+        restarted.is_ok() && handle.copier().begin_copy_at(Fence(1), 500).is_ok()
     };
     let copy = |disk: &MemDisk| {
         let handle = open(disk, shadow(1), settings());
         let batch = copied(0, 1, plain(5, 0));
-        let appended = handle.append_at(Fence(1), vec![batch], bounds(0, 5));
+        let appended = handle
+            .copier()
+            .append_at(Fence(1), vec![batch], bounds(0, 5));
         appended.is_ok().then_some(handle)
     };
     let whole = disk();
@@ -147,27 +159,34 @@ async fn nothing_is_acknowledged_in_a_file_that_was_removed_while_it_is_written(
     append(&handle, plain(1, 99));
     let active = segments(&disk).pop().expect("a segment");
     disk.remove_file(&active).expect("removed");
-    let flushed = handle.flush().await;
+    let flushed = handle.control().flush().await;
     let Err(Lost::Closed { why }) = flushed else {
         panic!("{flushed:?}");
     };
     assert!(why.contains(&active.display().to_string()), "{why}");
-    let refused = handle.append(plain(1, 0), CLIENT, NOW);
+    let refused = handle.appender().append(plain(1, 0), CLIENT, NOW);
     assert!(matches!(refused, Err(AppendError::Closed { .. })));
 
     // What is left is served, and the partition goes on behind what was durable.
-    handle.try_disk().expect("there is something left");
-    let successor = handle.reopen(Role::leader(4), settings()).expect("opened");
-    handle.succeeded_by(&successor);
+    handle
+        .control()
+        .try_disk()
+        .expect("there is something left");
+    let successor = handle
+        .control()
+        .reopen(Role::leader(4), settings())
+        .expect("opened");
+    handle.control().succeeded_by(&successor);
     assert_eq!(append(&successor, plain(1, 0)).base_offset, 240);
     let lost: i64 = successor
+        .control()
         .health()
         .damage
         .iter()
         .map(|damage| damage.to - damage.from)
         .sum();
-    assert!(lost > 0 && lost < 240, "{:?}", successor.health());
-    let last = successor.read(239, 1, Isolation::LogEnd, true);
+    assert!(lost > 0 && lost < 240, "{:?}", successor.control().health());
+    let last = successor.reader().read(239, 1, Isolation::LogEnd, true);
     assert!(matches!(last, Err(ReadError::Damaged { .. })), "{last:?}");
 }
 
@@ -175,24 +194,32 @@ async fn nothing_is_acknowledged_in_a_file_that_was_removed_while_it_is_written(
 async fn files_that_were_removed_are_noticed_without_a_write_and_come_back() {
     let disk = disk();
     let handle = written(&disk).await;
-    handle.check_files().expect("looked");
-    assert_eq!(handle.failed(), None);
+    handle.control().check_files().expect("looked");
+    assert_eq!(handle.control().failed(), None);
     let elsewhere = PathBuf::from("/data/elsewhere");
     disk.rename(&dir(), &elsewhere).expect("moved");
-    handle.check_files().expect("looked");
-    let why = handle.failed().expect("closed");
+    handle.control().check_files().expect("looked");
+    let why = handle.control().failed().expect("closed");
     assert!(why.contains("/data/topics/t-0/"), "{why}");
-    let refused = handle.try_disk().expect_err("the folder is gone");
+    let refused = handle.control().try_disk().expect_err("the folder is gone");
     assert!(
         matches!(refused, ReopenError::Open(OpenError::Lost { .. })),
         "{refused}"
     );
     assert!(!disk.exists(&dir()).unwrap(), "nothing was made");
-    assert!(handle.reopen(Role::leader(4), settings()).is_err());
+    assert!(
+        handle
+            .control()
+            .reopen(Role::leader(4), settings())
+            .is_err()
+    );
 
     disk.rename(&elsewhere, &dir()).expect("moved back");
-    handle.try_disk().expect("the folder is back");
-    let successor = handle.reopen(Role::leader(4), settings()).expect("opened");
+    handle.control().try_disk().expect("the folder is back");
+    let successor = handle
+        .control()
+        .reopen(Role::leader(4), settings())
+        .expect("opened");
     assert_eq!(append(&successor, plain(1, 0)).base_offset, 240);
 }
 
@@ -202,11 +229,14 @@ async fn a_segment_in_the_middle_that_was_removed_is_damage_and_writes_go_on() {
     let handle = written(&disk).await;
     let middle = segments(&disk).swap_remove(1);
     disk.remove_file(&middle).expect("removed");
-    handle.check_files().expect("looked");
-    let why = handle.failed().expect("closed");
+    handle.control().check_files().expect("looked");
+    let why = handle.control().failed().expect("closed");
     assert!(why.contains(&middle.display().to_string()), "{why}");
-    let successor = handle.reopen(Role::leader(4), settings()).expect("opened");
-    assert_eq!(successor.health().damage.len(), 1);
+    let successor = handle
+        .control()
+        .reopen(Role::leader(4), settings())
+        .expect("opened");
+    assert_eq!(successor.control().health().damage.len(), 1);
     assert_eq!(append(&successor, plain(1, 0)).base_offset, 240);
 }
 
@@ -214,17 +244,20 @@ async fn a_segment_in_the_middle_that_was_removed_is_damage_and_writes_go_on() {
 async fn what_retention_and_trims_remove_is_not_missed() {
     let disk = disk();
     let handle = written(&disk).await;
-    handle.trim_to(130).expect("trimmed");
-    handle.check_files().expect("looked");
-    handle.set_settings(Settings {
+    handle.control().trim_to(130).expect("trimmed");
+    handle.control().check_files().expect("looked");
+    handle.control().set_settings(Settings {
         retention_ms: Some(1),
         ..settings()
     });
-    handle.apply_retention(i64::MAX).expect("retained");
-    handle.check_files().expect("looked");
+    handle
+        .control()
+        .apply_retention(i64::MAX)
+        .expect("retained");
+    handle.control().check_files().expect("looked");
     append(&handle, plain(1, 0));
-    handle.flush().await.expect("flushed");
-    assert_eq!(handle.failed(), None);
-    handle.delete().expect("deleted");
-    handle.check_files().expect("looked");
+    handle.control().flush().await.expect("flushed");
+    assert_eq!(handle.control().failed(), None);
+    handle.control().delete().expect("deleted");
+    handle.control().check_files().expect("looked");
 }

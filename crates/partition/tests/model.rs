@@ -79,7 +79,11 @@ impl Model {
     }
 
     fn append(&mut self, batch: BatchView, origin: Origin) {
-        let appended = self.handle().append(batch.clone(), origin, NOW).unwrap();
+        let appended = self
+            .handle()
+            .appender()
+            .append(batch.clone(), origin, NOW)
+            .unwrap();
         assert_eq!(appended.base_offset, self.end(), "the next offset");
         assert!(!appended.duplicate);
         assert!(
@@ -126,17 +130,17 @@ impl Model {
                 }
             }
             70..82 => {
-                self.handle().flush().await.unwrap();
+                self.handle().control().flush().await.unwrap();
                 assert_eq!(self.handle().offsets().high_watermark, self.end());
             }
-            82..85 => self.handle().checkpoint().unwrap(),
+            82..85 => self.handle().control().checkpoint().unwrap(),
             85..88 => {
                 let upper = self.handle().offsets().high_watermark;
                 let to = self.rng.random_range(self.log_start..=upper);
-                self.log_start = self.handle().trim_to(to).unwrap();
+                self.log_start = self.handle().control().trim_to(to).unwrap();
             }
             88..91 => {
-                self.handle().close().await.unwrap();
+                self.handle().control().close().await.unwrap();
                 self.reopen(false, true);
             }
             91..96 => self.reopen(false, true),
@@ -175,6 +179,7 @@ impl Model {
         );
         let repeated = self
             .handle()
+            .appender()
             .append(idempotent(producer, 0, sequence, count), CLIENT, NOW)
             .unwrap();
         assert!(
@@ -248,7 +253,7 @@ impl Model {
                     .saturating_sub(1),
             )
             .collect();
-        let found = handle.epochs();
+        let found = handle.reader().epochs();
         assert_eq!(
             found.iter().map(|(epoch, _)| epoch).collect::<Vec<_>>(),
             live.iter().map(|(epoch, _)| epoch).collect::<Vec<_>>()
@@ -259,7 +264,7 @@ impl Model {
 
     /// The last five batches of each producer that still has one in the log.
     fn check_producers(&self, handle: &Handle) {
-        let known: BTreeMap<_, _> = handle.known_producers().into_iter().collect();
+        let known: BTreeMap<_, _> = handle.control().known_producers().into_iter().collect();
         for producer in 1..4 {
             let mut last: Vec<Offset> = self
                 .written
@@ -310,6 +315,7 @@ impl Model {
             }
         }
         let found: BTreeMap<_, _> = handle
+            .control()
             .open_transactions()
             .into_iter()
             .map(|txn| (txn.producer_id, txn.first_offset))
@@ -321,6 +327,7 @@ impl Model {
         let mut at = self.log_start;
         let mut named = BTreeSet::new();
         while let Some(range) = handle
+            .reader()
             .read(at, 1 << 20, Isolation::ReadCommitted, true)
             .map(|read| {
                 named.extend(read.aborted.into_iter().flatten());

@@ -216,6 +216,7 @@ impl Run {
             producer.produce(3);
             let batch = producer.batches[0].view();
             handle
+                .copier()
                 .append_at(
                     gnomon_partition::Fence(1),
                     vec![self::copied(0, 5, batch)],
@@ -266,8 +267,8 @@ impl Run {
     }
 
     async fn begin_failover(&mut self) {
-        self.handle.flush().await.unwrap();
-        self.cut = self.handle.set_role(failing_over(self.epoch)).end;
+        self.handle.control().flush().await.unwrap();
+        self.cut = self.handle.control().set_role(failing_over(self.epoch)).end;
         self.failing_over = true;
     }
 
@@ -276,6 +277,7 @@ impl Run {
         self.epoch += 1;
         match self
             .handle
+            .control()
             .begin_leadership(LeaderEpoch(self.epoch), self.cut)
         {
             Ok(()) => {}
@@ -283,7 +285,7 @@ impl Run {
             Err(failure) => panic!("{failure}"),
         }
         self.failing_over = false;
-        self.handle.set_role(self.own_role());
+        self.handle.control().set_role(self.own_role());
         true
     }
 
@@ -293,7 +295,7 @@ impl Run {
             return;
         };
         let handle = self.former.take().unwrap_or_else(|| self.handle.clone());
-        let answer = match handle.append(batch.view(), CLIENT, NOW) {
+        let answer = match handle.appender().append(batch.view(), CLIENT, NOW) {
             Ok(_) => Answer::Stored,
             Err(AppendError::Sequence(SequenceError::OutOfOrder { .. })) => Answer::OutOfOrder,
             Err(
@@ -308,7 +310,7 @@ impl Run {
 
     /// The disk syncs, or fails to: all answers that waited for it are sent.
     async fn sync(&mut self) {
-        let lost = self.handle.flush().await.is_err();
+        let lost = self.handle.control().flush().await.is_err();
         self.send_answers(lost);
     }
 
@@ -339,15 +341,19 @@ impl Run {
 
     /// The broker opens a partition again that a disk error closed.
     fn reopen(&mut self) {
-        if self.handle.failed().is_none() {
+        if self.handle.control().failed().is_none() {
             return;
         }
         // Those who waited were told when it was closed.
         self.send_answers(true);
         self.epoch += 1;
-        match self.handle.reopen(self.own_role(), self.settings()) {
+        match self
+            .handle
+            .control()
+            .reopen(self.own_role(), self.settings())
+        {
             Ok(successor) => {
-                self.handle.succeeded_by(&successor);
+                self.handle.control().succeeded_by(&successor);
                 let former = std::mem::replace(&mut self.handle, successor);
                 self.former = self.rng.random::<bool>().then_some(former);
             }
@@ -359,7 +365,7 @@ impl Run {
 
     fn another_leads(&mut self) {
         self.epoch += 1;
-        self.handle.set_role(Role {
+        self.handle.control().set_role(Role {
             replica: Replica::Follower {
                 leader: 2,
                 epoch: LeaderEpoch(self.epoch),
@@ -371,7 +377,7 @@ impl Run {
 
     fn leads_again(&mut self) {
         self.epoch += 1;
-        self.handle.set_role(self.own_role());
+        self.handle.control().set_role(self.own_role());
     }
 
     /// One turn of the partition's state.
@@ -505,6 +511,7 @@ fn pipeline(
         }
         let sequence = first + at as i32;
         handle
+            .appender()
             .append(idempotent(PRODUCER, epoch, sequence, 1), CLIENT, NOW)
             .is_ok()
     });
@@ -516,19 +523,23 @@ fn pipeline(
 fn failing_over_partition() -> (Handle, Offset) {
     let handle = open(&disk(), shadow(1), settings());
     handle
+        .copier()
         .append_at(
             gnomon_partition::Fence(1),
             vec![copied(0, 5, idempotent(PRODUCER, 0, 0, 3))],
             bounds(0, 3),
         )
         .unwrap();
-    let cut = handle.set_role(failing_over(9)).end;
+    let cut = handle.control().set_role(failing_over(9)).end;
     (handle, cut)
 }
 
 fn end_failover(handle: &Handle, cut: Offset) -> Handle {
-    handle.begin_leadership(LeaderEpoch(10), cut).unwrap();
-    handle.set_role(Role::leader(10));
+    handle
+        .control()
+        .begin_leadership(LeaderEpoch(10), cut)
+        .unwrap();
+    handle.control().set_role(Role::leader(10));
     handle.clone()
 }
 
@@ -547,7 +558,7 @@ async fn a_raised_epoch_waits_for_its_own_first_batch_and_not_for_the_former_epo
     let (handle, cut) = failing_over_partition();
     let refused = |epoch, sequence| {
         let batch = idempotent(PRODUCER, epoch, sequence, 1);
-        assert!(handle.append(batch, CLIENT, NOW).is_err());
+        assert!(handle.appender().append(batch, CLIENT, NOW).is_err());
     };
     refused(0, 10);
     refused(1, 0);
@@ -559,6 +570,7 @@ async fn a_raised_epoch_waits_for_its_own_first_batch_and_not_for_the_former_epo
     }
     assert!(
         handle
+            .appender()
             .append(idempotent(PRODUCER, 0, 10, 1), CLIENT, NOW)
             .is_err(),
         "fenced"
@@ -570,21 +582,28 @@ async fn a_raised_epoch_waits_for_its_own_first_batch_and_not_for_the_former_epo
 async fn the_abort_marker_of_a_failover_does_not_let_a_later_batch_pass() {
     let handle = open(&disk(), shadow(1), settings());
     handle
+        .copier()
         .append_at(
             gnomon_partition::Fence(1),
             vec![copied(0, 5, transactional(PRODUCER, 0, 0, 3))],
             bounds(0, 3),
         )
         .unwrap();
-    let cut = handle.set_role(failing_over(9)).end;
+    let cut = handle.control().set_role(failing_over(9)).end;
     let stored = |sequence| {
         let batch = idempotent(PRODUCER, 1, sequence, 1);
-        handle.append(batch, CLIENT, NOW).is_ok()
+        handle.appender().append(batch, CLIENT, NOW).is_ok()
     };
     assert!(!stored(0));
-    handle.begin_leadership(LeaderEpoch(10), cut).unwrap();
-    assert_eq!(handle.abort_open_transactions(NOW).unwrap().len(), 1);
-    handle.set_role(Role::leader(10));
+    handle
+        .control()
+        .begin_leadership(LeaderEpoch(10), cut)
+        .unwrap();
+    assert_eq!(
+        handle.control().abort_open_transactions(NOW).unwrap().len(),
+        1
+    );
+    handle.control().set_role(Role::leader(10));
     assert!(!stored(1));
     assert!(stored(0) && stored(1));
 }
@@ -609,7 +628,7 @@ async fn a_producer_that_is_not_known_yet_waits_for_its_first_batch() {
     };
     let handle = open(&disk, another, settings());
     let (handle, stored) = pipeline(&handle, 0, 0, 2, || {
-        handle.set_role(Role::leader(2));
+        handle.control().set_role(Role::leader(2));
         handle.clone()
     });
     assert_eq!(stored, [false; IN_FLIGHT_MAX]);
@@ -639,18 +658,21 @@ async fn a_partition_opened_again_waits_for_the_batches_that_the_disk_forgot() {
     disk.set_forgetful(true);
     let handle = open(&disk, Role::leader(1), settings());
     append(&handle, plain(1, 0));
-    handle.flush().await.unwrap();
+    handle.control().flush().await.unwrap();
     for sequence in [0, 1] {
         append(&handle, idempotent(PRODUCER, 0, sequence, 1));
     }
     disk.fail_next(Fault::Sync);
-    assert!(handle.flush().await.is_err());
-    let successor = handle.reopen(Role::leader(2), settings()).unwrap();
-    handle.succeeded_by(&successor);
+    assert!(handle.control().flush().await.is_err());
+    let successor = handle
+        .control()
+        .reopen(Role::leader(2), settings())
+        .unwrap();
+    handle.control().succeeded_by(&successor);
     assert_eq!(successor.offsets().end, 1);
     let late = |handle: &Handle, sequence| {
         let batch = idempotent(PRODUCER, 0, sequence, 1);
-        handle.append(batch, CLIENT, NOW).is_ok()
+        handle.appender().append(batch, CLIENT, NOW).is_ok()
     };
     assert!(!late(&successor, 2));
     // One that was on its way to the former handle.
@@ -663,10 +685,12 @@ async fn a_partition_opened_again_waits_for_the_batches_that_the_disk_forgot() {
 #[tokio::test(start_paused = true)]
 async fn a_partition_that_becomes_a_shadow_forgets_what_it_refused() {
     let (handle, cut) = failing_over_partition();
-    let refused = handle.append(idempotent(PRODUCER, 0, 10, 1), CLIENT, NOW);
+    let refused = handle
+        .appender()
+        .append(idempotent(PRODUCER, 0, 10, 1), CLIENT, NOW);
     assert!(refused.is_err());
-    handle.set_role(shadow(2));
-    assert_eq!(handle.set_role(failing_over(9)).end, cut);
+    handle.control().set_role(shadow(2));
+    assert_eq!(handle.control().set_role(failing_over(9)).end, cut);
     end_failover(&handle, cut);
     append(&handle, idempotent(PRODUCER, 0, 20, 1));
 }
@@ -679,13 +703,19 @@ async fn a_refusal_expires_with_the_producer_s_state() {
     disk.set_full(true);
     assert!(
         handle
+            .appender()
             .append(idempotent(PRODUCER, 0, 3, 1), CLIENT, NOW)
             .is_err()
     );
     disk.set_full(false);
-    let late = || handle.append(idempotent(PRODUCER, 0, 4, 1), CLIENT, NOW);
+    let late = || {
+        handle
+            .appender()
+            .append(idempotent(PRODUCER, 0, 4, 1), CLIENT, NOW)
+    };
     assert!(late().is_err());
     handle
+        .control()
         .apply_retention(NOW + settings().producer_expiration_ms)
         .unwrap();
     late().unwrap();

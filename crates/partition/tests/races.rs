@@ -31,7 +31,11 @@ fn what_was_appended_lies_below_the_cut_and_nothing_comes_after() {
                 thread::spawn(move || {
                     let mut last = -1;
                     for sequence in 0.. {
-                        match handle.append(idempotent(writer, 0, sequence, 1), CLIENT, NOW) {
+                        match handle.appender().append(
+                            idempotent(writer, 0, sequence, 1),
+                            CLIENT,
+                            NOW,
+                        ) {
                             Ok(appended) => last = appended.last_offset,
                             Err(AppendError::Refused(_)) => return last,
                             Err(other) => panic!("{other}"),
@@ -44,7 +48,7 @@ fn what_was_appended_lies_below_the_cut_and_nothing_comes_after() {
         while handle.offsets().end < 20 + round {
             thread::yield_now();
         }
-        let cut = handle.set_role(shadow(1));
+        let cut = handle.control().set_role(shadow(1));
         let lasts: Vec<_> = writers
             .into_iter()
             .map(|writer| writer.join().unwrap())
@@ -66,7 +70,7 @@ fn a_copy_races_with_its_fence() {
             move || {
                 let mut end = 0;
                 loop {
-                    match handle.append_at(
+                    match handle.copier().append_at(
                         Fence(1),
                         vec![copied(end, 1, plain(1, 0))],
                         bounds(0, end + 1),
@@ -81,7 +85,7 @@ fn a_copy_races_with_its_fence() {
         while handle.offsets().end < 10 + round {
             thread::yield_now();
         }
-        let cut = handle.set_role(failing_over(9));
+        let cut = handle.control().set_role(failing_over(9));
         assert_eq!(
             copier.join().unwrap(),
             cut.end,
@@ -109,23 +113,23 @@ fn a_checkpoint_that_is_overtaken_does_not_remove_the_snapshot_that_the_newer_on
         };
         let handle = open(&disk, Role::leader(1), settings.clone());
         append(&handle, idempotent(7, 0, 0, 3));
-        handle.flush().await.unwrap();
-        handle.checkpoint().unwrap();
+        handle.control().flush().await.unwrap();
+        handle.control().checkpoint().unwrap();
         append(&handle, idempotent(7, 0, 3, 3));
-        handle.flush().await.unwrap();
+        handle.control().flush().await.unwrap();
 
         let temporary = dir().join("checkpoint.tmp");
         disk.hold_syncs(Some(temporary.clone()));
         let hangs = thread::spawn({
             let handle = handle.clone();
-            move || handle.checkpoint()
+            move || handle.control().checkpoint()
         });
         while !disk.exists(&temporary).unwrap() {
             thread::yield_now();
         }
         let retains = thread::spawn({
             let handle = handle.clone();
-            move || handle.apply_retention(NOW + 1_000)
+            move || handle.control().apply_retention(NOW + 1_000)
         });
         // Until it has the writer's lock, and stands behind the one that hangs: too short a pause
         // would miss the fault, and never report one that is not there.
@@ -144,7 +148,10 @@ fn a_checkpoint_that_is_overtaken_does_not_remove_the_snapshot_that_the_newer_on
         assert_eq!(handle.offsets().log_start, 6);
         drop(handle);
         let handle = open_after_power_loss(&disk, Role::leader(2), settings);
-        let again = handle.append(idempotent(7, 0, 3, 3), CLIENT, NOW).unwrap();
+        let again = handle
+            .appender()
+            .append(idempotent(7, 0, 3, 3), CLIENT, NOW)
+            .unwrap();
         assert!(again.duplicate, "{again:?}");
     });
 }

@@ -22,11 +22,13 @@ async fn batches_that_no_consumer_can_read_are_refused() {
     assert!(shapes.len() > 80);
     let taken: Vec<String> = shapes
         .into_iter()
-        .filter_map(|(shape, batch)| match handle.append(batch, CLIENT, NOW) {
-            Ok(_) => Some(shape),
-            Err(AppendError::Corrupt(_)) => None,
-            Err(other) => panic!("{shape}: {other}"),
-        })
+        .filter_map(
+            |(shape, batch)| match handle.appender().append(batch, CLIENT, NOW) {
+                Ok(_) => Some(shape),
+                Err(AppendError::Corrupt(_)) => None,
+                Err(other) => panic!("{shape}: {other}"),
+            },
+        )
         .collect();
     assert_eq!(taken, Vec::<String>::new());
     assert_eq!(handle.offsets().end, 0, "nothing was appended");
@@ -34,6 +36,7 @@ async fn batches_that_no_consumer_can_read_are_refused() {
 
 fn found(handle: &Handle, timestamp: i64) -> Option<(Offset, i64)> {
     handle
+        .reader()
         .find_by_time_here(ByTime::AtOrAfter(timestamp), Isolation::ReadUncommitted)
         .unwrap()
         .map(|found| (found.offset, found.timestamp_ms))
@@ -41,6 +44,7 @@ fn found(handle: &Handle, timestamp: i64) -> Option<(Offset, i64)> {
 
 fn newest(handle: &Handle) -> Option<(Offset, i64)> {
     handle
+        .reader()
         .find_by_time_here(ByTime::Newest, Isolation::ReadUncommitted)
         .unwrap()
         .map(|found| (found.offset, found.timestamp_ms))
@@ -66,15 +70,19 @@ async fn the_maximum_timestamp_is_that_of_the_records() {
                 },
             );
             append(&handle, claims(codec, claimed));
-            handle.flush().await.unwrap();
+            handle.control().flush().await.unwrap();
             let stored = &batches(&handle, 0, Isolation::ReadUncommitted)[0];
             let case = format!("{codec:?}, claims {claimed}");
             assert_eq!(stored.header().max_timestamp, NOW + 9, "{case}");
             assert_eq!(found(&handle, NOW + 7), Some((7, NOW + 7)), "{case}");
             assert_eq!(newest(&handle), Some((9, NOW + 9)), "{case}");
-            assert_eq!(handle.apply_retention(NOW + 500).unwrap(), None, "{case}");
             assert_eq!(
-                handle.apply_retention(NOW + 2_000).unwrap(),
+                handle.control().apply_retention(NOW + 500).unwrap(),
+                None,
+                "{case}"
+            );
+            assert_eq!(
+                handle.control().apply_retention(NOW + 2_000).unwrap(),
                 Some(10),
                 "{case}"
             );
@@ -88,12 +96,13 @@ fn stored(handle: &Handle) -> Vec<BatchView> {
 
 async fn copy(handle: &Handle, batches: Vec<BatchView>) {
     let end = batches.last().unwrap().header().next_offset();
-    let looked = handle.look_at_copies(batches).await;
+    let looked = handle.copier().look_at_copies(batches).await;
     assert_eq!(looked.broken, None);
     handle
+        .copier()
         .append_at(gnomon_partition::Fence(1), looked.right, bounds(0, end))
         .unwrap();
-    handle.flush().await.unwrap();
+    handle.control().flush().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,7 +133,11 @@ async fn copies_stay_as_they_are_and_are_found_by_the_times_of_their_records() {
                 }
                 assert_eq!(found(&handle, NOW + 7), Some((7, NOW + 7)), "{case}");
                 assert_eq!(newest(&handle), Some((9, NOW + 9)), "{case}");
-                assert_eq!(handle.apply_retention(NOW + 500).unwrap(), None, "{case}");
+                assert_eq!(
+                    handle.control().apply_retention(NOW + 500).unwrap(),
+                    None,
+                    "{case}"
+                );
             }
         }
     }
@@ -136,7 +149,7 @@ async fn a_source_that_sends_what_no_consumer_can_read_is_told_so() {
     let handle = open(&disk, shadow(1), settings());
     for (shape, broken) in unreadable() {
         let sent = vec![copied(0, 3, plain(5, 1)), copied(5, 3, broken.clone())];
-        let looked = handle.look_at_copies(sent).await;
+        let looked = handle.copier().look_at_copies(sent).await;
         assert_eq!(looked.right.len(), 1, "{shape}: what is before it is right");
         let broken = looked.broken.expect(&shape);
         assert_eq!(broken.offset, 5, "{shape}");
@@ -152,7 +165,7 @@ async fn a_source_that_sends_what_no_consumer_can_read_is_told_so() {
     );
     for (shape, broken) in unreadable() {
         let sent = vec![broken];
-        let looked = trusting.look_at_copies(sent).await;
+        let looked = trusting.copier().look_at_copies(sent).await;
         assert_eq!((looked.right.len(), looked.broken), (1, None), "{shape}");
     }
 }
@@ -209,18 +222,30 @@ async fn much_work_is_not_done_on_an_async_worker() {
     let handle = open(&disk, Role::leader(3), settings);
     for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
         let mut light = LightWork::default();
-        let begun = handle.begin_append(swollen(codec, 100), CLIENT, NOW, &mut light);
+        let begun = handle
+            .appender()
+            .begin_append(swollen(codec, 100), CLIENT, NOW, &mut light);
         assert!(matches!(begun, Begun::Done(Ok(_))), "{codec:?}");
-        let begun = handle.begin_append(swollen(codec, 8 << 20), CLIENT, NOW, &mut light);
+        let begun =
+            handle
+                .appender()
+                .begin_append(swollen(codec, 8 << 20), CLIENT, NOW, &mut light);
         let Begun::Elsewhere(batch) = begun else {
             panic!("{codec:?}: 8 MiB are unpacked here")
         };
-        handle.append_elsewhere(batch, CLIENT, NOW).await.unwrap();
-        let begun = handle.begin_append(swollen(codec, 17 << 20), CLIENT, NOW, &mut light);
+        handle
+            .appender()
+            .append_elsewhere(batch, CLIENT, NOW)
+            .await
+            .unwrap();
+        let begun =
+            handle
+                .appender()
+                .begin_append(swollen(codec, 17 << 20), CLIENT, NOW, &mut light);
         let Begun::Elsewhere(bomb) = begun else {
             panic!("{codec:?}: 17 MiB are unpacked here")
         };
-        let refused = handle.append_elsewhere(bomb, CLIENT, NOW).await;
+        let refused = handle.appender().append_elsewhere(bomb, CLIENT, NOW).await;
         assert!(
             matches!(
                 refused,
@@ -232,9 +257,10 @@ async fn much_work_is_not_done_on_an_async_worker() {
         );
     }
     assert_eq!(handle.offsets().end, 8);
-    handle.flush().await.unwrap();
+    handle.control().flush().await.unwrap();
     for wanted in [ByTime::AtOrAfter(NOW + 1), ByTime::Newest] {
         let found = handle
+            .reader()
             .find_by_time(wanted, Isolation::ReadUncommitted)
             .await;
         assert_eq!(found.unwrap().unwrap().unwrap().offset, 0);
@@ -255,7 +281,12 @@ async fn one_request_may_not_do_much_work_in_many_small_parts() {
     let mut light = LightWork::default();
     let here = (0..100)
         .take_while(|_| {
-            let begun = handle.begin_append(swollen(Codec::Zstd, 1 << 20), CLIENT, NOW, &mut light);
+            let begun = handle.appender().begin_append(
+                swollen(Codec::Zstd, 1 << 20),
+                CLIENT,
+                NOW,
+                &mut light,
+            );
             matches!(begun, Begun::Done(Ok(_)))
         })
         .count();
@@ -271,7 +302,9 @@ async fn what_refused_batches_cost_counts_too() {
     let broken = || with_count(&swollen(Codec::Zstd, 1 << 20), 2);
     let here = (0..100)
         .take_while(|_| {
-            let begun = handle.begin_append(broken(), CLIENT, NOW, &mut light);
+            let begun = handle
+                .appender()
+                .begin_append(broken(), CLIENT, NOW, &mut light);
             matches!(begun, Begun::Done(Err(_)))
         })
         .count();
@@ -306,7 +339,7 @@ async fn times_outside_of_the_window_are_seen_behind_a_header_that_hides_them() 
     );
     let hidden = with_max_timestamp(&view(far.build().unwrap()), NOW);
     assert!(matches!(
-        handle.append(hidden, CLIENT, NOW),
+        handle.appender().append(hidden, CLIENT, NOW),
         Err(AppendError::InvalidTimestamp { timestamp, .. }) if timestamp == NOW + 4_000_000
     ));
 }

@@ -211,7 +211,7 @@ async fn end_of(
             };
         }
     };
-    match handle.flush().await {
+    match handle.control().flush().await {
         Ok(end) => {
             // Planted fault for tests of failover: the cut misses the last record.
             gnomon_failpoints::fail_point!("cut_short", |_| {
@@ -271,15 +271,18 @@ async fn abort_on(site: &dyn Site, topic: TopicId, partition: i32, cut: Cut) -> 
         .handle(topic, partition)
         .map_err(|unavailable| unavailable.to_string())?;
     handle
+        .control()
         .begin_leadership(cut.epoch, cut.end)
         .map_err(|error| error.to_string())?;
     let aborted = handle
+        .control()
         .abort_open_transactions(site.now().wall.0)
         .map_err(|error| error.to_string())?;
     for txn in &aborted {
         tracing::info!(%topic, partition, producer_id = txn.producer_id, "an open copied transaction was aborted");
     }
     handle
+        .control()
         .flush()
         .await
         .map(drop)

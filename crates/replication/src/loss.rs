@@ -70,7 +70,7 @@ fn ended_transactions(
             let copied_to = partition.cut.map_or(Offset::MAX, |cut| cut.end);
             let markers = open
                 .iter()
-                .filter_map(|producer| Some((*producer, handle.last_marker(*producer)?)));
+                .filter_map(|producer| Some((*producer, handle.control().last_marker(*producer)?)));
             ended.extend(markers.filter(|(_, marker)| marker.offset < copied_to).map(
                 |(producer_id, marker)| EndedTransaction {
                     topic: topic.name.clone(),

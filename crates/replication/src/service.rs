@@ -184,7 +184,7 @@ impl LinkService {
     }
 
     /// A reader of this shadow waits for its source's word
-    /// ([`gnomon_partition::Handle::source_query`]): it is asked for soon. False: the source does
+    /// ([`gnomon_partition::PartitionCopier::source_query`]): it is asked for soon. False: the source does
     /// not answer now, so waiting is of little use.
     pub fn ask_source(&self, topic: TopicId, partition: i32) -> bool {
         let image = self.site.image();

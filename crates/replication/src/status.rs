@@ -170,7 +170,12 @@ fn partition_status(
                 first_offset: txn.first_offset,
                 last_timestamp_ms: txn.last_timestamp_ms,
             };
-            status.open_transactions = handle.open_transactions().into_iter().map(open).collect();
+            status.open_transactions = handle
+                .control()
+                .open_transactions()
+                .into_iter()
+                .map(open)
+                .collect();
         }
         Err(unavailable) => status.error = Some(unavailable.to_string()),
     }

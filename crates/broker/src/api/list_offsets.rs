@@ -115,6 +115,7 @@ async fn find(
         .await
         .map_err(|error| error_code::unavailable(&error))?;
     handle
+        .reader()
         .check_current_epoch(LeaderEpoch(asked.current_leader_epoch))
         .map_err(|error| error.code())?;
     let offsets = handle.offsets();
@@ -122,13 +123,21 @@ async fn find(
     match asked.timestamp {
         LATEST if isolation == Isolation::ReadCommitted => Ok((offsets.last_stable, -1, epoch)),
         LATEST => Ok((offsets.high_watermark, -1, epoch)),
-        EARLIEST | EARLIEST_LOCAL => {
-            Ok((offsets.log_start, -1, handle.epoch_at(offsets.log_start).0))
-        }
-        MAX_TIMESTAMP => record(handle.find_by_time(ByTime::Newest, isolation).await),
+        EARLIEST | EARLIEST_LOCAL => Ok((
+            offsets.log_start,
+            -1,
+            handle.reader().epoch_at(offsets.log_start).0,
+        )),
+        MAX_TIMESTAMP => record(
+            handle
+                .reader()
+                .find_by_time(ByTime::Newest, isolation)
+                .await,
+        ),
         LATEST_TIERED => Ok((-1, -1, -1)),
         time if time >= 0 => record(
             handle
+                .reader()
                 .find_by_time(ByTime::AtOrAfter(time), isolation)
                 .await,
         ),

@@ -102,7 +102,7 @@ fn watch(partitions: &Partitions, request: &OffsetForLeaderEpochRequest, waiter:
             index: partition.partition,
         });
         for handle in ids.filter_map(|id| partitions.if_open(id)) {
-            handle.watch(waiter);
+            handle.reader().watch(waiter);
         }
     }
 }
@@ -145,6 +145,7 @@ impl EpochsRequest<'_> {
         let handle = self.partitions.open_by_name(topic, asked.partition).await;
         let handle = handle.map_err(|error| error_code::unavailable(&error))?;
         handle
+            .reader()
             .check_current_epoch(LeaderEpoch(asked.current_leader_epoch))
             .map_err(|error| error.code())?;
         let epoch = BatchEpoch(asked.leader_epoch);

@@ -13,7 +13,7 @@
 //!   state of their position again.
 //!
 //! `position.rs` decides states, `queries.rs` keeps queries and answers. Nothing here waits, and a
-//! position that is in our copy never comes here: [`Handle::read`] answers it.
+//! position that is in our copy never comes here: [`PartitionReader::read`] answers it.
 
 mod position;
 mod queries;
@@ -24,10 +24,13 @@ pub use queries::{QueryId, QuerySubject, SourceAnswer, SourceEpochEnd, SourceQue
 pub(crate) use position::Log;
 pub(crate) use queries::QueryTable;
 
-use crate::{epochs::EpochEnd, handle::Handle};
+use crate::{
+    epochs::EpochEnd,
+    handle::{PartitionCopier, PartitionReader},
+};
 use gnomon_protocol::ids::BatchEpoch;
 
-impl Handle {
+impl PartitionReader<'_> {
     /// The state of a position that a reader wants to read from. With `query`, the source's answer
     /// to that query counts, if there is one.
     pub fn position_state(&self, position: Position, query: Option<QueryId>) -> PositionState {
@@ -35,7 +38,7 @@ impl Handle {
     }
 
     /// Where an epoch ended (OffsetForLeaderEpoch). With `query` as in
-    /// [`Handle::position_state`].
+    /// [`PartitionReader::position_state`].
     pub fn end_for_epoch(&self, requested: BatchEpoch, query: Option<QueryId>) -> EpochEnd {
         self.0.view.read().log().epoch_end(requested, query)
     }
@@ -46,7 +49,9 @@ impl Handle {
     pub fn open_query(&self, subject: QuerySubject, earlier: Option<QueryId>) -> QueryId {
         self.0.update(|view| view.queries.open(subject, earlier))
     }
+}
 
+impl PartitionCopier<'_> {
     /// The query to put to the source for the readers; `None` if no query is open.
     pub fn source_query(&self) -> Option<SourceQuery> {
         self.0.view.read().queries.source_query()

@@ -183,14 +183,19 @@ pub fn bounds(log_start: Offset, high_watermark: Offset) -> SourceBounds {
 }
 
 pub fn append(handle: &Handle, batch: BatchView) -> Appended {
-    handle.append(batch, CLIENT, NOW).unwrap()
+    handle.appender().append(batch, CLIENT, NOW).unwrap()
 }
 
 /// All batches below the bound, from `from` on.
 pub fn batches(handle: &Handle, from: Offset, isolation: Isolation) -> Vec<BatchView> {
     let mut found = Vec::new();
     let mut at = from;
-    while let Some(range) = handle.read(at, 1 << 20, isolation, true).unwrap().range {
+    while let Some(range) = handle
+        .reader()
+        .read(at, 1 << 20, isolation, true)
+        .unwrap()
+        .range
+    {
         let mut bytes = range.bytes().unwrap();
         assert_eq!(
             BatchHeader::parse(&bytes).unwrap().base_offset,

@@ -95,7 +95,7 @@ impl Replicator {
             match self.link.site.handle(key.0, key.1) {
                 Ok(handle) => {
                     let (new, epoch) = (
-                        handle.offsets().end == 0 && !handle.has_begun(),
+                        handle.offsets().end == 0 && !handle.copier().has_begun(),
                         handle.latest_epoch(),
                     );
                     let question = match (bounds, epoch) {
@@ -162,8 +162,10 @@ impl Replicator {
         let Some(handle) = &part.handle else { return };
         // The source's start can be asked for again; its end would be a later one.
         let begun = match self.start_of(key) {
-            Start::Earliest => handle.follow_source_start(part.fence(), start),
-            Start::Latest | Start::TimestampMs(_) => handle.begin_copy_at(part.fence(), start),
+            Start::Earliest => handle.copier().follow_source_start(part.fence(), start),
+            Start::Latest | Start::TimestampMs(_) => {
+                handle.copier().begin_copy_at(part.fence(), start)
+            }
         };
         match begun {
             Ok(_) => self.read_on(key),
@@ -265,7 +267,10 @@ impl Replicator {
             }
             // What never held a batch just begins later; anything else has lost records.
             Bounds::Gap { source_start } => {
-                match handle.follow_source_start(part.fence(), source_start) {
+                match handle
+                    .copier()
+                    .follow_source_start(part.fence(), source_start)
+                {
                     Ok(_) => part.read_on(),
                     Err(FollowError::Gap { end, source_start }) => {
                         self.fault(key, gap(key.1, end, source_start, START_PASSED_US))

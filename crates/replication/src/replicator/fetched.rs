@@ -99,7 +99,7 @@ impl Replicator {
             let Some(handle) = part.handle.clone() else {
                 continue;
             };
-            match handle.advance_end(part.fence(), end) {
+            match handle.copier().advance_end(part.fence(), end) {
                 Ok(end) => part.next.0 = end,
                 Err(error) => self.refused(key, on_follow(&error)).await,
             }
@@ -197,7 +197,7 @@ impl Replicator {
                     let Some(handle) = self.handle(intake.key) else {
                         continue;
                     };
-                    let looked = handle.look_at_copies(verified.batches).await;
+                    let looked = handle.copier().look_at_copies(verified.batches).await;
                     broken.extend(looked.broken.map(|found| (intake.key, found)));
                     ready.push((intake, Verified::of(looked.right)));
                 }
@@ -311,7 +311,10 @@ impl Replicator {
                 log_start: fetched.log_start_offset,
                 high_watermark: fetched.high_watermark,
             };
-            match handle.append_at(part.fence(), verified.batches, bounds) {
+            match handle
+                .copier()
+                .append_at(part.fence(), verified.batches, bounds)
+            {
                 Ok(_) => {
                     part.backoff.succeeded();
                     part.progress
@@ -328,7 +331,10 @@ impl Replicator {
                 }
             }
         }
-        let refusal = match handle.follow_source_start(part.fence(), fetched.log_start_offset) {
+        let refusal = match handle
+            .copier()
+            .follow_source_start(part.fence(), fetched.log_start_offset)
+        {
             Ok(_) => return,
             // The next fetch at our end finds it out of range, and asks for the bounds.
             Err(FollowError::Gap { .. }) => return part.again_in(std::time::Duration::ZERO, true),

@@ -139,7 +139,7 @@ fn part(link: &LinkShared, image: &Image, key: Key) -> Option<(TopicPartition, P
         .as_ref()
         .filter(|shadow| shadow.link == link.id && shadow.state.is_shadow())?;
     let handle = link.site.handle(key.0, key.1).ok()?;
-    let query = handle.source_query()?;
+    let query = handle.copier().source_query()?;
     Some((
         (topic.name.clone(), key.1),
         Part {
@@ -164,7 +164,7 @@ fn tell(part: &Part, end: &LogEnd) {
         epoch: end.epoch,
         end: end.end,
     });
-    part.handle.source_answered(
+    part.handle.copier().source_answered(
         part.query,
         SourceAnswer {
             high_watermark: end.high_watermark,

@@ -72,6 +72,7 @@ async fn a_header_without_the_right_time_is_copied_and_not_believed() {
         );
         let found = world
             .handle("a_orders", 0)
+            .reader()
             .find_by_time_here(ByTime::AtOrAfter(TIME + 2), Isolation::ReadUncommitted)
             .expect("readable");
         assert_eq!(found.map(|found| found.offset), Some(2), "{codec:?}");

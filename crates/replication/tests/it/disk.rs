@@ -22,7 +22,7 @@ async fn what_a_failed_sync_took_is_copied_again_though_the_source_is_silent() {
         .partition("a_orders", 0, |p| p.append(&["y", "lost"]));
     world
         .until("a failed sync", Duration::from_secs(5), |world| {
-            world.handle("a_orders", 0).failed().is_some()
+            world.handle("a_orders", 0).control().failed().is_some()
         })
         .await;
     assert_eq!(world.high_watermark("a_orders", 0), 10);

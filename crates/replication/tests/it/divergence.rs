@@ -69,6 +69,7 @@ async fn a_log_that_went_on_meanwhile_is_no_divergence() {
     };
     world
         .handle("a_orders", 0)
+        .copier()
         .append_at(fence, vec![BatchView::parse_only(batch).unwrap()], known)
         .unwrap();
     world.source.partition("a_orders", 0, |p| {

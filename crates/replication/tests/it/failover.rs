@@ -75,13 +75,13 @@ async fn a_topic_becomes_ours_and_the_others_stay_shadows() {
         (
             offsets.end,
             offsets.last_stable,
-            handle.open_transactions().len()
+            handle.control().open_transactions().len()
         ),
         (12, 12, 0)
     );
     // A position from an epoch that never came here is answered with the cut.
     assert_eq!(
-        handle.end_for_epoch(BatchEpoch(40), None).pair(),
+        handle.reader().end_for_epoch(BatchEpoch(40), None).pair(),
         (BatchEpoch(0), 11)
     );
     // A late answer of the source cannot be appended any more.
@@ -98,6 +98,7 @@ async fn a_topic_becomes_ours_and_the_others_stay_shadows() {
         };
         assert!(
             handle
+                .copier()
                 .append_at(
                     fence,
                     vec![BatchView::parse_only(late.clone()).unwrap()],
@@ -118,7 +119,7 @@ async fn what_a_closed_partition_holds_up_goes_on_when_it_is_open_again() {
     world.source.partition("a_orders", 0, |p| p.append(&["1"]));
     world
         .until("it is closed", Duration::from_secs(5), |world| {
-            world.handle("a_orders", 0).failed().is_some()
+            world.handle("a_orders", 0).control().failed().is_some()
         })
         .await;
     world.source.set(|cluster| cluster.down = true);

@@ -58,7 +58,7 @@ async fn a_copy_from_the_end_begins_once() {
     let world = World::start_at(Start::Latest).await;
     world.source.create("a_orders", Uuid::from_u128(1), 1);
     let begun = |world: &World| {
-        world.topic("a_orders").is_some() && world.handle("a_orders", 0).has_begun()
+        world.topic("a_orders").is_some() && world.handle("a_orders", 0).copier().has_begun()
     };
     world
         .until("the copy begun", Duration::from_secs(10), begun)
@@ -85,7 +85,7 @@ async fn a_partition_that_is_added_to_a_copy_from_the_end_is_copied_whole() {
         .source
         .partition("a_orders", 0, |p| p.append(&["before"]));
     let begun = |world: &World| {
-        world.topic("a_orders").is_some() && world.handle("a_orders", 0).has_begun()
+        world.topic("a_orders").is_some() && world.handle("a_orders", 0).copier().has_begun()
     };
     world
         .until("the copy begun", Duration::from_secs(10), begun)

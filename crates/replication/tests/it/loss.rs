@@ -254,6 +254,7 @@ async fn the_end_of_the_transaction_before_and_our_own_aborts_cut_nothing() {
     assert!(
         world
             .handle("a_orders", 0)
+            .control()
             .last_marker(PRODUCER)
             .unwrap()
             .offset

@@ -44,8 +44,11 @@ struct Reader<'w> {
 impl<'w> Reader<'w> {
     fn comes(world: &'w World, position: Position) -> Reader<'w> {
         let handle = world.handle(TOPIC, 0);
-        assert_eq!(handle.position_state(position, None), PositionState::NotYet);
-        let ask = handle.open_query(position.subject(), None);
+        assert_eq!(
+            handle.reader().position_state(position, None),
+            PositionState::NotYet
+        );
+        let ask = handle.reader().open_query(position.subject(), None);
         Reader {
             world,
             position,
@@ -59,12 +62,13 @@ impl<'w> Reader<'w> {
             .ask_source(self.world.topic(TOPIC).expect("the topic").id, 0);
         self.world
             .handle(TOPIC, 0)
+            .reader()
             .position_state(self.position, Some(self.ask))
     }
 
     /// What it is told within this time, if that is not "not yet" throughout. Woken, not polled.
     async fn told_within(&self, patience: Duration) -> PositionState {
-        let waiter = self.world.handle(TOPIC, 0).wait();
+        let waiter = self.world.handle(TOPIC, 0).reader().wait();
         let until = Instant::now() + patience;
         loop {
             let position_state = self.position_state();
@@ -198,7 +202,10 @@ async fn a_source_that_lost_its_tail_names_the_end_though_the_topic_is_faulted()
         }
     );
     assert_eq!(
-        world.handle(TOPIC, 0).position_state(at(10, 0), None),
+        world
+            .handle(TOPIC, 0)
+            .reader()
+            .position_state(at(10, 0), None),
         PositionState::Here
     );
 }
@@ -215,8 +222,10 @@ async fn an_end_of_an_epoch_is_told_as_the_source_has_it() {
     let handle = world.handle(TOPIC, 0);
     for (requested, end) in [(0, 20), (1, 20), (2, 25)] {
         let requested = BatchEpoch(requested);
-        let ask = handle.open_query(gnomon_partition::QuerySubject::Epoch(requested), None);
-        let waiter = handle.wait();
+        let ask = handle
+            .reader()
+            .open_query(gnomon_partition::QuerySubject::Epoch(requested), None);
+        let waiter = handle.reader().wait();
         world.service.ask_source(world.topic(TOPIC).unwrap().id, 0);
         waiter.changed().await;
         let epoch = if requested == BatchEpoch(2) {
@@ -225,7 +234,7 @@ async fn an_end_of_an_epoch_is_told_as_the_source_has_it() {
             BatchEpoch(0)
         };
         assert_eq!(
-            handle.end_for_epoch(requested, Some(ask)),
+            handle.reader().end_for_epoch(requested, Some(ask)),
             EpochEnd::Known { epoch, end },
             "{requested:?}"
         );

@@ -258,7 +258,7 @@ impl World {
             let handles = self.site.handles.lock().unwrap();
             let failed = handles
                 .iter()
-                .filter(|(_, handle)| handle.failed().is_some());
+                .filter(|(_, handle)| handle.control().failed().is_some());
             failed
                 .map(|((topic, partition), handle)| {
                     (*topic, *partition, LeaderEpoch(handle.latest_epoch().0))
@@ -287,14 +287,16 @@ impl World {
 
     fn try_reopen(&self, name: &str, partition: i32) -> Result<(), ReopenError> {
         let failed = self.handle(name, partition);
-        let successor = failed.reopen(failed.role(), (*failed.settings()).clone())?;
+        let successor = failed
+            .control()
+            .reopen(failed.role(), (*failed.settings()).clone())?;
         let topic = self.topic(name).expect("a topic that is here");
         self.site
             .handles
             .lock()
             .unwrap()
             .insert((topic.id, partition), successor.clone());
-        failed.succeeded_by(&successor);
+        failed.control().succeeded_by(&successor);
         Ok(())
     }
 
@@ -304,6 +306,7 @@ impl World {
         let (mut at, mut bytes) = (handle.offsets().log_start, Vec::new());
         while at < handle.offsets().high_watermark {
             let read = handle
+                .reader()
                 .read(
                     at,
                     1 << 20,
@@ -520,7 +523,7 @@ impl TestSite {
         *self.published.lock().unwrap() = image.clone();
         for ((topic, index), handle) in self.handles.lock().unwrap().iter() {
             if let Some(topic) = image.topic(*topic) {
-                handle.set_role(role(&image, topic, *index));
+                handle.control().set_role(role(&image, topic, *index));
             }
         }
         if let Some(service) = self.service.lock().unwrap().clone() {

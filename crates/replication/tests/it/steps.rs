@@ -141,15 +141,16 @@ async fn check(handle: &Handle, topic: &Topic, partition: i32, open: &Open, stor
         (end, end, end),
         "{story}: one marker for each open transaction, and readers pass them"
     );
-    assert!(handle.open_transactions().is_empty(), "{story}");
+    assert!(handle.control().open_transactions().is_empty(), "{story}");
     let read = handle
+        .reader()
         .read(0, 1 << 20, Isolation::ReadCommitted, true)
         .unwrap_or_else(|error| panic!("{story}: {error}"));
     let mut told = read.aborted.unwrap_or_default();
     told.retain(|told| aborted.contains(told));
     told.sort_unstable();
     assert_eq!(told, aborted, "{story}: consumers are told what is aborted");
-    for (epoch, start) in handle.epochs() {
+    for (epoch, start) in handle.reader().epochs() {
         let ours = epoch.0 >= cut.epoch.0;
         assert_eq!(
             ours,
@@ -162,6 +163,7 @@ async fn check(handle: &Handle, topic: &Topic, partition: i32, open: &Open, stor
     let batch = BatchBuilder::new(1).record(1, None, Some(b"ours"), &[]);
     let batch = BatchView::parse_only(batch.build().expect("a small batch")).expect("it reads");
     let appended = handle
+        .appender()
         .append(batch, Origin::Client { zstd_allowed: true }, 1)
         .unwrap_or_else(|error| panic!("{story}: clients cannot write: {error}"));
     assert_eq!(appended.base_offset, end, "{story}");

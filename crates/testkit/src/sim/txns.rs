@@ -173,7 +173,11 @@ impl Scribe {
             self.act(&handle, topic, partition)?;
         }
         let end = handle.offsets().end;
-        handle.close().await.map_err(|error| error.to_string())?;
+        handle
+            .control()
+            .close()
+            .await
+            .map_err(|error| error.to_string())?;
         self.world.tell(
             "scribe",
             format!(
@@ -256,6 +260,7 @@ fn append(
 ) -> Result<i64, String> {
     let batch = BatchView::parse_only(bytes).map_err(|error| error.to_string())?;
     handle
+        .appender()
         .append(batch, origin, now_ms)
         .map(|appended| appended.base_offset)
         .map_err(|error| error.to_string())

@@ -111,8 +111,8 @@ fn sums(services: &Services, by_partition: bool) -> BTreeMap<Key, Sums> {
         // Deleted meanwhile otherwise.
         if let Some(topic) = image.topic(id.topic_id) {
             let key = (topic.name.clone(), by_partition.then_some(id.index));
-            let (sums, health) = (sums.entry(key).or_default(), handle.health());
-            sums.bytes += handle.size_bytes();
+            let (sums, health) = (sums.entry(key).or_default(), handle.control().health());
+            sums.bytes += handle.control().size_bytes();
             sums.without_files += u64::from(lost.contains(&id));
             for (sum, (_, _, read)) in sums.faults.iter_mut().zip(FAULTS) {
                 *sum += read(&health);

@@ -281,7 +281,7 @@ async fn watch(partitions: &Partitions, asked: &[RequestedPartition], waiter: &W
             .ok()
             .and_then(|id| partitions.if_open(id))
         {
-            handle.watch(waiter);
+            handle.reader().watch(waiter);
         }
     }
 }

@@ -106,7 +106,10 @@ async fn read_one(
     };
     let known =
         |handle: &Handle| Some((handle.offsets(), current_leader(handle, limits.broker_id)));
-    if let Err(refusal) = handle.check_current_epoch(asked.current_leader_epoch) {
+    if let Err(refusal) = handle
+        .reader()
+        .check_current_epoch(asked.current_leader_epoch)
+    {
         return PartitionRead::Error(refusal.code(), known(&handle));
     }
     let position = Position {
@@ -163,11 +166,18 @@ async fn read_up_to(
     isolation: Isolation,
     at_least_one: bool,
 ) -> Result<Read, ReadError> {
-    if let Some(read) = handle.read_now(from, bytes_max, isolation, at_least_one)? {
+    if let Some(read) = handle
+        .reader()
+        .read_now(from, bytes_max, isolation, at_least_one)?
+    {
         return Ok(read);
     }
     let read = handle
-        .blocking(move |handle| handle.read(from, bytes_max, isolation, at_least_one))
+        .blocking(move |handle| {
+            handle
+                .reader()
+                .read(from, bytes_max, isolation, at_least_one)
+        })
         .await;
     // The runtime ends: nothing is read any more, and the connection is about to go.
     read.unwrap_or_else(|| {

@@ -188,6 +188,7 @@ async fn append_heavy(context: &RequestContext, topics: &mut [TopicAppended]) {
         };
         let (handle, batch) = *heavy;
         let result = handle
+            .appender()
             .append_elsewhere(batch, origin(context), now_ms)
             .await;
         let index = partition.response.index;
@@ -242,7 +243,7 @@ async fn wait_all(mut topics: Vec<TopicAppended>, deadline: Instant) -> Vec<Topi
         let Some((handle, end)) = partition.awaits.take() else {
             continue;
         };
-        let code = match timeout_at(deadline, handle.durable(end)).await {
+        let code = match timeout_at(deadline, handle.appender().durable(end)).await {
             Ok(Ok(())) => continue,
             Ok(Err(lost)) => lost.code(),
             Err(_) => ErrorCode::RequestTimedOut,

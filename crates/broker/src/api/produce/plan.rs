@@ -133,7 +133,10 @@ impl Plan {
             let index = planned.index;
             match planned.target {
                 Target::Open(handle) => match batch(planned.records) {
-                    Ok(batch) => match handle.begin_append(batch, origin, now_ms, &mut light) {
+                    Ok(batch) => match handle
+                        .appender()
+                        .begin_append(batch, origin, now_ms, &mut light)
+                    {
                         Begun::Done(result) => appended(&handle, index, result, broker_id, traffic),
                         Begun::Elsewhere(batch) => Appended {
                             response: PartitionProduceResponse::default().with_index(index),
