@@ -104,7 +104,7 @@ impl Broker {
             flusher: Flusher::over(file_system, blocking).map_err(StartError::Flusher)?,
             boot: data_dir.boot(),
             troubles: Default::default(),
-            growing: Default::default(),
+            reserved: Default::default(),
         };
         let image = Arc::<PublishedImage>::default();
         let partitions = Partitions::new(

@@ -192,7 +192,7 @@ mod tests {
             flusher,
             boot: Boot::Same,
             troubles: Default::default(),
-            growing: Default::default(),
+            reserved: Default::default(),
         };
         let link = LinkLabel {
             name: "from-a".into(),

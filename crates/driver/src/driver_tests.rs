@@ -122,7 +122,7 @@ pub(super) fn open(disk: &MemDisk, boot: Boot) -> Handle {
         flusher: Flusher::start(Blocking::Pool { threads: 1 }).expect("a flusher"),
         boot,
         troubles: Default::default(),
-        growing: Default::default(),
+        reserved: Default::default(),
     };
     let id = PartitionId {
         topic_id: Uuid::from_u128(7),

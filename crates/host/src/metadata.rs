@@ -176,7 +176,7 @@ mod tests {
             flusher: Flusher::start(Blocking::Pool { threads: 1 }).expect("a flusher"),
             boot: Boot::Same,
             troubles: Default::default(),
-            growing: Default::default(),
+            reserved: Default::default(),
         }
     }
 

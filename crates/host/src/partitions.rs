@@ -277,10 +277,10 @@ impl Partitions {
     /// Waits for logs that have space reserved ahead, and releases the space of those that have not
     /// grown for `quiet`, or since the last call.
     pub async fn release_idle(&self, quiet: Duration) {
-        let growing = self.env.growing.clone();
-        growing.some().await;
+        let reserved = self.env.reserved.clone();
+        reserved.some().await;
         sleep(quiet).await;
-        if let Err(error) = self.blocking(move || growing.release_idle()).await {
+        if let Err(error) = self.blocking(move || reserved.release_idle()).await {
             debug!(%error, "reserved space is not released");
         }
     }

@@ -22,7 +22,7 @@ async fn start() -> (Metadata, Arc<Partitions>, TopicId) {
         flusher: Flusher::start(Blocking::Pool { threads: 1 }).expect("a flusher"),
         boot: Boot::Same,
         troubles: Default::default(),
-        growing: Default::default(),
+        reserved: Default::default(),
     };
     let image = Arc::<PublishedImage>::default();
     let data = PathBuf::from("/data");

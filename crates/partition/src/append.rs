@@ -9,6 +9,7 @@ use crate::{
     admit::{self, Admitted, AppendPosition, State},
     error::AppendError,
     handle::PartitionAppender,
+    reserved::Reserving,
     role::Origin,
     settings::TimestampType,
     state::{Closed, Inner, Writer},
@@ -18,7 +19,7 @@ use gnomon_protocol::{
     ids::Offset,
 };
 use gnomon_storage::{Log, LogError};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tracing::info;
 
 /// The place of a batch that was appended.
@@ -167,7 +168,7 @@ impl Inner {
             Ok(()) => {}
             Err(failure) => self.failed(writer, failure),
         }
-        self.env.growing.note(self, writer);
+        self.list_if_reserved(writer);
         written
     }
 
@@ -177,5 +178,28 @@ impl Inner {
         if !caching || self.checkpoint_due() {
             self.ask_flush(self.awaited());
         }
+    }
+
+    fn list_if_reserved(self: &Arc<Self>, writer: &mut Writer) {
+        let reserved = writer.log.as_ref().filter(|log| log.has_reserved());
+        if let Some(log) = reserved.filter(|_| !writer.listed) {
+            let partition: Weak<Inner> = Arc::downgrade(self);
+            self.env.reserved.list(partition, log.end());
+            writer.listed = true;
+        }
+    }
+}
+
+impl Reserving for Inner {
+    fn release_if_idle(&self, end: Offset) -> Option<Offset> {
+        let mut writer = self.writer.lock();
+        let open = writer.log.as_mut().filter(|log| log.closed().is_none());
+        match open.map(|log| (log.end(), log)) {
+            Some((now, _)) if now != end => return Some(now),
+            Some((_, log)) => log.release_reserved(),
+            None => {}
+        }
+        writer.listed = false;
+        None
     }
 }

@@ -18,13 +18,14 @@ use crate::{
     ahead::QueryTable,
     error::OpenError,
     flusher::Turn,
+    id::PartitionId,
     log_state::LogState,
     offsets::{Offsets, Watermarks},
     presence,
     rebuild::{self, LogFrom},
     refused::Refused,
     role::Role,
-    settings::{Env, PartitionId, Settings},
+    settings::{Env, Settings},
     state::{Inner, View, Writer},
 };
 use gnomon_protocol::ids::{BatchEpoch, LeaderEpoch};
@@ -81,7 +82,7 @@ impl Handle {
             snapshot_at: -1,
             changed: false,
             refused: false,
-            growing: false,
+            listed: false,
         };
         let mut watermarks = Watermarks::new(0, 0, 0, settings.write_caching);
         let mut log_state = LogState::default();

@@ -25,6 +25,7 @@ mod failover;
 mod flusher;
 mod follow;
 mod handle;
+mod id;
 pub mod inspect;
 mod log_state;
 mod look;
@@ -63,6 +64,7 @@ pub use error::{
 };
 pub use flusher::{Blocking, Flusher, THREADS_MAX};
 pub use handle::{Handle, PartitionAppender, PartitionControl, PartitionCopier, PartitionReader};
+pub use id::{PartitionId, PartitionName};
 pub use log_state::OpenTxn;
 pub use look::{Begun, LightWork, LookedAt, Unreadable};
 pub use offsets::Offsets;
@@ -70,8 +72,6 @@ pub use producer::{LastMarker, Producer, Remembered, SequenceError};
 pub use reader::{Isolation, Read};
 pub use reserved::ReservedLogs;
 pub use role::{Fence, FenceRefusal, LinkLabel, Origin, Replica, Role, RoleRefusal, Writers};
-pub use settings::{
-    Env, PartitionId, PartitionName, RecordValidation, Settings, TimestampType, Troubles,
-};
+pub use settings::{Env, RecordValidation, Settings, TimestampType, Troubles};
 pub use txn_index::Aborted;
 pub use waiters::Waiter;

@@ -12,8 +12,9 @@ use crate::{
     append::Appended,
     error::AppendError,
     handle::{PartitionAppender, PartitionCopier},
+    id::PartitionName,
     role::Origin,
-    settings::{PartitionName, RecordValidation, Settings},
+    settings::{RecordValidation, Settings},
 };
 use gnomon_protocol::{
     batch::{BatchError, BatchView, Codec, Effort, Offsets, check_records},

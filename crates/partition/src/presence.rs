@@ -14,7 +14,7 @@
 //! Not here: what becomes of a partition whose files are lost (`handle.rs` refuses to open it, the
 //! broker says so), and files that are lost of a log that has others (`gnomon_storage`: damage).
 
-use crate::{error::OpenError, settings::PartitionName};
+use crate::{error::OpenError, id::PartitionName};
 use gnomon_protocol::ids::Offset;
 use gnomon_storage::{Checkpoint, Disk, Log, LogError, LogOptions, OpenMode, read_checkpoint};
 use std::{

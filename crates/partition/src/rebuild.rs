@@ -7,10 +7,11 @@
 use crate::{
     epochs::EpochHistory,
     error::OpenError,
+    id::PartitionName,
     log_state::{LogState, marker_of},
     producer::Producers,
     producer_snapshot,
-    settings::{Env, PartitionName, Settings},
+    settings::{Env, Settings},
 };
 use gnomon_protocol::{
     batch::{BatchHeader, BatchView, Marker},

@@ -2,10 +2,9 @@
 //! back.
 //!
 //! A partition is on the list from the append that reserved space until nothing was appended
-//! between two looks at it. While the list is empty nobody looks. How much is reserved is
-//! `gnomon_storage`'s; how often somebody looks, the broker's.
+//! between two looks at it. While the list is empty no work is done. `gnomon_storage` decides how
+//! much is reserved, and the host how often the list is looked at.
 
-use crate::state::{Inner, Writer};
 use gnomon_protocol::ids::Offset;
 use parking_lot::Mutex;
 use std::{
@@ -16,36 +15,31 @@ use tokio::sync::Notify;
 
 /// Partitions whose logs have space reserved. Clones are the same.
 #[derive(Clone, Default)]
-pub struct ReservedLogs(Arc<Shared>);
+pub struct ReservedLogs(Arc<List>);
 
 #[derive(Default)]
-struct Shared {
+struct List {
     listed: Mutex<Vec<Listed>>,
     some: Notify,
 }
 
+/// A partition that may have space reserved.
+pub(crate) trait Reserving: Send + Sync {
+    /// Gives the space back if the log still ends at `end`; else returns where it ends now, for
+    /// another look.
+    fn release_if_idle(&self, end: Offset) -> Option<Offset>;
+}
+
 struct Listed {
-    partition: Weak<Inner>,
+    partition: Weak<dyn Reserving>,
     /// Where the log ended at the last look.
     end: Offset,
 }
 
 impl ReservedLogs {
-    /// Behind an append: puts the partition on the list if space is reserved.
-    pub(crate) fn note(&self, partition: &Arc<Inner>, writer: &mut Writer) {
-        let Some(log) = writer
-            .log
-            .as_ref()
-            .filter(|log| !writer.growing && log.has_reserved())
-        else {
-            return;
-        };
-        let end = log.end();
-        writer.growing = true;
-        self.0.listed.lock().push(Listed {
-            partition: Arc::downgrade(partition),
-            end,
-        });
+    /// Puts a partition on the list, whose log ends at `end` and has space reserved.
+    pub(crate) fn list(&self, partition: Weak<dyn Reserving>, end: Offset) {
+        self.0.listed.lock().push(Listed { partition, end });
         self.0.some.notify_one();
     }
 
@@ -67,22 +61,14 @@ impl ReservedLogs {
 impl Listed {
     /// `None` if there is no reason for another look.
     fn look(self) -> Option<Listed> {
-        let partition = self.partition.upgrade()?;
-        let mut writer = partition.writer.lock();
-        let open = writer.log.as_mut().filter(|log| log.closed().is_none());
-        match open.map(|log| (log.end(), log)) {
-            Some((end, _)) if end != self.end => return Some(Listed { end, ..self }),
-            Some((_, log)) => log.release_reserved(),
-            None => {}
-        }
-        writer.growing = false;
-        None
+        let end = self.partition.upgrade()?.release_if_idle(self.end)?;
+        Some(Listed { end, ..self })
     }
 }
 
 impl fmt::Debug for ReservedLogs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Growing")
+        f.debug_struct("ReservedLogs")
             .field("partitions", &self.0.listed.lock().len())
             .finish()
     }

@@ -3,35 +3,11 @@
 //! Invariant: nothing here decides by itself; `admit.rs` judges, `offsets.rs` computes, storage
 //! rolls. Defaults are Kafka's; the table of topic configs that they come from is the catalog's.
 
-use crate::{flusher::Flusher, reserved::ReservedLogs};
-use gnomon_protocol::ids::{Offset, TopicId};
+use crate::{flusher::Flusher, id::PartitionName, reserved::ReservedLogs};
+use gnomon_protocol::ids::Offset;
 use gnomon_storage::{Boot, Disk, LogOptions};
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 use tokio::sync::Notify;
-
-/// Which partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PartitionId {
-    /// The topic's id on this site.
-    pub topic_id: TopicId,
-    /// Its index in the topic.
-    pub index: i32,
-}
-
-/// A partition as operators know it, for log lines: `orders-7`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartitionName {
-    /// The topic's name.
-    pub topic: Arc<str>,
-    /// Its index in the topic.
-    pub index: i32,
-}
-
-impl fmt::Display for PartitionName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.topic, self.index)
-    }
-}
 
 /// Whose timestamps records carry (`message.timestamp.type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -132,7 +108,7 @@ pub struct Env {
     /// Where partitions say that a disk error closed them.
     pub troubles: Troubles,
     /// Partitions with space reserved ahead.
-    pub growing: ReservedLogs,
+    pub reserved: ReservedLogs,
 }
 
 /// Wakes the task that reopens partitions that a disk error closed. Clones are the same.

@@ -13,12 +13,13 @@ use crate::{
     acks::{Acks, Lost},
     ahead::QueryTable,
     flusher::{Flushable, Turn},
+    id::{PartitionId, PartitionName},
     log_state::LogState,
     offsets::{Offsets, Watermarks},
     presence,
     refused::Refused,
     role::Role,
-    settings::{Env, PartitionId, PartitionName, Settings},
+    settings::{Env, Settings},
     waiters::Waiters,
 };
 use gnomon_protocol::ids::Offset;
@@ -62,7 +63,7 @@ pub(crate) struct Writer {
     /// The disk refused the last write, and the log is as it was.
     pub(crate) refused: bool,
     /// It is on the list of [`crate::ReservedLogs`].
-    pub(crate) growing: bool,
+    pub(crate) listed: bool,
 }
 
 /// What readers see.

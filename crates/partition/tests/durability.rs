@@ -219,7 +219,7 @@ fn a_pool_flushes_many_partitions_beside_each_other() {
             flusher: Flusher::start(Blocking::Pool { threads: 3 }).unwrap(),
             boot: Boot::Same,
             troubles: Default::default(),
-            growing: Default::default(),
+            reserved: Default::default(),
         };
         let mut writers = Vec::new();
         for index in 0..8 {
@@ -288,7 +288,7 @@ fn many(disk: &MemDisk) -> Vec<Handle> {
         .unwrap(),
         boot: Boot::Other,
         troubles: Default::default(),
-        growing: Default::default(),
+        reserved: Default::default(),
     };
     let open = |index| {
         let id = gnomon_partition::PartitionId { index, ..id() };
@@ -394,7 +394,7 @@ async fn space_ahead_of_a_log_is_given_back_when_it_grows_no_more() {
     let env = env(&disk);
     let settings = Settings::named("t");
     let handle = Handle::open(&env, dir(), id(), Role::leader(1), settings).unwrap();
-    assert!(waits(env.growing.some()).await, "nothing is reserved yet");
+    assert!(waits(env.reserved.some()).await, "nothing is reserved yet");
     for _ in 0..12 {
         append(&handle, large());
     }
@@ -405,18 +405,18 @@ async fn space_ahead_of_a_log_is_given_back_when_it_grows_no_more() {
         (64 << 10..bytes / 8).contains(&reserved),
         "{reserved} ahead of {bytes}"
     );
-    env.growing.some().await;
+    env.reserved.some().await;
     append(&handle, large());
     let reserved = ahead();
-    env.growing.release_idle();
+    env.reserved.release_idle();
     assert_eq!(ahead(), reserved, "it grew since");
-    env.growing.release_idle();
+    env.reserved.release_idle();
     let left = ahead();
     assert!(left < 32 << 10, "{left} ahead of a log that does not grow");
-    assert!(waits(env.growing.some()).await, "nobody has any");
+    assert!(waits(env.reserved.some()).await, "nobody has any");
     // And again, from the start.
     append(&handle, large());
-    env.growing.some().await;
+    env.reserved.some().await;
     handle.control().close().await.unwrap();
     let left = ahead();
     assert!(left < 32 << 10, "{left} ahead of a log that is closed");
@@ -442,14 +442,14 @@ async fn space_ahead_of_a_copy_that_starts_again_is_given_back() {
     };
     let ahead = || disk.used_bytes() - handle.control().size_bytes();
     grow(0);
-    env.growing.some().await;
+    env.reserved.some().await;
     handle.copier().restart_at(Fence(1), 700).unwrap();
-    env.growing.release_idle();
+    env.reserved.release_idle();
     grow(700);
     assert!(ahead() > 32 << 10, "reserved again");
-    env.growing.some().await;
-    env.growing.release_idle();
-    env.growing.release_idle();
+    env.reserved.some().await;
+    env.reserved.release_idle();
+    env.reserved.release_idle();
     let left = ahead();
     assert!(left < 32 << 10, "{left} ahead of a log that does not grow");
 }

@@ -17,7 +17,7 @@ fn pooled() -> Env {
         flusher: Flusher::start(Blocking::Pool { threads: 2 }).unwrap(),
         boot: Boot::Same,
         troubles: Default::default(),
-        growing: Default::default(),
+        reserved: Default::default(),
     }
 }
 

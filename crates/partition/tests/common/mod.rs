@@ -69,7 +69,7 @@ pub fn env(disk: &MemDisk) -> Env {
         .unwrap(),
         boot: Boot::Same,
         troubles: Default::default(),
-        growing: Default::default(),
+        reserved: Default::default(),
     }
 }
 

@@ -383,7 +383,7 @@ impl TestSite {
                 .expect("inside a runtime"),
                 boot,
                 troubles: Default::default(),
-                growing: Default::default(),
+                reserved: Default::default(),
             },
             disk,
             began: Instant::now(),

@@ -126,7 +126,7 @@ impl Scribe {
             flusher,
             boot: Boot::Same,
             troubles: Default::default(),
-            growing: Default::default(),
+            reserved: Default::default(),
         };
         for (topic, epochs) in topics {
             for (&partition, &epoch) in epochs {
