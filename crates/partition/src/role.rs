@@ -14,6 +14,14 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fence(pub u64);
 
+impl Fence {
+    /// What a follower's copy from its leader carries. A new leader has a higher epoch, so that a
+    /// late response of the former one cannot append.
+    pub fn of_leader(epoch: LeaderEpoch) -> Fence {
+        Fence(u64::try_from(epoch.0).unwrap_or_default())
+    }
+}
+
 /// What a refused writer is told about the link that owns the partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkLabel {
@@ -93,13 +101,10 @@ pub enum RoleRefusal {
 /// Why a copied append was not admitted on account of the role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum FenceRefusal {
-    /// Another broker leads.
-    #[error("broker {leader} leads this partition under epoch {}", epoch.0)]
-    NotLeader { leader: i32, epoch: LeaderEpoch },
     /// The partition is not (or no longer) a shadow.
     #[error("the partition is not a shadow (any more)")]
     NotAShadow,
-    /// It is a shadow under another fence.
+    /// It is a shadow under another fence, or follows a leader of another epoch.
     #[error("fence {} was given up, the partition has fence {}", given.0, current.0)]
     Fenced { given: Fence, current: Fence },
 }
@@ -180,10 +185,15 @@ impl Role {
         }
     }
 
-    /// Admits or refuses a copied append.
+    /// Admits or refuses a copied append: of a link's source to the leader of a shadow, and of the
+    /// leader to a follower, whoever writes at the leader.
     pub fn admit_copy(&self, given: Fence) -> Result<(), FenceRefusal> {
-        if let Replica::Follower { leader, epoch } = self.replica {
-            return Err(FenceRefusal::NotLeader { leader, epoch });
+        if let Replica::Follower { epoch, .. } = self.replica {
+            let current = Fence::of_leader(epoch);
+            return match given == current {
+                true => Ok(()),
+                false => Err(FenceRefusal::Fenced { given, current }),
+            };
         }
         match &self.writers {
             Writers::Link { fence, .. } if *fence == given || fence_ignored() => Ok(()),
@@ -309,6 +319,10 @@ mod tests {
                 })
             );
             assert!(elsewhere.admit_copy(Fence(7)).is_err());
+            assert_eq!(
+                elsewhere.admit_copy(Fence::of_leader(LeaderEpoch(3))),
+                Ok(())
+            );
         }
     }
 

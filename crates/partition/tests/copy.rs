@@ -6,7 +6,8 @@ mod common;
 use common::*;
 use gnomon_partition::{
     AppendAtError, AppendError, EpochEnd, Fence, FenceRefusal, FollowError, Handle, Isolation,
-    Origin, PositionState, ReadError, Role, RoleRefusal, Settings, SourceAnswer, SourceEpochEnd,
+    Origin, PositionState, ReadError, Replica, Role, RoleRefusal, Settings, SourceAnswer,
+    SourceEpochEnd, Writers,
 };
 use gnomon_protocol::ids::{BatchEpoch, LeaderEpoch, Offset};
 use gnomon_storage::Disk;
@@ -629,4 +630,46 @@ async fn an_empty_shadow_keeps_its_start_through_a_failover() {
             .base_offset,
         1_000
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_copies_from_its_leader_until_another_one_leads() {
+    let follower = |epoch| Role {
+        replica: Replica::Follower {
+            leader: 2,
+            epoch: LeaderEpoch(epoch),
+        },
+        writers: Writers::Clients,
+    };
+    let of_leader = |epoch| Fence::of_leader(LeaderEpoch(epoch));
+    let handle = open(&disk(), follower(4), settings());
+    let copy = |fence, base, epoch| {
+        handle.copier().append_at(
+            fence,
+            vec![copied(base, epoch, plain(3, 0))],
+            bounds(0, 100),
+        )
+    };
+    assert_eq!(copy(of_leader(4), 0, 4).unwrap().end, 3);
+    assert!(matches!(
+        handle.appender().append(plain(1, 0), CLIENT, NOW),
+        Err(AppendError::Refused(RoleRefusal::NotLeader {
+            leader: 2,
+            ..
+        }))
+    ));
+    handle.control().set_role(follower(5));
+    assert!(matches!(
+        copy(of_leader(4), 3, 4),
+        Err(AppendAtError::Fenced(FenceRefusal::Fenced { .. }))
+    ));
+    assert_eq!(copy(of_leader(5), 3, 5).unwrap().end, 6);
+    assert_eq!(
+        handle.reader().epochs(),
+        [(BatchEpoch(4), 0), (BatchEpoch(5), 3)]
+    );
+    // It takes over: its own batches come after the leader's.
+    handle.control().set_role(Role::leader(6));
+    let own = handle.appender().append(plain(1, 1), CLIENT, NOW).unwrap();
+    assert_eq!(own.base_offset, 6);
 }
