@@ -14,8 +14,10 @@
 mod age;
 mod check;
 mod checkpoint;
+mod create;
 pub mod disk;
 pub mod dump;
+mod durability;
 mod error;
 mod flush;
 mod health;

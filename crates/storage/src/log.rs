@@ -9,13 +9,16 @@
 
 use crate::{
     age::Timeless,
-    checkpoint::{Checkpoint, CheckpointExtra, CheckpointWrite, FILE, Gap, Summary},
+    checkpoint::{CheckpointExtra, CheckpointWrite, FILE, Gap, Summary},
+    create,
     disk::{Boot, Disk},
+    durability::{Durability, Durable},
     error::LogError,
     flush::FlushPoint,
     open::{self, Opened, Reopening},
     options::{LogOptions, RetentionLimits},
     reader::LogReader,
+    reserve::Reserve,
     retention,
     roll::{Active, Incoming, Why, must_roll},
     segment::{Indexer, Segment, base_of},
@@ -47,13 +50,6 @@ pub struct SegmentInfo {
     pub max_timestamp: i64,
 }
 
-/// What was written since the last checkpoint.
-#[derive(Debug, Default)]
-pub(crate) struct Unvouched {
-    bytes: u64,
-    batches: u64,
-}
-
 /// One log, open for writing. The holder of `&mut` is the only writer; [`LogReader`]s and
 /// [`FlushPoint`]s work beside it.
 pub struct Log {
@@ -61,31 +57,33 @@ pub struct Log {
     pub(crate) options: LogOptions,
     /// As in `shared`: oldest first, the active one last.
     pub(crate) segments: Vec<Arc<Segment>>,
-    /// Of the sealed segments, in their order; `None` where the indexes could not be written.
-    pub(crate) summaries: Vec<Option<Summary>>,
-    /// The part of the active segment that its index files cover.
-    pub(crate) covered: Option<Summary>,
+    pub(crate) durability: Durability,
     pub(crate) indexer: Indexer,
-    /// Space is reserved in the active file up to here, 0 for not.
-    pub(crate) reserved: u64,
-    /// Bytes that were written since reserved space was given back.
-    pub(crate) grown: u64,
-    pub(crate) flushed: Offset,
-    /// Where the batches below `flushed` end: lower when the end was moved without a batch.
-    pub(crate) flushed_data: Offset,
-    /// Where the end was last moved without a batch: checkpoints say so until what is written
-    /// behind it is durable, and says it itself.
-    pub(crate) gap: Option<Gap>,
-    pub(crate) extra: CheckpointExtra,
-    pub(crate) checkpoint_sequence: u64,
-    pub(crate) since_checkpoint: Unvouched,
-    pub(crate) sealed_since_checkpoint: bool,
+    pub(crate) reserve: Reserve,
     pub(crate) closed: Option<Arc<str>>,
     /// The active segment, while its first batch has no timestamp.
     pub(crate) timeless: Option<Timeless>,
 }
 
 impl Log {
+    pub(crate) fn new(
+        shared: Shared,
+        options: LogOptions,
+        indexer: Indexer,
+        durability: Durability,
+    ) -> Log {
+        Log {
+            segments: shared.segments.load().to_vec(),
+            shared: Arc::new(shared),
+            options,
+            durability,
+            indexer,
+            reserve: Reserve::default(),
+            closed: None,
+            timeless: None,
+        }
+    }
+
     /// Whether there is a log in `dir`, be it one whose segments are lost.
     pub fn exists(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
         match disk.list(dir) {
@@ -110,7 +108,7 @@ impl Log {
         options: LogOptions,
         start: Offset,
     ) -> Result<Log, LogError> {
-        open::create(disk, dir, options, start)
+        create::create(disk, dir, options, start)
     }
 
     /// Opens what is in `dir`, and repairs it as [`crate::recover`] says. What was cut off or is
@@ -131,10 +129,7 @@ impl Log {
             disk: self.shared.disk.clone(),
             dir: self.shared.dir.clone(),
             options: self.options.clone(),
-            durable: open::Durable {
-                flushed: self.flushed,
-                flushed_data: self.flushed_data,
-            },
+            durable: self.durability.durable(),
         }
     }
 
@@ -186,7 +181,7 @@ impl Log {
         let segment = self.active().clone();
         let (len, _) = segment.extent();
         let bytes: u64 = run.iter().map(|batch| batch.total_bytes() as u64).sum();
-        self.reserve(&segment, len + bytes);
+        self.reserve.ahead_of(&segment, len + bytes, &self.options);
         let write = |slices: &mut [IoSlice<'_>]| {
             gnomon_failpoints::fail_point!("storage_append", |_| Err(io::Error::other(
                 "fail point storage_append"
@@ -221,7 +216,7 @@ impl Log {
             // What got there is not ours; if it cannot be taken away, recovery does it. Cutting
             // needs no space.
             let cut = segment.file.set_len(len);
-            self.reserved = 0;
+            self.reserve.cut_off();
             if cut.is_err() || !error.is_disk_full() {
                 self.close_writing(error.to_string());
             }
@@ -243,8 +238,7 @@ impl Log {
             .max_timestamp
             .store(self.indexer.max_timestamp, Ordering::Release);
         segment.set_extent(position, next_offset);
-        self.since_checkpoint.bytes += bytes;
-        self.since_checkpoint.batches += run.len() as u64;
+        self.durability.written(bytes, run.len() as u64);
         Ok(())
     }
 
@@ -311,9 +305,7 @@ impl Log {
         if let Some(summary) = summary {
             segment.unload(summary);
         }
-        self.summaries.push(summary);
-        self.covered = None;
-        self.sealed_since_checkpoint = true;
+        self.durability.sealed(summary);
     }
 
     /// The indexes of the active segment as they are now, in their files.
@@ -360,9 +352,11 @@ impl Log {
             after: self.active().end(),
             to,
         });
-        let before = std::mem::replace(&mut self.gap, gap);
-        self.checkpoint(self.extra.clone())
-            .inspect_err(|_| self.gap = before)?;
+        let before = self.durability.move_end(gap);
+        if let Err(error) = self.checkpoint(self.durability.extra().clone()) {
+            self.durability.move_end(before);
+            return Err(error);
+        }
         self.shared.set_end(to);
         Ok(())
     }
@@ -371,6 +365,7 @@ impl Log {
     /// in the checkpoint.
     pub(crate) fn settle_gap(&mut self) -> Result<(), LogError> {
         if self
+            .durability
             .unsettled_gap()
             .is_some_and(|gap| gap.after < self.active().end())
         {
@@ -379,11 +374,6 @@ impl Log {
             self.flushed_to(&point);
         }
         Ok(())
-    }
-
-    /// The last move of the end, if no durable batch behind it tells of it.
-    fn unsettled_gap(&self) -> Option<Gap> {
-        self.gap.filter(|gap| self.flushed_data <= gap.after)
     }
 
     /// First offset that may be read.
@@ -398,7 +388,7 @@ impl Log {
 
     /// Everything below survives a power loss.
     pub fn flushed(&self) -> Offset {
-        self.flushed
+        self.durability.durable().flushed
     }
 
     /// What is to be synced so that everything up to the present end is durable.
@@ -416,7 +406,7 @@ impl Log {
         for segment in self.segments.iter().rev() {
             let (len, end) = segment.extent();
             let named = segment.name_synced.load(Ordering::Acquire);
-            if named && end <= self.flushed {
+            if named && end <= self.flushed() {
                 break;
             }
             if named && segment.is_synced(generation, len) {
@@ -439,10 +429,12 @@ impl Log {
             "a flush point counts only once its sync has succeeded"
         );
         if point.generation == self.shared.generation() {
-            self.flushed = self.flushed.max(point.end);
-            self.flushed_data = self.flushed_data.max(point.data_end);
+            self.durability.synced(Durable {
+                flushed: point.end,
+                flushed_data: point.data_end,
+            });
         }
-        self.flushed
+        self.flushed()
     }
 
     /// Nothing can be written from now on; reading goes on. The first reason stays.
@@ -512,7 +504,7 @@ impl Log {
                 self.trim_unnoted(start, count);
                 if let Err(error) = self.checkpoint_write().write() {
                     tracing::warn!(%error, start, "where the log starts now is noted by the next checkpoint");
-                    self.sealed_since_checkpoint = true;
+                    self.durability.start_not_noted();
                 }
             }
             trimmed => trimmed?,
@@ -530,9 +522,7 @@ impl Log {
     /// Whether a segment was sealed, or [`LogOptions::checkpoint_bytes`] or that many batches were
     /// written, since the last checkpoint.
     pub fn checkpoint_due(&self) -> bool {
-        self.sealed_since_checkpoint
-            || self.since_checkpoint.bytes >= self.options.checkpoint_bytes
-            || self.since_checkpoint.batches >= self.options.checkpoint_batches
+        self.durability.checkpoint_due(&self.options)
     }
 
     /// Whether index files that were missing or wrong have been written again, which only a
@@ -549,50 +539,33 @@ impl Log {
     /// The checkpoint as of now, to be written without the log's lock. Writes the active segment's
     /// index files, unsynced.
     pub fn prepare_checkpoint(&mut self, extra: CheckpointExtra) -> CheckpointWrite {
-        self.extra = extra;
+        self.durability.set_extra(extra);
         let active = self.active().clone();
         let has_index = active
             .indexes(&*self.shared.disk)
             .is_ok_and(|loaded| !loaded.offsets.is_empty());
-        self.covered = if has_index {
+        let covered = if has_index {
             self.write_indexes(&active, false)
         } else {
             None
         };
-        for (segment, summary) in self.segments.iter().zip(&mut self.summaries) {
-            *summary = segment.take_rewritten().or(*summary);
-        }
-        self.since_checkpoint = Unvouched::default();
-        self.sealed_since_checkpoint = false;
+        let rewritten = self.segments.iter().map(|segment| segment.take_rewritten());
+        self.durability.indexed(rewritten, covered);
         self.checkpoint_write()
     }
 
     pub(crate) fn checkpoint_write(&mut self) -> CheckpointWrite {
-        self.checkpoint_sequence += 1;
-        let content = Checkpoint {
-            start: self.start(),
-            flushed: self.flushed,
-            flushed_data: self.flushed_data,
-            gap: self.unsettled_gap(),
-            extra: self.extra.clone(),
-            segments: self
-                .summaries
-                .iter()
-                .copied()
-                .flatten()
-                .chain(self.covered)
-                .collect(),
-        };
+        let (sequence, content) = self.durability.checkpoint(self.start());
         CheckpointWrite {
             shared: self.shared.clone(),
-            sequence: self.checkpoint_sequence,
+            sequence,
             content,
         }
     }
 
     /// What the checkpoint last said beyond this crate's own: after opening, what was read.
     pub fn checkpoint_extra(&self) -> &CheckpointExtra {
-        &self.extra
+        self.durability.extra()
     }
 
     /// Other settings from now on.

@@ -1,40 +1,36 @@
-//! Making a log, and opening one: its segments (`open/opener.rs`), its end, and what a start that
-//! was cut short left undone.
+//! Opening a log, step by step: what is known of it ([`Known`]), its segments (`open/opener.rs`), its
+//! offsets (`open/bounds.rs`), and the end of what a process that ended had begun.
 //!
 //! Invariants: nothing that was synced is removed; what is removed is counted and logged; a segment
-//! that the checkpoint vouches for is not even opened for reading its bytes (it is verified when it
-//! is read). Not here: the decisions (`recover.rs`), the looking (`scan.rs`).
+//! that the checkpoint describes is not even opened for reading its bytes (it is verified when it
+//! is read). Not here: the decisions (`recover.rs`), looking at bytes (`scan.rs`).
 
+mod bounds;
 mod opener;
+mod rewrite;
 
 use crate::{
-    checkpoint::{self, Checkpoint, CheckpointExtra, OnDisk, Summary},
-    disk::{Boot, Disk, OpenMode, ReadWait},
+    checkpoint::{self, Checkpoint, CheckpointExtra, OnDisk},
+    create::{create, remove_segment},
+    disk::{Boot, Disk},
+    durability::{Durability, Durable},
     error::LogError,
     flush::{SYNC_FAILED_FILE, leave_mark},
     log::Log,
     options::LogOptions,
-    segment::{Indexer, Segment, base_of, log_path},
-    shared::{self, Shared},
+    segment::{Segment, base_of},
+    shared::{Found, Shared},
 };
+use bounds::{Bounds, Evidence};
 use gnomon_protocol::ids::Offset;
-use opener::Opener;
+use opener::{Opener, Scanned};
+use rewrite::rewrite;
 use std::{
-    io::{self, IoSlice},
+    io,
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
-
-/// Bytes rewritten at once after a failed sync.
-const REWRITE_CHUNK: usize = 1 << 20;
-
-/// What a log knows to be durable beyond what its checkpoint says.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Durable {
-    pub flushed: Offset,
-    pub flushed_data: Offset,
-}
 
 /// A log that was closed to writing, to be opened again under the same process. `Send`.
 pub struct Reopening {
@@ -101,121 +97,8 @@ pub struct Cut {
     pub why: String,
 }
 
-pub(crate) fn create(
-    disk: Arc<dyn Disk>,
-    dir: PathBuf,
-    options: LogOptions,
-    start: Offset,
-) -> Result<Log, LogError> {
-    // Every directory that is made here needs a durable name too, and the last one also if an
-    // earlier attempt made it and came no further.
-    let mut to_sync = vec![dir.as_path()];
-    for above in dir.ancestors() {
-        let parent = above
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
-        let is_new = !disk.exists(above).map_err(LogError::io("look at", above))?;
-        match parent {
-            Some(parent) if is_new || above == dir => to_sync.push(parent),
-            Some(_) | None => break,
-        }
-    }
-    disk.create_dir_all(&dir)
-        .map_err(LogError::io("create", &dir))?;
-    remove(&*disk, &dir.join(checkpoint::FILE))?;
-    remove_empty_segments(&*disk, &dir)?;
-    let segment =
-        Segment::create(&*disk, &dir, start, 0).map_err(LogError::io("create segment in", &dir))?;
-    segment.name_synced.store(true, Ordering::Release);
-    // From the top: what is below a name that is not durable is not either.
-    for dir in to_sync.into_iter().rev() {
-        disk.sync_dir(dir)
-            .map_err(LogError::io("sync directory", dir))?;
-    }
-    let indexer = Indexer::new(start, options.index_interval_bytes);
-    Ok(assemble(
-        disk,
-        dir,
-        options,
-        Parts {
-            segments: vec![segment],
-            summaries: Vec::new(),
-            indexer,
-            start,
-            end: start,
-            flushed: start,
-            flushed_data: start,
-            found: shared::Found::default(),
-        },
-    ))
-}
-
-/// What an attempt to make a log here left when it failed. A segment with batches is none of that.
-fn remove_empty_segments(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
-    for base in disk
-        .list(dir)
-        .map_err(LogError::io("list", dir))?
-        .iter()
-        .filter_map(|name| base_of(name))
-    {
-        let path = log_path(dir, base);
-        let file = disk
-            .open(&path, OpenMode::Read)
-            .map_err(LogError::io("open", &path))?;
-        if !file.is_empty().map_err(LogError::io("look at", &path))? {
-            return Err(LogError::Io {
-                what: "make a log where there is one,",
-                path,
-                source: io::ErrorKind::AlreadyExists.into(),
-            });
-        }
-        remove_segment(disk, dir, base)?;
-    }
-    Ok(())
-}
-
-/// What a log is made of.
-struct Parts {
-    segments: Vec<Segment>,
-    summaries: Vec<Option<Summary>>,
-    indexer: Indexer,
-    start: Offset,
-    end: Offset,
-    flushed: Offset,
-    flushed_data: Offset,
-    found: shared::Found,
-}
-
-fn assemble(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions, parts: Parts) -> Log {
-    let segments: Vec<_> = parts.segments.into_iter().map(Arc::new).collect();
-    Log {
-        shared: Arc::new(Shared::new(
-            disk,
-            dir,
-            segments.clone(),
-            parts.start,
-            parts.end,
-            parts.found,
-        )),
-        options,
-        segments,
-        summaries: parts.summaries,
-        covered: None,
-        indexer: parts.indexer,
-        reserved: 0,
-        grown: 0,
-        flushed: parts.flushed,
-        flushed_data: parts.flushed_data,
-        gap: None,
-        extra: CheckpointExtra::default(),
-        checkpoint_sequence: 0,
-        since_checkpoint: Default::default(),
-        sealed_since_checkpoint: false,
-        closed: None,
-        timeless: None,
-    }
-}
-
+/// Opens what is in `dir`. `durable`: what this process knows to be durable of a log that it had
+/// open before.
 pub(crate) fn open(
     disk: Arc<dyn Disk>,
     dir: PathBuf,
@@ -223,145 +106,172 @@ pub(crate) fn open(
     boot: Boot,
     durable: Option<Durable>,
 ) -> Result<Opened, LogError> {
-    let distrust = durable.is_some()
-        || disk
-            .exists(&dir.join(SYNC_FAILED_FILE))
-            .map_err(LogError::io("look into", &dir))?;
-    let boot = if distrust { Boot::Other } else { boot };
-    let (checkpoint, damaged_checkpoint) = match checkpoint::load(&*disk, &dir)? {
-        OnDisk::Valid(checkpoint) => (Some(*checkpoint), false),
-        OnDisk::Absent => {
-            // The process that made the log may have ended here: the names may not be durable.
-            sync_names(&*disk, &dir)?;
-            (None, false)
-        }
-        OnDisk::Damaged => {
-            tracing::error!(dir = %dir.display(), "checkpoint is damaged: everything is scanned, and the log's start may be an earlier one");
-            (None, true)
-        }
-    };
-    let names = disk.list(&dir).map_err(LogError::io("list", &dir))?;
-    let mut bases: Vec<Offset> = names.iter().filter_map(|name| base_of(name)).collect();
-    bases.sort_unstable();
-    let start = checkpoint
-        .as_ref()
-        .map_or(Offset::MIN, |checkpoint| checkpoint.start);
-    // A trim was not completed.
-    while bases.len() > 1 && bases[1] <= start {
-        remove_segment(&*disk, &dir, bases.remove(0))?;
-    }
+    let known = Known::read(&*disk, &dir, boot, durable)?;
+    let bases = remaining_segments(&*disk, &dir, known.start())?;
     let Some(&first) = bases.first() else {
-        return without_segments(disk, dir, options, boot, checkpoint, durable);
+        return without_segments(disk, dir, options, known);
     };
-    if let Some(checkpoint) = checkpoint
-        .as_ref()
-        .filter(|checkpoint| checkpoint.start < first && checkpoint.flushed > checkpoint.start)
-    {
-        tracing::error!(dir = %dir.display(), from = checkpoint.start, to = first, "segments are missing: the log begins behind them");
-    }
-    let recovery = Recovery {
-        boot,
-        cut: None,
-        damaged: Vec::new(),
-        scanned_batches: 0,
-    };
-    let flushed = checkpoint
-        .as_ref()
-        .map(|checkpoint| checkpoint.flushed)
-        .max(durable.map(|durable| durable.flushed))
-        .unwrap_or(first);
-    let flushed_data = checkpoint
-        .as_ref()
-        .map(|checkpoint| checkpoint.flushed_data)
-        .max(durable.map(|durable| durable.flushed_data))
-        .unwrap_or(first);
-    let history = checkpoint
-        .as_ref()
-        .map_or_else(CheckpointExtra::default, |checkpoint| {
-            checkpoint.extra.clone()
-        });
-    let mut opener = Opener {
-        disk: &*disk,
-        dir: &dir,
-        history: &history,
-        interval: options.index_interval_bytes,
-        boot,
-        checkpoint: checkpoint.as_ref(),
-        place_unknown: damaged_checkpoint,
-        flushed,
-        flushed_data,
-        recovery,
-        segments: Vec::new(),
-        summaries: Vec::new(),
-        indexer: Indexer::new(first, options.index_interval_bytes),
-        ends_damaged: false,
-    };
-    for at in 0..bases.len() {
-        if !opener.segment(&bases, at)? {
-            break;
-        }
-    }
-    let Opener {
+    known.report_missing_segments(&dir, first);
+    let opener = Opener::new(&*disk, &dir, options.index_interval_bytes, &known, first);
+    let Scanned {
+        segments,
+        summaries,
+        indexer,
         recovery: recovered,
-        segments,
-        summaries,
-        indexer,
         ends_damaged,
-        ..
-    } = opener;
-    let data_end = segments.last().map_or(first, Segment::end);
-    let noted = checkpoint.as_ref().and_then(|checkpoint| checkpoint.gap);
-    let gap = noted.filter(|gap| gap.after == data_end && gap.to > data_end);
-    // All that was synced is there: so is the end that was, even if it had been moved without a
-    // batch.
-    let complete = if data_end >= flushed_data {
-        data_end.max(flushed)
-    } else {
-        data_end
+    } = opener.open_all(&bases)?;
+    let bounds = Evidence {
+        start: known.start(),
+        durable: known.durable(first),
+        gap: known
+            .checkpoint
+            .as_ref()
+            .and_then(|checkpoint| checkpoint.gap),
+        first,
+        data_end: segments.last().map_or(first, Segment::end),
+    }
+    .bounds();
+    let history = known.history();
+    let extra = known.extra_up_to(bounds.end);
+    let found = Found {
+        history,
+        cut: recovered.cut.clone(),
+        damaged: !recovered.damaged.is_empty(),
     };
-    let end = gap.map_or(complete, |gap| gap.to);
-    let parts = Parts {
-        segments,
-        summaries,
-        indexer,
-        start: start.max(first).min(end.max(first)),
-        end,
-        flushed: flushed.min(end),
-        flushed_data: flushed_data.min(data_end),
-        found: shared::Found {
-            history,
-            cut: recovered.cut.clone(),
-            damaged: !recovered.damaged.is_empty(),
-        },
-    };
-    let mut log = assemble(disk, dir, options, parts);
-    log.gap = noted.filter(|gap| gap.after <= data_end);
-    // What the end was moved away from is lost: other batches may end there some day.
-    let void_gap = noted.is_some_and(|gap| gap.after > data_end);
-    if let Some(checkpoint) = checkpoint {
-        log.extra = checkpoint.extra;
-        // The epoch of a log that was trimmed to its end begins at that end, and is not beyond it.
-        let emptied = checkpoint.start == end;
-        log.extra.truncate(if emptied {
-            end.saturating_add(1)
-        } else {
-            end.max(checkpoint.start)
-        });
-    }
-    if void_gap {
-        log.checkpoint(log.extra.clone())?;
-    }
-    if start > end {
-        // The log was being restarted after its end, and that was not completed.
-        log.trim_to(start)?;
-    } else if ends_damaged {
-        log.begin_segment(end)?;
-    }
-    if distrust {
+    let segments = segments.into_iter().map(Arc::new).collect();
+    let shared = Shared::new(disk, dir, segments, bounds.start, bounds.end, found);
+    let durability = Durability::new(bounds.durable, summaries).recalled(bounds.gap, extra);
+    let mut log = Log::new(shared, options, indexer, durability);
+    finish(&mut log, &bounds, ends_damaged)?;
+    if known.distrust {
         rewrite(&log)?;
     }
     report(&log, &recovered);
     Ok(Opened { log, recovered })
+}
+
+/// What is known of a log before its segments are looked at.
+pub(super) struct Known {
+    /// [`Boot::Other`] also after a failed sync.
+    boot: Boot,
+    /// A sync failed: the page cache may hold what the disk does not.
+    distrust: bool,
+    checkpoint: Option<Checkpoint>,
+    /// There is a checkpoint, and it cannot be read: nobody knows what was synced.
+    place_unknown: bool,
+    durable: Option<Durable>,
+}
+
+impl Known {
+    fn read(
+        disk: &dyn Disk,
+        dir: &Path,
+        boot: Boot,
+        durable: Option<Durable>,
+    ) -> Result<Known, LogError> {
+        let distrust = durable.is_some()
+            || disk
+                .exists(&dir.join(SYNC_FAILED_FILE))
+                .map_err(LogError::io("look into", dir))?;
+        let (checkpoint, place_unknown) = match checkpoint::load(disk, dir)? {
+            OnDisk::Valid(checkpoint) => (Some(*checkpoint), false),
+            OnDisk::Absent => {
+                // The process that made the log may have ended here: the names may not be durable.
+                sync_names(disk, dir)?;
+                (None, false)
+            }
+            OnDisk::Damaged => {
+                tracing::error!(dir = %dir.display(), "checkpoint is damaged: everything is scanned, and the log's start may be an earlier one");
+                (None, true)
+            }
+        };
+        Ok(Known {
+            boot: if distrust { Boot::Other } else { boot },
+            distrust,
+            checkpoint,
+            place_unknown,
+            durable,
+        })
+    }
+
+    /// The log start of the checkpoint; `Offset::MIN` without one.
+    fn start(&self) -> Offset {
+        self.checkpoint
+            .as_ref()
+            .map_or(Offset::MIN, |checkpoint| checkpoint.start)
+    }
+
+    /// What is durable of a log whose oldest segment begins at `first`.
+    fn durable(&self, first: Offset) -> Durable {
+        let noted = self.checkpoint.as_ref().map(|checkpoint| Durable {
+            flushed: checkpoint.flushed,
+            flushed_data: checkpoint.flushed_data,
+        });
+        match (noted, self.durable) {
+            (Some(noted), Some(durable)) => noted.max(durable),
+            (Some(known), None) | (None, Some(known)) => known,
+            (None, None) => Durable::at(first),
+        }
+    }
+
+    /// What batches are verified by that this process did not write.
+    fn history(&self) -> CheckpointExtra {
+        self.checkpoint
+            .as_ref()
+            .map_or_else(CheckpointExtra::default, |checkpoint| {
+                checkpoint.extra.clone()
+            })
+    }
+
+    /// The partition's part of the checkpoint, as far as it is about a log that ends at `end`.
+    fn extra_up_to(&self, end: Offset) -> CheckpointExtra {
+        let mut extra = self.history();
+        // The epoch of a log that was trimmed to its end begins at that end, and is not beyond it.
+        let emptied = self.start() == end;
+        extra.truncate(if emptied {
+            end.saturating_add(1)
+        } else {
+            end.max(self.start())
+        });
+        extra
+    }
+
+    fn report_missing_segments(&self, dir: &Path, first: Offset) {
+        if let Some(checkpoint) = self
+            .checkpoint
+            .as_ref()
+            .filter(|checkpoint| checkpoint.start < first && checkpoint.flushed > checkpoint.start)
+        {
+            tracing::error!(dir = %dir.display(), from = checkpoint.start, to = first, "segments are missing: the log begins after them");
+        }
+    }
+}
+
+/// Base offsets of the segments that the log has, rising. Segments below its start are removed: a
+/// trim was not completed.
+fn remaining_segments(disk: &dyn Disk, dir: &Path, start: Offset) -> Result<Vec<Offset>, LogError> {
+    let names = disk.list(dir).map_err(LogError::io("list", dir))?;
+    let mut bases: Vec<Offset> = names.iter().filter_map(|name| base_of(name)).collect();
+    bases.sort_unstable();
+    let below = bases
+        .partition_point(|base| *base <= start)
+        .saturating_sub(1);
+    for base in bases.drain(..below) {
+        remove_segment(disk, dir, base)?;
+    }
+    Ok(bases)
+}
+
+/// Carries out what a process that ended had begun, and leaves a log that can be appended to.
+fn finish(log: &mut Log, bounds: &Bounds, ends_damaged: bool) -> Result<(), LogError> {
+    if bounds.gap_is_void {
+        log.checkpoint(log.checkpoint_extra().clone())?;
+    }
+    match bounds.restart_at {
+        Some(start) => log.trim_to(start),
+        None if ends_damaged => log.begin_segment(bounds.end),
+        None => Ok(()),
+    }
 }
 
 /// Only the checkpoint is there: the log was being restarted, empty, and that was not completed; or
@@ -370,13 +280,12 @@ fn without_segments(
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     options: LogOptions,
-    boot: Boot,
-    checkpoint: Option<Checkpoint>,
-    durable: Option<Durable>,
+    known: Known,
 ) -> Result<Opened, LogError> {
-    let durable = durable.map_or(Offset::MIN, |durable| durable.flushed);
+    let boot = known.boot;
+    let durable = known.durable.map_or(Offset::MIN, |durable| durable.flushed);
     let lost = |why: String| io::Error::new(io::ErrorKind::NotFound, why);
-    let source = match checkpoint {
+    let source = match known.checkpoint {
         Some(Checkpoint {
             start,
             flushed,
@@ -425,70 +334,5 @@ fn report(log: &Log, recovered: &Recovery) {
     }
     for damaged in &recovered.damaged {
         tracing::error!(%dir, from = damaged.start, to = damaged.end, "log is damaged on disk; this range is answered with an error");
-    }
-}
-
-/// After a failed sync the page cache may hold what the disk does not, and no later sync would
-/// write it: write it again, from a batch at or before the first one in doubt.
-fn rewrite(log: &Log) -> Result<(), LogError> {
-    let mut chunk = vec![0; REWRITE_CHUNK];
-    for segment in log
-        .segments
-        .iter()
-        .filter(|segment| segment.end() > log.flushed)
-    {
-        let len = segment.len();
-        let from = segment
-            .anchor(&*log.shared.disk, log.flushed, ReadWait::Waits)
-            .map_err(LogError::io("read index of", &segment.path))?;
-        let mut position = from.position;
-        while position < len {
-            let want = REWRITE_CHUNK.min((len - position) as usize);
-            segment
-                .file
-                .read_exact_at(&mut chunk[..want], position)
-                .map_err(LogError::io("read", &segment.path))?;
-            segment
-                .file
-                .write_all_at(&mut [IoSlice::new(&chunk[..want])], position)
-                .map_err(LogError::io("write again", &segment.path))?;
-            position += want as u64;
-        }
-        segment
-            .file
-            .sync_data()
-            .map_err(LogError::io("sync", &segment.path))?;
-    }
-    let mark = log.dir().join(SYNC_FAILED_FILE);
-    match log.shared.disk.remove_file(&mark) {
-        Ok(()) => {}
-        // The disk would not even take the mark, or there was nothing to mark.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(source) => {
-            return Err(LogError::Io {
-                what: "remove",
-                path: mark,
-                source,
-            });
-        }
-    }
-    log.shared
-        .disk
-        .sync_dir(log.dir())
-        .map_err(LogError::io("sync directory", log.dir()))
-}
-
-fn remove_segment(disk: &dyn Disk, dir: &Path, base: Offset) -> Result<(), LogError> {
-    let path = log_path(dir, base);
-    ["timeindex", "index", "log"]
-        .iter()
-        .try_for_each(|extension| remove(disk, &path.with_extension(extension)))
-}
-
-/// Removes a file that may not be there.
-fn remove(disk: &dyn Disk, path: &Path) -> Result<(), LogError> {
-    match disk.remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.map_err(LogError::io("remove", path)),
     }
 }

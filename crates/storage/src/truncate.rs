@@ -6,7 +6,7 @@
 //! by the log's generation.
 
 use crate::{
-    checkpoint::{FILE, Gap},
+    checkpoint::FILE,
     error::LogError,
     log::Log,
     reader::{Cursor, Item},
@@ -98,18 +98,10 @@ impl Log {
 
     fn cut(&mut self, cut: &CutAt) -> Result<(), LogError> {
         self.settle_gap()?;
-        self.flushed = self.flushed.min(cut.end);
-        self.flushed_data = self.flushed_data.min(cut.data_end);
-        self.extra.truncate(cut.end);
-        self.gap = (cut.end > cut.data_end).then_some(Gap {
-            after: cut.data_end,
-            to: cut.end,
-        });
-        self.reserved = 0;
+        // Segments after the cut, and the cut one's indexes, are nothing to rely on from here.
+        self.durability.truncate(cut.end, cut.data_end, cut.segment);
+        self.reserve.cut_off();
         self.shared.next_generation();
-        // Segments behind the cut, and the cut one's indexes, are nothing to rely on from here.
-        self.summaries.truncate(cut.segment);
-        self.covered = None;
         self.checkpoint_write().write()?;
 
         self.shared.set_end(cut.end);
@@ -239,7 +231,7 @@ impl Log {
             return Vec::new();
         }
         let gone = self.segments.drain(..count).collect();
-        self.summaries.drain(..count);
+        self.durability.trimmed(count);
         self.publish_segments();
         gone
     }
@@ -255,11 +247,8 @@ impl Log {
 
     fn try_restart_at(&mut self, at: Offset) -> Result<(), LogError> {
         self.shared.next_generation();
-        self.summaries.clear();
-        self.covered = None;
-        self.gap = None;
-        self.reserved = 0;
-        self.extra.truncate(at);
+        self.durability.forget_segments(at);
+        self.reserve.cut_off();
         let mut write = self.checkpoint_write();
         (
             write.content.start,
@@ -267,8 +256,7 @@ impl Log {
             write.content.flushed_data,
         ) = (at, at, at);
         write.write()?;
-        // Not before: without that checkpoint a reopening would look for batches up to `at`.
-        (self.flushed, self.flushed_data) = (at, at);
+        self.durability.restarted(at);
 
         let gone = std::mem::take(&mut self.segments);
         let dir = self.shared.dir.clone();

@@ -2,10 +2,12 @@
 //! them, which are scanned, and what becomes of one in which something is wrong, as `recover.rs`
 //! decides it.
 
-use super::{Cut, Recovery, remove_segment};
+use super::{Cut, Known, Recovery};
 use crate::{
-    checkpoint::{Checkpoint, CheckpointExtra, Summary},
+    checkpoint::{CheckpointExtra, Summary},
+    create::remove_segment,
     disk::{Boot, Disk, DiskFile, OpenMode},
+    durability::Durable,
     error::LogError,
     recover::{Action, FlushedState, Found, action},
     reserve::RESERVED_FROM,
@@ -22,22 +24,41 @@ use std::{
     sync::Arc,
 };
 
+/// Opens segments, oldest first.
 pub(super) struct Opener<'a> {
-    pub disk: &'a dyn Disk,
-    pub dir: &'a Path,
-    pub history: &'a CheckpointExtra,
-    pub interval: u32,
-    pub boot: Boot,
-    pub checkpoint: Option<&'a Checkpoint>,
-    pub place_unknown: bool,
-    pub flushed: Offset,
-    pub flushed_data: Offset,
-    pub recovery: Recovery,
+    disk: &'a dyn Disk,
+    dir: &'a Path,
+    /// Bytes between two entries of an index.
+    interval: u32,
+    known: &'a Known,
+    durable: Durable,
+    history: CheckpointExtra,
+    scanned: Scanned,
+}
+
+/// The segments of a log, and what became of them.
+pub(super) struct Scanned {
     pub segments: Vec<Segment>,
+    /// Of the sealed ones; `None` where the indexes could not be written.
     pub summaries: Vec<Option<Summary>>,
+    /// Of the last one.
     pub indexer: Indexer,
-    /// The last segment ends in damage: nothing may be written behind it.
+    pub recovery: Recovery,
+    /// The last segment ends in damage: nothing may be written after it.
     pub ends_damaged: bool,
+}
+
+/// One segment's file.
+struct SegmentFile<'a> {
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    base: Offset,
+    /// Bytes in the file.
+    len: u64,
+    /// Base offsets of the segments after it.
+    later: &'a [Offset],
+    /// What the checkpoint says of it.
+    summary: Option<Summary>,
 }
 
 /// What to do next in a segment.
@@ -47,71 +68,106 @@ enum Next {
     CutHere,
 }
 
-impl Opener<'_> {
-    /// Opens one segment; false when the log ends there.
-    pub fn segment(&mut self, bases: &[Offset], at: usize) -> Result<bool, LogError> {
-        let base = bases[at];
-        let later = &bases[at + 1..];
+impl<'a> Opener<'a> {
+    /// For a log whose oldest segment begins at `first`.
+    pub fn new(
+        disk: &'a dyn Disk,
+        dir: &'a Path,
+        interval: u32,
+        known: &'a Known,
+        first: Offset,
+    ) -> Opener<'a> {
+        Opener {
+            disk,
+            dir,
+            interval,
+            known,
+            durable: known.durable(first),
+            history: known.history(),
+            scanned: Scanned {
+                segments: Vec::new(),
+                summaries: Vec::new(),
+                indexer: Indexer::new(first, interval),
+                recovery: Recovery {
+                    boot: known.boot,
+                    cut: None,
+                    damaged: Vec::new(),
+                    scanned_batches: 0,
+                },
+                ends_damaged: false,
+            },
+        }
+    }
+
+    /// Opens the segments until the log ends.
+    pub fn open_all(mut self, bases: &[Offset]) -> Result<Scanned, LogError> {
+        for at in 0..bases.len() {
+            let found = self.look_at(bases[at], &bases[at + 1..])?;
+            if !self.segment(found)? {
+                break;
+            }
+        }
+        Ok(self.scanned)
+    }
+
+    fn look_at<'b>(&self, base: Offset, later: &'b [Offset]) -> Result<SegmentFile<'b>, LogError> {
         let path = log_path(self.dir, base);
         let file = self
             .disk
             .open(&path, OpenMode::ReadWrite)
             .map_err(LogError::io("open", &path))?;
         let len = file.len().map_err(LogError::io("look at", &path))?;
-        let summary = self
-            .checkpoint
-            .and_then(|checkpoint| {
-                checkpoint
-                    .segments
-                    .iter()
-                    .find(|summary| summary.base == base)
-            })
-            .copied();
-        if let Some(summary) = summary
+        let summaries = self.known.checkpoint.iter().flat_map(|c| &c.segments);
+        let summary = summaries.copied().find(|summary| summary.base == base);
+        Ok(SegmentFile {
+            path,
+            file,
+            base,
+            len,
+            later,
+            summary,
+        })
+    }
+
+    /// Opens one segment; false when the log ends there.
+    fn segment(&mut self, found: SegmentFile<'_>) -> Result<bool, LogError> {
+        if let (Some(summary), Some(&next)) = (found.summary, found.later.first())
             && summary.sealed
-            && !later.is_empty()
-            && summary.len == len
-            && (self.boot == Boot::Same || summary.end <= self.flushed)
+            && summary.len == found.len
+            && (self.known.boot == Boot::Same || summary.end <= self.durable.flushed)
         {
-            self.vouched_for(path, file, summary, later[0]);
+            self.vouched_for(found, summary, next);
             return Ok(true);
         }
-        self.scan(&path, file, base, len, later, summary)
-            .map_err(LogError::io("recover", &path))
+        let path = found.path.clone();
+        self.scan(found).map_err(LogError::io("recover", &path))
     }
 
     /// A segment that need not be scanned; the log goes on at `next`. Where the checkpoint knows of
     /// one in between, that one's file is lost.
-    fn vouched_for(
-        &mut self,
-        path: PathBuf,
-        file: Arc<dyn DiskFile>,
-        mut summary: Summary,
-        next: Offset,
-    ) {
+    fn vouched_for(&mut self, found: SegmentFile<'_>, mut summary: Summary, next: Offset) {
         let mut verified = Verified::default();
         let between = |other: &Summary| summary.base < other.base && other.base < next;
-        if self
-            .checkpoint
-            .is_some_and(|checkpoint| checkpoint.segments.iter().any(between))
-        {
+        let mut noted = self.known.checkpoint.iter().flat_map(|c| &c.segments);
+        if noted.any(between) {
             verified.add_damage(Damage {
                 start: summary.len,
                 stop: summary.len,
                 from: summary.end,
                 to: next,
             });
-            self.recovery.damaged.push(summary.end..next);
+            self.scanned.recovery.damaged.push(summary.end..next);
             summary.end = next;
         }
         let content = self.content(summary.len, summary.end, summary.max_timestamp, verified);
-        self.segments
-            .push(Segment::sealed(path, file, content, summary));
-        self.summaries.push(Some(summary));
+        self.scanned
+            .segments
+            .push(Segment::sealed(found.path, found.file, content, summary));
+        self.scanned.summaries.push(Some(summary));
     }
 
     fn content(&self, len: u64, end: Offset, max_timestamp: i64, verified: Verified) -> Content {
-        let durable = end <= self.flushed;
+        let durable = end <= self.durable.flushed;
         let synced = Synced {
             generation: 0,
             len: if durable { len } else { 0 },
@@ -127,47 +183,34 @@ impl Opener<'_> {
         }
     }
 
-    fn scan(
-        &mut self,
-        path: &Path,
-        file: Arc<dyn DiskFile>,
-        base: Offset,
-        len: u64,
-        later: &[Offset],
-        summary: Option<Summary>,
-    ) -> io::Result<bool> {
-        let below = later
+    fn scan(&mut self, found: SegmentFile<'_>) -> io::Result<bool> {
+        let len = found.len;
+        let below = found
+            .later
             .first()
             .copied()
             .unwrap_or(Offset::MAX)
-            .min(base.saturating_add(i64::from(u32::MAX)));
-        let crc_above = match self.boot {
-            Boot::Same if !self.place_unknown => Offset::MAX,
-            Boot::Other if !self.place_unknown => self.flushed,
+            .min(found.base.saturating_add(i64::from(u32::MAX)));
+        let crc_above = match self.known.boot {
+            Boot::Same if !self.known.place_unknown => Offset::MAX,
+            Boot::Other if !self.known.place_unknown => self.durable.flushed,
             Boot::Same | Boot::Other => Offset::MIN,
         };
+        let history = self.history.clone();
         let rules = Rules {
             crc_above,
             below,
-            boundary: self.flushed_data,
-            history: self.history,
+            boundary: self.durable.flushed_data,
+            history: &history,
         };
-        let (resumed, lowest) = self.resume(path, &file, base, len, summary)?;
-        let mut scan = Scan::new(file.clone(), len, rules, resumed, lowest);
+        let (resumed, lowest) = self.resume(&found)?;
+        let mut scan = Scan::new(found.file.clone(), len, rules, resumed, lowest);
         let mut verified = Verified::default();
         let mut end = None;
         let mut cut = None;
         loop {
             let bad = scan.run()?;
-            match self.decide(
-                &file,
-                &mut scan,
-                len,
-                later,
-                bad.as_ref(),
-                &mut verified,
-                &mut end,
-            )? {
+            match self.decide(&found, &mut scan, bad.as_ref(), &mut verified, &mut end)? {
                 Next::Done => break,
                 Next::GoOn => {}
                 Next::CutHere => {
@@ -179,50 +222,43 @@ impl Opener<'_> {
                 }
             }
         }
-        self.recovery.scanned_batches += scan.batches;
+        self.scanned.recovery.scanned_batches += scan.batches;
         for (start, stop) in scan.verified.drain(..) {
             verified.add_range(start, stop);
         }
         let len = if let Some(why) = cut {
-            self.cut(&file, &scan, len, later, why)?;
+            self.cut(&found, &scan, why)?;
             scan.position()
         } else {
             len
         };
-        let last = later.is_empty() || self.recovery.cut.is_some();
-        self.finish(
-            path,
-            file,
-            base,
-            len,
-            end.unwrap_or(scan.next),
-            last,
-            scan,
-            verified,
-        )?;
-        Ok(self.recovery.cut.is_none())
+        let whole = self.scanned.recovery.cut.is_none();
+        let last = found.later.is_empty() || !whole;
+        let end = end.unwrap_or(scan.next);
+        let content = self.content(len, end, scan.indexer.max_timestamp, verified);
+        if last {
+            self.scanned.ends_damaged = end != scan.next || len != scan.position();
+            self.push_active(found, content, scan);
+        } else {
+            self.push_sealed(found, content, scan);
+        }
+        Ok(whole)
     }
 
     /// Where the scan begins: behind what the checkpoint's indexes cover and, if the power was
     /// lost, what was synced.
-    fn resume(
-        &self,
-        path: &Path,
-        file: &Arc<dyn DiskFile>,
-        base: Offset,
-        len: u64,
-        summary: Option<Summary>,
-    ) -> io::Result<((Indexer, Loaded, u64), Offset)> {
+    fn resume(&self, found: &SegmentFile<'_>) -> io::Result<((Indexer, Loaded, u64), Offset)> {
+        let (base, len) = (found.base, found.len);
         let afresh = (Indexer::new(base, self.interval), Loaded::empty(), 0);
-        let Some(summary) = summary else {
+        let Some(summary) = found.summary else {
             return Ok((afresh, base));
         };
-        let Some(loaded) = Loaded::read(self.disk, path, &summary)? else {
+        let Some(loaded) = Loaded::read(self.disk, &found.path, &summary)? else {
             return Ok((afresh, base));
         };
-        let below = match self.boot {
+        let below = match self.known.boot {
             Boot::Same => summary.end,
-            Boot::Other => summary.end.min(self.flushed),
+            Boot::Other => summary.end.min(self.durable.flushed),
         };
         let resumed = Indexer::resume(
             base,
@@ -242,7 +278,7 @@ impl Opener<'_> {
             .offsets
             .floor(|entry| u64::from(entry.position) <= position)
             .map(|entry| base + i64::from(entry.last));
-        match Walk::new(file.clone(), position, len).peek()? {
+        match Walk::new(found.file.clone(), position, len).peek()? {
             Step::Batch(header) if Some(header.last_offset()) == last => {
                 Ok((resumed, header.base_offset))
             }
@@ -250,24 +286,29 @@ impl Opener<'_> {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// Decides about the place where a scan has stopped, by the table in `recover.rs`, and carries it
+    /// out in memory.
     fn decide(
         &mut self,
-        file: &Arc<dyn DiskFile>,
+        segment: &SegmentFile<'_>,
         scan: &mut Scan<'_>,
-        len: u64,
-        later: &[Offset],
         bad: Option<&Bad>,
         verified: &mut Verified,
         end: &mut Option<Offset>,
     ) -> io::Result<Next> {
-        let place = match scan.next < self.flushed_data {
-            _ if self.place_unknown => FlushedState::Unknown,
+        let &SegmentFile {
+            ref file,
+            len,
+            later,
+            ..
+        } = segment;
+        let place = match scan.next < self.durable.flushed_data {
+            _ if self.known.place_unknown => FlushedState::Unknown,
             true => FlushedState::BelowFlushed,
             false => FlushedState::AboveFlushed,
         };
         // Where the log goes on if not here.
-        let goes_on = later.first().copied().unwrap_or(self.flushed_data);
+        let goes_on = later.first().copied().unwrap_or(self.durable.flushed_data);
         let mut behind = None;
         let found = match bad {
             None if scan.next < goes_on => Found::Missing,
@@ -295,7 +336,7 @@ impl Opener<'_> {
                 }
             }
         };
-        match action(found, self.boot, place) {
+        match action(found, self.known.boot, place) {
             Action::Keep => Ok(Next::Done),
             Action::Cut => Ok(Next::CutHere),
             Action::Damage => {
@@ -310,7 +351,7 @@ impl Opener<'_> {
                     to,
                 });
                 verified.add_range(start, stop);
-                self.recovery.damaged.push(from..to);
+                self.scanned.recovery.damaged.push(from..to);
                 if behind.is_some() {
                     scan.go_on_at(stop, to);
                     return Ok(Next::GoOn);
@@ -336,14 +377,8 @@ impl Opener<'_> {
     }
 
     /// The log ends where the scan stands.
-    fn cut(
-        &mut self,
-        file: &Arc<dyn DiskFile>,
-        scan: &Scan<'_>,
-        len: u64,
-        later: &[Offset],
-        why: String,
-    ) -> io::Result<()> {
+    fn cut(&mut self, found: &SegmentFile<'_>, scan: &Scan<'_>, why: String) -> io::Result<()> {
+        let (file, len) = (&found.file, found.len);
         let mut cut = Cut {
             at: scan.next,
             batches: 0,
@@ -360,7 +395,7 @@ impl Opener<'_> {
         if let Some((position, _)) = resync(file, &search)? {
             cut.batches += count(file.clone(), position, len)?;
         }
-        for base in later.iter().rev() {
+        for base in found.later.iter().rev() {
             let gone = self.disk.open(&log_path(self.dir, *base), OpenMode::Read)?;
             let bytes = gone.len()?;
             cut.bytes += bytes;
@@ -370,43 +405,34 @@ impl Opener<'_> {
         }
         file.set_len(scan.position())?;
         file.sync_data()?;
-        self.recovery.cut = Some(cut);
+        self.scanned.recovery.cut = Some(cut);
         Ok(())
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn finish(
-        &mut self,
-        path: &Path,
-        file: Arc<dyn DiskFile>,
-        base: Offset,
-        len: u64,
-        end: Offset,
-        last: bool,
-        mut scan: Scan<'_>,
-        verified: Verified,
-    ) -> io::Result<()> {
-        let content = self.content(len, end, scan.indexer.max_timestamp, verified);
-        if last {
-            if len >= RESERVED_FROM && file.set_len(len).is_err() {
-                tracing::debug!(segment = %path.display(), "reserved space not given back");
-            }
-            self.ends_damaged = end != scan.next || len != scan.position();
-            self.indexer = scan.indexer;
-            self.segments.push(Segment::new(
-                base,
-                path.to_owned(),
-                file,
-                content,
-                scan.loaded,
-            ));
-            return Ok(());
+    /// The segment that will be written.
+    fn push_active(&mut self, found: SegmentFile<'_>, content: Content, scan: Scan<'_>) {
+        let SegmentFile {
+            path, file, base, ..
+        } = found;
+        let len = content.len;
+        if len >= RESERVED_FROM && file.set_len(len).is_err() {
+            tracing::debug!(segment = %path.display(), "reserved space not given back");
         }
+        self.scanned.indexer = scan.indexer;
+        let segment = Segment::new(base, path, file, content, scan.loaded);
+        self.scanned.segments.push(segment);
+    }
+
+    /// A segment that others follow. Indexes that cannot be written stay in memory.
+    fn push_sealed(&mut self, found: SegmentFile<'_>, content: Content, mut scan: Scan<'_>) {
+        let SegmentFile {
+            path, file, base, ..
+        } = found;
         scan.indexer.finish(&mut scan.loaded.times);
         let mut summary = Summary {
             base,
-            end,
-            len,
+            end: content.end,
+            len: content.len,
             first_timestamp: scan.indexer.first_timestamp,
             max_timestamp: scan.indexer.max_timestamp,
             offset_entries: 0,
@@ -415,25 +441,15 @@ impl Opener<'_> {
             time_crc: 0,
             sealed: true,
         };
-        match scan.loaded.write(self.disk, path, &mut summary) {
-            Ok(()) => {
-                self.segments
-                    .push(Segment::sealed(path.to_owned(), file, content, summary));
-                self.summaries.push(Some(summary));
-            }
+        let (segment, summary) = match scan.loaded.write(self.disk, &path, &mut summary) {
+            Ok(()) => (Segment::sealed(path, file, content, summary), Some(summary)),
             Err(error) => {
                 tracing::warn!(segment = %path.display(), %error, "index not written, it is kept in memory");
-                self.segments.push(Segment::new(
-                    base,
-                    path.to_owned(),
-                    file,
-                    content,
-                    scan.loaded,
-                ));
-                self.summaries.push(None);
+                (Segment::new(base, path, file, content, scan.loaded), None)
             }
-        }
-        Ok(())
+        };
+        self.scanned.segments.push(segment);
+        self.scanned.summaries.push(summary);
     }
 }
 
