@@ -11,17 +11,9 @@
 //! for longer, never for shorter. Not here: what goes at which age (`retention.rs`).
 
 use crate::{
-    error::LogError, log::Log, options::RetentionLimits, retention::Candidate, segment::Segment,
+    error::LogError, log::Log, options::RetentionLimits, retention::Candidate, roll::Timeless,
+    segment::Segment,
 };
-use gnomon_protocol::ids::Offset;
-
-/// An active segment whose first batch has no timestamp.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Timeless {
-    base: Offset,
-    /// When it was first seen to be one, in milliseconds since 1970.
-    since_ms: i64,
-}
 
 impl Log {
     /// The segments as retention looks at them.

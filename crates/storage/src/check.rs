@@ -14,9 +14,9 @@ use crate::{
     health::FoundDamage,
     index::OffsetEntry,
     log::Log,
-    open::Cut,
     options::LogOptions,
     reader::LogReader,
+    recover::Cut,
     segment::{base_of, log_path, read_table},
     time_index::TimeEntry,
 };

@@ -10,16 +10,12 @@
 //! Format, big endian: `GNOM`, version (u16), length of the rest without the checksum (u32), the
 //! fields, crc32 of everything before it.
 
-use crate::{disk::Disk, error::LogError, shared::Shared};
+use crate::{disk::Disk, error::LogError};
 use gnomon_protocol::{
     batch::BatchHeader,
     ids::{BatchEpoch, Offset},
 };
-use std::{
-    fmt, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt, io, path::Path};
 
 pub(crate) const FILE: &str = "checkpoint";
 const MAGIC: &[u8; 4] = b"GNOM";
@@ -111,7 +107,7 @@ pub(crate) struct Summary {
 }
 
 impl Checkpoint {
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out =
             Vec::with_capacity(128 + self.extra.epochs.len() * 12 + self.segments.len() * 60);
         out.extend_from_slice(MAGIC);
@@ -263,40 +259,6 @@ impl Fields<'_> {
 
     fn i64(&mut self) -> Option<i64> {
         self.take().map(i64::from_be_bytes)
-    }
-}
-
-/// A checkpoint ready to be written. Writes that come in another order than they were prepared are
-/// harmless: an older one does nothing.
-pub struct CheckpointWrite {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) sequence: u64,
-    pub(crate) content: Checkpoint,
-}
-
-impl CheckpointWrite {
-    /// What it says.
-    pub fn checkpoint(&self) -> &Checkpoint {
-        &self.content
-    }
-
-    /// Writes it: temporary file, sync, rename, sync of the directory.
-    pub fn write(&self) -> Result<(), LogError> {
-        let mut written = self.shared.checkpoint_written.lock();
-        if *written > self.sequence {
-            return Ok(());
-        }
-        let path = self.path();
-        self.shared
-            .disk
-            .write_atomic(&path, &self.content.encode())
-            .map_err(LogError::io("write checkpoint", path))?;
-        *written = self.sequence;
-        Ok(())
-    }
-
-    fn path(&self) -> PathBuf {
-        self.shared.dir.join(FILE)
     }
 }
 

@@ -17,6 +17,19 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+impl Log {
+    /// Makes the directory and the first segment, both with durable names. `start` is where the
+    /// first offset will be.
+    pub fn create(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        options: LogOptions,
+        start: Offset,
+    ) -> Result<Log, LogError> {
+        create(disk, dir, options, start)
+    }
+}
+
 pub(crate) fn create(
     disk: Arc<dyn Disk>,
     dir: PathBuf,

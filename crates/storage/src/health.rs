@@ -3,7 +3,7 @@
 //!
 //! Invariant: reads no file, so that it may be asked often.
 
-use crate::{log::Log, open::Cut, reader::LogReader, segment::Segment};
+use crate::{log::Log, reader::LogReader, recover::Cut, segment::Segment};
 use gnomon_protocol::ids::Offset;
 use std::{
     collections::BTreeSet,

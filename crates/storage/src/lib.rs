@@ -12,17 +12,22 @@
 #![deny(unsafe_code)]
 
 mod age;
+mod append;
 mod check;
 mod checkpoint;
+mod checkpoint_write;
+mod checkpoints;
 mod create;
 pub mod disk;
 pub mod dump;
 mod durability;
 mod error;
 mod flush;
+mod flush_point;
 mod health;
 mod index;
 mod log;
+mod looked;
 mod newest;
 mod open;
 mod options;
@@ -31,6 +36,7 @@ mod reader;
 pub mod recover;
 mod reserve;
 mod resync;
+mod retain;
 pub mod retention;
 pub mod roll;
 mod scan;
@@ -38,12 +44,14 @@ mod segment;
 mod shared;
 mod time_index;
 mod truncate;
+mod verified;
 mod verify;
 mod walk;
 
 pub use self::{
     check::{Checked, WrongFile, check},
-    checkpoint::{Checkpoint, CheckpointExtra, CheckpointWrite, read_checkpoint},
+    checkpoint::{Checkpoint, CheckpointExtra, read_checkpoint},
+    checkpoint_write::CheckpointWrite,
     disk::{
         Boot, Disk, DiskFile, Fault, FileSystem, LockGuard, Mapped, MemDisk, OpenMode, RealDisk,
         Space,
@@ -52,9 +60,10 @@ pub use self::{
     flush::FlushPoint,
     health::{FoundDamage, Health},
     log::{Log, SegmentInfo},
-    newest::Newest,
-    open::{Cut, Opened, Recovery, Reopening},
+    looked::Newest,
+    open::{Opened, Reopening},
     options::{LogOptions, RetentionLimits},
     range::FileRange,
     reader::{Headers, LogReader},
+    recover::{Cut, Recovery},
 };

@@ -10,42 +10,13 @@
 
 use crate::{
     error::ReadError,
+    looked::{Looked, Newest},
     reader::{Cursor, Item, LogReader},
     segment::Segment,
     time_index::max_timestamp,
 };
 use gnomon_protocol::ids::Offset;
 use std::{cmp::Reverse, sync::Arc};
-
-/// A batch by its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Newest {
-    /// The largest timestamp of its records, in milliseconds.
-    pub timestamp: i64,
-    /// Its first offset.
-    pub base_offset: Offset,
-}
-
-/// What a segment remembers.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Looked {
-    /// Of the log; bytes that were looked at before a truncation may be others now.
-    generation: u64,
-    /// Every batch that begins below was looked at, from where the log began at that time.
-    upto: Offset,
-    newest: Option<Newest>,
-}
-
-impl Looked {
-    /// Nothing, of a segment that begins there.
-    pub fn nothing(generation: u64, base: Offset) -> Looked {
-        Looked {
-            generation,
-            upto: base,
-            newest: None,
-        }
-    }
-}
 
 /// The newer one; the earlier one of two that are as new.
 fn newer(one: Option<Newest>, other: Option<Newest>) -> Option<Newest> {

@@ -1,4 +1,4 @@
-//! Opening a log, step by step: what is known of it ([`Known`]), its segments (`open/opener.rs`), its
+//! Opening a log, step by step: what is known of it (`open/known.rs`), its segments (`open/opener.rs`), its
 //! offsets (`open/bounds.rs`), and the end of what a process that ended had begun.
 //!
 //! Invariants: nothing that was synced is removed; what is removed is counted and logged; a segment
@@ -6,28 +6,32 @@
 //! is read). Not here: the decisions (`recover.rs`), looking at bytes (`scan.rs`).
 
 mod bounds;
+mod cut;
+mod known;
 mod opener;
 mod rewrite;
+mod segment_file;
 
 use crate::{
-    checkpoint::{self, Checkpoint, CheckpointExtra, OnDisk},
+    checkpoint::Checkpoint,
     create::{create, remove_segment},
     disk::{Boot, Disk},
     durability::{Durability, Durable},
     error::LogError,
-    flush::{SYNC_FAILED_FILE, leave_mark},
+    flush::leave_mark,
     log::Log,
     options::LogOptions,
+    recover::Recovery,
     segment::{Segment, base_of},
     shared::{Found, Shared},
 };
 use bounds::{Bounds, Evidence};
 use gnomon_protocol::ids::Offset;
+use known::Known;
 use opener::{Opener, Scanned};
 use rewrite::rewrite;
 use std::{
     io,
-    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -69,37 +73,33 @@ pub struct Opened {
     pub recovered: Recovery,
 }
 
-/// What opening a log found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recovery {
-    /// As given to [`Log::open`], or [`Boot::Other`] when a sync had failed before.
-    pub boot: Boot,
-    /// What was cut off the end.
-    pub cut: Option<Cut>,
-    /// Damage below the flushed offset that was seen while scanning: kept, and answered with
-    /// [`crate::ReadError::Damaged`]. Damage in what did not have to be scanned is found when it is
-    /// read.
-    pub damaged: Vec<Range<Offset>>,
-    /// Batches looked at.
-    pub scanned_batches: u64,
-}
+impl Log {
+    /// Opens what is in `dir`, and repairs it as [`crate::recover`] says. What was cut off or is
+    /// damaged is logged.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        options: LogOptions,
+        boot: Boot,
+    ) -> Result<Opened, LogError> {
+        open(disk, dir, options, boot, None)
+    }
 
-/// What was cut off the end of a log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cut {
-    /// The log's end now.
-    pub at: Offset,
-    /// Whole batches behind the first bad place that went with it.
-    pub batches: u64,
-    /// Bytes cut off, over all segments.
-    pub bytes: u64,
-    /// What the first bad place was.
-    pub why: String,
+    /// The way back from [`Log::closed`]: to be carried out without the log's lock, when no
+    /// [`FlushPoint`] of this log is at work and nobody writes to it any more.
+    pub fn reopening(&self) -> Reopening {
+        Reopening {
+            disk: self.shared.disk.clone(),
+            dir: self.shared.dir.clone(),
+            options: self.options.clone(),
+            durable: self.durability.durable(),
+        }
+    }
 }
 
 /// Opens what is in `dir`. `durable`: what this process knows to be durable of a log that it had
 /// open before.
-pub(crate) fn open(
+fn open(
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     options: LogOptions,
@@ -148,103 +148,6 @@ pub(crate) fn open(
     }
     report(&log, &recovered);
     Ok(Opened { log, recovered })
-}
-
-/// What is known of a log before its segments are looked at.
-pub(super) struct Known {
-    /// [`Boot::Other`] also after a failed sync.
-    boot: Boot,
-    /// A sync failed: the page cache may hold what the disk does not.
-    distrust: bool,
-    checkpoint: Option<Checkpoint>,
-    /// There is a checkpoint, and it cannot be read: nobody knows what was synced.
-    place_unknown: bool,
-    durable: Option<Durable>,
-}
-
-impl Known {
-    fn read(
-        disk: &dyn Disk,
-        dir: &Path,
-        boot: Boot,
-        durable: Option<Durable>,
-    ) -> Result<Known, LogError> {
-        let distrust = durable.is_some()
-            || disk
-                .exists(&dir.join(SYNC_FAILED_FILE))
-                .map_err(LogError::io("look into", dir))?;
-        let (checkpoint, place_unknown) = match checkpoint::load(disk, dir)? {
-            OnDisk::Valid(checkpoint) => (Some(*checkpoint), false),
-            OnDisk::Absent => {
-                // The process that made the log may have ended here: the names may not be durable.
-                sync_names(disk, dir)?;
-                (None, false)
-            }
-            OnDisk::Damaged => {
-                tracing::error!(dir = %dir.display(), "checkpoint is damaged: everything is scanned, and the log's start may be an earlier one");
-                (None, true)
-            }
-        };
-        Ok(Known {
-            boot: if distrust { Boot::Other } else { boot },
-            distrust,
-            checkpoint,
-            place_unknown,
-            durable,
-        })
-    }
-
-    /// The log start of the checkpoint; `Offset::MIN` without one.
-    fn start(&self) -> Offset {
-        self.checkpoint
-            .as_ref()
-            .map_or(Offset::MIN, |checkpoint| checkpoint.start)
-    }
-
-    /// What is durable of a log whose oldest segment begins at `first`.
-    fn durable(&self, first: Offset) -> Durable {
-        let noted = self.checkpoint.as_ref().map(|checkpoint| Durable {
-            flushed: checkpoint.flushed,
-            flushed_data: checkpoint.flushed_data,
-        });
-        match (noted, self.durable) {
-            (Some(noted), Some(durable)) => noted.max(durable),
-            (Some(known), None) | (None, Some(known)) => known,
-            (None, None) => Durable::at(first),
-        }
-    }
-
-    /// What batches are verified by that this process did not write.
-    fn history(&self) -> CheckpointExtra {
-        self.checkpoint
-            .as_ref()
-            .map_or_else(CheckpointExtra::default, |checkpoint| {
-                checkpoint.extra.clone()
-            })
-    }
-
-    /// The partition's part of the checkpoint, as far as it is about a log that ends at `end`.
-    fn extra_up_to(&self, end: Offset) -> CheckpointExtra {
-        let mut extra = self.history();
-        // The epoch of a log that was trimmed to its end begins at that end, and is not beyond it.
-        let emptied = self.start() == end;
-        extra.truncate(if emptied {
-            end.saturating_add(1)
-        } else {
-            end.max(self.start())
-        });
-        extra
-    }
-
-    fn report_missing_segments(&self, dir: &Path, first: Offset) {
-        if let Some(checkpoint) = self
-            .checkpoint
-            .as_ref()
-            .filter(|checkpoint| checkpoint.start < first && checkpoint.flushed > checkpoint.start)
-        {
-            tracing::error!(dir = %dir.display(), from = checkpoint.start, to = first, "segments are missing: the log begins after them");
-        }
-    }
 }
 
 /// Base offsets of the segments that the log has, rising. Segments below its start are removed: a
@@ -313,18 +216,6 @@ fn without_segments(
         path: dir,
         source,
     })
-}
-
-/// Makes the names of a log's files and its own durable.
-fn sync_names(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
-    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-    [Some(dir), parent]
-        .into_iter()
-        .flatten()
-        .try_for_each(|dir| {
-            disk.sync_dir(dir)
-                .map_err(LogError::io("sync directory", dir))
-        })
 }
 
 fn report(log: &Log, recovered: &Recovery) {

@@ -5,6 +5,36 @@
 //! error, and what is behind it stays readable)?
 
 use crate::disk::Boot;
+use gnomon_protocol::ids::Offset;
+use std::ops::Range;
+
+/// What opening a log found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// As given to [`crate::Log::open`], or [`Boot::Other`] when a sync had failed before.
+    pub boot: Boot,
+    /// What was cut off the end.
+    pub cut: Option<Cut>,
+    /// Damage below the flushed offset that was seen while scanning: kept, and answered with
+    /// [`crate::ReadError::Damaged`]. Damage in what did not have to be scanned is found when it is
+    /// read.
+    pub damaged: Vec<Range<Offset>>,
+    /// Batches looked at.
+    pub scanned_batches: u64,
+}
+
+/// What was cut off the end of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The log's end now.
+    pub at: Offset,
+    /// Whole batches behind the first bad place that went with it.
+    pub batches: u64,
+    /// Bytes cut off, over all segments.
+    pub bytes: u64,
+    /// What the first bad place was.
+    pub why: String,
+}
 
 /// What a scan found at one place of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 //! that it rests; space that a dying process leaves reserved, the next open gives back. Not here: when a
 //! log rests (the partition).
 
-use crate::{log::Log, options::LogOptions, segment::Segment};
+use crate::{options::LogOptions, segment::Segment};
 
 /// Space is reserved ahead in steps of this, as much as this part of what is written, never more
 /// than was written since it was given back, and never more than the last. What the kernel need not
@@ -21,7 +21,7 @@ pub(crate) const RESERVED_FROM: u64 = RESERVE_PART * RESERVE_STEP;
 #[derive(Debug, Default)]
 pub(crate) struct Reserve {
     /// Up to this position of the active file; 0 for none.
-    until: u64,
+    pub until: u64,
     /// Bytes that were written since reserved space was given back.
     grown: u64,
 }
@@ -59,26 +59,12 @@ impl Reserve {
         self.until = 0;
     }
 
-    fn give_back(&mut self, segment: &Segment) {
+    pub fn give_back(&mut self, segment: &Segment) {
         if self.until > segment.len()
             && let Err(error) = segment.file.set_len(segment.len())
         {
             tracing::warn!(segment = %segment.path.display(), %error, "reserved space not given back");
         }
         *self = Reserve::default();
-    }
-}
-
-impl Log {
-    /// Whether space is reserved only because the log grows.
-    pub fn has_reserved(&self) -> bool {
-        self.options.reserve_bytes == 0 && self.reserve.until > self.active().len()
-    }
-
-    /// Gives back space that was reserved ahead: for a log that is not written any more, or for the
-    /// present. Appending goes on working.
-    pub fn release_reserved(&mut self) {
-        let active = self.active().clone();
-        self.reserve.give_back(&active);
     }
 }

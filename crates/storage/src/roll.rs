@@ -40,6 +40,14 @@ pub enum Why {
     Offset,
 }
 
+/// An active segment whose first batch has no timestamp.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeless {
+    pub base: Offset,
+    /// When it was first seen to be one, in milliseconds since 1970.
+    pub since_ms: i64,
+}
+
 /// Whether the batch must go to a new segment. An empty segment takes a batch of any size.
 pub fn must_roll(active: &Active, incoming: &Incoming, options: &LogOptions) -> Option<Why> {
     if incoming.last_offset - active.base > i64::from(i32::MAX) {

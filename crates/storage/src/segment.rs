@@ -11,10 +11,10 @@ use crate::{
     checkpoint::Summary,
     disk::{Disk, DiskFile, OpenMode, ReadWait},
     index::{Entry, OffsetEntry, Table},
-    newest::Looked,
+    looked::Looked,
     resync::{Search, resync},
     time_index::{TimeEntry, max_timestamp},
-    verify::Verified,
+    verified::Verified,
     walk::{Step, Walk},
 };
 use gnomon_protocol::{batch::BatchHeader, ids::Offset};

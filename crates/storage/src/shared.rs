@@ -1,7 +1,7 @@
 //! What the writer, its readers and its flush points share. Readers never wait for the writer: they
 //! load a list and two numbers.
 
-use crate::{checkpoint::CheckpointExtra, disk::Disk, open::Cut, segment::Segment};
+use crate::{checkpoint::CheckpointExtra, disk::Disk, recover::Cut, segment::Segment};
 use arc_swap::ArcSwap;
 use gnomon_protocol::ids::Offset;
 use parking_lot::Mutex;

@@ -2,27 +2,26 @@
 //! them, which are scanned, and what becomes of one in which something is wrong, as `recover.rs`
 //! decides it.
 
-use super::{Cut, Known, Recovery};
+use super::{
+    cut::{Place, any_valid, cut_off},
+    known::Known,
+    segment_file::SegmentFile,
+};
 use crate::{
     checkpoint::{CheckpointExtra, Summary},
-    create::remove_segment,
-    disk::{Boot, Disk, DiskFile, OpenMode},
+    disk::{Boot, Disk},
     durability::Durable,
     error::LogError,
-    recover::{Action, FlushedState, Found, action},
+    recover::{Action, FlushedState, Found, Recovery, action},
     reserve::RESERVED_FROM,
     resync::{Search, resync},
     scan::{Rules, Scan},
-    segment::{Content, Indexer, Loaded, Segment, Synced, log_path},
-    verify::{Damage, Verified},
+    segment::{Content, Indexer, Loaded, Segment, Synced},
+    verified::{Damage, Verified},
     walk::{Bad, Step, Walk},
 };
-use gnomon_protocol::ids::Offset;
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use gnomon_protocol::{batch::BatchHeader, ids::Offset};
+use std::{io, path::Path};
 
 /// Opens segments, oldest first.
 pub(super) struct Opener<'a> {
@@ -46,19 +45,6 @@ pub(super) struct Scanned {
     pub recovery: Recovery,
     /// The last segment ends in damage: nothing may be written after it.
     pub ends_damaged: bool,
-}
-
-/// One segment's file.
-struct SegmentFile<'a> {
-    path: PathBuf,
-    file: Arc<dyn DiskFile>,
-    base: Offset,
-    /// Bytes in the file.
-    len: u64,
-    /// Base offsets of the segments after it.
-    later: &'a [Offset],
-    /// What the checkpoint says of it.
-    summary: Option<Summary>,
 }
 
 /// What to do next in a segment.
@@ -102,31 +88,13 @@ impl<'a> Opener<'a> {
     /// Opens the segments until the log ends.
     pub fn open_all(mut self, bases: &[Offset]) -> Result<Scanned, LogError> {
         for at in 0..bases.len() {
-            let found = self.look_at(bases[at], &bases[at + 1..])?;
+            let (base, later) = (bases[at], &bases[at + 1..]);
+            let found = SegmentFile::open(self.disk, self.dir, self.known, base, later)?;
             if !self.segment(found)? {
                 break;
             }
         }
         Ok(self.scanned)
-    }
-
-    fn look_at<'b>(&self, base: Offset, later: &'b [Offset]) -> Result<SegmentFile<'b>, LogError> {
-        let path = log_path(self.dir, base);
-        let file = self
-            .disk
-            .open(&path, OpenMode::ReadWrite)
-            .map_err(LogError::io("open", &path))?;
-        let len = file.len().map_err(LogError::io("look at", &path))?;
-        let summaries = self.known.checkpoint.iter().flat_map(|c| &c.segments);
-        let summary = summaries.copied().find(|summary| summary.base == base);
-        Ok(SegmentFile {
-            path,
-            file,
-            base,
-            len,
-            later,
-            summary,
-        })
     }
 
     /// Opens one segment; false when the log ends there.
@@ -227,7 +195,14 @@ impl<'a> Opener<'a> {
             verified.add_range(start, stop);
         }
         let len = if let Some(why) = cut {
-            self.cut(&found, &scan, why)?;
+            let at = Place {
+                file: &found.file,
+                len,
+                position: scan.position(),
+                offset: scan.next,
+            };
+            let cut = cut_off(self.disk, self.dir, &at, found.later, why)?;
+            self.scanned.recovery.cut = Some(cut);
             scan.position()
         } else {
             len
@@ -296,54 +271,31 @@ impl<'a> Opener<'a> {
         verified: &mut Verified,
         end: &mut Option<Offset>,
     ) -> io::Result<Next> {
-        let &SegmentFile {
-            ref file,
-            len,
-            later,
-            ..
-        } = segment;
         let place = match scan.next < self.durable.flushed_data {
             _ if self.known.place_unknown => FlushedState::Unknown,
             true => FlushedState::BelowFlushed,
             false => FlushedState::AboveFlushed,
         };
         // Where the log goes on if not here.
-        let goes_on = later.first().copied().unwrap_or(self.durable.flushed_data);
-        let mut behind = None;
-        let found = match bad {
-            None if scan.next < goes_on => Found::Missing,
-            None => Found::Whole,
-            Some(bad) => {
-                // A record may hold what looks like batches: inside a batch that was never
-                // completed nothing is looked for.
-                let incomplete =
-                    matches!(bad, Bad::Partial { .. }) && place == FlushedState::AboveFlushed;
-                if !incomplete {
-                    let below = later.first().copied().unwrap_or(Offset::MAX);
-                    let search = Search {
-                        from: scan.position() + 1,
-                        end: len,
-                        lowest: scan.next,
-                        below,
-                        target: None,
-                    };
-                    behind = resync(file, &search)?;
-                }
-                if behind.is_some() || self.any_valid(later)? {
-                    Found::BadInside
-                } else {
-                    Found::BadTail
-                }
-            }
+        let goes_on = segment
+            .later
+            .first()
+            .copied()
+            .unwrap_or(self.durable.flushed_data);
+        let (found, behind) = match bad {
+            None if scan.next < goes_on => (Found::Missing, None),
+            None => (Found::Whole, None),
+            Some(bad) => self.look_behind(segment, scan, bad, place)?,
         };
         match action(found, self.known.boot, place) {
             Action::Keep => Ok(Next::Done),
             Action::Cut => Ok(Next::CutHere),
             Action::Damage => {
                 let (start, from) = (scan.position(), scan.next);
-                let (stop, to) = behind.map_or((len, goes_on.max(from)), |(position, header)| {
-                    (position, header.base_offset)
-                });
+                let (stop, to) = behind
+                    .map_or((segment.len, goes_on.max(from)), |(position, header)| {
+                        (position, header.base_offset)
+                    });
                 verified.add_damage(Damage {
                     start,
                     stop,
@@ -362,51 +314,36 @@ impl<'a> Opener<'a> {
         }
     }
 
-    /// Whether a later segment begins with a batch.
-    fn any_valid(&self, later: &[Offset]) -> io::Result<bool> {
-        for base in later {
-            let file = self.disk.open(&log_path(self.dir, *base), OpenMode::Read)?;
-            let len = file.len()?;
-            if let Step::Batch(header) = Walk::new(file, 0, len).peek()?
-                && header.base_offset >= *base
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// The log ends where the scan stands.
-    fn cut(&mut self, found: &SegmentFile<'_>, scan: &Scan<'_>, why: String) -> io::Result<()> {
-        let (file, len) = (&found.file, found.len);
-        let mut cut = Cut {
-            at: scan.next,
-            batches: 0,
-            bytes: len - scan.position(),
-            why,
+    /// Whether there are batches after a bad place, and the first one of the same segment.
+    fn look_behind(
+        &self,
+        segment: &SegmentFile<'_>,
+        scan: &Scan<'_>,
+        bad: &Bad,
+        place: FlushedState,
+    ) -> io::Result<(Found, Option<(u64, BatchHeader)>)> {
+        // A record may hold what looks like batches: inside a batch that was never completed
+        // nothing is looked for.
+        let incomplete = matches!(bad, Bad::Partial { .. }) && place == FlushedState::AboveFlushed;
+        let behind = match incomplete {
+            true => None,
+            false => resync(
+                &segment.file,
+                &Search {
+                    from: scan.position() + 1,
+                    end: segment.len,
+                    lowest: scan.next,
+                    below: segment.later.first().copied().unwrap_or(Offset::MAX),
+                    target: None,
+                },
+            )?,
         };
-        let search = Search {
-            from: scan.position(),
-            end: len,
-            lowest: scan.next,
-            below: Offset::MAX,
-            target: None,
+        let inside = behind.is_some() || any_valid(self.disk, self.dir, segment.later)?;
+        let found = match inside {
+            true => Found::BadInside,
+            false => Found::BadTail,
         };
-        if let Some((position, _)) = resync(file, &search)? {
-            cut.batches += count(file.clone(), position, len)?;
-        }
-        for base in found.later.iter().rev() {
-            let gone = self.disk.open(&log_path(self.dir, *base), OpenMode::Read)?;
-            let bytes = gone.len()?;
-            cut.bytes += bytes;
-            cut.batches += count(gone, 0, bytes)?;
-            remove_segment(self.disk, self.dir, *base).map_err(io::Error::other)?;
-            self.disk.sync_dir(self.dir)?;
-        }
-        file.set_len(scan.position())?;
-        file.sync_data()?;
-        self.scanned.recovery.cut = Some(cut);
-        Ok(())
+        Ok((found, behind))
     }
 
     /// The segment that will be written.
@@ -451,14 +388,4 @@ impl<'a> Opener<'a> {
         self.scanned.segments.push(segment);
         self.scanned.summaries.push(summary);
     }
-}
-
-/// Headers that follow one another from `position` on.
-fn count(file: Arc<dyn DiskFile>, position: u64, len: u64) -> io::Result<u64> {
-    let mut walk = Walk::new(file, position, len);
-    let mut batches = 0;
-    while let Step::Batch(_) = walk.next()? {
-        batches += 1;
-    }
-    Ok(batches)
 }
