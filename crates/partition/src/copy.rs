@@ -79,7 +79,7 @@ impl PartitionCopier<'_> {
             .0
             .write(&mut writer, &placed, &changes, None)
             .and_then(|()| match first < log_start {
-                true => self.0.trim_log(&mut writer, log_start),
+                true => self.0.trim_log(&mut writer, log_start, None),
                 false => Ok(()),
             });
         drop(writer);

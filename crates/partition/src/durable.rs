@@ -14,9 +14,20 @@ use crate::{
     presence, producer_snapshot,
     state::{Cause, Closed, Inner, Writer},
 };
+use bytes::Bytes;
 use gnomon_protocol::ids::Offset;
 use gnomon_storage::{CheckpointExtra, FlushPoint, Log, LogError};
 use std::sync::Arc;
+
+/// The state of producers at a moment, and what has to be synced before it may be relied on.
+struct SnapshotDraft {
+    /// Of the log.
+    generation: u64,
+    point: FlushPoint,
+    bytes: Bytes,
+    /// The log's end at that moment.
+    at: Offset,
+}
 
 impl PartitionAppender<'_> {
     /// Resolves once everything below `offset` is as durable as this topic promises: the high
@@ -212,59 +223,31 @@ impl Inner {
     }
 
     pub(crate) fn checkpoint(&self) -> Result<(), CloseError> {
-        if self
-            .view
-            .read()
-            .closed
-            .as_ref()
-            .is_some_and(|closed| closed.cause == Cause::Disk)
-        {
-            return Ok(());
-        }
-        let _one_at_a_time = self.checkpointing.lock();
-        let (generation, point, snapshot, at) = {
+        let _alone = self.checkpointing.lock();
+        let draft = {
             let mut writer = self.writer.lock();
-            let Writer {
-                log: Some(log),
-                generation,
-                changed,
-                ..
-            } = &mut *writer
-            else {
-                return Ok(());
-            };
-            if !(*changed || log.has_rebuilt()) || log.closed().is_some() {
+            let changed = |log: &Log| writer.changed || log.has_rebuilt();
+            if !writer.log.as_ref().is_some_and(changed) {
                 return Ok(());
             }
-            *changed = false;
-            let at = log.end();
-            (
-                *generation,
-                log.flush_point(),
-                producer_snapshot::encode(&self.view.read().log_state, at),
-                at,
-            )
+            let Some(draft) = self.draft_snapshot(&writer) else {
+                return Ok(());
+            };
+            writer.changed = false;
+            draft
         };
-        let done = self.write_checkpoint(generation, &point, &snapshot, at);
+        let done = self.write_checkpoint(&draft);
         if done.is_err() {
             self.writer.lock().changed = true;
         }
         done
     }
 
-    fn write_checkpoint(
-        &self,
-        generation: u64,
-        point: &FlushPoint,
-        snapshot: &[u8],
-        at: Offset,
-    ) -> Result<(), CloseError> {
-        self.sync(generation, point)?;
-        let disk = &self.env.disk;
-        disk.write_atomic(&self.dir.join(producer_snapshot::file_name(at)), snapshot)?;
+    fn write_checkpoint(&self, draft: &SnapshotDraft) -> Result<(), CloseError> {
+        self.write_draft(draft)?;
         let write = {
             let mut writer = self.writer.lock();
-            if writer.generation != generation {
+            if writer.generation != draft.generation {
                 return Ok(());
             }
             let Some(log) = &mut writer.log else {
@@ -273,16 +256,57 @@ impl Inner {
             let epochs = self.view.read().log_state.epochs.entries().to_vec();
             log.prepare_checkpoint(CheckpointExtra {
                 epochs,
-                producer_snapshot_at: at,
+                producer_snapshot_at: draft.at,
             })
         };
         write.write()?;
-        let former = std::mem::replace(&mut self.writer.lock().snapshot_at, at);
-        if former >= 0 && former != at {
-            // Left over if it stays: the next open removes it.
-            let _ = disk.remove_file(&self.dir.join(producer_snapshot::file_name(former)));
-        }
+        let former = std::mem::replace(&mut self.writer.lock().snapshot_at, draft.at);
+        self.remove_former_snapshot(former, draft.at);
         Ok(())
+    }
+
+    /// Writes a producer snapshot for a checkpoint that comes later, under
+    /// [`Inner::checkpointing`]; returns the log's generation and the snapshot's offset. `None` if
+    /// there is no log, or a disk error closed it.
+    pub(crate) fn write_snapshot(&self) -> Result<Option<(u64, Offset)>, CloseError> {
+        let draft = self.draft_snapshot(&self.writer.lock());
+        let Some(draft) = draft else {
+            return Ok(None);
+        };
+        self.write_draft(&draft)?;
+        Ok(Some((draft.generation, draft.at)))
+    }
+
+    fn draft_snapshot(&self, writer: &Writer) -> Option<SnapshotDraft> {
+        let view = self.view.read();
+        let by_disk = |closed: &Closed| closed.cause == Cause::Disk;
+        if view.closed.as_ref().is_some_and(by_disk) {
+            return None;
+        }
+        let log = writer.log.as_ref().filter(|log| log.closed().is_none())?;
+        let at = log.end();
+        Some(SnapshotDraft {
+            generation: writer.generation,
+            point: log.flush_point(),
+            bytes: producer_snapshot::encode(&view.log_state, at),
+            at,
+        })
+    }
+
+    /// The log first, then the snapshot: a checkpoint names neither before it is durable.
+    fn write_draft(&self, draft: &SnapshotDraft) -> Result<(), CloseError> {
+        self.sync(draft.generation, &draft.point)?;
+        let file = self.dir.join(producer_snapshot::file_name(draft.at));
+        self.env.disk.write_atomic(&file, &draft.bytes)?;
+        Ok(())
+    }
+
+    pub(crate) fn remove_former_snapshot(&self, former: Offset, present: Offset) {
+        if former >= 0 && former != present {
+            // Left over if it stays: the next open removes it.
+            let file = self.dir.join(producer_snapshot::file_name(former));
+            let _ = self.env.disk.remove_file(&file);
+        }
     }
 
     fn finish(&self) -> Result<(), CloseError> {

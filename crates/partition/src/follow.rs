@@ -52,9 +52,8 @@ impl PartitionCopier<'_> {
     pub fn follow_source_start(&self, fence: Fence, start: Offset) -> Result<Offset, FollowError> {
         let start = start + trim_too_far();
         drop(self.admitted(fence)?);
-        if start > self.0.offsets().log_start {
-            self.0.keep_producers(start);
-        }
+        let moves = start > self.0.offsets().log_start;
+        let snapshot = moves.then(|| self.0.snapshot_for_trim(start)).flatten();
         let mut writer = self.admitted(fence)?;
         let (offsets, never_written) = {
             let view = self.0.view.read();
@@ -79,7 +78,7 @@ impl PartitionCopier<'_> {
             });
         } else {
             self.0
-                .trim_log(&mut writer, start)
+                .trim_log(&mut writer, start, snapshot.as_ref())
                 .map_err(FollowError::Storage)?;
         }
         Ok(start)

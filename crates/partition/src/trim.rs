@@ -6,7 +6,7 @@
 //! returns.
 
 use crate::{
-    error::TrimError,
+    error::{CloseError, TrimError},
     handle::PartitionControl,
     log_state::LogState,
     offsets::Offsets,
@@ -15,6 +15,7 @@ use crate::{
 };
 use gnomon_protocol::ids::Offset;
 use gnomon_storage::{CheckpointExtra, Log, LogError, RetentionLimits};
+use parking_lot::MutexGuard;
 use tracing::warn;
 
 impl PartitionControl<'_> {
@@ -30,16 +31,15 @@ impl PartitionControl<'_> {
     }
 
     fn trim_as(&self, origin: Origin, offset: Offset) -> Result<Offset, TrimError> {
-        if let Some(start) = self.check_trim(origin, offset)? {
-            self.0.keep_producers(start);
-        }
+        let asked = self.check_trim(origin, offset)?;
+        let snapshot = asked.and_then(|start| self.0.snapshot_for_trim(start));
         let mut writer = self.0.writer.lock();
         // Both may have moved meanwhile.
         let Some(start) = self.check_trim(origin, offset)? else {
             return Ok(self.0.offsets().log_start);
         };
         self.0
-            .trim_log(&mut writer, start)
+            .trim_log(&mut writer, start, snapshot.as_ref())
             .map_err(TrimError::Storage)?;
         Ok(start)
     }
@@ -71,17 +71,12 @@ impl PartitionControl<'_> {
     /// long. Returns the new log start if it moved. A shadow keeps all. `now_ms`: wall time in
     /// milliseconds.
     pub fn apply_retention(&self, now_ms: i64) -> Result<Option<Offset>, TrimError> {
-        let mut writer = self.0.writer.lock();
-        let (offsets, settings, keeps_all) = {
+        let (settings, keeps_all) = {
             let view = self.0.view.read();
             if view.closed.is_some() {
                 return Ok(None);
             }
-            (
-                view.offsets(),
-                view.settings.clone(),
-                view.role.awaits_source(),
-            )
+            (view.settings.clone(), view.role.awaits_source())
         };
         self.0.update(|view| {
             let LogState {
@@ -110,15 +105,27 @@ impl PartitionControl<'_> {
         if limits == RetentionLimits::default() {
             return Ok(None);
         }
+        let Some(start) = self.retention_start(limits, now_ms)? else {
+            return Ok(None);
+        };
+        let snapshot = self.0.snapshot_for_trim(start);
+        let mut writer = self.0.writer.lock();
+        if self.0.view.read().closed.is_some() {
+            return Ok(None);
+        }
+        let generation = writer.generation;
+        let snapshot = snapshot.filter(|snapshot| snapshot.generation == generation);
         let Some(log) = &mut writer.log else {
             return Ok(None);
         };
-        match self.retain(log, limits, offsets, now_ms) {
+        let emptied = start == self.0.offsets().end;
+        self.0.note_trim(log, emptied, snapshot.as_ref());
+        // No more than was decided: the snapshot may cover no more.
+        match log.retain(limits, start) {
             Ok(start) => {
-                if let Some(start) = start {
+                if start.is_some() {
                     self.0.follow_log_start(&mut writer);
-                    drop(writer);
-                    self.0.keep_producers(start);
+                    self.0.replace_snapshot(&mut writer, snapshot.as_ref());
                 }
                 Ok(start)
             }
@@ -129,50 +136,80 @@ impl PartitionControl<'_> {
         }
     }
 
-    /// Retention on the log. One that takes everything away notes first which epochs there were; on
-    /// a full disk, afterwards, when there is room.
-    fn retain(
+    /// Where retention would move the log start to; `None` if it stays.
+    fn retention_start(
         &self,
-        log: &mut Log,
         limits: RetentionLimits,
-        offsets: Offsets,
         now_ms: i64,
-    ) -> Result<Option<Offset>, LogError> {
-        let Offsets {
-            high_watermark,
-            end,
-            ..
-        } = offsets;
+    ) -> Result<Option<Offset>, TrimError> {
+        let mut writer = self.0.writer.lock();
+        let Some(log) = &mut writer.log else {
+            return Ok(None);
+        };
         match log.roll_if_timeless(now_ms) {
             // Tried again the next time.
             Err(full) if full.is_disk_full() => {}
-            rolled => rolled?,
+            Err(failure) => {
+                self.0.failed(&mut writer, &failure);
+                return Err(TrimError::Storage(failure));
+            }
+            Ok(()) => {}
         }
-        let noted = match log.retention_start(limits, high_watermark) {
-            Some(start) if start == end => match self.0.keep_epochs(log) {
-                Err(full) if full.is_disk_full() => false,
-                noted => noted.map(|()| true)?,
-            },
-            Some(_) | None => false,
-        };
-        let start = log.retain(limits, high_watermark)?;
-        if start == Some(end) && !noted {
-            self.0.keep_epochs(log)?;
-        }
-        Ok(start)
+        let log = writer.log.as_ref();
+        Ok(log.and_then(|log| log.retention_start(limits, self.0.offsets().high_watermark)))
     }
 }
 
+/// A producer snapshot on the disk that the checkpoint of a trim is to name. No other checkpoint is
+/// written while it is there.
+pub(crate) struct TrimSnapshot<'a> {
+    _alone: MutexGuard<'a, ()>,
+    /// Of the log that it is about.
+    generation: u64,
+    at: Offset,
+}
+
 impl Inner {
-    /// Moves the log's start, and everything in memory with it.
-    pub(crate) fn trim_log(&self, writer: &mut Writer, start: Offset) -> Result<(), LogError> {
-        let end = self.offsets().end;
-        // Checkpoints are synced and segments removed: where this is an async worker, its other
+    /// What the batches below `start` said of their producers must be in a snapshot when they are
+    /// gone: writes one, unless the present one will do. A failure costs that knowledge at the next
+    /// start, no more.
+    pub(crate) fn snapshot_for_trim(&self, start: Offset) -> Option<TrimSnapshot<'_>> {
+        if start <= self.writer.lock().snapshot_at {
+            return None;
+        }
+        let written = self.env.flusher.run_here(|| {
+            let alone = self.checkpointing.lock();
+            let Some((generation, at)) = self.write_snapshot()? else {
+                return Ok(None);
+            };
+            Ok(Some(TrimSnapshot {
+                _alone: alone,
+                generation,
+                at,
+            }))
+        });
+        written.unwrap_or_else(|failure: CloseError| {
+            warn!(topic = %self.name.topic, partition = self.name.index, %failure, "no producer snapshot before the log start moves");
+            None
+        })
+    }
+
+    /// Moves the log's start, and everything in memory with it. One checkpoint says all of it: the
+    /// start, the snapshot, and, of a log that is emptied, the epochs that there were.
+    pub(crate) fn trim_log(
+        &self,
+        writer: &mut Writer,
+        start: Offset,
+        snapshot: Option<&TrimSnapshot<'_>>,
+    ) -> Result<(), LogError> {
+        let snapshot = snapshot.filter(|snapshot| snapshot.generation == writer.generation);
+        let emptied = start == self.offsets().end;
+        // A checkpoint is synced and segments removed: where this is an async worker, its other
         // tasks go on elsewhere.
         let moved = match &mut writer.log {
-            Some(log) => self.env.flusher.run_here(|| match start == end {
-                true => self.keep_epochs(log).and_then(|()| log.trim_to(start)),
-                false => log.trim_to(start),
+            Some(log) => self.env.flusher.run_here(|| {
+                self.note_trim(log, emptied, snapshot);
+                log.trim_to(start)
             }),
             None => Ok(()),
         };
@@ -182,33 +219,36 @@ impl Inner {
         }
         writer.changed = true;
         self.trimmed(start);
+        self.replace_snapshot(writer, snapshot);
         Ok(())
     }
 
-    /// What the batches below `start` said of their producers must be in a snapshot when they are
-    /// gone. A failure costs that knowledge at the next start, no more.
-    pub(crate) fn keep_producers(&self, start: Offset) {
-        let snapshot_at = self.writer.lock().snapshot_at;
-        if start > snapshot_at
-            && let Err(failure) = self.env.flusher.run_here(|| self.checkpoint())
-        {
-            warn!(topic = %self.name.topic, partition = self.name.index, %failure, "no producer snapshot before the log start moves");
+    /// What the checkpoint of a trim says of producers and epochs. An emptied log has no batch that
+    /// says which epoch it had, so the checkpoint does. Without a snapshot of its own it names the
+    /// one of the checkpoint that was prepared last: that checkpoint may not be written yet, and
+    /// will then not replace this one, but remove the snapshot that came before it (`durable.rs`).
+    fn note_trim(&self, log: &mut Log, emptied: bool, snapshot: Option<&TrimSnapshot<'_>>) {
+        if !emptied && snapshot.is_none() {
+            return;
         }
-    }
-
-    /// An emptied log has no batch that says which epoch it had: the checkpoint does. It names the
-    /// snapshot that the checkpoint prepared last names: that one may not be written yet, and will
-    /// then not replace this one, but remove the snapshot that came before it (`durable.rs`).
-    fn keep_epochs(&self, log: &mut Log) -> Result<(), LogError> {
-        let producer_snapshot_at = match forget_snapshot() {
-            true => -1,
-            false => log.checkpoint_extra().producer_snapshot_at,
+        let producer_snapshot_at = match snapshot {
+            _ if emptied && forget_snapshot() => -1,
+            Some(snapshot) => snapshot.at,
+            None => log.checkpoint_extra().producer_snapshot_at,
         };
         let epochs = self.view.read().log_state.epochs.entries().to_vec();
-        log.checkpoint(CheckpointExtra {
+        log.note_extra(CheckpointExtra {
             epochs,
             producer_snapshot_at,
-        })
+        });
+    }
+
+    /// The trim's checkpoint is on the disk: the snapshot before it is not needed any more.
+    fn replace_snapshot(&self, writer: &mut Writer, snapshot: Option<&TrimSnapshot<'_>>) {
+        if let Some(snapshot) = snapshot {
+            let former = std::mem::replace(&mut writer.snapshot_at, snapshot.at);
+            self.remove_former_snapshot(former, snapshot.at);
+        }
     }
 }
 

@@ -48,4 +48,9 @@ impl Log {
             content,
         }
     }
+
+    /// What the next checkpoint says beyond this crate's own, also that of a trim.
+    pub fn note_extra(&mut self, extra: CheckpointExtra) {
+        self.durability.set_extra(extra);
+    }
 }

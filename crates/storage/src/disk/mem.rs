@@ -44,6 +44,8 @@ struct Inner {
     faults: Faults,
     /// Reads of files so far.
     reads: AtomicU64,
+    /// Renames so far.
+    renames: AtomicU64,
     /// What files are written at, in milliseconds since 1970; `None`: at the end of all time.
     now_ms: Mutex<Option<i64>>,
 }
@@ -116,6 +118,11 @@ impl MemDisk {
     /// Calls so far that change something or sync.
     pub fn calls(&self) -> u64 {
         self.0.faults.calls()
+    }
+
+    /// Renames so far: each file that is written atomically takes one.
+    pub fn renames(&self) -> u64 {
+        self.0.renames.load(Ordering::Relaxed)
     }
 
     /// Reads of files so far, as often as somebody asked for bytes.
@@ -296,6 +303,7 @@ impl Disk for MemDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.0.faults.call()?;
+        self.0.renames.fetch_add(1, Ordering::Relaxed);
         let names = &mut *self.0.names.lock();
         if !names.live.contains_key(from) {
             return Err(missing(from));
