@@ -93,7 +93,6 @@ impl Load {
         self.records * u64::from(self.record_bytes)
     }
 
-    /// As a line.
     pub fn line(&self) -> String {
         let Load {
             tool,

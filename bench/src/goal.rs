@@ -53,7 +53,6 @@ pub trait Evidence {
     fn reservation(&self) -> Option<&'static str>;
 }
 
-/// How it went.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "verdict")]
 pub enum Verdict {

@@ -30,7 +30,6 @@ impl Latencies {
         Latencies(times)
     }
 
-    /// How many.
     pub fn count(&self) -> u64 {
         self.0.len()
     }

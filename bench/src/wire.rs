@@ -32,7 +32,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// One answer.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 
 /// How long a broker may take over what it was asked, as it is told.

@@ -23,7 +23,6 @@ use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// librdkafka.
 pub struct Librdkafka;
 
 /// As a value to hand around.

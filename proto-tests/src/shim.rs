@@ -20,7 +20,6 @@ pub enum Kind {
     Sync = 2,
     /// ftruncate.
     Truncate = 4,
-    /// rename.
     Rename = 8,
     /// open of a file that may be made.
     Open = 16,

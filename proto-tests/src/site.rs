@@ -222,7 +222,6 @@ impl Site {
         self.process = Some(Process::start(command, &self.log));
     }
 
-    /// The running process.
     pub fn running(&mut self) -> &mut Process {
         let name = &self.name;
         self.process

@@ -33,7 +33,6 @@ pub trait Linker {
 
 /// Two sites that were set up.
 pub trait Linked {
-    /// Starts the source.
     fn start_source(&self) -> Result<Running, Failure>;
 
     /// Starts the target and what carries records to it, which may be one process.

@@ -53,7 +53,6 @@ impl Conditions {
         }
     }
 
-    /// As lines.
     pub fn lines(&self) -> Vec<String> {
         let Conditions {
             command,

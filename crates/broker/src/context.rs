@@ -72,7 +72,6 @@ impl Connection {
     }
 }
 
-/// One request.
 #[derive(Clone)]
 pub struct RequestContext {
     /// The services that the handler may call.

@@ -11,7 +11,6 @@ use gnomon_protocol::{batch::BatchError, error_code::ErrorCode};
 
 /// A refusal that clients know by a code.
 pub trait Refusal {
-    /// The code.
     fn code(&self) -> ErrorCode;
 }
 

@@ -68,9 +68,7 @@ pub struct Named {
 /// What a response said of a partition last.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LastResponse {
-    /// High watermark.
     pub high_watermark: Offset,
-    /// Log start.
     pub log_start: Offset,
     /// Whether it was an error.
     pub error: bool,
@@ -93,7 +91,6 @@ struct Session {
 /// A session as its fetches share it.
 type Shared = Arc<Mutex<Session>>;
 
-/// All sessions.
 pub struct FetchSessions {
     bounds: Bounds,
     table: Mutex<Table>,

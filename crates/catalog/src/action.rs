@@ -10,25 +10,20 @@ pub enum Action {
     /// Failover (b) and (c): no replicator of these partitions runs any more, flush what is dirty,
     /// find the end. Answered per partition by `Event::CutReached` or `Event::CutFailed`.
     Cut {
-        /// The link.
         link: LinkId,
         /// The topic; FAILING_OVER.
         topic: TopicId,
-        /// Its name.
         name: String,
         /// The fence that is in force now: appends with an older one fail.
         fence: u64,
-        /// All of its partitions.
         partitions: Vec<i32>,
     },
     /// Failover (d) and (e): the history goes on with this epoch at this cut; abort what is open
     /// there. Answered per partition by `Event::MarkersWritten` or `Event::MarkersFailed`.
     AbortOpen {
-        /// The link.
         link: LinkId,
         /// The topic; FAILING_OVER.
         topic: TopicId,
-        /// Its name.
         name: String,
         /// All of its partitions with their cuts.
         partitions: Vec<(i32, Cut)>,
@@ -36,16 +31,13 @@ pub enum Action {
     /// Failover (g): write the group offsets that the link fetched last for these topics. Answered
     /// by `Event::OffsetsApplied`.
     ApplyOffsets {
-        /// The link.
         link: LinkId,
         /// The topics; FAILING_OVER.
         topics: Vec<TopicId>,
     },
     /// Delete a topic's data: it is no longer in the image.
     DropTopic {
-        /// The topic.
         id: TopicId,
-        /// Its name.
         name: String,
         /// How many partitions it had.
         partitions: i32,

@@ -99,7 +99,6 @@ fn replicas(value: &str) -> bool {
     value.is_empty() || value == "*" || value.split(',').all(pair)
 }
 
-/// One row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ConfigKey {
     /// The name on a topic.

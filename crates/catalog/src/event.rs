@@ -18,22 +18,17 @@ pub enum Event {
     /// The process is about to lead what it leads: every epoch that clients or the site itself
     /// write under is raised. Once per process, after `Register`.
     Incarnate,
-    /// Makes topics.
     CreateTopics(CreateTopics),
-    /// Deletes topics.
     DeleteTopics {
-        /// Which.
         ids: Vec<TopicId>,
     },
     /// Changes a topic's overrides.
     AlterTopicConfigs(AlterTopicConfigs),
-    /// Makes a link.
     CreateLink {
         /// A fresh id.
         id: LinkId,
         /// Checked by `gnomon_links::parse_link_file`.
         config: Box<LinkConfig>,
-        /// Who asks.
         source: LinkSource,
     },
     /// Forgets a link that copies nothing any more. Its name stays known, so that no file brings it
@@ -44,7 +39,6 @@ pub enum Event {
     },
     /// A link reached its source.
     LinkContact {
-        /// The link.
         link: LinkId,
         /// The source's cluster id, if it names one.
         cluster_id: Option<String>,
@@ -64,16 +58,13 @@ pub enum Event {
     /// `used` may be gone. Its epoch is above that when this is answered, by `Noted`. A shadow's
     /// follows its source alone.
     Reopening {
-        /// The topic.
         topic: TopicId,
-        /// The partition.
         partition: i32,
         /// The newest epoch in its log.
         used: LeaderEpoch,
     },
     /// A shadow topic cannot go on. Answered by `Topic`.
     TopicFaulted {
-        /// The topic.
         topic: TopicId,
         /// Why, for the operator: with both offsets after a divergence.
         reason: String,
@@ -83,7 +74,6 @@ pub enum Event {
     },
     /// The cause of a fault is gone: FAULTED back to ACTIVE. Answered by `Topic`.
     TopicRecovered {
-        /// The topic.
         topic: TopicId,
     },
     /// What a source says of our own topics that it shadows. Answered by `Noted`.
@@ -96,9 +86,7 @@ pub enum Event {
     FailOver(FailOver),
     /// Answers `Action::Cut`: the partition is fenced, flushed, and ends here. Answered by `Noted`.
     CutReached {
-        /// The topic.
         topic: TopicId,
-        /// The partition.
         partition: i32,
         /// The first offset that was not copied.
         end: Offset,
@@ -111,41 +99,31 @@ pub enum Event {
     /// Answers `Action::Cut`: the partition cannot be flushed; its topic stays FAILING_OVER.
     /// Answered by `Noted`.
     CutFailed {
-        /// The topic.
         topic: TopicId,
-        /// The partition.
         partition: i32,
-        /// Why.
         why: String,
     },
     /// Answers `Action::AbortOpen`: the markers are durable. Answered by `Noted`.
     MarkersWritten {
-        /// The topic.
         topic: TopicId,
-        /// The partition.
         partition: i32,
     },
     /// Answers `Action::AbortOpen`: the markers cannot be written; the topic stays FAILING_OVER.
     /// Answered by `Noted`.
     MarkersFailed {
-        /// The topic.
         topic: TopicId,
-        /// The partition.
         partition: i32,
-        /// Why.
         why: String,
     },
     /// Answers `Action::ApplyOffsets`: the last fetched group offsets are durable. Answered by
     /// `Noted`.
     OffsetsApplied {
-        /// The link.
         link: LinkId,
         /// The topics of the action.
         topics: Vec<TopicId>,
     },
     /// Takes a block of producer ids.
     AllocateProducerIds {
-        /// How many.
         count: u32,
     },
 }
@@ -153,7 +131,6 @@ pub enum Event {
 /// Records of the source that will never come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// The partition.
     pub partition: i32,
     /// First offset that is missing.
     pub from: Offset,
@@ -195,9 +172,7 @@ pub enum Origin {
 /// Topics to make: all that can be are made in one record list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateTopics {
-    /// Which.
     pub topics: Vec<NewTopic>,
-    /// Who asks.
     pub origin: Origin,
     /// Only say what would be.
     pub validate_only: bool,
@@ -238,7 +213,6 @@ impl NewTopic {
 /// [`crate::Reply::AlterTopicConfigs`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlterTopicConfigs {
-    /// The topic.
     pub id: TopicId,
     /// Overrides to set.
     pub set: BTreeMap<String, String>,
@@ -261,7 +235,6 @@ pub enum LinkSource {
 /// What a link's source has.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Discovered {
-    /// The link.
     pub link: LinkId,
     /// Its topics, those the filters select at least.
     pub topics: Vec<SourceTopic>,
@@ -274,7 +247,6 @@ pub struct Discovered {
 /// What a peer says of one of our topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TakeoverReport {
-    /// Our topic.
     pub topic: TopicId,
     /// The peer's site name.
     pub by: String,
@@ -287,7 +259,6 @@ pub struct TakeoverReport {
 /// A failover asked for by an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailOver {
-    /// The link, by name.
     pub link: String,
     /// Which of its topics.
     pub which: Which,
@@ -298,7 +269,6 @@ pub struct FailOver {
 pub enum Which {
     /// All, and the link with them.
     All,
-    /// By name.
     Topics(Vec<String>),
     /// All whose names begin with this.
     Prefix(String),

@@ -102,7 +102,6 @@ pub(crate) fn begin(
 /// What a command is about.
 struct Chosen<'a> {
     link: &'a Arc<Link>,
-    /// In order of names.
     topics: Vec<Arc<Topic>>,
 }
 

@@ -31,11 +31,9 @@ pub struct Image {
     pub brokers: Arc<BTreeMap<i32, BrokerEntry>>,
     /// How often a process of this site has begun: raised by one record at each start.
     pub incarnation: u64,
-    /// By id.
     pub topics: Arc<BTreeMap<TopicId, Arc<Topic>>>,
     /// The ids by name.
     pub names: Arc<BTreeMap<String, TopicId>>,
-    /// By id.
     pub links: Arc<BTreeMap<LinkId, Arc<Link>>>,
     /// Every name that a link here ever had, so that a file revives none.
     pub link_names: Arc<BTreeSet<String>>,
@@ -45,7 +43,6 @@ pub struct Image {
     pub next_producer_block: u64,
 }
 
-/// Who this site is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Site {
     /// Kafka's form: 22 characters of URL-safe base64. Never changes.
@@ -64,7 +61,6 @@ pub struct Site {
 /// A broker of this site.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrokerEntry {
-    /// Its id.
     pub id: i32,
     /// How clients reach it, by listener.
     #[serde(default)]
@@ -74,7 +70,6 @@ pub struct BrokerEntry {
 /// Where a listener of a broker is reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
-    /// Which listener.
     pub listener: String,
     /// Name or address.
     pub host: String,
@@ -89,7 +84,6 @@ pub struct Link {
     pub id: LinkId,
     /// As the operator wrote it; `config.name` is the link's name.
     pub config: LinkConfig,
-    /// Where it stands.
     pub state: LinkState,
     /// `failover --all` has begun: nothing is discovered any more. FAILED_OVER follows when the
     /// last topic is through.
@@ -127,7 +121,6 @@ pub struct SourceSite {
 }
 
 impl Link {
-    /// Its name.
     pub fn name(&self) -> &str {
         self.config.name.as_str()
     }
@@ -200,9 +193,7 @@ pub enum Writers {
     Site,
     /// A link copies into it; clients are refused.
     Link {
-        /// The link.
         id: LinkId,
-        /// Its name.
         name: String,
         /// Its source, for the refusal: `site 'a'`.
         source: String,
@@ -226,22 +217,18 @@ impl Image {
         self.site.as_ref().map_or("", |site| &site.cluster_id)
     }
 
-    /// A topic by id.
     pub fn topic(&self, id: TopicId) -> Option<&Arc<Topic>> {
         self.topics.get(&id)
     }
 
-    /// A topic by name.
     pub fn topic_by_name(&self, name: &str) -> Option<&Arc<Topic>> {
         self.topics.get(self.names.get(name)?)
     }
 
-    /// A link by id.
     pub fn link(&self, id: LinkId) -> Option<&Arc<Link>> {
         self.links.get(&id)
     }
 
-    /// A link by name.
     pub fn link_by_name(&self, name: &str) -> Option<&Arc<Link>> {
         self.links.values().find(|link| link.name() == name)
     }

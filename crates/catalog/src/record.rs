@@ -18,7 +18,6 @@ use std::collections::BTreeSet;
 /// One durable change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    /// Who the site is.
     Site(Site),
     /// A broker of the site.
     Broker(BrokerEntry),
@@ -55,7 +54,6 @@ pub struct Incarnated {
 /// See [`Record::TopicDeleted`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicDeleted {
-    /// The topic.
     pub id: TopicId,
 }
 
@@ -69,11 +67,8 @@ pub struct Epochs {
 /// A partition's new leader epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionEpoch {
-    /// The topic.
     pub topic: TopicId,
-    /// The partition.
     pub partition: i32,
-    /// Its epoch.
     #[serde(with = "leader_epoch")]
     pub epoch: LeaderEpoch,
 }
@@ -81,7 +76,6 @@ pub struct PartitionEpoch {
 /// See [`Record::TakenOver`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicTakenOver {
-    /// Our topic.
     pub topic: TopicId,
     /// By whom and where.
     pub taken_over: TakenOver,
@@ -97,7 +91,6 @@ pub struct ProducerIds {
 /// See [`Record::LinkDeleted`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkDeleted {
-    /// The link.
     pub id: LinkId,
 }
 

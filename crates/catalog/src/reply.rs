@@ -67,9 +67,7 @@ pub struct TopicCreation {
 /// A topic that was made, or would be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreatedTopic {
-    /// Its id.
     pub id: TopicId,
-    /// How many.
     pub partitions: i32,
     /// How many copies of each.
     pub replication_factor: i16,
@@ -89,7 +87,6 @@ pub struct LinkCreated {
 /// What asking for a link did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkOutcome {
-    /// It was made.
     Made,
     /// It was there before; the settings in which the file differs, each as a line, which were not
     /// applied.
@@ -120,7 +117,6 @@ pub struct Discovery {
 /// How a failover ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedOver {
-    /// The link.
     pub link: String,
     /// The link itself is FAILED_OVER.
     pub whole: bool,
@@ -131,9 +127,7 @@ pub struct FailedOver {
 /// How one topic's failover ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedOverTopic {
-    /// Its id.
     pub id: TopicId,
-    /// Its name.
     pub name: String,
     /// Why it is not writable yet; `None` if it is FAILED_OVER.
     pub stuck: Option<String>,
@@ -146,6 +140,5 @@ pub struct FailedOverTopic {
 pub struct ProducerIdBlock {
     /// The first.
     pub start: ProducerId,
-    /// How many.
     pub count: u32,
 }

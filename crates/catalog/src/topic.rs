@@ -18,7 +18,6 @@ impl fmt::Display for LinkId {
     }
 }
 
-/// One topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topic {
     /// Chosen at creation, never reused; folders are named by it.
@@ -63,13 +62,11 @@ impl Topic {
         }
     }
 
-    /// One partition.
     pub fn partition(&self, index: i32) -> Option<&Partition> {
         self.partitions.get(usize::try_from(index).ok()?)
     }
 }
 
-/// One partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partition {
     /// Broker ids.
@@ -118,7 +115,6 @@ pub struct Shadow {
     pub source_cluster_id: Option<String>,
     /// The topic's id there, `None` where sources have none.
     pub source_topic_id: Option<Uuid>,
-    /// Where it stands.
     pub state: TopicState,
     /// Why it is FAULTED, or stuck in FAILING_OVER.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -35,28 +35,17 @@ impl SiteDefaults {
 pub enum ConfigRefusal {
     /// No such name.
     #[error("unknown topic config name: {name}")]
-    UnknownName {
-        /// The name.
-        name: String,
-    },
+    UnknownName { name: String },
     /// Set by the site itself, read-only.
     #[error("config {name} is read-only: it says where a shadow topic came from")]
-    ReadOnly {
-        /// The name.
-        name: String,
-    },
+    ReadOnly { name: String },
     /// A name without a value.
     #[error("config {name} has no value; leave it out to have the default")]
-    NoValue {
-        /// The name.
-        name: String,
-    },
+    NoValue { name: String },
     /// The value does not fit.
     #[error("invalid value {value:?} for config {name}: it must be {must_be}")]
     Value {
-        /// The name.
         name: String,
-        /// What was given.
         value: String,
         /// What may be given.
         must_be: String,

@@ -51,7 +51,6 @@ struct Site {
     refuse: bool,
     /// By partition: the cut, and the newest epoch that its markers were written under.
     aborted: BTreeMap<(TopicId, i32), (Cut, LeaderEpoch)>,
-    /// Topics that have files.
     files: BTreeSet<TopicId>,
 }
 

@@ -16,7 +16,6 @@ use std::collections::BTreeMap;
 /// Groups named in one OffsetFetch: answers hold every offset of each.
 const GROUPS_PER_FETCH: usize = 200;
 
-/// One committed offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommittedOffset {
     pub offset: Offset,

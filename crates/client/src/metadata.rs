@@ -47,7 +47,6 @@ pub struct Metadata {
     /// `-1` when unknown.
     pub controller: i32,
     pub brokers: BTreeMap<i32, BrokerAddress>,
-    /// By name.
     pub topics: BTreeMap<String, TopicMetadata>,
 }
 
@@ -62,7 +61,6 @@ pub struct TopicMetadata {
     pub partitions: BTreeMap<i32, PartitionMetadata>,
 }
 
-/// A partition in Metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartitionMetadata {
     pub error: Option<i16>,

@@ -22,7 +22,6 @@ pub const LATEST: i64 = -1;
 /// The log start.
 pub const EARLIEST: i64 = -2;
 
-/// A partition by name.
 pub type TopicPartition = (String, i32);
 
 /// An answer to ListOffsets. Offset and timestamp are `-1` when no record is that late.
@@ -51,7 +50,6 @@ pub struct LogEnd {
     pub epoch_end: Option<EpochEnd>,
 }
 
-/// Results by partition.
 pub type PerPartition<T> = BTreeMap<TopicPartition, Result<T, ClientError>>;
 
 /// Whose answers count (KIP-320).

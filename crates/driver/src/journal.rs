@@ -58,7 +58,6 @@ pub enum JournalError {
     Unreadable {
         /// The log's name.
         name: String,
-        /// The record.
         source: UnreadableRecord,
     },
 }

@@ -50,7 +50,6 @@ pub enum ShardError {
         topic: &'static str,
         /// The partition.
         shard: i32,
-        /// The reason.
         source: Box<dyn Error + Send + Sync>,
     },
     /// Its log cannot be replayed.
@@ -60,7 +59,6 @@ pub enum ShardError {
         topic: &'static str,
         /// The partition.
         shard: i32,
-        /// The reason.
         source: RebuildError,
     },
 }
@@ -74,7 +72,6 @@ impl<M: Machine> Clone for Shards<M> {
     }
 }
 
-/// One shard.
 pub struct Shard<M: Machine>(RwLock<State<M>>);
 
 enum State<M: Machine> {

@@ -48,7 +48,6 @@ pub struct Output<W: Write = Stdout> {
 }
 
 impl Output {
-    /// Standard output.
     pub fn standard() -> Output {
         let stdout = io::stdout();
         Output {
@@ -78,7 +77,6 @@ impl<W: Write> Output<W> {
 
 #[cfg(test)]
 impl Output<Vec<u8>> {
-    /// In memory.
     pub fn memory() -> Output<Vec<u8>> {
         Output {
             to: BufWriter::new(Vec::new()),

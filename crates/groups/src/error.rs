@@ -6,18 +6,14 @@ use crate::Name;
 /// A refusal. The documentation of each variant names the Kafka error code that the broker answers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GroupError {
-    /// INVALID_GROUP_ID.
     #[error("the group id is empty")]
     InvalidGroupId,
-    /// INVALID_SESSION_TIMEOUT.
     #[error("session timeout {requested_ms} ms is not within {min_ms} to {max_ms} ms")]
     InvalidSessionTimeout {
-        /// As in the request.
         requested_ms: i32,
         min_ms: i32,
         max_ms: i32,
     },
-    /// UNKNOWN_MEMBER_ID.
     #[error("the group does not know member {member_id:?}")]
     UnknownMember { member_id: Name },
     /// MEMBER_ID_REQUIRED: join again with this id (KIP-394).
@@ -29,7 +25,6 @@ pub enum GroupError {
     /// FENCED_INSTANCE_ID: another process has joined with the same instance id (KIP-345).
     #[error("another member has joined with instance id {instance_id}")]
     FencedInstance { instance_id: Name },
-    /// ILLEGAL_GENERATION.
     #[error("generation {requested} is not the group's generation {current}")]
     IllegalGeneration {
         requested: i32,
@@ -39,7 +34,6 @@ pub enum GroupError {
     /// INCONSISTENT_GROUP_PROTOCOL.
     #[error("the protocols do not match: {why}")]
     InconsistentProtocol { why: &'static str },
-    /// REBALANCE_IN_PROGRESS.
     #[error("the group is rebalancing")]
     RebalanceInProgress,
     /// GROUP_MAX_SIZE_REACHED.

@@ -231,7 +231,6 @@ pub struct TopicsDeleted {
     pub topics: Vec<DeletedTopic>,
 }
 
-/// A deleted topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeletedTopic {
     pub name: Name,

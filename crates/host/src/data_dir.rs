@@ -40,7 +40,6 @@ pub enum DataDirError {
     Io {
         /// The directory.
         path: PathBuf,
-        /// Why.
         source: io::Error,
     },
     /// Another process has it.

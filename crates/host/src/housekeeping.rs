@@ -20,7 +20,6 @@ const QUIET: Duration = Duration::from_secs(1);
 pub struct Housekeeping {
     /// The topics that exist.
     pub metadata: Metadata,
-    /// Their partitions.
     pub partitions: Arc<Partitions>,
     /// Where they lie.
     pub data_dir: Arc<DataDir>,

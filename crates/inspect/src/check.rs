@@ -26,9 +26,7 @@ const LOOKS: usize = 3;
 pub struct CheckedPartition {
     /// TOPIC-PARTITION; the folder's name where no topic has its id.
     pub name: String,
-    /// Where it lies.
     pub folder: PathBuf,
-    /// What was found.
     pub checked: Checked,
 }
 

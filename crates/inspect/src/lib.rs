@@ -34,42 +34,23 @@ const READ_BYTES: usize = 1 << 20;
 pub enum InspectError {
     /// A file or folder cannot be read.
     #[error("cannot read {path}: {source}")]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
     /// Not TOPIC-PARTITION.
     #[error("{given:?} is not TOPIC-PARTITION, such as orders-0")]
-    Name {
-        /// What was given.
-        given: String,
-    },
+    Name { given: String },
     /// No such topic or partition.
     #[error("there is no partition {name} in {path}")]
-    Unknown {
-        /// What was asked for.
-        name: String,
-        /// Where.
-        path: PathBuf,
-    },
+    Unknown { name: String, path: PathBuf },
     /// A partition's log cannot be looked at.
     #[error("cannot check {folder}: {why}")]
     Log {
         /// The partition's folder.
         folder: PathBuf,
-        /// Why.
         why: String,
     },
     /// The metadata log holds what this build does not know.
     #[error("cannot read the metadata in {path}: {why}")]
-    Metadata {
-        /// Where.
-        path: PathBuf,
-        /// What is wrong.
-        why: String,
-    },
+    Metadata { path: PathBuf, why: String },
 }
 
 /// What was covered.
@@ -81,7 +62,6 @@ pub struct Span {
     pub end: Offset,
     /// Whole batches.
     pub batches: u64,
-    /// Their bytes.
     pub bytes: u64,
 }
 

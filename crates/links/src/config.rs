@@ -135,7 +135,6 @@ pub struct Authentication {
     pub mechanism: Mechanism,
     /// The user.
     pub username: String,
-    /// Its password.
     pub password: Secret,
 }
 

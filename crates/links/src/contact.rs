@@ -37,7 +37,6 @@ pub enum ContactFault {
         "link '{link}': its bootstrap servers lead to this cluster itself (cluster id {cluster_id}); a site cannot shadow itself"
     )]
     OurselvesByClusterId {
-        /// The link.
         link: String,
         /// The cluster id, ours and the source's.
         cluster_id: String,
@@ -47,7 +46,6 @@ pub enum ContactFault {
         "link '{link}': source_cluster_id is set to {configured}, but the source's cluster id is {found}"
     )]
     NotTheConfigured {
-        /// The link.
         link: String,
         /// What the file says.
         configured: String,
@@ -59,7 +57,6 @@ pub enum ContactFault {
         "link '{link}': the source's cluster id is {found}, but at first contact it was {pinned}: another cluster stands at this address now"
     )]
     AnotherCluster {
-        /// The link.
         link: String,
         /// The id at first contact.
         pinned: String,
@@ -71,13 +68,11 @@ pub enum ContactFault {
         "link '{link}': site '{site}' has the producer tag {tag}, as this site '{ours}' has; give one of them another `--producer-tag` before linking them"
     )]
     EqualTags {
-        /// The link.
         link: String,
         /// The source's site name.
         site: String,
         /// Our site name.
         ours: String,
-        /// The tag.
         tag: u16,
     },
     /// The source shadows the same names from us.

@@ -174,7 +174,6 @@ pub struct Row {
     pub markers: Option<bool>,
     /// Whether the offsets are.
     pub offsets: Option<bool>,
-    /// What to do.
     pub next: Next,
 }
 

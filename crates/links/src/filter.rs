@@ -164,7 +164,6 @@ fn matches(filters: &[NameFilter], name: &str, may_include: impl Fn(&NameFilter)
 /// What two filter sets are over: it decides what a name is and what `*` leaves out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Names {
-    /// Topics.
     Topics,
     /// Consumer groups.
     Groups,

@@ -33,9 +33,7 @@ pub struct Lag {
 /// The source's ends as last seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceEnds {
-    /// High watermark.
     pub high_watermark: Offset,
-    /// Last stable offset.
     pub last_stable: Offset,
 }
 

@@ -4,7 +4,6 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// State of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum LinkState {
@@ -44,7 +43,6 @@ pub fn step(from: LinkState, to: LinkState) -> Result<(), IllegalMove> {
 }
 
 impl LinkState {
-    /// All of them.
     pub const ALL: [LinkState; 3] = [LinkState::Active, LinkState::Paused, LinkState::FailedOver];
 
     /// As it is written everywhere.

@@ -15,7 +15,6 @@ use std::collections::BTreeSet;
 /// What a failover of some topics would lose.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Loss {
-    /// The link.
     pub link: String,
     /// Its source, as it is called in a sentence.
     pub source: String,
@@ -49,7 +48,6 @@ pub struct Loss {
 /// What one topic would lose.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TopicLoss {
-    /// Its name.
     pub topic: String,
     /// Its lag: records, bytes and seconds that would be lost; absent if the source never showed
     /// its end.
@@ -78,9 +76,7 @@ pub struct PartitionLoss {
 /// A topic that was asked for and is left as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotAffected {
-    /// Its name.
     pub topic: String,
-    /// Why.
     pub reason: String,
 }
 
@@ -100,11 +96,8 @@ pub enum GroupsRead {
 /// A group that would go on from behind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupBehind {
-    /// The group.
     pub group: String,
-    /// The topic.
     pub topic: String,
-    /// The partition.
     pub partition: i32,
     /// Its position at the source, as last seen.
     pub source_offset: Offset,
@@ -117,7 +110,6 @@ pub struct GroupBehind {
 /// lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HalfCopied {
-    /// Its producer.
     pub producer_id: i64,
     /// Where it would be aborted.
     pub open_on: Vec<(String, i32)>,
@@ -128,18 +120,14 @@ pub struct HalfCopied {
 /// The end of a copied transaction, seen on one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndedTransaction {
-    /// The topic.
     pub topic: String,
-    /// The partition.
     pub partition: i32,
-    /// Its producer.
     pub producer_id: i64,
     /// The producer's epoch in the transaction that ended.
     pub producer_epoch: i16,
     /// The producer's epoch in the marker: higher where the end of a transaction raises it
     /// (KIP-890, fencing).
     pub marker_epoch: i16,
-    /// Timestamp of the marker.
     pub marker_timestamp_ms: i64,
 }
 

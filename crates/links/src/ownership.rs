@@ -21,9 +21,7 @@ pub struct Claim<'a> {
     pub source: &'a str,
     /// Its state; a FAILED_OVER link claims nothing.
     pub state: LinkState,
-    /// Its topic filters.
     pub topics: &'a [NameFilter],
-    /// Its group filters.
     pub groups: &'a [NameFilter],
     /// Topics of this link that have been failed over here: they are our own, whatever the filters
     /// say.
@@ -107,7 +105,6 @@ pub enum CreateRefusal {
     Claimed {
         /// The topic's name.
         topic: String,
-        /// The link.
         link: String,
         /// Where it pulls from.
         source_label: String,
@@ -119,7 +116,6 @@ pub enum CreateRefusal {
     Owned {
         /// The topic's name.
         topic: String,
-        /// The site.
         site: String,
         /// What it owns.
         prefix: String,
@@ -212,7 +208,6 @@ pub enum Overlap {
          from the other. Narrow one of them with an EXCLUDE filter, or fail over or delete link '{other}' at site '{site}' first"
     )]
     Reciprocal {
-        /// Our link.
         link: String,
         /// The peer's link.
         other: String,

@@ -56,7 +56,6 @@ pub struct PeerLink {
     /// The cluster it pulls from; none before its first contact.
     #[serde(default)]
     pub source_cluster_id: Option<String>,
-    /// Its state.
     pub state: LinkState,
     /// What it selects.
     #[serde(default)]

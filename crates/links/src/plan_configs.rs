@@ -95,7 +95,6 @@ pub fn missing_in_words(key: &str) -> String {
 /// One config to change on a shadow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigChange {
-    /// Its name.
     pub key: String,
     /// What is set here now; `None` if nothing is.
     pub from: Option<String>,

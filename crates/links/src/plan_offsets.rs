@@ -14,7 +14,6 @@ use std::collections::BTreeMap;
 pub struct SourceCommit {
     /// The topic's name, the same on both sides.
     pub topic: String,
-    /// The partition.
     pub partition: i32,
     /// The position: the next offset to read; negative when there is none.
     pub offset: Offset,
@@ -38,13 +37,10 @@ pub enum TopicRelation {
 /// What stands here for a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalPartition {
-    /// Its topic here.
     pub topic: TopicId,
     /// Why commits for it may be written here.
     pub relation: TopicRelation,
-    /// Its log start.
     pub log_start: Offset,
-    /// Its high watermark.
     pub high_watermark: Offset,
     /// The newest epoch in its history; [`BatchEpoch::NONE`] when it is empty.
     pub newest_epoch: BatchEpoch,
@@ -55,9 +51,7 @@ pub struct LocalPartition {
 pub struct PlannedCommit {
     /// The topic's name.
     pub topic: String,
-    /// Its id here.
     pub topic_id: TopicId,
-    /// The partition.
     pub partition: i32,
     /// The position, clamped.
     pub offset: Offset,
@@ -191,7 +185,6 @@ pub enum Pass {
 pub struct Progress {
     /// The topic's id here.
     pub topic: TopicId,
-    /// The partition.
     pub partition: i32,
     /// The source's high watermark as last seen, and when.
     pub source_end: Option<(Offset, u64)>,

@@ -17,7 +17,6 @@ use std::collections::BTreeMap;
 /// A topic as the source shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceTopic {
-    /// Its name.
     pub name: String,
     /// Its id there; old sources have none.
     pub id: Option<Uuid>,
@@ -43,9 +42,7 @@ pub struct SourcePartition {
 /// A topic that is here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalTopic<'a> {
-    /// Its id here.
     pub id: TopicId,
-    /// Its name.
     pub name: &'a str,
     /// Recorded leader epoch of each partition, in order; its length is the partition count.
     pub epochs: Vec<LeaderEpoch>,
@@ -64,7 +61,6 @@ pub enum Holder<'a> {
         link: Uuid,
         /// The link's name.
         link_name: &'a str,
-        /// Its state.
         state: TopicState,
         /// The source's id of it, once known.
         source_topic_id: Option<Uuid>,
@@ -80,7 +76,6 @@ pub struct Inputs<'a> {
     pub link: Uuid,
     /// The link's topic filters.
     pub filters: &'a [NameFilter],
-    /// Our cluster id.
     pub our_cluster_id: &'a str,
     /// What the source lists.
     pub source: &'a [SourceTopic],
@@ -95,7 +90,6 @@ pub struct Inputs<'a> {
 pub enum TopicPlan {
     /// Make a shadow topic.
     Create {
-        /// Its name.
         name: String,
         /// The source's id of it.
         source_topic_id: Option<Uuid>,
@@ -120,7 +114,6 @@ pub enum TopicPlan {
     LearnSourceId {
         /// The shadow.
         topic: TopicId,
-        /// The id.
         source_topic_id: Uuid,
     },
     /// It may not go on.
@@ -142,7 +135,6 @@ pub enum TopicPlan {
     },
     /// The filters select it, and still it cannot become a shadow.
     Unselected {
-        /// Its name.
         name: String,
         /// Why, for the status.
         reason: String,

@@ -16,18 +16,14 @@ use crate::{
 use gnomon_protocol::ids::{Offset, Uuid};
 use serde::{Deserialize, Serialize};
 
-/// A link.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LinkStatus {
-    /// Its name.
     pub name: String,
-    /// Its id.
     pub id: Uuid,
     /// The site that it lives on: the shadow's.
     pub site: String,
     /// Where it pulls from.
     pub source: SourceStatus,
-    /// Its state.
     pub state: LinkState,
     /// Level, behind, or not known; absent while the link does not run.
     #[serde(default)]
@@ -44,7 +40,6 @@ pub struct LinkStatus {
     pub synced_topic_properties: Vec<String>,
     /// Its shadow topics, by name.
     pub topics: Vec<TopicStatus>,
-    /// Its tasks.
     pub tasks: Vec<TaskStatus>,
     /// Topics that the filters select and that still are no shadows.
     #[serde(default)]
@@ -100,12 +95,10 @@ impl SourceStatus {
 pub struct TopicStatus {
     /// Its name, here and at the source.
     pub name: String,
-    /// Its id here.
     pub id: Uuid,
     /// The source's id of it.
     #[serde(default)]
     pub source_topic_id: Option<Uuid>,
-    /// Its state.
     pub state: TopicState,
     /// Why it is in it, where that needs a word.
     #[serde(default)]
@@ -201,11 +194,9 @@ pub struct Counters {
 /// A copied transaction that is open on a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct OpenTransaction {
-    /// Its producer.
     pub producer_id: i64,
     /// The producer's epoch in it.
     pub producer_epoch: i16,
-    /// Its first offset here.
     pub first_offset: Offset,
     /// Timestamp of its newest record here, if known.
     #[serde(default)]
@@ -215,7 +206,6 @@ pub struct OpenTransaction {
 /// Records that the source had and the shadow will never get.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GapEvent {
-    /// The partition.
     pub partition: i32,
     /// First offset that is missing.
     pub from: Offset,
@@ -230,11 +220,8 @@ pub struct GapEvent {
 /// A task of a link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskStatus {
-    /// Which.
     pub task: Task,
-    /// Its state.
     pub state: TaskState,
-    /// Why.
     #[serde(default)]
     pub reason: Option<String>,
     /// The broker it runs on.
@@ -247,20 +234,16 @@ pub struct TaskStatus {
 /// A topic that the filters select and that still is no shadow.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct UnselectedTopic {
-    /// Its name.
     pub topic: String,
-    /// Why.
     pub reason: String,
 }
 
 /// An own topic that another site has taken over while we were away.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TakenOver {
-    /// Our topic.
     pub topic: String,
     /// The site that writes it now.
     pub by: String,
-    /// Its cluster id.
     pub cluster_id: String,
     /// The link there that was failed over.
     pub link: String,
@@ -271,7 +254,6 @@ pub struct TakenOver {
 /// Where another site went on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TakenOverPartition {
-    /// The partition.
     pub partition: i32,
     /// The cut: from here on the two sites' records differ.
     pub offset: Offset,

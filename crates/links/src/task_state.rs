@@ -16,7 +16,6 @@ pub enum Task {
     /// ACLs.
     #[serde(rename = "Security Migrator Task")]
     SecurityMigrator,
-    /// The schema registry.
     #[serde(rename = "Schema Registry Shadowing")]
     SchemaRegistryShadowing,
 }
@@ -47,7 +46,6 @@ impl fmt::Display for Task {
     }
 }
 
-/// State of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum TaskState {
@@ -106,7 +104,6 @@ pub fn step(from: TaskState, to: TaskState) -> Result<(), IllegalMove> {
 }
 
 impl TaskState {
-    /// All of them.
     pub const ALL: [TaskState; 5] = [
         TaskState::Active,
         TaskState::Paused,

@@ -107,7 +107,6 @@ pub fn step(from: TopicState, to: TopicState) -> Result<(), IllegalMove> {
 }
 
 impl TopicState {
-    /// All of them.
     pub const ALL: [TopicState; 7] = [
         TopicState::Active,
         TopicState::Paused,

@@ -19,9 +19,7 @@ use gnomon_protocol::{
 /// The source's log as the fetch response named it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceBounds {
-    /// Its log start.
     pub log_start: Offset,
-    /// Its high watermark.
     pub high_watermark: Offset,
 }
 

@@ -36,9 +36,7 @@ pub enum ByTime {
 /// A record found by its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimedOffset {
-    /// Its offset.
     pub offset: Offset,
-    /// Its timestamp, milliseconds.
     pub timestamp_ms: i64,
     /// Its leader epoch.
     pub epoch: BatchEpoch,

@@ -13,17 +13,13 @@ use gnomon_protocol::ids::{BatchEpoch, Offset};
 pub enum EpochEnd {
     /// The largest epoch not above the requested one, and the (exclusive) offset where it ended.
     Known {
-        /// That epoch.
         epoch: BatchEpoch,
         /// The first offset that is not its own.
         end: Offset,
     },
     /// A shadow's newest copied epoch: the source may hold more of it than we do, and where it ends
     /// has not been heard.
-    Open {
-        /// That epoch.
-        epoch: BatchEpoch,
-    },
+    Open { epoch: BatchEpoch },
     /// On a shadow: newer than everything copied. Not here yet (OFFSET_NOT_AVAILABLE), not
     /// truncated.
     NotYet,

@@ -93,7 +93,6 @@ pub enum AppendError {
     /// Larger than `max.message.bytes`.
     #[error("the batch has {bytes} bytes, the topic takes at most {bytes_max}")]
     TooLarge { bytes: usize, bytes_max: usize },
-    /// Larger than a segment.
     #[error("the batch has {bytes} bytes, a segment takes at most {bytes_max}")]
     LargerThanSegment { bytes: usize, bytes_max: u64 },
     /// The batch as a whole breaks a rule, or the records at `indices` do, of which the first

@@ -135,7 +135,6 @@ impl Handle {
         })))
     }
 
-    /// Which partition this is.
     pub fn id(&self) -> PartitionId {
         self.0.id
     }

@@ -90,7 +90,6 @@ pub(crate) fn may_be_too_little(error: &BatchError) -> bool {
 /// How an append began.
 #[derive(Debug)]
 pub enum Begun {
-    /// It is done.
     Done(Result<Appended, AppendError>),
     /// Nothing was: the batch is for [`PartitionAppender::append_elsewhere`].
     Elsewhere(BatchView),
@@ -102,7 +101,6 @@ pub enum Begun {
 pub struct Unreadable {
     /// Its base offset.
     pub offset: Offset,
-    /// What is wrong.
     pub why: BatchError,
 }
 

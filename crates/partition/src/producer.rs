@@ -43,7 +43,6 @@ pub struct Remembered {
 /// A producer's last transaction marker: the end of its last transaction here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastMarker {
-    /// Where it stands.
     pub offset: Offset,
     /// Its time, by the clock of the broker that wrote it, milliseconds.
     pub timestamp_ms: i64,
@@ -63,7 +62,6 @@ pub struct Producer {
     pub batches: VecDeque<Remembered>,
     /// Coordinator epoch of its last marker, `-1` before one.
     pub coordinator_epoch: i32,
-    /// Its last marker.
     pub last_marker: Option<LastMarker>,
     /// Offset of its last data record under any epoch, `-1` if only markers came.
     pub last_data_offset: Offset,
@@ -100,7 +98,6 @@ impl Producer {
 /// A batch that the sequence rules let pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sequence {
-    /// It is new.
     New,
     /// It repeats this one exactly.
     Repeat(Remembered),

@@ -27,7 +27,6 @@ pub enum Isolation {
     LogEnd,
 }
 
-/// What was read.
 #[derive(Clone, Debug)]
 pub struct Read {
     /// Whole batches, the first one holding the asked offset; `None` if there is nothing (yet).

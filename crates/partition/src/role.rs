@@ -43,7 +43,6 @@ pub enum Replica {
     Follower {
         /// Id of the broker that leads.
         leader: i32,
-        /// Its epoch.
         epoch: LeaderEpoch,
     },
 }

@@ -11,7 +11,6 @@
 //! UNSUPPORTED_VERSION (KIP-511), its response header is always version 0, and it is answered
 //! before authentication.
 
-/// One API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Api {
     /// The number in the request header.

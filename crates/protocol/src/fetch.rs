@@ -27,7 +27,6 @@ const ENDPOINTS_FROM: i16 = 16;
 
 /// Something that is sent as it is.
 pub trait Payload {
-    /// Bytes of it.
     fn len(&self) -> usize;
 
     /// Whether there are none.
@@ -65,7 +64,6 @@ pub struct FetchTopic<P> {
     pub partitions: Vec<FetchPartition<P>>,
 }
 
-/// One partition of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchPartition<P> {
     pub index: i32,
@@ -108,7 +106,6 @@ pub enum Chunk<P> {
 }
 
 impl<P: Payload> Chunk<P> {
-    /// Bytes of it.
     pub fn len(&self) -> usize {
         match self {
             Chunk::Head(bytes) => bytes.len(),

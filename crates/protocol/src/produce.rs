@@ -35,7 +35,6 @@ pub struct ProduceRequest {
     pub topics: Vec<ProduceTopic>,
 }
 
-/// One topic of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProduceTopic {
     /// Below version 13.
@@ -46,7 +45,6 @@ pub struct ProduceTopic {
     pub partitions: Vec<ProducePartition>,
 }
 
-/// One partition of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProducePartition {
     /// Its number.

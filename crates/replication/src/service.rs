@@ -223,7 +223,6 @@ impl LinkService {
         Some(loss::of(&image, link, shared.as_deref(), &*self.site, topics).await)
     }
 
-    /// All links, by name.
     pub fn statuses(&self) -> Vec<LinkStatus> {
         let image = self.site.image();
         let mut all: Vec<LinkStatus> = image

@@ -55,7 +55,6 @@ pub struct Checked {
 /// A file that can be rebuilt and has to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrongFile {
-    /// Which.
     pub file: PathBuf,
     /// What is wrong, and what comes of it: half a sentence.
     pub why: String,

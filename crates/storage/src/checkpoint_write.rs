@@ -16,7 +16,6 @@ pub struct CheckpointWrite {
 }
 
 impl CheckpointWrite {
-    /// What it says.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.content
     }

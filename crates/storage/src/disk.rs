@@ -60,7 +60,6 @@ pub(crate) enum ReadWait {
 
 /// A file system.
 pub trait Disk: Send + Sync {
-    /// Opens a file.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
     /// Makes a directory and what is missing above it; durable after [`Disk::sync_dir`] of each
     /// parent.

@@ -144,12 +144,10 @@ impl Log {
         self.options = options;
     }
 
-    /// The settings.
     pub fn options(&self) -> &LogOptions {
         &self.options
     }
 
-    /// Where it lies.
     pub fn dir(&self) -> &Path {
         &self.shared.dir
     }

@@ -64,7 +64,6 @@ pub enum FlushedState {
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Nothing.
     Keep,
     /// The log ends here; everything behind goes, counted and logged.
     Cut,

@@ -6,9 +6,7 @@ use gnomon_protocol::ids::Offset;
 /// The active segment.
 #[derive(Clone, Copy, Debug)]
 pub struct Active {
-    /// Its base offset.
     pub base: Offset,
-    /// Bytes in it.
     pub bytes: u64,
     /// Timestamp of its first batch, if it has one.
     pub first_timestamp: Option<i64>,
@@ -21,7 +19,6 @@ pub struct Active {
 pub struct Incoming {
     /// Its size.
     pub bytes: u64,
-    /// Its last offset.
     pub last_offset: Offset,
     /// Its largest timestamp, -1 for none.
     pub max_timestamp: i64,

@@ -79,7 +79,6 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Where it stands.
     pub fn position(&self) -> u64 {
         self.walk.position
     }

@@ -19,7 +19,6 @@ const LARGE_BATCH: usize = WINDOW / 2;
 pub(crate) enum Step {
     /// A batch, all of it below the end.
     Batch(BatchHeader),
-    /// The end.
     End,
     /// No batch.
     Bad(Bad),

@@ -9,11 +9,9 @@ use std::collections::BTreeMap;
 /// A record that a client was told is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acked {
-    /// Where.
     pub offset: Offset,
     /// The leader epoch that it was written under.
     pub epoch: i32,
-    /// What.
     pub value: String,
     /// Whether it was promised to survive power loss (acks=all).
     pub durable: bool,
@@ -32,15 +30,9 @@ pub enum Violation {
         found: Option<String>,
     },
     /// A record is there more than once.
-    Twice {
-        /// What.
-        value: String,
-        /// Where.
-        offsets: Vec<Offset>,
-    },
+    Twice { value: String, offsets: Vec<Offset> },
     /// An offset was handed out again under the same epoch.
     Reused {
-        /// Which.
         offset: Offset,
         /// Under which epoch.
         epoch: i32,

@@ -72,7 +72,6 @@ pub async fn create(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FailoverSelection {
-    /// By name.
     #[serde(default)]
     topics: Vec<String>,
     /// Every topic of the link, and the link itself.

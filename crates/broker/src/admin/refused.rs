@@ -33,7 +33,6 @@ impl Refused {
         Refused::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
-    /// It exists already.
     pub fn already_exists(message: impl ToString) -> Refused {
         Refused::new(StatusCode::CONFLICT, "already_exists", message)
     }

@@ -25,7 +25,6 @@ use gnomon_protocol::{
     },
 };
 
-/// Makes topics.
 pub async fn handle(context: RequestContext, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let names: Vec<_> = request
         .topics

@@ -19,7 +19,6 @@ use gnomon_protocol::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Deletes topics.
 pub async fn handle(context: RequestContext, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
     let by_name = request
         .topic_names

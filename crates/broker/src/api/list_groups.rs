@@ -15,7 +15,6 @@ use std::collections::BTreeSet;
 /// The only type of group that exists here.
 const TYPE_CLASSIC: &str = "classic";
 
-/// Lists groups.
 pub async fn handle(context: RequestContext, request: ListGroupsRequest) -> ListGroupsResponse {
     let types = &request.types_filter;
     if !types.is_empty()

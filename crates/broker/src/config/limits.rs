@@ -87,7 +87,6 @@ pub const GROUP_STEP_ELEMENTS_MAX: usize = 4_096;
 /// (`min.incremental.fetch.session.eviction.ms`).
 pub const FETCH_SESSION_IDLE: Duration = Duration::from_secs(120);
 
-/// Partitions of one topic.
 pub const PARTITIONS_PER_TOPIC_MAX: i32 = 100_000;
 
 /// Largest body of an admin request.

@@ -82,7 +82,6 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
     /// The file is not what it should be.
@@ -98,7 +97,6 @@ pub enum ConfigError {
     Value {
         /// The key, as in the file.
         key: &'static str,
-        /// What was given.
         value: String,
         /// What would be right.
         why: String,

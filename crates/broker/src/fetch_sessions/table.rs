@@ -17,7 +17,6 @@ use tokio::time::Instant;
 /// The maxima of a table.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Sessions.
     pub sessions: usize,
     /// Partitions of all sessions together.
     pub partitions: usize,
@@ -50,7 +49,6 @@ pub struct Table {
     pub partitions: usize,
 }
 
-/// One of them.
 pub struct Entry {
     pub session: Shared,
     /// How many it remembers, as last counted.

@@ -23,7 +23,6 @@ pub enum LinkFileError {
     Read {
         /// The file.
         path: PathBuf,
-        /// The reason.
         source: io::Error,
     },
     /// It is not a valid link file.
@@ -39,7 +38,6 @@ pub enum LinkFileError {
     Create {
         /// The file.
         path: PathBuf,
-        /// The reason.
         source: Box<CreateLinkError>,
     },
     /// The metadata log was lost.

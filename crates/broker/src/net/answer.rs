@@ -51,7 +51,6 @@ pub enum Answer {
 
 /// A request that was begun.
 pub struct Begun {
-    /// Its answer.
     pub answer: Answer,
     /// Ends with the answer; `None` where the request's API is not known.
     pub measure: Option<Measure>,

@@ -35,9 +35,7 @@ pub struct Listener {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {source}{}", remedy(source))]
 pub struct BindError {
-    /// The address.
     pub address: SocketAddr,
-    /// Why.
     pub source: io::Error,
 }
 

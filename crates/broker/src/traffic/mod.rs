@@ -168,7 +168,6 @@ impl Traffic {
             .saturating_sub(closed)
     }
 
-    /// Connections that were accepted.
     pub fn connections_accepted(&self) -> u64 {
         self.connections_accepted.load(Relaxed)
     }

@@ -10,21 +10,16 @@ pub enum ConfigError {
     /// A key that nobody knows.
     #[error("{path}: unknown key; known here: {known}")]
     UnknownKey {
-        /// Where.
         path: String,
         /// What could stand there.
         known: String,
     },
     /// A key that must be there.
     #[error("{path}: must be given")]
-    Missing {
-        /// Where.
-        path: String,
-    },
+    Missing { path: String },
     /// A value that means nothing.
     #[error("{path}: {why}")]
     Invalid {
-        /// Where.
         path: String,
         /// What is wrong, with the value.
         why: String,
@@ -32,7 +27,6 @@ pub enum ConfigError {
     /// A setting that Gnomon cannot carry out yet. It is refused rather than ignored.
     #[error("{path}: not supported yet: {what}")]
     NotSupported {
-        /// Where.
         path: String,
         /// What was asked for, and what to do.
         what: String,

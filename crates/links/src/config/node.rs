@@ -60,7 +60,6 @@ impl Node {
         }
     }
 
-    /// Its texts.
     pub(super) fn texts(self, path: &str) -> Result<Vec<String>, ConfigError> {
         self.list(path)?
             .into_iter()

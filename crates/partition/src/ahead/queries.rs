@@ -35,7 +35,6 @@ pub struct SourceQuery {
 /// (exclusive) end; `-1` and `-1` if it knows none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceEpochEnd {
-    /// That epoch.
     pub epoch: BatchEpoch,
     /// The first offset that is not its own.
     pub end: Offset,
@@ -44,7 +43,6 @@ pub struct SourceEpochEnd {
 /// The source's answer to a [`SourceQuery`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceAnswer {
-    /// Its high watermark.
     pub high_watermark: Offset,
     /// The end of the epoch that the question named.
     pub epoch_end: Option<SourceEpochEnd>,

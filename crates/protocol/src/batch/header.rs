@@ -25,7 +25,6 @@ use crate::{
     ids::{BatchEpoch, Offset, ProducerId},
 };
 
-/// Bytes of the header.
 pub const HEADER_BYTES: usize = 61;
 /// Bytes that change when a batch gets its place in a log; everything behind them stays as the
 /// producer made it.

@@ -9,7 +9,6 @@ use super::{BatchError, BatchHeader, BatchView, Codec, RecordFault, compress::de
 use crate::ids::Offset;
 use bytes::Bytes;
 
-/// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Its place in the partition, as far as the batch has its own.

@@ -9,7 +9,6 @@ use bytes::{BufMut, Bytes};
 const SUBSCRIPTION: &str = "consumer subscription";
 const ASSIGNMENT: &str = "consumer assignment";
 
-/// Partitions of one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicPartitions {
     pub topic: String,
@@ -19,7 +18,6 @@ pub struct TopicPartitions {
 /// What a member wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
-    /// The topics, by name.
     pub topics: Vec<String>,
     /// The assignor's own.
     pub user_data: Option<Bytes>,
@@ -34,7 +32,6 @@ pub struct Subscription {
 /// What a member got.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
-    /// The partitions.
     pub partitions: Vec<TopicPartitions>,
     /// The assignor's own.
     pub user_data: Option<Bytes>,

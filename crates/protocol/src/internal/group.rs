@@ -26,7 +26,6 @@ pub struct GroupMetadata {
     pub members: Vec<GroupMember>,
 }
 
-/// One member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupMember {
     pub member_id: String,

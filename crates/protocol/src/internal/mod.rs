@@ -22,7 +22,6 @@ use crate::read::ReadError;
 /// Why bytes are not such a record, or cannot become one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InternalError {
-    /// Damaged.
     #[error("{what}: {why}")]
     Damaged { what: &'static str, why: ReadError },
     /// A version that is not read, or not written.

@@ -34,7 +34,6 @@ impl std::fmt::Display for Failed {
 /// A topic that was failed over, or is stuck on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedOver {
-    /// Its name.
     pub topic: String,
     /// Why it is stuck.
     pub stuck: Option<String>,
@@ -42,7 +41,6 @@ pub struct FailedOver {
     pub cuts: Vec<(i32, Cut)>,
 }
 
-/// Makes a link.
 pub async fn create_link(net: &Net, site: &str, file: &str) -> Result<(), Failed> {
     ask(net, site, "POST", "/v1/links", "application/yaml", file)
         .await

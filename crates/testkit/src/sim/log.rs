@@ -70,7 +70,6 @@ pub fn sum(bytes: &[u8]) -> u64 {
 /// A record that a producer was told is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AckedRecord {
-    /// What.
     pub value: String,
     /// Whether it was promised to survive power loss (acks=all).
     pub durable: bool,
@@ -87,7 +86,6 @@ pub struct Marks {
     pub high_watermark: Offset,
 }
 
-/// The partition.
 #[derive(Clone, Debug, Default)]
 pub struct PartitionLog {
     /// By base offset: everything that readers got.

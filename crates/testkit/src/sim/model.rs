@@ -26,11 +26,9 @@ pub const SITES: [&str; 2] = ["a", "b"];
 /// A partition of one site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogId {
-    /// Which site.
     pub site: usize,
     /// The topic's id there.
     pub topic: TopicId,
-    /// The partition.
     pub partition: i32,
 }
 
@@ -66,14 +64,12 @@ pub struct Txn {
     pub first: Offset,
     /// How it stands.
     pub fate: Fate,
-    /// Records of it.
     pub records: u64,
 }
 
 /// A topic, from its creation by a client to its deletion.
 #[derive(Clone, Debug)]
 pub struct Topic {
-    /// Its name.
     pub name: String,
     /// Rises with every topic made, also under the same name.
     pub generation: u64,

@@ -46,7 +46,6 @@ pub struct RunReport {
     pub simulated: Duration,
     /// Sum over everything that anybody was told.
     pub sum: u64,
-    /// Lines of it.
     pub lines: u64,
     /// The first broken invariant.
     pub broken: Option<Violation>,

@@ -47,7 +47,6 @@ impl Trace {
         self.sum
     }
 
-    /// How many.
     pub fn lines(&self) -> u64 {
         self.lines
     }

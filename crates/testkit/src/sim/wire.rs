@@ -25,7 +25,6 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Connects to a site.
     pub async fn connect(host: &Host, site: &str) -> Result<Wire, String> {
         let address = format!("{site}:{KAFKA_PORT}");
         match timeout(CONNECT, host.connect(&address)).await {

@@ -33,7 +33,6 @@ pub struct ScrapeParameters {
     partitions: bool,
 }
 
-/// One scrape.
 pub async fn scrape(
     State(services): State<Arc<Services>>,
     Query(asked): Query<ScrapeParameters>,

@@ -11,7 +11,6 @@
 use axum::http::{HeaderMap, header::ACCEPT};
 use std::fmt::{self, Display, Write};
 
-/// A format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Prometheus text 0.0.4: all scrapers read it.

@@ -47,9 +47,7 @@ type Described = Result<Vec<DescribeConfigsResourceResult>, (ErrorCode, String)>
 pub struct InForce<'a> {
     /// Its row in the table.
     pub key: &'static ConfigKey,
-    /// Its name.
     pub name: &'static str,
-    /// Its value.
     pub value: &'a str,
     /// Kafka's number of where the value comes from.
     pub source: i8,

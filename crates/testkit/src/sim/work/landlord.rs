@@ -20,7 +20,6 @@ const TOPICS: usize = 3;
 /// A name that cannot be made because it is there.
 const TOPIC_ALREADY_EXISTS: i16 = 36;
 
-/// The landlord.
 pub struct Landlord {
     world: Arc<World>,
     rng: Rng,

@@ -46,10 +46,8 @@ const SESSION: Duration = Duration::from_secs(6);
 const PATIENCE: Duration = Duration::from_secs(5);
 const JOIN_PATIENCE: Duration = Duration::from_secs(15);
 
-/// A partition by name.
 type GroupPartition = (String, i32);
 
-/// One member.
 pub struct Member {
     world: Arc<World>,
     rng: Rng,
