@@ -1,4 +1,4 @@
-//! What the metadata machine wants done in the world: at least once, in any order of topics, each
+//! The work that the metadata machine asks of the site: at least once, in any order of topics, each
 //! harmless when repeated.
 
 use crate::topic::{Cut, LinkId};

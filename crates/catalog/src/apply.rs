@@ -1,4 +1,4 @@
-//! What each record does to the image: the only code that changes one.
+//! The effect of each record on the image: the only code that changes one.
 //!
 //! Every record stands alone: it never asks what the step that made it knew. `names` and
 //! `Link::released` follow from topics here.

@@ -105,11 +105,11 @@ pub struct ConfigKey {
     pub name: &'static str,
     /// Type and range.
     pub kind: Kind,
-    /// What holds when neither the topic nor the site says.
+    /// The value where neither the topic nor the site sets one.
     pub default: &'static str,
     /// The broker's name for the same thing, where Kafka has one.
     pub broker_name: Option<&'static str>,
-    /// What it does, for DescribeConfigs.
+    /// The meaning, for DescribeConfigs.
     pub doc: &'static str,
 }
 

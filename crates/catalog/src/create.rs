@@ -81,7 +81,7 @@ struct Maker<'a> {
     image: &'a Image,
     settings: &'a Settings,
     origin: Origin,
-    /// What is left for the topics to come.
+    /// Partitions that the other topics of the request may still have.
     partitions_left: i32,
     /// Every name there is with '.' written as '_'; made when a name is met that could collide.
     written: Option<BTreeMap<String, String>>,

@@ -1,5 +1,5 @@
-//! What a look at the source changes here: shadows made, grown, configured, faulted, missed and
-//! found again. One record list per look.
+//! The changes that a round of discovery makes here: shadows made, grown, configured, faulted,
+//! missed and found again. One record list per look.
 //!
 //! What is to be done is planned in `gnomon-links`; this file turns plans into records.
 

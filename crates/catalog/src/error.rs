@@ -212,7 +212,7 @@ pub enum FailOverError {
         "link '{link}' has no topic whose name begins with '{prefix}'; nothing was failed over"
     )]
     NoneMatches {
-        /// What names were to begin with.
+        /// The prefix that names must begin with.
         prefix: String,
         link: String,
     },

@@ -1,4 +1,4 @@
-//! What callers ask of the metadata machine and what the world reports to it. Fresh ids come in
+//! The requests of callers to the metadata machine, and the reports of the site. Fresh ids come in
 //! with the event: the machine makes none up.
 
 use crate::{
@@ -42,8 +42,8 @@ pub enum Event {
         link: LinkId,
         /// The source's cluster id, if it names one.
         cluster_id: Option<String>,
-        /// What it said of itself, if it is a Gnomon; `None` also when it could not be asked, then
-        /// the last known stands.
+        /// Its description of itself, if it is a Gnomon site; `None` also when it could not be
+        /// asked, then the last known stands.
         peer: Option<SourceSite>,
     },
     /// A link looked at its source's topics.
@@ -76,7 +76,7 @@ pub enum Event {
     TopicRecovered {
         topic: TopicId,
     },
-    /// What a source says of our own topics that it shadows. Answered by `Noted`.
+    /// A source's report about our own topics that it shadows. Answered by `Noted`.
     TakenOver {
         /// One per topic.
         reports: Vec<TakeoverReport>,
@@ -158,7 +158,7 @@ pub struct Register {
     pub endpoints: Vec<Endpoint>,
 }
 
-/// Who makes a topic.
+/// The origin of a new topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// CreateTopics.
@@ -222,7 +222,7 @@ pub struct AlterTopicConfigs {
     pub validate_only: bool,
 }
 
-/// Who makes a link.
+/// The origin of a new link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkSource {
     /// `serve --link FILE`: only if this site never had the name; a difference is reported, not
@@ -232,7 +232,7 @@ pub enum LinkSource {
     Command,
 }
 
-/// What a link's source has.
+/// The topics of a link's source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Discovered {
     pub link: LinkId,
@@ -244,7 +244,7 @@ pub struct Discovered {
     pub complete: bool,
 }
 
-/// What a peer says of one of our topics.
+/// A peer's report about one of our topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TakeoverReport {
     pub topic: TopicId,

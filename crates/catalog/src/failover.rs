@@ -99,7 +99,7 @@ pub(crate) fn begin(
     work.finish()
 }
 
-/// What a command is about.
+/// The link and topics of a command.
 struct Chosen<'a> {
     link: &'a Arc<Link>,
     topics: Vec<Arc<Topic>>,

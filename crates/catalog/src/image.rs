@@ -25,7 +25,7 @@ use std::{
 /// Everything that the metadata machine keeps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
-    /// Who we are; `None` before the first start has been recorded.
+    /// The identity of this site; `None` before the first start has been recorded.
     pub site: Option<Arc<Site>>,
     /// The brokers of this site, by id.
     pub brokers: Arc<BTreeMap<i32, BrokerEntry>>,
@@ -95,7 +95,7 @@ pub struct Link {
     /// Pinned at the first contact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_cluster_id: Option<String>,
-    /// What the source said of itself last, if it is a Gnomon.
+    /// The source's last description of itself, if it is a Gnomon site.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_site: Option<SourceSite>,
     /// Made by `serve --link FILE`, not by a command.
@@ -110,7 +110,7 @@ pub struct Link {
     pub released: BTreeSet<String>,
 }
 
-/// What a Gnomon source says of itself.
+/// A Gnomon source's description of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceSite {
     /// Its `gnomon.site`.
@@ -143,7 +143,7 @@ impl Link {
         self.state == LinkState::Active && !self.ending && self.fault.is_none()
     }
 
-    /// What it claims; `source` is [`Link::source`].
+    /// The names that it claims; `source` is [`Link::source`].
     pub fn claim<'a>(&'a self, source: &'a str) -> Claim<'a> {
         Claim {
             link: self.name(),
@@ -183,7 +183,7 @@ pub struct TakenOver {
     pub epochs: BTreeMap<i32, i32>,
 }
 
-/// Who may write to a topic: plain data, from which the broker makes a partition's role.
+/// The writers of a topic: plain data, from which the broker makes a partition's role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Writers {
     /// Clients: an ordinary topic, one that was failed over, and (in this version) one that a peer
@@ -197,7 +197,7 @@ pub enum Writers {
         name: String,
         /// Its source, for the refusal: `site 'a'`.
         source: String,
-        /// What to do instead, for the refusal.
+        /// The alternative, for the refusal.
         advice: String,
         /// Appends of the link must carry exactly this.
         fence: u64,
@@ -243,7 +243,7 @@ impl Image {
         })
     }
 
-    /// Who may write to a topic.
+    /// The writers of a topic.
     pub fn writers(&self, topic: &Topic) -> Writers {
         let Some(shadow) = topic.shadow.as_ref().filter(|shadow| shadow.bound()) else {
             return if topic.internal {
@@ -311,8 +311,8 @@ impl Image {
         may_create(name, &claims, ours, &others)
     }
 
-    /// What is in force for a topic. The site's own logs are never write-cached: what they say has
-    /// been told to clients.
+    /// The settings in force for a topic. The site's own logs are never write-cached: what they say
+    /// has been told to clients.
     pub fn topic_config(&self, topic: &Topic, defaults: &SiteDefaults) -> TopicConfig {
         let mut config = TopicConfig::resolve(&topic.configs, defaults);
         config.write_caching &= !topic.name.starts_with("__");
@@ -370,7 +370,7 @@ pub enum ConfigSource {
     Default,
 }
 
-/// What a topic says of being or having been a shadow, for DescribeConfigs `gnomon.shadow.*`;
+/// The description of a topic that is or was a shadow, for DescribeConfigs `gnomon.shadow.*`;
 /// `None` if it never was one.
 pub fn shadow_origin(topic: &Topic) -> Option<TopicOrigin> {
     let shadow = topic.shadow.as_ref()?;

@@ -20,7 +20,7 @@ use gnomon_machine::{Effects, Machine, Mono, Now, ReplyToken};
 #[derive(Debug)]
 pub struct Catalog;
 
-/// What the driver sets before the machine leads.
+/// Settings that the driver gives before the machine leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Partitions of a topic whose creator does not say (`num.partitions`).
@@ -29,8 +29,7 @@ pub struct Settings {
     pub partitions_max: i32,
     /// How a failover chooses the new leader epoch; anything but the default is a planted fault.
     pub epoch_policy: EpochPolicy,
-    /// What holds here for topics that do not say: an override that equals it need not be set on a
-    /// shadow.
+    /// The defaults for topics here: an override that equals it need not be set on a shadow.
     pub site_defaults: crate::SiteDefaults,
 }
 
@@ -45,7 +44,7 @@ impl Default for Settings {
     }
 }
 
-/// What does not survive: settings, and failovers under way.
+/// The soft state: settings, and failovers under way.
 #[derive(Debug, Default)]
 pub struct Soft {
     /// Set by the driver before it leads.

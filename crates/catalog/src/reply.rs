@@ -1,4 +1,4 @@
-//! What callers of the metadata machine are told. Refusals are in `error.rs`.
+//! The answers of the metadata machine to its callers. Refusals are in `error.rs`.
 
 use crate::{
     error::{
@@ -55,7 +55,7 @@ pub struct Registered {
     pub first: bool,
 }
 
-/// What became of one topic.
+/// The result for one topic.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopicCreation {
     /// The name asked for.
@@ -80,11 +80,11 @@ pub struct CreatedTopic {
 pub struct LinkCreated {
     /// Its id: the existing one's if it was there.
     pub id: LinkId,
-    /// What the file did.
+    /// The effect of the file.
     pub outcome: LinkOutcome,
 }
 
-/// What asking for a link did.
+/// The effect of asking for a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkOutcome {
     Made,
@@ -96,7 +96,7 @@ pub enum LinkOutcome {
     },
 }
 
-/// What a look at the source changed; names in order.
+/// The changes by a round of discovery; names in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Discovery {
     /// Shadows that were made.

@@ -1,4 +1,4 @@
-//! What the site knows of one topic: identity, partitions, configuration overrides, and its bond to
+//! One topic, as the site knows it: identity, partitions, configuration overrides, and its bond to
 //! a link, if it has or had one.
 
 use gnomon_links::{TopicState, failover::Recorded, status::GapEvent};
@@ -49,7 +49,7 @@ impl Topic {
         0..i32::try_from(self.partitions.len()).unwrap_or(i32::MAX)
     }
 
-    /// What is durable of its failover.
+    /// The durable part of its failover.
     pub fn failover(&self) -> Recorded {
         match &self.shadow {
             None => Recorded::Nothing,

@@ -1,5 +1,5 @@
-//! What a topic's configuration means: its overrides, then the site's defaults, then the table's,
-//! as typed values.
+//! The meaning of a topic's configuration: its overrides, then the site's defaults, then the
+//! table's, as typed values.
 //!
 //! Overrides that came from a source cluster may be ones that this table would refuse (an older
 //! Kafka allows smaller segments, a newer one has more policies). They are kept as they are and
@@ -47,7 +47,7 @@ pub enum ConfigRefusal {
     Value {
         name: String,
         value: String,
-        /// What may be given.
+        /// The values that are allowed.
         must_be: String,
     },
 }
@@ -80,7 +80,7 @@ pub enum TimestampType {
     LogAppendTime,
 }
 
-/// What a partition needs to know; times in milliseconds, sizes in bytes, `None` for no limit.
+/// The settings that a partition needs; times in milliseconds, sizes in bytes, `None` for no limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicConfig {
     /// `cleanup.policy` has `compact`, perhaps beside words that are not understood: the offsets of
@@ -129,7 +129,7 @@ pub struct TopicConfig {
 }
 
 impl TopicConfig {
-    /// What is in force for a topic with these overrides.
+    /// The settings in force for a topic with these overrides.
     pub fn resolve(overrides: &BTreeMap<String, String>, defaults: &SiteDefaults) -> TopicConfig {
         let values = Values {
             overrides,

@@ -1,5 +1,5 @@
-//! What happens to topics that are here: deletion, configuration, faults of shadows, and epochs
-//! that move by themselves.
+//! Changes to topics that are here: deletion, configuration, faults of shadows, and epochs that
+//! move by themselves.
 
 use crate::{
     action::Action,

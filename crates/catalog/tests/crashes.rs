@@ -23,7 +23,7 @@ const NOW: Now = Now {
     wall: Wall(0),
 };
 
-/// What disturbs a site.
+/// A disturbance of a site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Blow {
     /// The process dies. Reports that were under way arrive after the next start, or never.

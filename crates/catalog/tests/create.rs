@@ -1,5 +1,5 @@
-//! What one request can make: no request is so large that it cannot be recorded, and no name hides
-//! another.
+//! The limits of one request to create topics: no request is so large that it cannot be recorded,
+//! and no name hides another.
 
 use gnomon_catalog::*;
 use gnomon_machine::{Machine, Mono, Now, ReplyToken, Wall};

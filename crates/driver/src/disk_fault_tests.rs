@@ -122,7 +122,7 @@ fn put(key: &str, value: u8) -> Option<Put> {
     Some(Put(key.to_owned(), Bytes::from(vec![value; 100])))
 }
 
-/// What a start would find.
+/// The groups that a start would find.
 fn found(disk: &MemDisk, boot: Boot) -> BTreeMap<String, Bytes> {
     read_durable::<Shelf>(&PartitionJournal::new(
         "__shelf".into(),

@@ -1,4 +1,5 @@
-//! What waits until the log is durable: captured states, replies and actions, in order.
+//! Replies and actions that wait until the log is durable: captured states, replies and actions, in
+//! order.
 
 use crate::LogPosition;
 use gnomon_machine::{Machine, ReplyToken};
@@ -7,7 +8,7 @@ use std::collections::VecDeque;
 /// Steps that may wait for durability before the machine takes no more events.
 const STEPS_MAX: usize = 4096;
 
-/// What one step lets out once everything before `position` is durable.
+/// The replies and actions of one step, let out once everything before `position` is durable.
 pub(crate) struct Step<M: Machine, S> {
     pub(crate) position: LogPosition,
     pub(crate) snapshot: Option<S>,

@@ -1,4 +1,4 @@
-//! What a driver needs from the part of the broker that owns a machine.
+//! The part of the broker that owns a machine, as a driver needs it.
 
 use crate::JournalError;
 use gnomon_machine::Machine;

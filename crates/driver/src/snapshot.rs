@@ -17,7 +17,7 @@ const LOG_TO_STATE: u64 = 4;
 /// Records of a snapshot are appended in batches of about this size.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// What is known about the snapshots of one log.
+/// The snapshots of one log.
 #[derive(Debug, Default)]
 pub(crate) struct Snapshots {
     /// Size of the state as last written.
@@ -32,7 +32,7 @@ pub(crate) struct Snapshots {
 }
 
 impl Snapshots {
-    /// Of a log that was just read back.
+    /// The snapshots of a log that was just read back.
     pub(crate) fn of<M: Machine>(
         durable: &M::Durable,
         journal: &impl Journal,

@@ -47,7 +47,7 @@ pub enum DataDirError {
     Locked {
         /// The directory.
         path: PathBuf,
-        /// Who has it, as far as is known.
+        /// The error of the lock, with its holder as far as is known.
         source: io::Error,
     },
     /// It was used, and the folder of its partitions is gone.
@@ -65,7 +65,7 @@ pub enum DataDirError {
     Format {
         /// The directory's format file.
         path: PathBuf,
-        /// What its format file says.
+        /// The content of its format file.
         found: String,
     },
     /// It has files, and none of them is ours.
@@ -192,7 +192,7 @@ fn check_without_format(disk: &dyn Disk, path: &Path) -> Result<(), DataDirError
     })
 }
 
-/// What a first start that came no further has left, and what people and file systems put there:
+/// Files that a first start has left that was cut short, and those of people and file systems:
 /// configuration, link files, `lost+found`, hidden files.
 fn may_be_in_a_new_directory(name: &str) -> bool {
     let left = [LOCK_FILE, BOOT_FILE, PARTITIONS_FOLDER, "format.tmp"];

@@ -42,7 +42,7 @@ impl Metadata {
     }
 }
 
-/// What the metadata machine is connected to.
+/// The parts that the metadata machine is connected to.
 pub struct MetadataParts {
     /// Where images are published.
     pub image: Arc<PublishedImage>,

@@ -57,7 +57,7 @@ impl Reopen for Reopener {
 }
 
 impl Reopener {
-    /// Of partitions whose epochs this machine raises.
+    /// For partitions whose epochs this machine raises.
     pub fn new(metadata: Metadata, partitions: Arc<Partitions>) -> Reopener {
         Reopener {
             metadata,

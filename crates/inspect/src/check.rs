@@ -37,12 +37,12 @@ pub struct Checks {
     boot: Boot,
     /// Why folders have no topics' names, if they have none.
     pub nameless: Option<InspectError>,
-    /// What is to be checked still: name and folder.
+    /// Logs that are not checked yet: name and folder.
     rest: std::vec::IntoIter<(String, PathBuf)>,
 }
 
 impl Checks {
-    /// Of `partitions` (TOPIC-PARTITION, or folders' names), or of everything in the data
+    /// A check of `partitions` (TOPIC-PARTITION, or folders' names), or of everything in the data
     /// directory.
     pub fn of(data: &Path, partitions: &[String]) -> Result<Checks, InspectError> {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new());

@@ -53,7 +53,7 @@ pub enum InspectError {
     Metadata { path: PathBuf, why: String },
 }
 
-/// What was covered.
+/// The range that was covered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     /// First offset.

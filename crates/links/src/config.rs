@@ -1,4 +1,4 @@
-//! What a link is told to do: the settings of the link file, as given and as they work out.
+//! The configuration of a link: the settings of the link file, as given and as they work out.
 //!
 //! Invariant: a value of these types that came out of [`parse_link_file`] is legal and asks for
 //! nothing that this version cannot do. Numbers stand as given, 0 meaning the default, because
@@ -29,9 +29,9 @@ pub struct LinkConfig {
     pub name: LinkName,
     /// How the source is reached and read.
     pub client: ClientOptions,
-    /// What is copied.
+    /// The topics to copy.
     pub topics: TopicSync,
-    /// Whose offsets are synced.
+    /// The groups whose offsets are synced.
     #[serde(default)]
     pub groups: GroupSync,
 }
@@ -163,7 +163,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What is copied: topics and their configs.
+/// The topics to copy, and how: topics and their configs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicSync {
     /// Milliseconds between two rounds of discovery; 0 = the default, 1 s (Redpanda: 30 s).
@@ -215,7 +215,7 @@ pub enum Start {
     TimestampMs(i64),
 }
 
-/// Whose offsets are synced. Nobody's by default.
+/// The groups whose offsets are synced. Nobody's by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupSync {
     /// Milliseconds between two rounds; 0 = the default, 1 s (Redpanda: 30 s).

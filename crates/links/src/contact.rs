@@ -1,4 +1,4 @@
-//! What the first words of a source may not be: our own cluster, another cluster than before, a
+//! Refusals at the first contact with a source: our own cluster, another cluster than before, a
 //! site with our producer tag, or one that shadows the same names from us. Each is a fault of the
 //! link, told with both sides' names.
 
@@ -7,7 +7,7 @@ use crate::{
     peer::{PeerLink, PeerSite},
 };
 
-/// Who we are.
+/// The identity of this site.
 #[derive(Clone, Copy, Debug)]
 pub struct OurSite<'a> {
     /// Our site name.
@@ -18,7 +18,7 @@ pub struct OurSite<'a> {
     pub producer_tag: u16,
 }
 
-/// What a source said when it was reached.
+/// The identity that a source gave when it was reached.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Contact<'a> {
     /// Its cluster id, if it names one.
@@ -47,9 +47,9 @@ pub enum ContactFault {
     )]
     NotTheConfigured {
         link: String,
-        /// What the file says.
+        /// The value in the file.
         configured: String,
-        /// What the source says.
+        /// The source's value.
         found: String,
     },
     /// Not the cluster that was reached first.

@@ -119,7 +119,7 @@ pub fn next_epoch(highest: i32, policy: EpochPolicy) -> Result<i32, EpochsExhaus
     .ok_or(EpochsExhausted { highest })
 }
 
-/// What is durable of a topic's failover.
+/// The durable part of a topic's failover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Recorded {
     /// Nothing: the command was never taken.
@@ -144,7 +144,7 @@ pub struct Reported {
     pub offsets: bool,
 }
 
-/// What to do next with a topic.
+/// The next step of a topic's failover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Next {
     /// Nothing: it is not failing over, or it is done.
@@ -166,7 +166,7 @@ pub enum Next {
 pub struct Row {
     /// The situation in words.
     pub found: &'static str,
-    /// What is durable.
+    /// The durable part.
     pub recorded: Recorded,
     /// Whether the cuts are in.
     pub cuts: Option<bool>,
@@ -277,7 +277,7 @@ pub fn row_of(recorded: Recorded, reported: Reported) -> &'static Row {
         .expect("the table covers every situation: see its test")
 }
 
-/// What to do next in a situation.
+/// The next step in a situation.
 pub fn next(recorded: Recorded, reported: Reported) -> Next {
     row_of(recorded, reported).next
 }

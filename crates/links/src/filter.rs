@@ -19,7 +19,7 @@ pub enum PatternType {
     Prefix,
 }
 
-/// What a match means.
+/// The effect of a match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum FilterType {
@@ -34,7 +34,7 @@ pub enum FilterType {
 pub struct NameFilter {
     /// How `name` is compared.
     pub pattern_type: PatternType,
-    /// What a match means.
+    /// The effect of a match.
     pub filter_type: FilterType,
     /// The name, the beginning of a name, or `*`.
     pub name: String,
@@ -161,7 +161,7 @@ fn matches(filters: &[NameFilter], name: &str, may_include: impl Fn(&NameFilter)
     included && !name.is_empty()
 }
 
-/// What two filter sets are over: it decides what a name is and what `*` leaves out.
+/// The names that two filter sets are about: it decides what a name is and what `*` leaves out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Names {
     Topics,

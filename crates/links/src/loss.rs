@@ -1,5 +1,5 @@
-//! What a failover would lose, as far as is known: what the command shows before it asks, and all
-//! that `--dry-run` does.
+//! The loss by a failover, as far as is known: what the command shows before it asks, and all that
+//! `--dry-run` does.
 //!
 //! Known means as of the last contact: what the source took later is unknown, and the text says so.
 //! Nothing is asked for here: what partitions and groups know comes in.
@@ -12,7 +12,7 @@ use gnomon_protocol::ids::Offset;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// What a failover of some topics would lose.
+/// The loss by a failover of some topics.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Loss {
     pub link: String,
@@ -30,7 +30,7 @@ pub struct Loss {
     /// The topics asked for that need nothing or cannot be, with the reason.
     #[serde(default)]
     pub not_affected: Vec<NotAffected>,
-    /// What is known of groups' positions at the source.
+    /// Knowledge of groups' offsets at the source.
     #[serde(default)]
     pub groups_read: GroupsRead,
     /// Groups that would go on from behind their position at the source.
@@ -45,7 +45,7 @@ pub struct Loss {
     pub half_copied: Vec<HalfCopied>,
 }
 
-/// What one topic would lose.
+/// The loss of one topic.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TopicLoss {
     pub topic: String,
@@ -57,7 +57,7 @@ pub struct TopicLoss {
     pub partitions: Vec<PartitionLoss>,
 }
 
-/// What one partition would lose.
+/// The loss of one partition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PartitionLoss {
     /// Its number.
@@ -80,7 +80,7 @@ pub struct NotAffected {
     pub reason: String,
 }
 
-/// What is known of groups' positions at the source.
+/// Knowledge of groups' offsets at the source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GroupsRead {
@@ -149,7 +149,7 @@ impl EndedTransaction {
     }
 }
 
-/// What of groups goes into a [`Loss`].
+/// The part of a [`Loss`] that is about groups.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GroupsLoss {
     /// See [`Loss::groups_read`].
@@ -270,7 +270,7 @@ fn half_copied(
 }
 
 impl Loss {
-    /// What all topics would lose together; absent if of one of them it is not known.
+    /// The loss of all topics together; absent if of one of them it is not known.
     pub fn total(&self) -> Option<Lag> {
         sum(self.topics.iter().map(|t| t.lag))
     }

@@ -12,7 +12,7 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-/// What one link here claims.
+/// The names that one link here claims.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim<'a> {
     /// The link's name.
@@ -64,7 +64,7 @@ pub fn claimed_by<'c, 'a>(topic: &str, claims: &'c [Claim<'a>]) -> Option<&'c Cl
 pub struct Owner<'a> {
     /// Its name.
     pub site: &'a str,
-    /// What it owns.
+    /// The prefixes that it owns.
     pub prefixes: &'a [String],
 }
 
@@ -117,7 +117,7 @@ pub enum CreateRefusal {
         /// The topic's name.
         topic: String,
         site: String,
-        /// What it owns.
+        /// The prefix that it owns.
         prefix: String,
     },
 }
@@ -146,7 +146,7 @@ pub fn may_create(
     }
 }
 
-/// What a client would do to a shadow topic.
+/// A write of a client to a shadow topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Write {
     /// Produce, transactional or not.
@@ -161,7 +161,7 @@ pub enum Write {
     DeleteTopic,
 }
 
-/// What to do instead of writing to a shadow, as a sentence for the end of a refusal.
+/// The alternative to writing to a shadow, as a sentence for the end of a refusal.
 /// `partition::LinkLabel.advice` takes this for [`Write::Produce`].
 pub fn advice(write: Write, link: &str, source_label: &str) -> String {
     let there = match write {
@@ -197,7 +197,7 @@ pub enum Overlap {
         link: String,
         /// The one that is there.
         other: String,
-        /// What both select.
+        /// The names that both select.
         names: Names,
         /// A name that both select.
         example: String,
@@ -213,7 +213,7 @@ pub enum Overlap {
         other: String,
         /// The peer.
         site: String,
-        /// What both select.
+        /// The names that both select.
         names: Names,
         /// A name that both select.
         example: String,

@@ -1,6 +1,6 @@
-//! What sites tell each other, in read-only configs that a peer reads by DescribeConfigs (broker
-//! configs `gnomon.site` and `gnomon.links`, topic configs `gnomon.shadow.*`). The one place that
-//! knows their spelling, for the broker that writes them and the link that reads them.
+//! The facts that sites tell each other, in read-only configs that a peer reads by DescribeConfigs
+//! (broker configs `gnomon.site` and `gnomon.links`, topic configs `gnomon.shadow.*`). The one
+//! place that knows their spelling, for the broker that writes them and the link that reads them.
 //!
 //! Invariant: reading takes what it knows and ignores other JSON fields, so that a newer site can
 //! say more. These keys are never synced.
@@ -34,7 +34,7 @@ pub const SHADOW_KEYS: [&str; 5] = [
     SHADOW_EPOCH,
 ];
 
-/// What a site says of itself.
+/// A site's description of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerSite {
     /// Its short name.
@@ -48,7 +48,7 @@ pub struct PeerSite {
     pub owns: Vec<String>,
 }
 
-/// What a site says of one of its links.
+/// A site's description of one of its links.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerLink {
     /// The link's name there.
@@ -57,10 +57,10 @@ pub struct PeerLink {
     #[serde(default)]
     pub source_cluster_id: Option<String>,
     pub state: LinkState,
-    /// What it selects.
+    /// The topics that it selects.
     #[serde(default)]
     pub topic_filters: Vec<NameFilter>,
-    /// What it selects.
+    /// The groups that it selects.
     #[serde(default)]
     pub group_filters: Vec<NameFilter>,
     /// Topics that it selects by name but that were failed over there: they are that site's own.
@@ -74,9 +74,9 @@ pub struct PeerLink {
 pub struct PeerError {
     /// Which config.
     pub key: &'static str,
-    /// What stands there.
+    /// The value that was found.
     pub value: String,
-    /// What is wrong with it.
+    /// The rule that it breaks.
     pub why: String,
 }
 
@@ -114,7 +114,7 @@ pub fn links_from_config(value: &str) -> Result<Vec<PeerLink>, PeerError> {
     read(LINKS, value)
 }
 
-/// What a site says of a topic that is or was a shadow there.
+/// A site's description of a topic that is or was a shadow there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicOrigin {
     /// Cluster id of the source.

@@ -96,16 +96,16 @@ pub fn missing_in_words(key: &str) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigChange {
     pub key: String,
-    /// What is set here now; `None` if nothing is.
+    /// The override here now; `None` if nothing is.
     pub from: Option<String>,
-    /// What to set; `None` to take our own setting away.
+    /// The override to set; `None` to take our own setting away.
     pub to: Option<String>,
 }
 
-/// What to change, in the order of keys. `source` holds the source's effective value of each synced
-/// key that it reports, `local` what is set here, and `local_default` says what an unset key works
-/// out to here. A key that the source does not report stays as it is set here; if it is not set
-/// here, it becomes [`keeping`].
+/// The changes to make, in the order of keys. `source` holds the source's effective value of each
+/// synced key that it reports, `local` what is set here, and `local_default` says what an unset key
+/// works out to here. A key that the source does not report stays as it is set here; if it is not
+/// set here, it becomes [`keeping`].
 pub fn plan(
     synced: &BTreeSet<&str>,
     source: &BTreeMap<String, String>,

@@ -19,7 +19,7 @@ pub struct SourceCommit {
     pub offset: Offset,
     /// Leader epoch of the commit, -1 if none.
     pub leader_epoch: i32,
-    /// What the client wrote beside it.
+    /// The client's text beside the offset.
     pub metadata: Option<String>,
 }
 
@@ -34,7 +34,7 @@ pub enum TopicRelation {
     Unrelated,
 }
 
-/// What stands here for a partition.
+/// The offset that is committed here for a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalPartition {
     pub topic: TopicId,
@@ -76,7 +76,7 @@ pub enum Skip {
     State(TopicState),
 }
 
-/// What becomes of one commit.
+/// The decision about one commit.
 pub fn plan_one(
     commit: &SourceCommit,
     local: Option<&LocalPartition>,
@@ -119,7 +119,7 @@ fn clamp(commit: &SourceCommit, local: &LocalPartition) -> PlannedCommit {
     }
 }
 
-/// What becomes of one group's commits: those to write, and how many were left out for which
+/// The decisions about one group's commits: those to write, and how many were left out for which
 /// reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupPlan {

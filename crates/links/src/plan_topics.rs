@@ -26,7 +26,7 @@ pub struct SourceTopic {
     pub partitions: Vec<SourcePartition>,
     /// Its configs: what is set, and the synced keys complete.
     pub configs: BTreeMap<String, String>,
-    /// What a Gnomon source says of it in `gnomon.shadow.*`.
+    /// A Gnomon source's description of it in `gnomon.shadow.*`.
     pub origin: Option<TopicOrigin>,
 }
 
@@ -46,11 +46,11 @@ pub struct LocalTopic<'a> {
     pub name: &'a str,
     /// Recorded leader epoch of each partition, in order; its length is the partition count.
     pub epochs: Vec<LeaderEpoch>,
-    /// Who holds it.
+    /// The holder of the name.
     pub holder: Holder<'a>,
 }
 
-/// Who holds a topic that is here.
+/// The holder of a topic that is here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder<'a> {
     /// An ordinary topic of this site.
@@ -77,11 +77,12 @@ pub struct Inputs<'a> {
     /// The link's topic filters.
     pub filters: &'a [NameFilter],
     pub our_cluster_id: &'a str,
-    /// What the source lists.
+    /// The topics that the source lists.
     pub source: &'a [SourceTopic],
     /// Whether the list is whole: only then is a topic that is not on it missing.
     pub complete: bool,
-    /// What is here: at least every topic that the source lists and every topic of this link.
+    /// The topics that are here: at least every topic that the source lists and every topic of this
+    /// link.
     pub local: &'a [LocalTopic<'a>],
 }
 
@@ -141,7 +142,7 @@ pub enum TopicPlan {
     },
 }
 
-/// What to do, in the order of names; for one topic, in the order in which to do it.
+/// The changes to make, in the order of names; for one topic, in the order in which to do it.
 pub fn plan(inputs: &Inputs<'_>) -> Vec<TopicPlan> {
     let source: BTreeMap<&str, &SourceTopic> =
         inputs.source.iter().map(|t| (t.name.as_str(), t)).collect();

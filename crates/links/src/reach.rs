@@ -18,7 +18,7 @@ pub struct Reach {
     down: bool,
 }
 
-/// What is worth a line in the log.
+/// A change that is worth a line in the log.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ReachNews {
     /// The source has been silent for so many seconds.

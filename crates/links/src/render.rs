@@ -173,7 +173,7 @@ fn state(topic: &TopicStatus) -> String {
     }
 }
 
-/// What stands behind the numbers of a partition.
+/// The remarks after the numbers of a partition.
 fn notes(site: &str, p: &PartitionStatus) -> String {
     let mut notes = Vec::new();
     if let Some(silent) = p.silent_seconds {
@@ -201,7 +201,7 @@ fn notes(site: &str, p: &PartitionStatus) -> String {
     notes.join("; ")
 }
 
-/// What there is to say about a topic as a whole.
+/// The remarks about a topic as a whole.
 fn remarks(topic: &TopicStatus) -> Vec<String> {
     let mut remarks: Vec<String> = topic.reason.iter().cloned().collect();
     if topic.source_missing {
@@ -222,7 +222,7 @@ fn remarks(topic: &TopicStatus) -> Vec<String> {
     remarks
 }
 
-/// What a failover would lose, and what is not known about it.
+/// The loss by a failover, and the parts of it that are not known.
 pub fn loss(loss: &Loss) -> String {
     let mut out = format!(
         "failover of link {}: {}\n",

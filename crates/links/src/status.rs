@@ -1,4 +1,4 @@
-//! What an operator sees of a link: plain data for the admin HTTP, the CLI and the metrics. How it
+//! A link, as an operator sees it: plain data for the admin HTTP, the CLI and the metrics. How it
 //! reads as text is `render.rs`.
 //!
 //! Every moment is in milliseconds since 1970, every duration names its unit. What is unknown is
@@ -31,9 +31,9 @@ pub struct LinkStatus {
     /// Why nothing is copied, if the link as a whole is faulted.
     #[serde(default)]
     pub fault: Option<String>,
-    /// What it selects.
+    /// The topics that it selects.
     pub topic_filters: Vec<NameFilter>,
-    /// Whose offsets it syncs.
+    /// The groups whose offsets it syncs.
     pub group_filters: Vec<NameFilter>,
     /// Topic configs that it syncs.
     #[serde(default)]
@@ -176,7 +176,7 @@ pub struct PartitionStatus {
     pub counters: Counters,
 }
 
-/// What a partition has moved since the start of the process.
+/// The amounts that a partition has moved since the start of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Bytes of whole batches that came from the source.

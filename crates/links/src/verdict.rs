@@ -19,9 +19,9 @@ pub enum Verdict {
     NotKnown {
         /// For how many seconds.
         seconds: f64,
-        /// Of how many partitions.
+        /// Partitions that lag.
         partitions: usize,
-        /// Of so many that are copied.
+        /// Partitions that are copied.
         of: usize,
     },
 }

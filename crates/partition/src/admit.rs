@@ -26,7 +26,7 @@ use gnomon_protocol::{
     ids::{BatchEpoch, Offset},
 };
 
-/// What becomes of an admitted batch.
+/// The form in which a batch was admitted.
 #[derive(Debug)]
 pub enum Admitted {
     /// To be appended.
@@ -264,7 +264,7 @@ fn times(facts: &Facts, settings: &Settings, now_ms: i64) -> Result<(), AppendEr
 }
 
 fn check_timestamp(timestamp: i64, settings: &Settings, now_ms: i64) -> Result<(), AppendError> {
-    /// What a record without a timestamp carries.
+    /// The timestamp of a record without one.
     const NO_TIMESTAMP: i64 = -1;
     let behind = now_ms.saturating_sub(timestamp);
     let fits = timestamp == NO_TIMESTAMP

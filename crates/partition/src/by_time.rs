@@ -18,13 +18,13 @@ use gnomon_protocol::{
 use gnomon_storage::LogReader;
 use std::ops::{ControlFlow, Range};
 
-/// What may be spent on a batch without waiting for a turn ([`crate::Flusher::run_heavy`]).
+/// The effort for a batch without waiting for a turn ([`crate::Flusher::run_heavy`]).
 const LIGHT: Effort = Effort {
     unpacked_max: 4 << 20,
     window_max: 8 << 20,
 };
 
-/// What is looked for.
+/// The record to be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ByTime {
     /// The first record whose timestamp is at or after this one, in milliseconds.

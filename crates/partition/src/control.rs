@@ -59,7 +59,7 @@ impl PartitionControl<'_> {
         Ok(())
     }
 
-    /// What is known to be wrong with the files.
+    /// Known damage of the files.
     pub fn health(&self) -> Health {
         self.0
             .view

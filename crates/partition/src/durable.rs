@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 /// The state of producers at a moment, and what has to be synced before it may be relied on.
 struct SnapshotDraft {
-    /// Of the log.
+    /// Generation of the log.
     generation: u64,
     point: FlushPoint,
     bytes: Bytes,

@@ -1,5 +1,5 @@
-//! What can go wrong with a partition, one enum per operation, as facts with their numbers. Kafka's
-//! codes are the broker's.
+//! The errors of a partition, one enum per operation, as facts with their numbers. Kafka's codes
+//! are the broker's.
 
 use crate::{
     Offsets,
@@ -26,13 +26,13 @@ pub enum OpenError {
     Lost {
         /// Where they were.
         folder: PathBuf,
-        /// What is missing.
+        /// The files that are missing.
         why: String,
     },
     /// The log could not be opened or recovered.
     #[error("the partition's log cannot be opened: {0}")]
     Log(#[from] LogError),
-    /// What recovery left could not be read back.
+    /// The batches that recovery left could not be read back.
     #[error("the partition's log cannot be read back: {0}")]
     Replay(#[source] io::Error),
 }
@@ -268,7 +268,7 @@ pub enum EpochMismatch {
 /// Closing or deleting could not be completed.
 #[derive(Debug, Error)]
 pub enum CloseError {
-    /// What was written last is not flushed, or the checkpoint not written; recovery will look at
+    /// The last batches are not flushed, or the checkpoint is not written; recovery will look at
     /// it.
     #[error("the partition could not be closed cleanly: {0}")]
     Storage(#[from] LogError),

@@ -1,4 +1,4 @@
-//! What a failover does to a partition, steps (d), (e) and the half of (f) that concerns producers.
+//! The steps of a failover in a partition: (d), (e) and the half of (f) that concerns producers.
 //!
 //! Invariant: from [`PartitionControl::begin_leadership`] on, our batches carry an epoch above every copied
 //! one, and a position from an epoch that never came here is answered with the cut. The order of

@@ -60,7 +60,7 @@ pub enum Blocking {
     },
 }
 
-/// What the flusher flushes. Failures are the partition's own matter.
+/// A partition, as the flusher sees it. Failures are the partition's own matter.
 pub(crate) trait Flushable: Send + Sync {
     /// Begins a pass: what is to be synced so that everything appended so far is durable; `None` if
     /// that is nothing.
@@ -75,7 +75,7 @@ pub(crate) trait Flushable: Send + Sync {
 pub(crate) struct Pass {
     /// Which log of the partition it is.
     pub(crate) generation: u64,
-    /// What is to be synced.
+    /// The files to be synced.
     pub(crate) point: FlushPoint,
 }
 
@@ -286,7 +286,7 @@ impl Drop for Owner {
     }
 }
 
-/// What the loop found in the queue.
+/// The next piece of work in the queue.
 enum Next {
     Flush(Vec<Weak<dyn Flushable>>),
     /// There is work that may wait a moment.

@@ -139,22 +139,22 @@ impl Handle {
         self.0.id
     }
 
-    /// What writers may do.
+    /// The partition for those that write at its end.
     pub fn appender(&self) -> PartitionAppender<'_> {
         PartitionAppender(&self.0)
     }
 
-    /// What readers may do.
+    /// The partition for those that read it.
     pub fn reader(&self) -> PartitionReader<'_> {
         PartitionReader(&self.0)
     }
 
-    /// What a link may do.
+    /// The partition for the link that copies it.
     pub fn copier(&self) -> PartitionCopier<'_> {
         PartitionCopier(&self.0)
     }
 
-    /// What the site may do.
+    /// The partition for the site that holds it.
     pub fn control(&self) -> PartitionControl<'_> {
         PartitionControl(&self.0)
     }
@@ -169,7 +169,7 @@ impl Handle {
         self.0.view.read().role.epoch()
     }
 
-    /// Who leads and who writes.
+    /// The broker that leads, and the writers that are admitted.
     pub fn role(&self) -> Role {
         self.0.view.read().role.clone()
     }

@@ -1,4 +1,4 @@
-//! What a partition is called: by id inside a site, by name in log lines.
+//! The names of a partition: by id inside a site, by name in log lines.
 
 use gnomon_protocol::ids::TopicId;
 use std::{fmt, sync::Arc};

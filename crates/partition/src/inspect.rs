@@ -1,5 +1,5 @@
-//! What a partition's own files say, for tools that look at them from outside, also while a process
-//! writes them.
+//! The content of a partition's own files, for tools that look at them from outside, also while a
+//! process writes them.
 //!
 //! Not here: the log's files (`gnomon_storage::check`, `gnomon_storage::dump`).
 

@@ -1,4 +1,4 @@
-//! What Kafka means by one partition: who may write it, sequences, transactions, watermarks, and
+//! One partition, with Kafka's meaning: who may write it, sequences, transactions, watermarks, and
 //! replies that wait for them.
 //!
 //! Above it nobody sees a log, below it nobody sees a producer. It knows no requests, no topics

@@ -1,4 +1,4 @@
-//! What a log's batches add up to: producers, transactions, epochs. Pure.
+//! The state that a log's batches add up to: producers, transactions, epochs. Pure.
 //!
 //! Invariant: live, copied and read back after a restart, a batch changes it by the same
 //! [`LogState::apply`], so that the state after a restart is the state before it. What a batch

@@ -47,7 +47,7 @@ impl Default for LightWork {
 }
 
 impl LightWork {
-    /// What may be spent on this batch here; `None` if it is, or may well be, too much.
+    /// The effort that may be spent on this batch here; `None` if it is, or may well be, too much.
     fn effort(&self, batch: &BatchView) -> Option<Effort> {
         let likely = match batch.header().codec() {
             // An unknown codec is refused before anything is unpacked.
@@ -104,7 +104,7 @@ pub struct Unreadable {
     pub why: BatchError,
 }
 
-/// What a look at a source's batches found.
+/// The result of looking at a source's batches.
 #[derive(Debug, Default)]
 pub struct LookedAt {
     /// Those that may be copied, with what was found of their times: all, or those before the broken
@@ -188,8 +188,8 @@ impl PartitionAppender<'_> {
         self.append_judged(batch, origin, now_ms)
     }
 
-    /// What needs no state is judged outside of the writer's lock; the role comes first, so that a
-    /// shadow says that it is one.
+    /// Checks that need no state are made outside of the writer's lock; the role comes first, so
+    /// that a shadow says that it is one.
     fn head(
         &self,
         batch: &BatchView,

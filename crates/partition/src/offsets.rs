@@ -38,7 +38,7 @@ pub struct Watermarks {
 }
 
 impl Watermarks {
-    /// Of a log as it was opened.
+    /// The watermarks of a log when it is opened.
     pub fn new(log_start: Offset, end: Offset, flushed: Offset, write_caching: bool) -> Watermarks {
         let mut line = Watermarks {
             log_start,

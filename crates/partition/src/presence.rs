@@ -24,7 +24,7 @@ use std::{
 };
 use tracing::warn;
 
-/// What follows a partition's folder in the name of its mark.
+/// The ending of a mark's name, after the name of the partition's folder.
 const SUFFIX: &str = ".written";
 
 /// The mark of the partition whose files lie in `folder`.

@@ -53,7 +53,7 @@ pub struct LastMarker {
     pub ended_epoch: i16,
 }
 
-/// What is known of one producer.
+/// The state of one producer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Producer {
     /// Its newest epoch.
@@ -130,7 +130,7 @@ pub struct Producers {
 }
 
 impl Producers {
-    /// What is known of a producer.
+    /// The state of a producer, if it is known.
     pub fn get(&self, id: ProducerId) -> Option<&Producer> {
         self.known.get(&id)
     }

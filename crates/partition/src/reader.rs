@@ -136,7 +136,7 @@ impl PartitionReader<'_> {
         ))
     }
 
-    /// What was read below the offsets of that moment, with the aborted transactions in it.
+    /// The result of a read below the offsets of that moment, with the aborted transactions in it.
     fn as_read(
         &self,
         offsets: Offsets,

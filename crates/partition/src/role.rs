@@ -1,4 +1,4 @@
-//! Who leads a partition and who may write it: the one place where a writer is refused.
+//! The leader of a partition and its writers: the one place where a writer is refused.
 //!
 //! Two axes. [`Replica`] says which broker leads and under which epoch requests are fenced;
 //! [`Writers`] says whose batches are admitted. Invariant: at any moment at most one kind of writer
@@ -9,27 +9,27 @@ use gnomon_protocol::ids::{BatchEpoch, LeaderEpoch};
 use std::{fmt, sync::Arc};
 use thiserror::Error;
 
-/// What a copied append must carry: a failover takes a new one, and from then on a late response of
-/// the old link cannot append.
+/// A number that each copied append must carry: a failover takes a new one, and from then on a late
+/// response of the old link cannot append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fence(pub u64);
 
 impl Fence {
-    /// What a follower's copy from its leader carries. A new leader has a higher epoch, so that a
+    /// The fence of a follower's copy from its leader. A new leader has a higher epoch, so that a
     /// late response of the former one cannot append.
     pub fn of_leader(epoch: LeaderEpoch) -> Fence {
         Fence(u64::try_from(epoch.0).unwrap_or_default())
     }
 }
 
-/// What a refused writer is told about the link that owns the partition.
+/// The link that owns a partition, as a refused writer is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkLabel {
     /// The link's name on this site.
     pub name: String,
     /// The source site or cluster, as an operator knows it.
     pub source: String,
-    /// What to do instead, one sentence.
+    /// The remedy, in one sentence.
     pub advice: String,
 }
 
@@ -47,14 +47,14 @@ pub enum Replica {
     },
 }
 
-/// Whose batches are admitted.
+/// The writers whose batches are admitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Writers {
     /// An ordinary topic: clients, and the site for transaction markers.
     Clients,
     /// A shadow: only the link's copies, and only those that carry this fence.
     Link {
-        /// What a refused writer is told.
+        /// The link, for the message to refused writers.
         link: Arc<LinkLabel>,
         /// The fence that a copied append must carry.
         fence: Fence,
@@ -71,9 +71,9 @@ pub enum Writers {
 /// Both axes together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Role {
-    /// Who leads.
+    /// The leading broker.
     pub replica: Replica,
-    /// Who may write.
+    /// The writers that are admitted.
     pub writers: Writers,
 }
 

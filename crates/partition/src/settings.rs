@@ -9,7 +9,7 @@ use gnomon_storage::{Boot, Disk, LogOptions};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// Whose timestamps records carry (`message.timestamp.type`).
+/// The side whose timestamps records carry (`message.timestamp.type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum TimestampType {
     /// The producer's.
@@ -96,7 +96,7 @@ impl Settings {
     }
 }
 
-/// What all partitions of a process share.
+/// State that all partitions of a process share.
 #[derive(Clone)]
 pub struct Env {
     /// Where files live.

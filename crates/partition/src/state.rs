@@ -1,4 +1,4 @@
-//! What a partition consists of in memory, and its two locks.
+//! The state of a partition in memory, and its two locks.
 //!
 //! - `writer`: the log's writing end. Held while a batch is judged and handed to the kernel, and by
 //!   every change of role, so that an append and a fence decide in one order. Never held during an
@@ -66,7 +66,7 @@ pub(crate) struct Writer {
     pub(crate) listed: bool,
 }
 
-/// What readers see.
+/// The state that readers see.
 pub(crate) struct View {
     pub(crate) watermarks: Watermarks,
     pub(crate) log_state: LogState,
@@ -86,7 +86,7 @@ pub(crate) struct Closed {
     pub(crate) cause: Cause,
 }
 
-/// What closed a partition.
+/// The event that closed a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// A write or a sync failed: it can be opened again.
@@ -118,7 +118,7 @@ impl View {
             && writer.log.as_ref().is_none_or(|log| log.size_bytes() == 0)
     }
 
-    /// What the role says about the start of the present leadership.
+    /// Begins the present leadership as the role says.
     pub(crate) fn take_up_role(&mut self) {
         let end = self.offsets().end;
         let epochs = &mut self.log_state.epochs;

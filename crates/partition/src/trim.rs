@@ -164,15 +164,15 @@ impl PartitionControl<'_> {
 /// written while it is there.
 pub(crate) struct TrimSnapshot<'a> {
     _alone: MutexGuard<'a, ()>,
-    /// Of the log that it is about.
+    /// Generation of the log that it is about.
     generation: u64,
     at: Offset,
 }
 
 impl Inner {
-    /// What the batches below `start` said of their producers must be in a snapshot when they are
-    /// gone: writes one, unless the present one will do. A failure costs that knowledge at the next
-    /// start, no more.
+    /// Writes a producer snapshot, unless the present one will do: the batches below `start` are
+    /// about to go, and with them all that they said of their producers. A failure costs that
+    /// knowledge at the next start, no more.
     pub(crate) fn snapshot_for_trim(&self, start: Offset) -> Option<TrimSnapshot<'_>> {
         if start <= self.writer.lock().snapshot_at {
             return None;
@@ -223,10 +223,11 @@ impl Inner {
         Ok(())
     }
 
-    /// What the checkpoint of a trim says of producers and epochs. An emptied log has no batch that
-    /// says which epoch it had, so the checkpoint does. Without a snapshot of its own it names the
-    /// one of the checkpoint that was prepared last: that checkpoint may not be written yet, and
-    /// will then not replace this one, but remove the snapshot that came before it (`durable.rs`).
+    /// Sets what the checkpoint of a trim says of producers and epochs. An emptied log has no batch
+    /// that says which epoch it had, so the checkpoint does. Without a snapshot of its own it names
+    /// the one of the checkpoint that was prepared last: that checkpoint may not be written yet,
+    /// and will then not replace this one, but remove the snapshot that came before it
+    /// (`durable.rs`).
     fn note_trim(&self, log: &mut Log, emptied: bool, snapshot: Option<&TrimSnapshot<'_>>) {
         if !emptied && snapshot.is_none() {
             return;

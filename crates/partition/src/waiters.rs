@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
 use tokio::sync::Notify;
 
-/// What a fetch waits with. Register first ([`crate::PartitionReader::watch`]), read then, wait last.
+/// Wakes a fetch that waits. Register first ([`crate::PartitionReader::watch`]), read then, wait
+/// last.
 #[derive(Clone, Debug, Default)]
 pub struct Waiter(Arc<Notify>);
 

@@ -1,4 +1,4 @@
-//! What clients' batches meet, from the role to the disk.
+//! Appends of clients, from the role to the disk.
 
 mod common;
 

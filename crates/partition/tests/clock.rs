@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 const HOUR: i64 = 3_600_000;
 
-/// What a look at every record finds: the first whose time is not before `timestamp`.
+/// The answer by a look at every record: the first whose time is not before `timestamp`.
 fn first_at_or_after(handle: &Handle, timestamp: i64) -> Option<(Offset, i64)> {
     let all = batches(
         handle,

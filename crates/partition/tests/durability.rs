@@ -1,4 +1,4 @@
-//! Who waits for the disk, who is told when it fails, and how many syncs it takes.
+//! Waiting for the disk: which requests are told when it fails, and how many syncs it takes.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 
 mod common;

@@ -31,7 +31,7 @@ enum How {
     Full,
 }
 
-/// What a client was told.
+/// The answers that a client got.
 struct Observed {
     batch: BatchView,
     base: Offset,
@@ -47,11 +47,11 @@ struct Run {
     settings: Settings,
     epoch: i32,
     told: Vec<Observed>,
-    /// Whose bytes an offset was given to, by epoch.
+    /// The bytes that were given to an offset, by epoch.
     handed_out: HashMap<(i32, Offset), BatchView>,
     next_sequence: i32,
     seen: Offset,
-    /// What a caching topic's consumers saw may go with a failed sync.
+    /// Records that consumers of a caching topic saw may go with a failed sync.
     lossy: bool,
     reopened: u32,
     refused: u32,
@@ -226,8 +226,8 @@ impl Run {
         self.look();
     }
 
-    /// What consumers get while the partition is closed to writing: everything, unless what they
-    /// had seen may have gone with a failed sync.
+    /// The batches that consumers get while the partition is closed to writing: everything, unless
+    /// what they had seen may have gone with a failed sync.
     fn readable(&self, from: Offset) -> Vec<BatchView> {
         if !self.lossy {
             return batches(&self.handle, from, Isolation::ReadUncommitted);

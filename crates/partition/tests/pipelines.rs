@@ -106,7 +106,7 @@ impl Producer {
         self.next_sequence = after(self.next_sequence, count);
     }
 
-    /// What goes out next.
+    /// The batch that is sent next.
     fn send(&mut self) -> Option<Batch> {
         let in_flight = self.in_flight();
         if self.draining && in_flight > 0 || in_flight == IN_FLIGHT_MAX {
@@ -180,7 +180,7 @@ struct Run {
     sent: usize,
     /// A batch that was written was answered as if it was not.
     answer_lost: bool,
-    /// What the log holds in the end.
+    /// The expected content of the log in the end.
     expected: Vec<u32>,
 }
 

@@ -1,4 +1,4 @@
-//! What clients and sources write is looked at down to the last record: nothing is acknowledged that
+//! Records of clients and sources are looked at down to the last one: nothing is acknowledged that
 //! no consumer can read, and no header is believed that its records contradict.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 

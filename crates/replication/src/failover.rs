@@ -1,5 +1,5 @@
-//! What a failover does to partitions: the metadata machine's actions, carried out. The order of
-//! the steps is the machine's (`links::failover`).
+//! The part of a failover that changes partitions: the metadata machine's actions, carried out. The
+//! order of the steps is the machine's (`links::failover`).
 //!
 //! Every action may come again, after a crash or a failed answer, and does no harm then. The source
 //! is not contacted. Each failpoint stands before what it names; set to `return` it ends the
@@ -70,7 +70,7 @@ pub(crate) async fn carry_out(
     }
 }
 
-/// What became of a step for one topic.
+/// The result of a step for one topic.
 #[derive(PartialEq, Eq)]
 enum StepResult {
     Done,

@@ -22,7 +22,7 @@ const VERY_LONG: Duration = Duration::from_millis(30);
 /// may go beyond what was asked.
 const ANSWER_BYTES_MAX: i32 = 192 << 20;
 
-/// What the next fetch asks for.
+/// The size of the next fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FetchSize {
     base: (i32, i32),

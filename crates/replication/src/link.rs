@@ -105,19 +105,19 @@ pub(crate) struct GroupsSeen {
     pub commits: BTreeMap<String, Vec<SourceCommit>>,
 }
 
-/// What a link's tasks share. It outlives them: the status shows what was seen last.
+/// State that a link's tasks share. It outlives them: the status shows what was seen last.
 pub(crate) struct LinkShared {
     pub id: LinkId,
     pub config: LinkConfig,
     pub site: Arc<dyn Site>,
     pub source: Arc<dyn Source>,
-    /// What is to be copied, as the metadata says.
+    /// The partitions to be copied, as the metadata says.
     pub jobs: watch::Sender<Arc<BTreeMap<Key, Job>>>,
     /// Where the source has it.
     pub topology: watch::Sender<Arc<Topology>>,
     /// Look at the source's topics now.
     pub look: Notify,
-    /// What readers of its shadows want to hear from the source.
+    /// Queries of its shadows' readers to the source.
     pub waiting_readers: WaitingReaders,
     pub progress: Mutex<BTreeMap<Key, Arc<Progress>>>,
     pub tasks: Mutex<BTreeMap<Task, TaskSeen>>,
@@ -195,7 +195,7 @@ impl LinkShared {
         between_ms.saturating_add(GRACE_MS)
     }
 
-    /// What is known of a partition's copy.
+    /// The progress of a partition's copy.
     pub fn progress_of(&self, key: Key) -> Arc<Progress> {
         let mut progress = self.progress.lock();
         let new = || {

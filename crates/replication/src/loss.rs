@@ -1,5 +1,5 @@
-//! What a failover would lose: what partitions, the link and the group machine know, put together
-//! for [`gnomon_links::loss`].
+//! The loss by a failover: what partitions, the link and the group machine know, put together for
+//! [`gnomon_links::loss`].
 //!
 //! Asks nothing of the source, and changes nothing: the groups' part is the last step of a
 //! failover, asked only what it would do.

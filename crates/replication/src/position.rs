@@ -1,4 +1,4 @@
-//! What an answer of the source means for one partition's copy: go on, look again, wait, or stop
+//! The meaning of a source's response for one partition's copy: go on, look again, wait, or stop
 //! for good. Pure.
 //!
 //! The rules are 5 to 8 of "Copying" in the design. In doubt a partition waits: only what the
@@ -16,7 +16,7 @@ use gnomon_protocol::{
 };
 use std::time::Duration;
 
-/// What to do about a partition after an error of the source.
+/// The reaction to an error of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnError {
     /// Our position is outside of the source's log: ask for its bounds.
@@ -174,7 +174,7 @@ pub(crate) fn below(partition: i32, our_end: Offset, source_end: Offset) -> Stri
     )
 }
 
-/// What a refused append means.
+/// The reaction to a refused append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum OnRefusal {
     /// The link no longer owns the partition: stop.

@@ -1,4 +1,4 @@
-//! What is known of one partition's copy while the process runs: the source's ends as last seen,
+//! The progress of one partition's copy while the process runs: the source's ends as last seen,
 //! lag, counters, trouble.
 //!
 //! For status, metrics and the groups' barrier only. No decision about data is taken from it, but
@@ -85,7 +85,7 @@ impl Default for Seen {
 }
 
 impl Progress {
-    /// Of a partition that the source is asked for from now on.
+    /// The progress of a partition that the source is asked for from now on.
     pub fn since(now: Now) -> Progress {
         Progress(Mutex::new(Seen {
             asked_ms: Some(now.mono.0),

@@ -52,7 +52,7 @@ pub struct LinkService {
     actions: Mutex<Vec<Running>>,
     held_up: Arc<failover::HeldUp>,
     stopped: AtomicBool,
-    /// What the last reconciled image had: most images change neither topics nor links.
+    /// The image that was reconciled last: most images change neither topics nor links.
     last: Mutex<Option<Reconciled>>,
 }
 
@@ -66,7 +66,7 @@ struct Entry {
     run: Option<LinkRun>,
 }
 
-/// What must change to bring one link in line with the metadata; found under the lock, no more than
+/// The change that brings one link in line with the metadata; found under the lock, no more than
 /// that.
 enum Change {
     Start,
@@ -210,7 +210,7 @@ impl LinkService {
         Some(status::of(&image, link, shared.as_deref(), &*self.site))
     }
 
-    /// What a failover of these topics of a link, or of all, would lose. `None` if there is no such
+    /// The loss by a failover of these topics of a link, or of all. `None` if there is no such
     /// link.
     pub async fn loss(&self, link: LinkId, topics: Option<&[String]>) -> Option<Loss> {
         let image = self.site.image();

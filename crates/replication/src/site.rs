@@ -1,5 +1,4 @@
-//! What replication needs of the site that it runs in. The broker implements it; tests have one of
-//! their own.
+//! The site, as replication needs it. The broker implements it; tests have one of their own.
 
 use gnomon_catalog::{Event, Image, Reply};
 use gnomon_client::BoxFuture;

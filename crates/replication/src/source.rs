@@ -1,5 +1,4 @@
-//! What a link needs of its source, and nothing more: the door through which other clusters are
-//! seen.
+//! The source, as a link needs it: the door through which other clusters are seen.
 //!
 //! Implementations: [`kafka`] over the wire, `scripted` (feature `fakes`) for tests. The contract
 //! for both:
@@ -30,7 +29,7 @@ pub trait Connect: Send + Sync + 'static {
     fn connect(&self, link: &LinkConfig) -> Arc<dyn Source>;
 }
 
-/// Who a source says it is.
+/// A source's identity by its own word.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contact {
     /// Its cluster id, if it has one.
@@ -88,7 +87,7 @@ pub trait Source: Send + Sync + 'static {
     /// After an answer that cannot have come from the source that was meant.
     fn start_over(&self);
 
-    /// Who it is.
+    /// The source's identity.
     fn contact(&self) -> BoxFuture<'_, Result<Contact, ClientError>>;
 
     /// All of its topics, with leaders and epochs.

@@ -11,8 +11,8 @@ use gnomon_protocol::{
     ids::{BatchEpoch, Offset},
 };
 
-/// What an answer holds for one partition, from the headers alone: enough to ask for more before
-/// the rest is looked at.
+/// The content of a response for one partition, from the headers alone: enough to ask for more
+/// before the rest is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BatchSummary {
     /// Behind the last whole batch.
@@ -67,7 +67,7 @@ impl Default for BatchEpochOrNone {
 }
 
 impl Verified {
-    /// Of these batches.
+    /// The facts about these batches.
     pub fn of(batches: Vec<BatchView>) -> Verified {
         let headers = || batches.iter().map(BatchView::header);
         let records = headers().map(|header| u64::from(header.record_count.unsigned_abs()));

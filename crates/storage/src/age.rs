@@ -66,7 +66,7 @@ impl Log {
     }
 }
 
-/// What cannot be told keeps the segment.
+/// A file whose time cannot be told keeps its segment.
 fn file_time(segment: &Segment) -> i64 {
     if never_ages() {
         return i64::MAX;

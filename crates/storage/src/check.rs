@@ -26,14 +26,14 @@ use std::{
     sync::Arc,
 };
 
-/// What a log is.
+/// The state of one log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
     /// First offset that can be read.
     pub start: Offset,
     /// The offset behind the last that can be read.
     pub end: Offset,
-    /// What the checkpoint says is synced; `None` without a checkpoint.
+    /// The flushed offset of the checkpoint; `None` without a checkpoint.
     pub flushed: Option<Offset>,
     /// Files of batches.
     pub segments: usize,
@@ -43,7 +43,7 @@ pub struct Checked {
     pub bytes: u64,
     /// Records that are lost; by offset.
     pub damage: Vec<FoundDamage>,
-    /// What the next start cuts off: a write that was not completed, or is under way.
+    /// The end that the next start cuts off: a write that was not completed, or is under way.
     pub unfinished: Option<Cut>,
     /// Files that hold no records and are not what was written: rebuilt when they are needed.
     pub wrong: Vec<WrongFile>,
@@ -56,7 +56,7 @@ pub struct Checked {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrongFile {
     pub file: PathBuf,
-    /// What is wrong, and what comes of it: half a sentence.
+    /// The fault, and its consequence: half a sentence.
     pub why: String,
 }
 

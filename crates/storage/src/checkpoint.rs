@@ -22,7 +22,7 @@ const MAGIC: &[u8; 4] = b"GNOM";
 const VERSION: u16 = 1;
 const PREFIX: usize = 10;
 
-/// What the partition keeps in the checkpoint.
+/// The partition's part of the checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckpointExtra {
     /// Leader epochs with their start offsets, oldest first: below `producer_snapshot_at` exactly
@@ -262,7 +262,7 @@ impl Fields<'_> {
     }
 }
 
-/// What lies at the checkpoint's place.
+/// The file at the checkpoint's place.
 pub(crate) enum OnDisk {
     Absent,
     Damaged,

@@ -49,7 +49,7 @@ impl Log {
         }
     }
 
-    /// What the next checkpoint says beyond this crate's own, also that of a trim.
+    /// Sets the partition's part of the next checkpoint, also of one that a trim writes.
     pub fn note_extra(&mut self, extra: CheckpointExtra) {
         self.durability.set_extra(extra);
     }

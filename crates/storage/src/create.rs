@@ -74,7 +74,8 @@ pub(crate) fn create(
     Ok(Log::new(shared, options, indexer, durability))
 }
 
-/// What an attempt to make a log here left when it failed. A segment with batches is none of that.
+/// Removes the empty segments that a failed attempt to make a log left here. A segment with batches
+/// is none of that.
 fn remove_empty_segments(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
     for base in disk
         .list(dir)

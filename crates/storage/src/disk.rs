@@ -1,4 +1,5 @@
-//! What a log asks of a disk: two small traits, one real and one simulated implementation.
+//! The operations that a log needs of a disk: two small traits, one real and one simulated
+//! implementation.
 //!
 //! The contract of durability is POSIX's, taken at its weakest: bytes survive a power loss only
 //! after [`DiskFile::sync_data`] returned `Ok`, a name only after [`Disk::sync_dir`] of its
@@ -44,7 +45,7 @@ pub enum OpenMode {
 pub enum Boot {
     /// The process may have died, the page cache has not: only the last write can be incomplete.
     Same,
-    /// Whatever was not synced may be there, be missing, or be half there, in any order.
+    /// Bytes that were not synced may be there, be missing, or be half there, in any order.
     Other,
 }
 
@@ -53,8 +54,8 @@ pub enum Boot {
 pub(crate) enum ReadWait {
     /// As long as it takes.
     Waits,
-    /// What would have to wait fails with `WouldBlock` ([`DiskFile::read_at_now`]), where the
-    /// system can tell.
+    /// A read that would have to wait fails with `WouldBlock` ([`DiskFile::read_at_now`]), where
+    /// the system can tell.
     Never,
 }
 

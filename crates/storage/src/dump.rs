@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use gnomon_protocol::{batch::BatchHeader, ids::Offset};
 use std::{io, path::Path, sync::Arc};
 
-/// What stands at a position of a segment.
+/// The content at a position of a segment.
 #[derive(Clone, Debug)]
 pub enum Piece {
     /// Something with a batch's header and length; its checksum may be wrong.
@@ -43,7 +43,7 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// Of the file at `path`.
+    /// The pieces of the file at `path`.
     pub fn of(disk: &dyn Disk, path: &Path) -> io::Result<Pieces> {
         let file = disk.open(path, OpenMode::Read)?;
         let len = file.len()?;

@@ -1,4 +1,4 @@
-//! What is durable of a log, and what its checkpoint says about that.
+//! The durable part of a log, and its checkpoints.
 //!
 //! Invariants: `flushed` rises only when a sync has succeeded, and falls before bytes are taken
 //! back; a checkpoint made here says nothing that is not so at that moment, and stays true
@@ -29,7 +29,7 @@ impl Durable {
         }
     }
 
-    /// What one or the other knows to be durable.
+    /// Everything that one or the other knows to be durable.
     pub fn max(self, other: Durable) -> Durable {
         Durable {
             flushed: self.flushed.max(other.flushed),
@@ -37,7 +37,7 @@ impl Durable {
         }
     }
 
-    /// What is left when the log's end and the end of its batches are these.
+    /// The durable part of a log that ends at `end`, and its batches at `data_end`.
     pub fn min(self, end: Offset, data_end: Offset) -> Durable {
         Durable {
             flushed: self.flushed.min(end),
@@ -46,7 +46,7 @@ impl Durable {
     }
 }
 
-/// What was written or sealed since the last checkpoint.
+/// Writes since the last checkpoint.
 #[derive(Debug, Default)]
 struct Unvouched {
     bytes: u64,
@@ -63,7 +63,8 @@ pub(crate) struct Durability {
     /// written after it is durable, and says it itself.
     gap: Option<Gap>,
     extra: CheckpointExtra,
-    /// Of the sealed segments, in their order; `None` where the indexes could not be written.
+    /// Summaries of the sealed segments, in their order; `None` where the indexes could not be
+    /// written.
     summaries: Vec<Option<Summary>>,
     /// The part of the active segment that its index files cover.
     covered: Option<Summary>,
@@ -84,7 +85,7 @@ impl Durability {
         }
     }
 
-    /// What the last checkpoint of an opened log said of it.
+    /// Takes over what the last checkpoint of an opened log said.
     pub fn recalled(mut self, gap: Option<Gap>, extra: CheckpointExtra) -> Durability {
         (self.gap, self.extra) = (gap, extra);
         self
@@ -98,7 +99,7 @@ impl Durability {
         &self.extra
     }
 
-    /// What checkpoints say beyond this crate's own from now on.
+    /// Sets the partition's part of the checkpoints that come.
     pub fn set_extra(&mut self, extra: CheckpointExtra) {
         self.extra = extra;
     }

@@ -1,4 +1,4 @@
-//! What can go wrong with a log, one enum for changing it and one for reading it.
+//! The errors of a log, one enum for changing it and one for reading it.
 
 use crate::disk::is_exhausted;
 use gnomon_protocol::ids::Offset;
@@ -11,7 +11,7 @@ pub enum LogError {
     /// writing from then on.
     #[error("{what} {}: {source}", path.display())]
     Io {
-        /// What was tried, as a verb phrase.
+        /// The operation that failed, as a verb phrase.
         what: &'static str,
         path: PathBuf,
         source: io::Error,

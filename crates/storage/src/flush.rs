@@ -1,4 +1,4 @@
-//! What has to be synced, as a value that is carried out without the log's lock.
+//! The files to be synced, as a value that is carried out without the log's lock.
 //!
 //! Invariants: [`crate::Log::flushed`] moves only by a point whose sync succeeded, and only within
 //! the generation of the log that it was taken in; after one failed sync no point of this log ever
@@ -120,7 +120,7 @@ impl FlushPoint {
         Some(ended.collect())
     }
 
-    /// What is to be synced, with the lengths.
+    /// The segments to be synced, with their lengths.
     fn segments(&self) -> impl Iterator<Item = &(Arc<Segment>, u64)> {
         self.older.iter().chain(&self.last)
     }
@@ -154,8 +154,9 @@ impl FlushPoint {
         Ok(())
     }
 
-    /// What is synced must be found again: a file that somebody removed takes everything along that
-    /// was written to it. Files that the log itself took away meanwhile are none of that.
+    /// A file that was synced must be found again: a file that somebody removed takes everything
+    /// along that was written to it. Files that the log itself took away meanwhile are none of
+    /// that.
     fn check_names(&self) -> Result<(), LogError> {
         if believe_in_removed_files() {
             return Ok(());

@@ -1,11 +1,11 @@
-//! What is to be synced of a log at a moment, and taking note of it afterwards.
+//! Making a log's flush points, and taking note of them when they are synced.
 
 use crate::{durability::Durable, flush::FlushPoint, log::Log};
 use gnomon_protocol::ids::Offset;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 impl Log {
-    /// What is to be synced so that everything up to the present end is durable.
+    /// The files to be synced so that everything up to the present end is durable.
     pub fn flush_point(&self) -> FlushPoint {
         let generation = self.shared.generation();
         let mut point = FlushPoint {

@@ -1,4 +1,4 @@
-//! What is wrong with a log, as far as recovery and readers have met it: for metrics, and for the
+//! Known damage of a log, as far as recovery and readers have met it: for metrics, and for the
 //! check of a log that lies still; and whether its files are still there.
 //!
 //! Invariant: reads no file, so that it may be asked often.
@@ -12,12 +12,12 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-/// What is known to be wrong, and what was done about it.
+/// Known damage, and what was done about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     /// By offset. What has gone with the log's start is not in it.
     pub damage: Vec<FoundDamage>,
-    /// What recovery cut off when the log was opened.
+    /// The end that recovery cut off when the log was opened.
     pub cut: Option<Cut>,
     /// Segments whose index files were missing or wrong when they were needed, and were rebuilt.
     pub indexes_rebuilt: usize,
@@ -69,7 +69,7 @@ impl LogReader {
         Arc::ptr_eq(&self.shared, &log.shared)
     }
 
-    /// What is known to be wrong with the log.
+    /// The log's known damage.
     pub fn health(&self) -> Health {
         let segments = self.shared.segments.load();
         let mut health = Health {

@@ -29,7 +29,7 @@ use std::{
 /// One segment, as an operator sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentInfo {
-    /// What its files are named after.
+    /// The offset that its files are named after.
     pub base: Offset,
     /// Offset behind its last batch.
     pub end: Offset,
@@ -133,7 +133,7 @@ impl Log {
         }
     }
 
-    /// What the checkpoint last said beyond this crate's own: after opening, what was read.
+    /// The partition's part of the last checkpoint: after opening, what was read.
     pub fn checkpoint_extra(&self) -> &CheckpointExtra {
         self.durability.extra()
     }

@@ -1,5 +1,5 @@
-//! What a segment remembers of its newest batch, so that a later search looks only at what came
-//! since (`newest.rs`).
+//! The newest batch of a segment, remembered so that a later search looks only at what came since
+//! (`newest.rs`).
 
 use gnomon_protocol::ids::Offset;
 
@@ -12,10 +12,10 @@ pub struct Newest {
     pub base_offset: Offset,
 }
 
-/// What a segment remembers.
+/// A segment's newest batch, as far as it was looked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Looked {
-    /// Of the log; bytes that were looked at before a truncation may be others now.
+    /// Generation of the log; bytes that were looked at before a truncation may be others now.
     pub generation: u64,
     /// Every batch that begins below was looked at, from where the log began at that time.
     pub upto: Offset,

@@ -69,7 +69,7 @@ impl Reopening {
 pub struct Opened {
     /// Ready to append at [`Log::end`].
     pub log: Log,
-    /// What was found and repaired.
+    /// Damage that was found and repaired.
     pub recovered: Recovery,
 }
 

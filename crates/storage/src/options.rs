@@ -1,4 +1,4 @@
-//! What can be chosen about a log. Defaults are Kafka's topic defaults.
+//! Settings of a log. Defaults are Kafka's topic defaults.
 
 /// Settings of one log; can be changed while it is open, and hold for what is written from then on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Default for LogOptions {
     }
 }
 
-/// What retention may take away.
+/// Limits beyond which retention removes segments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RetentionLimits {
     /// Keep at least this much (`retention.bytes`); `None` for everything.

@@ -26,7 +26,7 @@ pub struct LogReader {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// What [`LogReader::read`] is asked for.
+/// The arguments of [`LogReader::read`].
 #[derive(Clone, Copy)]
 struct Wanted {
     from: Offset,
@@ -323,7 +323,7 @@ impl Iterator for Headers {
     }
 }
 
-/// What a cursor comes by.
+/// One thing that a cursor passes.
 pub(crate) enum Item {
     /// A batch at a position.
     Batch(BatchHeader, u64),

@@ -1,4 +1,4 @@
-//! What recovery does about what a scan found: a table, and nothing else.
+//! The decisions of recovery about what a scan found: a table, and nothing else.
 //!
 //! The question is always the same: may this be the trace of a write that never completed (then the
 //! log ends there), or was it durable and is now damaged (then it is kept and answered with an
@@ -8,12 +8,12 @@ use crate::disk::Boot;
 use gnomon_protocol::ids::Offset;
 use std::ops::Range;
 
-/// What opening a log found.
+/// The findings of an opening.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovery {
     /// As given to [`crate::Log::open`], or [`Boot::Other`] when a sync had failed before.
     pub boot: Boot,
-    /// What was cut off the end.
+    /// The end that was cut off.
     pub cut: Option<Cut>,
     /// Damage below the flushed offset that was seen while scanning: kept, and answered with
     /// [`crate::ReadError::Damaged`]. Damage in what did not have to be scanned is found when it is
@@ -23,7 +23,7 @@ pub struct Recovery {
     pub scanned_batches: u64,
 }
 
-/// What was cut off the end of a log.
+/// The end of a log that was cut off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {
     /// The log's end now.
@@ -32,11 +32,11 @@ pub struct Cut {
     pub batches: u64,
     /// Bytes cut off, over all segments.
     pub bytes: u64,
-    /// What the first bad place was.
+    /// Description of the first bad place.
     pub why: String,
 }
 
-/// What a scan found at one place of a log.
+/// The finding of a scan at one place of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     /// The segment ends with a whole batch, and the next one, if any, begins there.
@@ -50,7 +50,7 @@ pub enum Found {
     BadTail,
 }
 
-/// What the checkpoint says about that place.
+/// The checkpoint's knowledge of that place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlushedState {
     /// It was synced.
@@ -61,7 +61,7 @@ pub enum FlushedState {
     Unknown,
 }
 
-/// What is done.
+/// The consequence of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Keep,
@@ -74,7 +74,7 @@ pub enum Action {
 /// A row of the table; `None` matches both.
 #[derive(Debug)]
 pub struct Row {
-    /// What kind of event leaves this behind.
+    /// The kind of event that leaves this behind.
     pub story: &'static str,
     pub found: Found,
     pub boot: Option<Boot>,
@@ -155,7 +155,7 @@ pub const TABLE: &[Row] = &[
     },
 ];
 
-/// What to do about it.
+/// The action for a finding, by the table.
 pub fn action(found: Found, boot: Boot, place: FlushedState) -> Action {
     let row = TABLE.iter().find(|row| row.matches(found, boot, place));
     row.map(|row| row.action)

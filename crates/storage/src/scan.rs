@@ -13,7 +13,7 @@ use crate::{
 use gnomon_protocol::{batch::BatchHeader, ids::Offset};
 use std::{io, sync::Arc};
 
-/// What a scan may rely on.
+/// The facts that a scan may rely on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules<'a> {
     /// Checksums are looked at of batches that reach beyond this offset.
@@ -22,7 +22,7 @@ pub(crate) struct Rules<'a> {
     pub below: Offset,
     /// A batch ends exactly here, if the log comes this far.
     pub boundary: Offset,
-    /// What the checkpoint knows of epochs.
+    /// The checkpoint's history of epochs.
     pub history: &'a CheckpointExtra,
 }
 

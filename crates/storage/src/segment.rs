@@ -36,12 +36,12 @@ pub(crate) struct Segment {
     extent: AtomicU64,
     pub max_timestamp: AtomicI64,
     indexes: RwLock<Indexes>,
-    /// Of the index files, when they were missing or wrong and have been written again: for the
-    /// next checkpoint.
+    /// Summary of index files that were missing or wrong and have been written again: for the next
+    /// checkpoint.
     rewritten: Mutex<Option<Summary>>,
     rebuilt: AtomicBool,
-    /// What this process has not written itself, that is, below this position, is verified before
-    /// it is served.
+    /// Bytes below this position come from another process, and are verified before they are
+    /// served.
     unverified_below: AtomicU64,
     pub verified: Mutex<Verified>,
     pub synced: Mutex<Synced>,
@@ -77,7 +77,7 @@ enum Indexes {
     Unread(Summary),
 }
 
-/// What a segment is opened with.
+/// The state of a segment when it is opened.
 pub(crate) struct Content {
     pub len: u64,
     pub end: Offset,
@@ -212,7 +212,7 @@ impl Segment {
         start >= unverified_below || verified()
     }
 
-    /// What was verified so far. Held while more is.
+    /// The ranges that were verified so far. Held while more is.
     pub fn verified(&self, wait: ReadWait) -> io::Result<MutexGuard<'_, Verified>> {
         match wait {
             ReadWait::Waits => Ok(self.verified.lock()),
@@ -282,7 +282,7 @@ impl Segment {
         self.rewritten.lock().is_some()
     }
 
-    /// What a checkpoint is to say of index files that were written again; once.
+    /// The summary of index files that were written again, for the next checkpoint; once.
     pub fn take_rewritten(&self) -> Option<Summary> {
         self.rewritten.lock().take()
     }

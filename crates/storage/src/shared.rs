@@ -1,5 +1,5 @@
-//! What the writer, its readers and its flush points share. Readers never wait for the writer: they
-//! load a list and two numbers.
+//! State that the writer, its readers and its flush points share. Readers never wait for the
+//! writer: they load a list and two numbers.
 
 use crate::{checkpoint::CheckpointExtra, disk::Disk, recover::Cut, segment::Segment};
 use arc_swap::ArcSwap;
@@ -22,10 +22,10 @@ pub(crate) struct Shared {
     end: AtomicI64,
     /// Raised before bytes that readers may look at are taken back (truncation, restart).
     generation: AtomicU64,
-    /// What the checkpoint said of epochs when the log was opened, by which batches are verified
-    /// that this process did not write.
+    /// The checkpoint's history of epochs at the opening. Batches that this process did not write
+    /// are verified by it.
     pub history: CheckpointExtra,
-    /// What recovery cut off when the log was opened.
+    /// The end that recovery cut off when the log was opened.
     pub cut: Option<Cut>,
     /// There is damage, and [`crate::LogReader::health`] has to look for it.
     pub damaged: AtomicBool,
@@ -38,7 +38,7 @@ pub(crate) struct Shared {
     pub checkpoint_written: Mutex<u64>,
 }
 
-/// What opening a log found.
+/// The findings of an opening, for readers.
 #[derive(Default)]
 pub(crate) struct Found {
     pub history: CheckpointExtra,

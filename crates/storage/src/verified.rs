@@ -2,7 +2,7 @@
 
 use gnomon_protocol::ids::Offset;
 
-/// What of a segment was looked at, and what of that is damaged.
+/// The verified ranges of a segment, and the damage in them.
 #[derive(Debug, Default)]
 pub(crate) struct Verified {
     /// Byte ranges that were looked at: ascending, neither touching nor overlapping.

@@ -89,7 +89,7 @@ pub(crate) fn verify(
 /// The batch before.
 struct Before {
     position: u64,
-    /// What `lowest` was there.
+    /// The value of `lowest` at that position.
     lowest: Offset,
     /// Where it ends if there is no gap in front of it.
     dense_end: Offset,

@@ -14,7 +14,7 @@ const WINDOW: usize = 4096;
 /// From this size on batches are read header by header.
 const LARGE_BATCH: usize = WINDOW / 2;
 
-/// What is at a position.
+/// The content at a position.
 #[derive(Debug)]
 pub(crate) enum Step {
     /// A batch, all of it below the end.
@@ -75,7 +75,7 @@ impl Walk {
         Walk { wait, ..self }
     }
 
-    /// What is at the position, without moving.
+    /// The content at the position, without moving.
     pub fn peek(&mut self) -> io::Result<Step> {
         let left = self.end.saturating_sub(self.position);
         if left == 0 {
@@ -96,7 +96,7 @@ impl Walk {
         })
     }
 
-    /// What is at the position; moves behind it when it is a batch.
+    /// The content at the position; moves behind it when it is a batch.
     pub fn next(&mut self) -> io::Result<Step> {
         let step = self.peek()?;
         if let Step::Batch(header) = &step {

@@ -68,8 +68,8 @@ fn an_unfinished_write_is_named_and_is_no_damage() {
     );
 }
 
-/// Whatever bit is flipped below what was flushed: the check names the file, and the offsets that a
-/// reader cannot have.
+/// Every bit that is flipped below the flushed offset is found: the check names the file, and the
+/// offsets that a reader cannot have.
 #[test]
 fn every_flipped_bit_is_found() {
     let (disk, model) = written(small_segments(), 60, 60, 60);

@@ -1,5 +1,5 @@
-//! What a disk can do to a log that it had taken: bits flipped anywhere, files that are too short
-//! or gone. Torn tails: `torn.rs`.
+//! Damage that a disk can do to a log that it had taken: bits flipped anywhere, files that are too
+//! short or gone. Torn tails: `torn.rs`.
 
 mod common;
 

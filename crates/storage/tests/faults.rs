@@ -43,7 +43,7 @@ struct Run {
     at: u64,
     disk: MemDisk,
     log: Option<Log>,
-    /// What the log holds; behind an append that failed, what it may hold.
+    /// The expected content of the log; behind an append that failed, what it may hold.
     model: Model,
     /// The most that was called durable and not taken back since.
     durable: Offset,
@@ -561,7 +561,7 @@ fn the_name_of_a_segment_whose_maker_died_becomes_durable() {
     }
 }
 
-/// What is flushed now is there after a power loss.
+/// Checks that flushed batches are there after a power loss.
 fn survives(disk: &MemDisk, log: &mut Log, seed: u64) {
     let end = log.end();
     log.append(&[batch(end, 1, 150, 9)]).expect("appended");

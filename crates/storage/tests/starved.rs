@@ -9,7 +9,7 @@ use gnomon_storage::{Boot, CheckpointExtra, Disk, Log, RealDisk};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{fs::File, sync::Arc};
 
-/// What the process may have open.
+/// Files that the process may have open.
 const LIMIT: u64 = 64;
 
 fn flush(log: &mut Log) {

@@ -10,14 +10,14 @@ use common::{Model, batch, damage::*, random::Rng, read_all, same, small_segment
 use gnomon_storage::{Boot, LogOptions, MemDisk};
 use std::path::PathBuf;
 
-/// What a torn write leaves where its rest was to come.
+/// The bytes that a torn write leaves in place of its rest.
 #[derive(Clone, Copy, Debug)]
 enum Fill {
     Nothing,
     Zeros,
     Ones,
     Random,
-    /// What stood elsewhere in the log: whole batches with lower offsets.
+    /// Bytes from elsewhere in the log: whole batches with lower offsets.
     OldData,
     /// A header as the next batch would have it, over bytes that are not its own.
     Header,

@@ -1,4 +1,4 @@
-//! What all tests of the metadata machine write names with.
+//! Names and values that all tests of the metadata machine use.
 
 use gnomon_links::NameFilter;
 use gnomon_protocol::ids::Uuid;

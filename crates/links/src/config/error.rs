@@ -11,7 +11,7 @@ pub enum ConfigError {
     #[error("{path}: unknown key; known here: {known}")]
     UnknownKey {
         path: String,
-        /// What could stand there.
+        /// The words that are possible there.
         known: String,
     },
     /// A key that must be there.
@@ -21,14 +21,14 @@ pub enum ConfigError {
     #[error("{path}: {why}")]
     Invalid {
         path: String,
-        /// What is wrong, with the value.
+        /// The fault, with the value.
         why: String,
     },
     /// A setting that Gnomon cannot carry out yet. It is refused rather than ignored.
     #[error("{path}: not supported yet: {what}")]
     NotSupported {
         path: String,
-        /// What was asked for, and what to do.
+        /// The setting that was asked for, and the alternative.
         what: String,
     },
 }

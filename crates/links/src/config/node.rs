@@ -22,7 +22,7 @@ pub(super) enum Node {
 }
 
 impl Node {
-    /// What it is, for an error.
+    /// The kind of value, for an error.
     fn kind(&self) -> String {
         match self {
             Node::Null => "nothing".to_owned(),

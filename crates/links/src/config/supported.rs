@@ -1,4 +1,4 @@
-//! What this version cannot carry out, refused rather than ignored.
+//! Settings that this version cannot carry out, refused rather than ignored.
 
 use super::{ConfigError, LinkConfig};
 

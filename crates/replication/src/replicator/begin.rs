@@ -40,7 +40,7 @@ impl Part {
     }
 }
 
-/// What has to be asked of the source before a partition can be read.
+/// The query to the source that decides where a copy begins.
 enum StartQuery {
     /// It is empty: where to begin.
     Start,
@@ -142,7 +142,7 @@ impl Replicator {
         }
     }
 
-    /// What the link says of topics holds for the partitions that they had when it found them.
+    /// The link's rule for topics holds for the partitions that they had when it found them.
     fn start_of(&self, key: Key) -> Start {
         let added = self
             .parts

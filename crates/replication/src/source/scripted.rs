@@ -45,7 +45,7 @@ struct Inner {
 /// Everything that a test may set.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
-    /// What it says of itself.
+    /// Its identity.
     pub contact: Contact,
     pub topics: BTreeMap<String, ScriptedTopic>,
     /// Group to what it has committed.
@@ -62,7 +62,7 @@ pub struct Cluster {
     pub fetches: u64,
     /// How often it was asked where its logs end, on behalf of readers.
     pub end_questions: u64,
-    /// What the next fetches are answered with, in place of what is there.
+    /// Answers to the next fetches, in place of the true ones.
     pub odd: VecDeque<Odd>,
 }
 

@@ -45,8 +45,8 @@ const UNSELECTED_EVERY: u64 = 30;
 
 struct GroupSync {
     link: Arc<LinkShared>,
-    /// What was handed over last, by group: the same again is not handed over, unless what we have
-    /// moved under it.
+    /// The commits that were submitted last, by group: the same again is not handed over, unless
+    /// what we have moved under it.
     handed: BTreeMap<String, Vec<PlannedCommit>>,
     round: u64,
 }
@@ -131,7 +131,7 @@ impl GroupSync {
         Ok(())
     }
 
-    /// What the groups have committed, and why others are not shown.
+    /// The commits of the groups, and why others are not shown.
     async fn read(
         &self,
         groups: &[String],

@@ -18,7 +18,7 @@ const NAMED_MAX: usize = 3;
 /// A setting, a topic, and the value that is not understood; `None`: it is not reported.
 type Finding = (String, String, Option<String>);
 
-/// What was said in the log already.
+/// Warnings that are in the log already.
 #[derive(Default)]
 pub(super) struct Settings {
     said: BTreeSet<Finding>,

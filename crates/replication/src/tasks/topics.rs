@@ -35,10 +35,10 @@ const APART: Duration = Duration::from_millis(50);
 /// longest ago.
 const CONFIGS_PER_ROUND: usize = 1_000;
 
-/// What was handed to the metadata, and the topics it had then.
+/// The list that was submitted to the metadata machine, and the topics of that moment.
 type Handed = (Vec<SourceTopic>, Arc<BTreeMap<TopicId, Arc<Topic>>>);
 
-/// What the rounds remember.
+/// State that lasts from round to round.
 struct Discovery {
     link: Arc<LinkShared>,
     /// Configs as last read, and in which round.
@@ -46,7 +46,7 @@ struct Discovery {
     round: u64,
     /// The contact as the metadata knows it.
     told: Option<(Option<String>, Option<SourceSite>)>,
-    /// What was handed over last as the whole list, and the metadata it was handed to.
+    /// The whole list that was submitted last, and the topics of that moment.
     handed: Option<Handed>,
     settings: Settings,
 }
@@ -313,8 +313,8 @@ impl Discovery {
         })
     }
 
-    /// What a Gnomon source says of our own topics: those that it shadows, and those that it has
-    /// taken over.
+    /// Reads a Gnomon source's report about our own topics: those that it shadows, and those that
+    /// it has taken over.
     async fn look_at_own(
         &mut self,
         image: &Image,
@@ -388,7 +388,7 @@ fn origin_of(topic: &str, configs: &Configs) -> Option<TopicOrigin> {
     }
 }
 
-/// What a Gnomon source says of itself; `None` for a foreign one.
+/// Reads a Gnomon source's description of itself; `None` for a foreign one.
 fn read_peer(contact: &Contact) -> Result<Option<SourceSite>, String> {
     let Some(site) = &contact.site else {
         return Ok(None);

@@ -298,7 +298,7 @@ impl Slot {
         Ok(file)
     }
 
-    /// What the file system says of the file, which is not opened for it.
+    /// The file system's metadata of the file, which is not opened for it.
     ///
     /// # Errors
     /// As [`Slot::file`]. While the file is open it is found without a name, too.

@@ -46,7 +46,8 @@ struct Inner {
     reads: AtomicU64,
     /// Renames so far.
     renames: AtomicU64,
-    /// What files are written at, in milliseconds since 1970; `None`: at the end of all time.
+    /// The time that files are written at, in milliseconds since 1970; `None`: at the end of all
+    /// time.
     now_ms: Mutex<Option<i64>>,
 }
 

@@ -3,12 +3,12 @@
 use crate::{checkpoint::Gap, durability::Durable};
 use gnomon_protocol::ids::Offset;
 
-/// What a start finds of a log's offsets.
+/// The offsets that a start finds of a log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Evidence {
     /// The checkpoint's log start; `Offset::MIN` without a checkpoint.
     pub start: Offset,
-    /// What is known to be durable.
+    /// Offsets that are known to be durable.
     pub durable: Durable,
     /// The checkpoint's last move of the end without a batch.
     pub gap: Option<Gap>,

@@ -1,5 +1,4 @@
-//! What is known of a log before its segments are looked at: its checkpoint, and whether a sync
-//! failed.
+//! Knowledge of a log before its segments are looked at: its checkpoint, and whether a sync failed.
 
 use crate::{
     checkpoint::{self, Checkpoint, CheckpointExtra, OnDisk},
@@ -20,7 +19,7 @@ pub(super) struct Known {
     pub checkpoint: Option<Checkpoint>,
     /// There is a checkpoint, and it cannot be read: nobody knows what was synced.
     pub place_unknown: bool,
-    /// What this process knows to be durable, of a log that it had open before.
+    /// Offsets that this process knows to be durable, of a log that it had open before.
     pub durable: Option<Durable>,
 }
 
@@ -63,7 +62,7 @@ impl Known {
             .map_or(Offset::MIN, |checkpoint| checkpoint.start)
     }
 
-    /// What is durable of a log whose oldest segment begins at `first`.
+    /// The durable part of a log whose oldest segment begins at `first`.
     pub fn durable(&self, first: Offset) -> Durable {
         let noted = self.checkpoint.as_ref().map(|checkpoint| Durable {
             flushed: checkpoint.flushed,
@@ -76,7 +75,7 @@ impl Known {
         }
     }
 
-    /// What batches are verified by that this process did not write.
+    /// The checkpoint's part that batches of another process are verified by.
     pub fn history(&self) -> CheckpointExtra {
         self.checkpoint
             .as_ref()

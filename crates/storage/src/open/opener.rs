@@ -38,16 +38,16 @@ pub(super) struct Opener<'a> {
 /// The segments of a log, and what became of them.
 pub(super) struct Scanned {
     pub segments: Vec<Segment>,
-    /// Of the sealed ones; `None` where the indexes could not be written.
+    /// Summaries of the sealed segments; `None` where the indexes could not be written.
     pub summaries: Vec<Option<Summary>>,
-    /// Of the last one.
+    /// The indexer of the last segment.
     pub indexer: Indexer,
     pub recovery: Recovery,
     /// The last segment ends in damage: nothing may be written after it.
     pub ends_damaged: bool,
 }
 
-/// What to do next in a segment.
+/// The next step in a segment.
 enum Next {
     Done,
     GoOn,

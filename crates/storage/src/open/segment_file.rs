@@ -22,7 +22,7 @@ pub(super) struct SegmentFile<'a> {
     pub len: u64,
     /// Base offsets of the segments after it.
     pub later: &'a [Offset],
-    /// What the checkpoint says of it.
+    /// The checkpoint's summary of it.
     pub summary: Option<Summary>,
 }
 

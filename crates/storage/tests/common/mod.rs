@@ -61,7 +61,7 @@ pub fn small_segments() -> LogOptions {
     }
 }
 
-/// What a log holds: bytes of whole batches with their offsets.
+/// The expected content of a log: bytes of whole batches with their offsets.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     pub start: Offset,

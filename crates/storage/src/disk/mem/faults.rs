@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-/// What [`MemDisk::fail_next`](super::MemDisk::fail_next) makes fail.
+/// A call that [`MemDisk::fail_next`](super::MemDisk::fail_next) makes fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The next write to a file writes half and fails.
