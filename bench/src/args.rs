@@ -1,4 +1,4 @@
-//! What can be typed behind `gnomon-bench`.
+//! What can be typed after `gnomon-bench`.
 
 use crate::{peers::PeerName, scenarios, settings::LoadChanges};
 use clap::{Parser, Subcommand, builder::PossibleValuesParser};

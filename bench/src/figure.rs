@@ -21,7 +21,7 @@ pub enum Figure {
     P99,
     P999,
     Max,
-    /// How far an open-loop generator was itself behind, at the 99th percentile.
+    /// How far an open-loop generator was itself after, at the 99th percentile.
     GeneratorP99,
     Accept,
     FirstAck,

@@ -118,7 +118,7 @@ fn start(at: Start) -> Value {
     }
 }
 
-/// A family of clients behind a driver.
+/// A family of clients after a driver.
 pub struct Remote {
     pub driver: Arc<Driver>,
 }

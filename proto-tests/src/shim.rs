@@ -108,7 +108,7 @@ impl Shim {
         self.orders.write_all_at(bytes, at).expect("orders");
     }
 
-    /// Of the calls of these kinds from now on, the `nth` and those behind it, `count` in all, fail
+    /// Of the calls of these kinds from now on, the `nth` and those after it, `count` in all, fail
     /// with this error.
     pub fn fail(&self, kinds: &[Kind], nth: u64, count: u64, error: rustix::io::Errno) {
         self.heal();

@@ -305,7 +305,7 @@ fn story_failover_killed_over_fifty_topics() {
 }
 
 /// The source is a killed Apache Kafka with an open transaction: readers of committed records go on
-/// behind it.
+/// after it.
 #[test]
 fn story_failover_from_apache_kafka_with_an_open_transaction() {
     if !have(&[Tool::Java]) {

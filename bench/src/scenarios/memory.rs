@@ -17,7 +17,7 @@ use crate::{
 };
 use std::{thread, time::Duration};
 
-/// What a broker does at its start, or behind a load, is done by then.
+/// What a broker does at its start, or after a load, is done by then.
 const SETTLED_AFTER: Duration = Duration::from_secs(3);
 
 const IDLE: &str = "idle";

@@ -23,7 +23,7 @@ const TAG_MAX: u16 = 4095;
 pub fn cluster_id_of(id: Uuid) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let bits = id.as_u128();
-    // 22 groups of 6 bits: 128 bits and 4 zero bits behind them.
+    // 22 groups of 6 bits: 128 bits and 4 zero bits after them.
     (0..22)
         .map(|group| {
             let from_top = 6 * (group + 1);

@@ -2,7 +2,7 @@
 //!
 //! Invariants: a request that was started is either answered, or fails when the connection ends; it
 //! never waits longer than its deadline. A deadline that passes ends the whole connection, because
-//! answers come in order and everything behind a lost one is lost too. Requests reach the wire in
+//! answers come in order and everything after a lost one is lost too. Requests reach the wire in
 //! the order in which `start` returned.
 //!
 //! Not here: finding brokers, reconnecting, retrying.

@@ -124,7 +124,7 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// A fetcher that owns this connection: long polls on it hold up whatever is asked behind them.
+    /// A fetcher that owns this connection: long polls on it hold up whatever is asked after them.
     pub fn new(conn: Conn, options: FetchOptions) -> Fetcher {
         Fetcher {
             conn,

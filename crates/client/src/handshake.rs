@@ -72,7 +72,7 @@ pub(crate) async fn negotiate(conn: &Conn, deadline: Duration) -> Result<Version
     versions(answer)
 }
 
-/// The error code stands right behind the correlation id, in every version.
+/// The error code stands right after the correlation id, in every version.
 fn error_code(body: &Bytes) -> Option<i16> {
     body.get(4..6).map(|mut code| code.get_i16())
 }

@@ -58,7 +58,7 @@ pub enum InspectError {
 pub struct Span {
     /// First offset.
     pub start: Offset,
-    /// The offset behind the last.
+    /// The offset after the last.
     pub end: Offset,
     /// Whole batches.
     pub batches: u64,

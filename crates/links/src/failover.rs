@@ -71,7 +71,7 @@ impl Step {
         }
     }
 
-    /// The one behind it.
+    /// The one after it.
     pub fn next(self) -> Option<Step> {
         Step::ALL.into_iter().find(|step| *step > self)
     }

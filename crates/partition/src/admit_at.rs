@@ -39,7 +39,7 @@ pub struct CopiedEnd {
 }
 
 impl CopiedEnd {
-    /// Judges the next batch, and moves on behind it.
+    /// Judges the next batch, and moves on after it.
     pub fn admit(
         &mut self,
         view: BatchView,

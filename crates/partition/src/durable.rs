@@ -43,7 +43,7 @@ impl PartitionAppender<'_> {
 impl PartitionControl<'_> {
     /// Makes everything up to the present end durable, whatever `write.caching` says; returns that
     /// end. Costs nothing if nothing is dirty. [`Lost`] if the partition is closed, also with
-    /// nothing dirty: whole batches of a write that failed may stand behind the end that is known,
+    /// nothing dirty: whole batches of a write that failed may stand after the end that is known,
     /// and its successor will have them. Cancel safe.
     pub async fn flush(&self) -> Result<Offset, Lost> {
         let end = {

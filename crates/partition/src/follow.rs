@@ -92,7 +92,7 @@ impl PartitionCopier<'_> {
         if to <= offsets.end {
             return Ok(offsets.end);
         }
-        // What was appended before must not be less durable than the end behind it.
+        // What was appended before must not be less durable than the end after it.
         let advanced = self.0.log(&mut writer, offsets.log_start).and_then(|log| {
             self.0.env.flusher.run_here(|| {
                 let point = log.flush_point();

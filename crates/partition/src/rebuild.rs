@@ -1,4 +1,4 @@
-//! State from the log: the snapshot that the checkpoint names, and the tail behind it read back.
+//! State from the log: the snapshot that the checkpoint names, and the tail after it read back.
 //!
 //! Invariant: the state after opening is the one that the batches in the log make, whatever of
 //! checkpoint and snapshot is there; without a usable snapshot the whole log is read. Everything

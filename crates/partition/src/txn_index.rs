@@ -2,7 +2,7 @@
 //! offset and written with each snapshot.
 //!
 //! Invariant: entries rise in `last`. Each carries the first offset that was undecided once it was
-//! closed, so that a lookup can stop there: nothing behind it can reach further down (the same
+//! closed, so that a lookup can stop there: nothing after it can reach further down (the same
 //! trick as in Kafka's `.txnindex`).
 
 use gnomon_protocol::ids::{Offset, ProducerId};

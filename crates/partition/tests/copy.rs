@@ -24,7 +24,7 @@ fn copy(handle: &Handle, base: Offset, epoch: i32, count: i32) -> Result<Offset,
 
 #[tokio::test(start_paused = true)]
 async fn the_table_of_copied_batches() {
-    // compacted, offset of the next batch behind 0..10 of epoch 4, its epoch, admitted
+    // compacted, offset of the next batch after 0..10 of epoch 4, its epoch, admitted
     let rows = [
         (false, 10, 4, true),
         (false, 10, 6, true),

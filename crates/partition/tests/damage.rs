@@ -238,7 +238,7 @@ async fn flipped_bits_in_any_file_of_a_partition() {
             }
             match handle.appender().append(plain(1, 0), CLIENT, NOW) {
                 Ok(_) => {}
-                // An epoch that was flipped up behind the checkpoint looks like a later leader's.
+                // An epoch that was flipped up after the checkpoint looks like a later leader's.
                 Err(AppendError::EpochBehind { .. }) => assert!(in_log && !clean, "{what}"),
                 Err(other) => panic!("{what}: {other}"),
             }

@@ -346,7 +346,7 @@ fn run(how: How, at: u64, seed: u64, settings: &Settings) -> (u64, u32, u32) {
     })
 }
 
-/// Power losses behind each failure; the full run takes more.
+/// Power losses after each failure; the full run takes more.
 fn seeds() -> u64 {
     if std::env::var("GNOMON_FAULTS").is_ok_and(|runs| runs == "full") {
         50

@@ -167,7 +167,7 @@ async fn nothing_is_acknowledged_in_a_file_that_was_removed_while_it_is_written(
     let refused = handle.appender().append(plain(1, 0), CLIENT, NOW);
     assert!(matches!(refused, Err(AppendError::Closed { .. })));
 
-    // What is left is served, and the partition goes on behind what was durable.
+    // What is left is served, and the partition goes on after what was durable.
     handle
         .control()
         .try_disk()

@@ -131,7 +131,7 @@ fn a_checkpoint_that_is_overtaken_does_not_remove_the_snapshot_that_the_newer_on
             let handle = handle.clone();
             move || handle.control().apply_retention(NOW + 1_000)
         });
-        // Until it has the writer's lock, and stands behind the one that hangs: too short a pause
+        // Until it has the writer's lock, and stands after the one that hangs: too short a pause
         // would miss the fault, and never report one that is not there.
         thread::sleep(Duration::from_millis(200));
         // The checkpoint with which retention makes up for what it took away must not hide it.

@@ -1,5 +1,5 @@
 //! Writing what flexible versions have (KIP-482): unsigned varints of 32 bits, seven bits a byte,
-//! and strings behind them. Reading is `read`'s.
+//! and strings after them. Reading is `read`'s.
 
 use bytes::{BufMut, BytesMut};
 

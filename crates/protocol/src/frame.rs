@@ -1,7 +1,7 @@
 //! The 4-byte size in front of every request and response, checked before a byte is reserved for
 //! what it announces.
 //!
-//! A refused size ends the connection: nothing behind it can be found again.
+//! A refused size ends the connection: nothing after it can be found again.
 
 /// Bytes of the size prefix.
 pub const PREFIX_BYTES: usize = 4;
@@ -40,12 +40,12 @@ pub enum FrameError {
     TooLarge { size: usize, max: usize },
 }
 
-/// Bytes of the request behind `prefix`.
+/// Bytes of the request after `prefix`.
 pub fn frame_length(prefix: [u8; PREFIX_BYTES], max: usize) -> Result<usize, FrameError> {
     length(prefix, REQUEST_BYTES_MIN, max)
 }
 
-/// Bytes of the response behind `prefix`, for clients.
+/// Bytes of the response after `prefix`, for clients.
 pub fn response_length(prefix: [u8; PREFIX_BYTES], max: usize) -> Result<usize, FrameError> {
     length(prefix, RESPONSE_BYTES_MIN, max)
 }

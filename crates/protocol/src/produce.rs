@@ -53,7 +53,7 @@ pub struct ProducePartition {
     pub records: Option<Bytes>,
 }
 
-/// Decodes the body that [`crate::header::peek`] left, version 0 to 13. Bytes behind it are
+/// Decodes the body that [`crate::header::peek`] left, version 0 to 13. Bytes after it are
 /// ignored.
 pub fn decode_produce(version: i16, body: Bytes) -> Result<ProduceRequest, DecodeError> {
     let api = api::api(keys::PRODUCE).ok_or(DecodeError::UnknownApi { key: keys::PRODUCE })?;

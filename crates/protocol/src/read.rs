@@ -219,7 +219,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// A reader of the next `size` bytes, behind which this one goes on.
+    /// A reader of the next `size` bytes, after which this one goes on.
     pub(crate) fn part(&mut self, size: usize) -> Result<Reader<'a>, ReadError> {
         let at = self.at;
         self.skip(size)?;

@@ -3,7 +3,7 @@
 //! Decoding walks a message by its [`crate::layout`] first, so that no count in it makes the
 //! message crate reserve more than in proportion to the bytes that came. Produce requests and Fetch
 //! responses have their own, copy-free ways in [`crate::produce`] and [`crate::fetch`]; they can be
-//! coded here too. Bytes behind a message are ignored, as Kafka does.
+//! coded here too. Bytes after a message are ignored, as Kafka does.
 
 use crate::{
     api::{self, keys},

@@ -66,7 +66,7 @@ fn ended_transactions(
             let Ok(handle) = site.handle(topic.id, index) else {
                 continue;
             };
-            // What stands behind a cut is ours.
+            // What stands after a cut is ours.
             let copied_to = partition.cut.map_or(Offset::MAX, |cut| cut.end);
             let markers = open
                 .iter()

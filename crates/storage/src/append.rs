@@ -142,7 +142,7 @@ impl Log {
                     .inspect_err(|error| self.close_writing(error.to_string()))?;
                 self.flushed_to(&point);
                 self.seal();
-                // Sealed, and nothing behind it: there is no segment to write to if this fails.
+                // Sealed, and nothing after it: there is no segment to write to if this fails.
                 let next = self
                     .checkpoint_write()
                     .write()
@@ -245,7 +245,7 @@ impl Log {
         Ok(())
     }
 
-    /// Makes what is written behind the last move of the end durable: another move takes its place
+    /// Makes what is written after the last move of the end durable: another move takes its place
     /// in the checkpoint.
     pub(crate) fn settle_gap(&mut self) -> Result<(), LogError> {
         if self

@@ -2,7 +2,7 @@
 //! be asked while a process writes the log.
 //!
 //! It opens the log on a disk that forgets ([`DryDisk`]) and reads all of it, so that it finds
-//! exactly what a start and the readers behind it would. Limit: of a log that is written meanwhile
+//! exactly what a start and the readers after it would. Limit: of a log that is written meanwhile
 //! it sees a moment that never was, if a segment goes or the checkpoint is replaced between two
 //! looks; who finds something looks again.
 
@@ -31,7 +31,7 @@ use std::{
 pub struct Checked {
     /// First offset that can be read.
     pub start: Offset,
-    /// The offset behind the last that can be read.
+    /// The offset after the last that can be read.
     pub end: Offset,
     /// The flushed offset of the checkpoint; `None` without a checkpoint.
     pub flushed: Option<Offset>,

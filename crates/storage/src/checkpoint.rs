@@ -92,7 +92,7 @@ pub(crate) struct Gap {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Summary {
     pub base: Offset,
-    /// Offset behind the last batch.
+    /// Offset after the last batch.
     pub end: Offset,
     /// Bytes of batches.
     pub len: u64,
@@ -102,7 +102,7 @@ pub(crate) struct Summary {
     pub time_entries: u32,
     pub offset_crc: u32,
     pub time_crc: u32,
-    /// Nothing was to come behind `len`: the next segment begins where the log went on.
+    /// Nothing was to come after `len`: the next segment begins where the log went on.
     pub sealed: bool,
 }
 

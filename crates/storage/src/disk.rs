@@ -136,7 +136,7 @@ pub trait DiskFile: Send + Sync {
     }
     /// Reads up to `buf.len()` bytes; 0 only at the end of the file.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
-    /// Writes all buffers one behind the other, beginning at `offset`. After an error any part may
+    /// Writes all buffers one after another, beginning at `offset`. After an error any part may
     /// have been written.
     fn write_all_at(&self, bufs: &mut [IoSlice<'_>], offset: u64) -> io::Result<()>;
     /// When the file was last written, in milliseconds since 1970, as the file system notes it. It
@@ -147,7 +147,7 @@ pub trait DiskFile: Send + Sync {
     /// What is written to it is lost when it is closed. Never waits for the disk for a file that
     /// was written of late.
     fn is_removed(&self) -> io::Result<bool>;
-    /// Cuts the file, or lengthens it with zeros. Space that was allocated behind the new end is
+    /// Cuts the file, or lengthens it with zeros. Space that was allocated after the new end is
     /// given back. A length that the file has already leaves [`DiskFile::modified_ms`] as it is.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// `fdatasync`: bytes and length written so far are durable after `Ok`.

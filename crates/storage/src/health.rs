@@ -35,7 +35,7 @@ pub struct FoundDamage {
     pub bytes: u64,
     /// The first offset that cannot be read.
     pub from: Offset,
-    /// The offset behind the last that cannot be read.
+    /// The offset after the last that cannot be read.
     pub to: Offset,
 }
 

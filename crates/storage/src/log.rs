@@ -31,7 +31,7 @@ use std::{
 pub struct SegmentInfo {
     /// The offset that its files are named after.
     pub base: Offset,
-    /// Offset behind its last batch.
+    /// Offset after its last batch.
     pub end: Offset,
     /// Bytes of batches.
     pub bytes: u64,

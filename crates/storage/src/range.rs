@@ -21,7 +21,7 @@ pub struct FileRange {
     pub len: usize,
     /// Base offset of the first batch; when empty, the offset asked for.
     pub base_offset: Offset,
-    /// Offset behind the last batch, or a later one that no batch lies in between; when empty,
+    /// Offset after the last batch, or a later one that no batch lies in between; when empty,
     /// equal to `base_offset`.
     pub next_offset: Offset,
 }

@@ -42,7 +42,7 @@ impl LogReader {
         self.shared.start()
     }
 
-    /// Offset behind the last batch written.
+    /// Offset after the last batch written.
     pub fn end(&self) -> Offset {
         self.shared.end()
     }
@@ -418,7 +418,7 @@ impl Cursor {
                 }
                 Step::End if self.lowest < self.end => self.damaged(self.lowest, self.end, at, at),
                 Step::End => Item::End,
-                // Changed under us after it was written or verified: nothing behind it can be found
+                // Changed under us after it was written or verified: nothing after it can be found
                 // by walking.
                 Step::Bad(bad) => {
                     tracing::error!(segment = %self.segment.path.display(), position = at, %bad, "log does not read back as it was written");

@@ -28,7 +28,7 @@ pub struct Recovery {
 pub struct Cut {
     /// The log's end now.
     pub at: Offset,
-    /// Whole batches behind the first bad place that went with it.
+    /// Whole batches after the first bad place that went with it.
     pub batches: u64,
     /// Bytes cut off, over all segments.
     pub bytes: u64,
@@ -44,9 +44,9 @@ pub enum Found {
     /// The segment ends with a whole batch, but the log goes on only later: bytes are missing in
     /// between.
     Missing,
-    /// Something that is not a batch, and valid batches behind it.
+    /// Something that is not a batch, and valid batches after it.
     BadInside,
-    /// Something that is not a batch, and nothing valid behind it.
+    /// Something that is not a batch, and nothing valid after it.
     BadTail,
 }
 
@@ -65,9 +65,9 @@ pub enum FlushedState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Keep,
-    /// The log ends here; everything behind goes, counted and logged.
+    /// The log ends here; everything after goes, counted and logged.
     Cut,
-    /// It stays as it is, is answered with an error, and the log goes on behind it.
+    /// It stays as it is, is answered with an error, and the log goes on after it.
     Damage,
 }
 

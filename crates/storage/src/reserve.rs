@@ -14,7 +14,7 @@ use crate::{options::LogOptions, segment::Segment};
 const RESERVE_STEP: u64 = 64 << 10;
 const RESERVE_PART: u64 = 16;
 const RESERVE_MAX: u64 = 16 << 20;
-/// From this size on a segment that was not sealed may have space reserved behind its end.
+/// From this size on a segment that was not sealed may have space reserved after its end.
 pub(crate) const RESERVED_FROM: u64 = RESERVE_PART * RESERVE_STEP;
 
 /// Space of the active segment that is reserved and not written.

@@ -6,7 +6,7 @@ use gnomon_protocol::ids::Offset;
 /// A segment that may go.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
-    /// Offset behind its last batch.
+    /// Offset after its last batch.
     pub end: Offset,
     /// Bytes of batches.
     pub bytes: u64,

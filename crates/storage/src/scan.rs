@@ -33,7 +33,7 @@ pub(crate) struct Scan<'a> {
     walk: Walk,
     pub indexer: Indexer,
     pub loaded: Loaded,
-    /// Offset behind the last good batch.
+    /// Offset after the last good batch.
     pub next: Offset,
     pub batches: u64,
     before: Option<Before>,
@@ -164,7 +164,7 @@ impl<'a> Scan<'a> {
         Ok(None)
     }
 
-    /// The last batch, be there nothing or something bad behind it, is looked at in any case: it is
+    /// The last batch, be there nothing or something bad after it, is looked at in any case: it is
     /// the one that a dying process leaves half written.
     fn check_last(&mut self) -> io::Result<Option<Bad>> {
         let Some(before) = self.before.take_if(|before| !before.verified) else {

@@ -1,4 +1,4 @@
-//! One segment: a file of whole batches one behind the other, and its two indexes.
+//! One segment: a file of whole batches one after another, and its two indexes.
 //!
 //! Invariants: `len` and `end` change together (one atomic), so a reader that sees a length knows
 //! exactly which batches are in it; bytes below `len` never change, except by a truncation, which
@@ -164,7 +164,7 @@ impl Segment {
         Ok(Segment::new(base, path, file, content, Loaded::empty()))
     }
 
-    /// Bytes of whole batches, and the offset behind the last of them.
+    /// Bytes of whole batches, and the offset after the last of them.
     pub fn extent(&self) -> (u64, Offset) {
         let packed = self.extent.load(Ordering::Acquire);
         (
@@ -340,7 +340,7 @@ impl Segment {
         Ok(floor.map(|entry| u64::from(entry.position)))
     }
 
-    /// The indexed batches from `start` up to the first one at or behind `stop`, that one included.
+    /// The indexed batches from `start` up to the first one at or after `stop`, that one included.
     pub fn anchors(&self, disk: &dyn Disk, start: u64, stop: u64) -> io::Result<Vec<OffsetEntry>> {
         let loaded = self.indexes(disk)?;
         let first = loaded

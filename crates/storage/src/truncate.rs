@@ -23,7 +23,7 @@ use std::{
 struct CutAt {
     segment: usize,
     position: u64,
-    /// Offset behind the last batch that stays.
+    /// Offset after the last batch that stays.
     data_end: Offset,
     /// The log's end after it.
     end: Offset,
@@ -131,7 +131,7 @@ impl Log {
             cut_at,
         );
         drop(loaded);
-        // Readers first: they must not be led behind the end of the file.
+        // Readers first: they must not be led after the end of the file.
         segment.set_extent(cut.position, cut.data_end);
         segment
             .file

@@ -138,7 +138,7 @@ impl Judge<'_> {
                 Step::End => break,
             }
         }
-        // The last batch's offsets are contradicted, if at all, by the indexed one behind the
+        // The last batch's offsets are contradicted, if at all, by the indexed one after the
         // range.
         if stop < self.limit
             && let Step::Batch(header) = Walk::new(self.file.clone(), stop, self.limit).peek()?
@@ -175,7 +175,7 @@ impl Judge<'_> {
 
     /// The batch at `at` does not follow the one before: is it that one's fault? Certainly, when
     /// this one begins where that one would have ended without a gap in front of it. When it begins
-    /// behind that, either may be: then both are damaged.
+    /// after that, either may be: then both are damaged.
     fn blame_before(&mut self, at: u64, base_offset: Offset) -> bool {
         match self
             .before

@@ -96,7 +96,7 @@ impl Walk {
         })
     }
 
-    /// The content at the position; moves behind it when it is a batch.
+    /// The content at the position; moves after it when it is a batch.
     pub fn next(&mut self) -> io::Result<Step> {
         let step = self.peek()?;
         if let Step::Batch(header) = &step {

@@ -102,7 +102,7 @@ fn flipped_bits_below_flushed() {
         } else {
             assert_eq!((batches.len(), damaged.len()), (90, 0), "{what}");
         }
-        // What was found once is found again, and the log goes on behind it.
+        // What was found once is found again, and the log goes on after it.
         let health = opened.log.reader().health();
         assert_eq!(
             health.damage.is_empty(),

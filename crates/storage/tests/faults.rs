@@ -43,7 +43,7 @@ struct Run {
     at: u64,
     disk: MemDisk,
     log: Option<Log>,
-    /// The expected content of the log; behind an append that failed, what it may hold.
+    /// The expected content of the log; after an append that failed, what it may hold.
     model: Model,
     /// The most that was called durable and not taken back since.
     durable: Offset,
@@ -157,7 +157,7 @@ impl Run {
         self.reopened += 1;
     }
 
-    /// A write that a full disk refused left nothing behind.
+    /// A write that a full disk refused left nothing after.
     fn restart(&mut self, name: &str) {
         let end = self.log().end();
         self.log = None;
@@ -320,7 +320,7 @@ fn run(how: How, at: u64, seed: u64) -> (u64, u32) {
     })
 }
 
-/// Power losses behind each failure; the full run takes more.
+/// Power losses after each failure; the full run takes more.
 fn seeds() -> u64 {
     if std::env::var("GNOMON_FAULTS").is_ok_and(|runs| runs == "full") {
         20
@@ -432,7 +432,7 @@ fn retention_makes_room_on_a_full_disk() {
 }
 
 /// The disk is full, so that no checkpoint says where the log starts now, and the power goes right
-/// behind the retention: what is left has no holes.
+/// after the retention: what is left has no holes.
 #[test]
 fn retention_on_a_full_disk_leaves_no_holes_wherever_the_power_goes() {
     for seed in 0..200 {
@@ -525,7 +525,7 @@ fn the_names_of_a_log_whose_maker_died_become_durable() {
     }
 }
 
-/// The same for a segment behind others, when the checkpoint vouches for everything before it.
+/// The same for a segment after others, when the checkpoint vouches for everything before it.
 #[test]
 fn the_name_of_a_segment_whose_maker_died_becomes_durable() {
     for seed in 0..40 {

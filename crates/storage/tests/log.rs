@@ -250,7 +250,7 @@ fn an_end_moved_without_a_batch_survives() {
     check(&reopen(&disk, Boot::Same), &model);
 }
 
-/// Batches behind the moved end may be lost with the power; the move itself was durable before they
+/// Batches after the moved end may be lost with the power; the move itself was durable before they
 /// came.
 #[test]
 fn an_end_moved_without_a_batch_survives_what_is_written_behind_it() {

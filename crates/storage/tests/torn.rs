@@ -178,7 +178,7 @@ fn tear(layout: &Layout, every: bool) -> usize {
     opened
 }
 
-/// Opening leaves what is whole, and the log goes on behind it.
+/// Opening leaves what is whole, and the log goes on after it.
 fn cut_behind(disk: &MemDisk, boot: Boot, expected: &Model, found_bytes: usize, what: &str) {
     let opened = open(disk, boot);
     let mut log = opened.log;

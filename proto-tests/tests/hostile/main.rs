@@ -174,7 +174,7 @@ struct Met {
     silent: AtomicU64,
 }
 
-/// One hostile frame with an honest question behind it. `None`: the connection is no longer good.
+/// One hostile frame with an honest question after it. `None`: the connection is no longer good.
 fn send(
     mut socket: TcpStream,
     frame: &[u8],

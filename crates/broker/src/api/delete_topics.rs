@@ -1,7 +1,7 @@
 //! DeleteTopics, key 20, versions 1-6.
 //!
 //! Behaviour
-//! - Gone from Metadata when answered; files and committed offsets go behind it.
+//! - Gone from Metadata when answered; files and committed offsets go after it.
 //! - A shadow whose source still has it is POLICY_VIOLATION, with a message that says what to do.
 //!
 //! Version notes

@@ -2,7 +2,7 @@
 //!
 //! A request is begun only when every earlier one has taken its effect; only waiting for durability
 //! may overlap. Responses that are due together leave together. What has arrived whole takes its
-//! effect also when the peer closes behind it, as with acks=0. The loop here receives and sends;
+//! effect also when the peer closes after it, as with acks=0. The loop here receives and sends;
 //! what a request means is `dispatch`'s.
 
 use super::{
@@ -133,7 +133,7 @@ pub async fn serve(
             return error.into();
         }
         if answered {
-            // What waited behind it may begin now.
+            // What waited after it may begin now.
             continue;
         }
         closed = match closed {

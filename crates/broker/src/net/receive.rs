@@ -243,7 +243,7 @@ mod tests {
         pair
     }
 
-    /// The begin of a frame does not keep the large buffer that lay ready, be it alone or behind a
+    /// The begin of a frame does not keep the large buffer that lay ready, be it alone or after a
     /// whole frame.
     #[tokio::test]
     async fn a_part_of_a_frame_holds_little() {

@@ -53,7 +53,7 @@ fn source_configs(
     Ok(ours.chain(given).collect())
 }
 
-/// `name:E0/E1/...` with leader epochs, `@ID` behind the name for a source topic id.
+/// `name:E0/E1/...` with leader epochs, `@ID` after the name for a source topic id.
 fn source_topic(
     text: &str,
     configs: &BTreeMap<String, String>,

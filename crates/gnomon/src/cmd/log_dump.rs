@@ -1,7 +1,7 @@
 //! `gnomon log dump`: one file of a partition's folder, line by line as Apache Kafka's
 //! `kafka-dump-log` prints its own.
 //!
-//! Where Kafka stops at bytes that are no batch, this names them and goes on behind them.
+//! Where Kafka stops at bytes that are no batch, this names them and goes on after them.
 
 use crate::{
     Failure,
@@ -264,7 +264,7 @@ fn snapshot(out: &mut Output<impl Write>, snapshot: &Snapshot) -> Result<(), Out
     })
 }
 
-/// Sequence of the record `delta` behind the first: they start again at 0 after the largest.
+/// Sequence of the record `delta` after the first: they start again at 0 after the largest.
 fn sequence(header: &BatchHeader, delta: i32) -> i32 {
     match header.base_sequence {
         none @ ..0 => none,

@@ -48,7 +48,7 @@ pub fn of_raw(codec: Codec, count: i32, records: &[u8]) -> BatchView {
     of_payload(codec, count, &compress(codec, records).unwrap())
 }
 
-/// The same with the bytes that stand behind the header.
+/// The same with the bytes that stand after the header.
 pub fn of_payload(codec: Codec, count: i32, payload: &[u8]) -> BatchView {
     let model = BatchBuilder::new(NOW)
         .codec(codec)
@@ -69,7 +69,7 @@ fn set_count(bytes: &mut [u8], count: i32) {
     bytes[RECORD_COUNT_AT..RECORD_COUNT_AT + 4].copy_from_slice(&count.to_be_bytes());
 }
 
-/// A record from the bytes behind its length.
+/// A record from the bytes after its length.
 pub fn raw_record(body: &[u8]) -> Vec<u8> {
     let mut record = varint(body.len() as i64);
     record.extend_from_slice(body);

@@ -5,7 +5,7 @@
 //! window or block ([`Effort::window_max`]). Nothing is copied of an uncompressed batch. Invariant:
 //! a batch that passes is read to its end by [`super::records`], whatever a client wrote. Strict as
 //! Kafka's broker and, where it is not, as strict as the strictest reader: all lengths, counts and
-//! varints, fields that fill their record exactly, no byte behind the last record. Not here: what a
+//! varints, fields that fill their record exactly, no byte after the last record. Not here: what a
 //! topic wants (keys, times), which the visitor of each record sees.
 
 use super::{
@@ -127,7 +127,7 @@ pub fn check_records(
 }
 
 /// Goes over the records until `visit` has seen enough; returns the bytes that were unpacked. What
-/// lies behind is judged only if it never had enough.
+/// lies after is judged only if it never had enough.
 ///
 /// # Errors
 /// As [`check_records`].

@@ -2,7 +2,7 @@
 //! partition (KIP-98).
 //!
 //! Key: version and type, 16 bits each. Value: version (16 bits) and the coordinator's epoch (32
-//! bits). Newer versions may add fields behind.
+//! bits). Newer versions may add fields after.
 
 use super::{BatchBuilder, Record};
 use crate::ids::ProducerId;

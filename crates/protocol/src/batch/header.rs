@@ -26,7 +26,7 @@ use crate::{
 };
 
 pub const HEADER_BYTES: usize = 61;
-/// Bytes that change when a batch gets its place in a log; everything behind them stays as the
+/// Bytes that change when a batch gets its place in a log; everything after them stays as the
 /// producer made it.
 pub const PREFIX_BYTES: usize = 16;
 /// Bytes in front of what the length field counts.
@@ -158,7 +158,7 @@ pub struct BatchHeader {
     /// Offset of the first record (of the first place, once compaction took records out). Producers
     /// send 0.
     pub base_offset: Offset,
-    /// Bytes behind this field, at least 49.
+    /// Bytes after this field, at least 49.
     pub batch_length: i32,
     /// Epoch of the leader that took the batch; the order of a log's history.
     pub leader_epoch: BatchEpoch,
@@ -290,7 +290,7 @@ impl BatchHeader {
         self.base_offset + i64::from(self.last_offset_delta)
     }
 
-    /// Offset behind the batch.
+    /// Offset after the batch.
     pub fn next_offset(&self) -> Offset {
         self.last_offset() + 1
     }

@@ -67,7 +67,7 @@ impl PlacedBatch {
         self.header.base_offset
     }
 
-    /// Offset behind the batch.
+    /// Offset after the batch.
     pub fn next_offset(&self) -> Offset {
         self.header.next_offset()
     }

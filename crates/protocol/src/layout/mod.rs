@@ -60,7 +60,7 @@ pub(crate) struct Field {
     pub(crate) null: bool,
 }
 
-/// Fields in wire order, tagged ones behind.
+/// Fields in wire order, tagged ones after.
 pub(crate) type Fields = &'static [Field];
 
 const fn f(name: &'static str, kind: Kind) -> Field {

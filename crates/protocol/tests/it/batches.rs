@@ -467,7 +467,7 @@ fn markers() {
     }
 }
 
-/// Anything at all behind a right checksum: records never panic, and are never more than the header
+/// Anything at all after a right checksum: records never panic, and are never more than the header
 /// counts.
 #[test]
 fn damaged_records() {

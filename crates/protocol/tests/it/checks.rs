@@ -37,7 +37,7 @@ fn any_batch(rng: &mut Rng, codec: Codec) -> BatchView {
     view(builder.build().expect("builds"))
 }
 
-/// The batch with damaged bytes behind its header and a right checksum, its record count off by
+/// The batch with damaged bytes after its header and a right checksum, its record count off by
 /// some now and then.
 fn damaged(rng: &mut Rng, codec: Codec) -> BatchView {
     let whole = any_batch(rng, codec);

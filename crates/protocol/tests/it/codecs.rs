@@ -64,7 +64,7 @@ fn batches_of_every_codec_are_smaller_and_the_same() {
     );
 }
 
-/// librdkafka writes raw snappy, Java xerial's blocks, and streams may be put one behind the other.
+/// librdkafka writes raw snappy, Java xerial's blocks, and streams may be put one after another.
 #[test]
 fn both_kinds_of_snappy() {
     let data = vec![b'x'; 100_000];

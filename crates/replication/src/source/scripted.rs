@@ -106,7 +106,7 @@ pub struct ScriptedPartition {
 }
 
 impl ScriptedPartition {
-    /// Offset behind the last batch.
+    /// Offset after the last batch.
     pub fn end(&self) -> Offset {
         self.headers()
             .map(|header| header.next_offset())
@@ -127,7 +127,7 @@ impl ScriptedPartition {
         self.append_bytes(batch.build().expect("a batch of short values"));
     }
 
-    /// Appends bytes as they are, and moves the high watermark behind them.
+    /// Appends bytes as they are, and moves the high watermark after them.
     pub fn append_bytes(&mut self, batch: Bytes) {
         self.batches.push(batch);
         self.high_watermark = self.end();

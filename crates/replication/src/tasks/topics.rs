@@ -237,7 +237,7 @@ impl Discovery {
                 self.settings.look(&self.link, &now, &topics);
                 // A list with holes has said nothing of what it leaves out: the same topics come
                 // again when it is whole. The metadata as it was before: whatever changed since, by
-                // this event or by others behind it, may have made room for a topic.
+                // this event or by others after it, may have made room for a topic.
                 self.handed = complete.then(|| (topics, image.topics.clone()));
                 Ok(())
             }

@@ -1,4 +1,4 @@
-//! What a failover would lose, before it is done: groups that are behind, transactions that are cut
+//! What a failover would lose, before it is done: groups that are after, transactions that are cut
 //! in half, and what cannot be known.
 
 use crate::site::World;

@@ -81,7 +81,7 @@ pub struct TestSite {
     /// The metadata log, every record that is durable.
     log: Mutex<Vec<EncodedRecord>>,
     watch: Mutex<Option<Watch>>,
-    /// An event of somebody else's, decided right behind the next discovery, before that one's
+    /// An event of somebody else's, decided right after the next discovery, before that one's
     /// answer is read.
     pub behind_discovery: Mutex<Option<Event>>,
     /// Events that the metadata decides while the next group sync is under way.

@@ -220,7 +220,7 @@ impl<'a> Opener<'a> {
         Ok(whole)
     }
 
-    /// Where the scan begins: behind what the checkpoint's indexes cover and, if the power was
+    /// Where the scan begins: after what the checkpoint's indexes cover and, if the power was
     /// lost, what was synced.
     fn resume(&self, found: &SegmentFile<'_>) -> io::Result<((Indexer, Loaded, u64), Offset)> {
         let (base, len) = (found.base, found.len);

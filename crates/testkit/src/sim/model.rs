@@ -241,7 +241,7 @@ impl Model {
                 }
                 (Some(source), cut) => {
                     cut.map_or(Ok(()), |cut| shadows::r5_nothing_late(cut, &batch))?;
-                    // While a failover runs, what is written behind the cut cannot be told from
+                    // While a failover runs, what is written after the cut cannot be told from
                     // what was copied until the cut is known.
                     if topic.failover.is_none() || cut.is_some() {
                         shadows::r1_same_bytes(self.logs.get(&source).unwrap_or(&empty), &batch)?;

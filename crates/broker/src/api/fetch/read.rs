@@ -203,7 +203,7 @@ impl PartitionRead {
         self.range().map_or(0, |range| range.len)
     }
 
-    /// Whether there are records, and more behind them that may be read.
+    /// Whether there are records, and more after them that may be read.
     pub fn stops_short(&self, isolation: Isolation) -> bool {
         match self {
             PartitionRead::Records(read) => {

@@ -84,7 +84,7 @@ pub fn r9_within_the_data(found: Offset, high_watermark: Offset) -> Check {
 }
 
 /// R12: a group that moves to the other site begins where it had come to there, or before; never
-/// behind it.
+/// after it.
 pub fn r12_nothing_is_skipped(highest_at_source: Offset, found: Offset) -> Check {
     unless(found <= highest_at_source, "R12", || {
         format!(

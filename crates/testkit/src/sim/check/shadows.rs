@@ -68,7 +68,7 @@ pub fn r4_not_written(asked: bool, cut: Option<Cut>, base: Offset) -> Check {
     })
 }
 
-/// R5: what stands at or behind the cut was written here, under the new epoch; what stands before
+/// R5: what stands at or after the cut was written here, under the new epoch; what stands before
 /// it came from the source.
 pub fn r5_nothing_late(cut: Cut, batch: &SeenBatch) -> Check {
     let holds = if batch.base >= cut.end {
@@ -102,7 +102,7 @@ pub fn r7_cut_stands(before: Option<Cut>, now: Cut) -> Check {
     })
 }
 
-/// R5: behind the cut no epoch of the two sites is the same: else a reader that moves could not
+/// R5: after the cut no epoch of the two sites is the same: else a reader that moves could not
 /// tell their logs apart.
 pub fn r5_epochs_part(source: &PartitionLog, shadow: &PartitionLog, cut: Offset) -> Check {
     let behind = |log: &PartitionLog| {

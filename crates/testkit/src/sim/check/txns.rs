@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// How a transaction stands at a site: `cut` is where it failed over, if it did.
 fn fate(txn: &Txn, cut: Option<Offset>) -> Fate {
     match (txn.fate, cut) {
-        // What the source decided behind the cut never came here: this site has aborted it.
+        // What the source decided after the cut never came here: this site has aborted it.
         (Fate::Ended { marker, .. }, Some(cut)) if marker >= cut => Fate::Ended {
             commit: false,
             marker: cut,

@@ -227,7 +227,7 @@ impl Conn {
     /// well.
     pub fn silenced(&mut self, side: Side, now: Instant) {
         self.ends[side as usize].silent = true;
-        // What is on the wire still comes; what waits behind a cut has nobody to send it again.
+        // What is on the wire still comes; what waits after a cut has nobody to send it again.
         let far = &mut self.ends[side.other() as usize];
         far.incoming.retain(|(arrival, _)| *arrival <= now);
         far.incoming_bytes = far.incoming.iter().map(|(_, packet)| packet.len()).sum();

@@ -192,7 +192,7 @@ impl Producer {
     }
 
     /// Allowed only where power loss may take what was acknowledged, or what was not copied is
-    /// behind.
+    /// after.
     fn sequence_lost(&mut self, error: &ClientError) {
         if self.durable && !self.moved {
             self.world.broken(
