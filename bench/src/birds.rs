@@ -1,8 +1,8 @@
 //! Makes the canaries sing: short measurements of the machine, without any broker.
 
 use crate::{
-    Failure,
     canary::{Bird, Reading},
+    failure::Failure,
     latency::Latencies,
     usage::Usage,
     warm,

@@ -2,7 +2,7 @@
 //! peer answers.
 
 use crate::{
-    Failure,
+    failure::Failure,
     figure::Figure,
     goal::Goal,
     latency::Latencies,

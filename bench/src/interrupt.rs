@@ -1,7 +1,7 @@
 //! Ctrl-C and SIGTERM: children are killed, folders of the run removed, and the process ends as one
 //! that a signal ended.
 
-use crate::{Failure, place, process};
+use crate::{failure::Failure, place, process};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,

@@ -14,6 +14,7 @@ mod args;
 mod birds;
 mod canary;
 mod case;
+mod failure;
 mod figure;
 mod goal;
 mod interrupt;
@@ -38,6 +39,7 @@ mod wire;
 
 use args::{Args, Run};
 use clap::Parser;
+use failure::Failure;
 use peers::Given;
 use report::{Conditions, Report};
 use scenarios::Scenario;
@@ -47,9 +49,6 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
-
-/// Whatever ended something, said as one sentence.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs of each peer that a median is taken of.
 const ROUNDS: u32 = 3;

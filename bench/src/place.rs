@@ -2,7 +2,7 @@
 //! folder, data of a run in a temporary folder beside it, so that every peer writes to the file
 //! system that the workspace is on.
 
-use crate::Failure;
+use crate::failure::Failure;
 use std::{
     collections::BTreeSet,
     fs,

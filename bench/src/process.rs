@@ -5,7 +5,7 @@
 //! death signal to the thread that made the child.
 #![expect(unsafe_code, reason = "a hook between fork and exec")]
 
-use crate::{Failure, place::RunFolder};
+use crate::{failure::Failure, place::RunFolder};
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, getrlimit, kill_process, kill_process_group,
     set_parent_process_death_signal, setrlimit,

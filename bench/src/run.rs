@@ -6,9 +6,10 @@
 //! end the run.
 
 use crate::{
-    Failure, birds,
+    birds,
     canary::{self, Bird, Reading},
     case::{Case, Sample},
+    failure::Failure,
     figure::Figure,
     goal::{Evidence, Judgement},
     links::Linker,
@@ -64,8 +65,8 @@ impl Bench {
             match peers::build(name, given) {
                 Ok(broker) => bench.built.push(Built {
                     name,
-                    linker: broker.linker(),
-                    broker,
+                    linker: broker.linker,
+                    broker: broker.peer,
                 }),
                 Err(failure) => {
                     eprintln!("gnomon-bench: {} is not measured: {failure}", name.name());

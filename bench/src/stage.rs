@@ -1,7 +1,7 @@
 //! Where one peer is measured once: an empty folder, the peer, and the load tools.
 
 use crate::{
-    Failure,
+    failure::Failure,
     links::Linker,
     peers::{Durability, Installed, Peer, PeerName, Running, kafka::Kafka},
     settings::Settings,

@@ -3,7 +3,7 @@
 //!
 //! CPU comes in ticks of a hundredth of a second: good for runs of seconds, not for shorter ones.
 
-use crate::Failure;
+use crate::failure::Failure;
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 /// `st_blocks` counts in these, whatever the file system's own are.

@@ -2,7 +2,7 @@
 //! that needs it, and pages that were free for some seconds count as untouched again. A run on cold
 //! memory measures that alone.
 
-use crate::Failure;
+use crate::failure::Failure;
 use std::{fs, io::Write, path::Path};
 
 const CHUNK: usize = 1 << 20;

@@ -1,6 +1,6 @@
 //! A process's resident memory over time, looked at by a thread while a run goes on.
 
-use crate::{Failure, usage::Usage};
+use crate::{failure::Failure, usage::Usage};
 use std::{
     sync::mpsc::{self, RecvTimeoutError},
     thread,

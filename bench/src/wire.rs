@@ -6,7 +6,7 @@
 //! the address it was given and follows no leaders: for brokers that are alone, and for creating
 //! and deleting topics anywhere.
 
-use crate::Failure;
+use crate::failure::Failure;
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::{
     messages::{

@@ -3,7 +3,7 @@
 
 use super::{CARRIED, Carrier, Linked, Linker};
 use crate::{
-    Failure,
+    failure::Failure,
     peers::{Durability, Installed, PeerName, Running, kafka::Kafka},
     place,
 };

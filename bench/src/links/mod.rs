@@ -10,7 +10,7 @@ pub use mirror::Mirror;
 pub use shadow::Shadow;
 
 use crate::{
-    Failure,
+    failure::Failure,
     peers::{Durability, Running},
     wire::Wire,
 };

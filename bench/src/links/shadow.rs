@@ -2,7 +2,7 @@
 
 use super::{CARRIED, Carrier, Linked, Linker};
 use crate::{
-    Failure,
+    failure::Failure,
     peers::{Durability, Gnomon, Installed, Running, Site},
     place,
 };

@@ -1,6 +1,6 @@
 //! librdkafka inside this process, through the `rdkafka` crate: its settings.
 
-use crate::Failure;
+use crate::failure::Failure;
 use rdkafka::{
     ClientContext, TopicPartitionList,
     config::{ClientConfig, RDKafkaLogLevel},

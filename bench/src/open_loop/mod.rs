@@ -17,7 +17,7 @@ mod timeline;
 pub use outcome::RunResult;
 pub use timeline::Plan;
 
-use crate::Failure;
+use crate::failure::Failure;
 use client::Quiet;
 use outcome::Stamped;
 use rdkafka::{

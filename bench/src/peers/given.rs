@@ -1,7 +1,11 @@
 //! Whatever listens at an address that somebody gave: measured as it is, never started or stopped.
 
-use super::{Durability, Installed, Peer, PeerName};
-use crate::Failure;
+use super::{
+    name::{Durability, PeerName},
+    peer::Peer,
+    running::Installed,
+};
+use crate::failure::Failure;
 use std::path::Path;
 
 #[derive(Clone, Debug)]

@@ -1,13 +1,12 @@
 //! Gnomon: the workspace's binary of the profile `dist`, as the container has it, or the one that `GNOMON_BIN`
 //! names.
 
-use super::{Durability, Installed, Peer, PeerName, Program};
-use crate::{
-    Failure,
-    links::{Linker, Shadow},
-    place,
-    process::output,
+use super::{
+    name::{Durability, PeerName},
+    peer::{Peer, fsync_or_page_cache},
+    running::{Installed, Program},
 };
+use crate::{failure::Failure, place, process::output};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -96,7 +95,7 @@ impl Gnomon {
 
 impl Peer for Gnomon {
     fn offers(&self, asked: Durability) -> Option<Durability> {
-        super::fsync_or_page_cache(asked)
+        fsync_or_page_cache(asked)
     }
 
     fn install(&self, folder: &Path, durability: Durability) -> Result<Installed, Failure> {
@@ -110,9 +109,5 @@ impl Peer for Gnomon {
             durability,
         };
         self.site(folder, &site)
-    }
-
-    fn linker(&self) -> Option<Box<dyn Linker>> {
-        Some(Box::new(Shadow(self.clone())))
     }
 }

@@ -2,13 +2,12 @@
 //! `peers/kafka/pom.xml` names, started as its own scripts do (G1, a heap of 1 GiB), with its
 //! defaults; where acknowledged is to mean on the disk, with flush.messages=1.
 
-use super::{Durability, Installed, Peer, PeerName, Program};
-use crate::{
-    Failure,
-    links::{Linker, Mirror},
-    place,
-    process::output,
+use super::{
+    name::{Durability, PeerName},
+    peer::{Peer, fsync_or_page_cache},
+    running::{Installed, Program},
 };
+use crate::{failure::Failure, place, process::output};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -128,15 +127,11 @@ fn settings_of(broker: &str, controller: &str, data: &Path, durability: Durabili
 
 impl Peer for Kafka {
     fn offers(&self, asked: Durability) -> Option<Durability> {
-        super::fsync_or_page_cache(asked)
+        fsync_or_page_cache(asked)
     }
 
     fn install(&self, folder: &Path, durability: Durability) -> Result<Installed, Failure> {
         self.node(folder, durability)
-    }
-
-    fn linker(&self) -> Option<Box<dyn Linker>> {
-        Some(Box::new(Mirror(self.clone())))
     }
 }
 

@@ -1,8 +1,12 @@
 //! kfake, franz-go's Kafka in one Go process. Our `peers/kfake/main.go` starts it; its version is
 //! that of the go.mod beside it.
 
-use super::{Durability, Installed, Peer, PeerName, Program};
-use crate::{Failure, place, process::output};
+use super::{
+    name::{Durability, PeerName},
+    peer::{Peer, fsync_or_page_cache},
+    running::{Installed, Program},
+};
+use crate::{failure::Failure, place, process::output};
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -30,7 +34,7 @@ impl Kfake {
 
 impl Peer for Kfake {
     fn offers(&self, asked: Durability) -> Option<Durability> {
-        super::fsync_or_page_cache(asked)
+        fsync_or_page_cache(asked)
     }
 
     fn install(&self, folder: &Path, durability: Durability) -> Result<Installed, Failure> {

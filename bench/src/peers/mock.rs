@@ -1,8 +1,12 @@
 //! librdkafka's own mock broker: in the client's process, over loopback, and it keeps nothing. What
 //! the client can do at most.
 
-use super::{Durability, Installed, Peer, PeerName};
-use crate::Failure;
+use super::{
+    name::{Durability, PeerName},
+    peer::Peer,
+    running::Installed,
+};
+use crate::failure::Failure;
 use std::path::Path;
 
 pub struct Mock;

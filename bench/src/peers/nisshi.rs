@@ -2,8 +2,12 @@
 //! Built from its package in Rust's registry, which takes half an hour, so only when somebody asks
 //! for it.
 
-use super::{Durability, Installed, Peer, PeerName, Program};
-use crate::{Failure, place, process::output};
+use super::{
+    name::{Durability, PeerName},
+    peer::Peer,
+    running::{Installed, Program},
+};
+use crate::{failure::Failure, place, process::output};
 use std::{
     path::{Path, PathBuf},
     process::Command,

@@ -1,8 +1,8 @@
 //! A broker that has been set up, and one that runs: started, asked until it answers, killed,
 //! started again.
 
-use super::{Durability, PeerName};
-use crate::{Failure, process::Process, usage::Usage, wire::Wire};
+use super::name::{Durability, PeerName};
+use crate::{failure::Failure, process::Process, usage::Usage, wire::Wire};
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},

@@ -2,7 +2,7 @@
 //! time.
 
 use super::{Report, Row, Section, svg};
-use crate::{Failure, figure::Figure};
+use crate::{failure::Failure, figure::Figure};
 
 /// A drawing of a section.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! A report in a folder: `report.txt`, `report.md`, `report.json`, and a file for each plot.
 
 use super::{Report, plot, render};
-use crate::Failure;
+use crate::failure::Failure;
 use std::{fs, path::Path};
 
 /// Writes everything that is known so far below `folder`, made if it is missing.

@@ -1,7 +1,7 @@
 //! Drawings as SVG: bars with their spread, lines over time, latency distributions over ever rarer
 //! quantiles.
 
-use crate::{Failure, stats::Spread};
+use crate::{failure::Failure, stats::Spread};
 use plotters::prelude::*;
 
 const SIZE: (u32, u32) = (760, 380);

@@ -3,9 +3,9 @@
 
 use super::latency::{self, Route};
 use crate::{
-    Failure,
     canary::Bird,
     case::{BROKERS, Case, Load, Sample},
+    failure::Failure,
     figure::Figure,
     goal::{Goal, Limit, Reference},
     open_loop,

@@ -2,8 +2,8 @@
 
 use super::produce;
 use crate::{
-    Failure,
     case::{BROKERS, Case, Load, OTHERS, Sample},
+    failure::Failure,
     figure::Figure,
     goal::{Goal, Limit, Reference},
     peers::{Durability, PeerName, Running},

@@ -6,8 +6,8 @@
 
 use super::produce;
 use crate::{
-    Failure,
     case::{Load, Sample},
+    failure::Failure,
     figure::Figure,
     latency::Latencies,
     open_loop::{self, Plan},

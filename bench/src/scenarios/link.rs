@@ -6,9 +6,9 @@ use super::{
     produce,
 };
 use crate::{
-    Failure,
     canary::Bird,
     case::{Case, LINKED, Load, Sample},
+    failure::Failure,
     figure::Figure,
     goal::{Goal, Limit, Reference},
     links::{CARRIED, Carrier},

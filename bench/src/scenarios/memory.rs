@@ -3,8 +3,8 @@
 
 use super::produce;
 use crate::{
-    Failure,
     case::{BROKERS, Case, Load, OWN_BROKERS, Sample},
+    failure::Failure,
     figure::Figure,
     goal::{Goal, Limit},
     peers::Durability,

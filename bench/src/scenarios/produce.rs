@@ -2,9 +2,9 @@
 //! acknowledgement takes that waits for the disk (P3).
 
 use crate::{
-    Failure,
     canary::Bird,
     case::{BROKERS, BROKERS_AND_CEILING, Case, Load, OTHERS, Sample},
+    failure::Failure,
     figure::Figure,
     goal::{Goal, Limit, Reference},
     peers::{Durability, PeerName, Running},

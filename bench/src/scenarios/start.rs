@@ -4,8 +4,8 @@
 
 use super::produce;
 use crate::{
-    Failure,
     case::{Case, Load, OWN_BROKERS, Sample},
+    failure::Failure,
     figure::Figure,
     goal::{Goal, Limit},
     peers::{Durability, Running},

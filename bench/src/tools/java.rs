@@ -2,8 +2,8 @@
 //! scripts do, and read.
 
 use crate::{
-    Failure,
     case::Load,
+    failure::Failure,
     peers::kafka::Kafka,
     process::{Process, output},
 };

@@ -6,7 +6,7 @@
 //! hide what an open loop shows.
 
 use crate::{
-    Failure,
+    failure::Failure,
     latency::Latencies,
     place,
     process::{Process, output},

@@ -238,9 +238,13 @@ impl<'a> Visit<'a> for Module {
 
     fn visit_path(&mut self, path: &'a syn::Path) {
         let names: Vec<String> = path.segments.iter().map(|s| s.ident.to_string()).collect();
+        // A name alone was brought by a `use`, or is one of this file.
+        if names.len() == 1 {
+            return syn::visit::visit_path(self, path);
+        }
         // `trim::plan(..)` after `use super::trim` names an item of that module.
         let names = match names.first().and_then(|first| self.exports.get(first)) {
-            Some(from) if names.len() > 1 => from.iter().chain(&names[1..]).cloned().collect(),
+            Some(from) => from.iter().chain(&names[1..]).cloned().collect(),
             _ => self.inside(names),
         };
         self.paths.push(names);
