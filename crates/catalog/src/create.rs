@@ -8,9 +8,9 @@ use crate::{
     error::{CreateTopicError, NotRegistered},
     event::{CreateTopics, NewTopic, Origin},
     image::Image,
-    machine::{Catalog, Settings},
     record::Record,
     reply::{CreatedTopic, Reply, TopicCreation},
+    soft::{Catalog, Settings},
     topic::{Partition, Topic},
     topic_config::{ConfigRefusal, check},
 };

@@ -9,9 +9,9 @@ use crate::{
     error::UnknownLink,
     event::Discovered,
     image::{Image, Link},
-    machine::{Catalog, Settings},
     record::{Epochs, PartitionEpoch, Record},
     reply::{Discovery, Reply},
+    soft::{Catalog, Settings},
     topic::{Partition, Shadow, Topic},
 };
 use gnomon_links::{

@@ -11,39 +11,35 @@
 //! What partitions report is soft: after a start everything between two recorded steps is asked for
 //! again.
 
+pub(crate) mod batches;
+mod records;
 mod work;
 
-pub(crate) use work::Failovers;
+pub(crate) use batches::Reached;
+pub(crate) use records::ended;
 
 use crate::{
     error::FailOverError,
     event::{FailOver, Which},
     image::{Image, Link},
-    machine::{Catalog, Soft},
     record::Record,
     reply::Reply,
-    topic::{Cut, FailoverStep, LinkId, Topic},
+    soft::{Catalog, Soft},
+    topic::{LinkId, Topic},
 };
+use batches::Waiting;
 use gnomon_links::{
     LinkState, TopicState,
-    failover::{EpochPolicy, EpochsExhausted, Next, Recorded, next, next_epoch},
-    topic_state,
+    failover::{Next, Recorded, next},
 };
 use gnomon_machine::{Effects, ReplyToken};
-use gnomon_protocol::ids::{BatchEpoch, LeaderEpoch, Offset, TopicId};
+use gnomon_protocol::ids::TopicId;
+use records::fenced;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-use work::{Waiting, Work};
-
-/// Where a partition's copy ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reached {
-    pub end: Offset,
-    pub last_epoch: BatchEpoch,
-    pub highest_seen: i32,
-}
+use work::Work;
 
 pub(crate) fn begin(
     image: &Image,
@@ -154,73 +150,6 @@ fn of_link(image: &Image, link: &Link, name: &str) -> Result<Arc<Topic>, FailOve
         });
     }
     Ok(topic.clone())
-}
-
-/// Step (a).
-fn fenced(topic: &Topic) -> Topic {
-    let mut topic = topic.clone();
-    if let Some(shadow) = &mut topic.shadow {
-        debug_assert!(topic_state::step(shadow.state, TopicState::FailingOver).is_ok());
-        shadow.state = TopicState::FailingOver;
-        shadow.step = Some(FailoverStep::Fenced);
-        shadow.reason = None;
-        shadow.fence += 1;
-    }
-    topic
-}
-
-/// Steps (c) and (d).
-fn cut(
-    topic: &Topic,
-    reached: &BTreeMap<(TopicId, i32), Reached>,
-    policy: EpochPolicy,
-) -> Result<Topic, EpochsExhausted> {
-    let mut topic = topic.clone();
-    for (partition, index) in topic.partitions.iter_mut().zip(0..) {
-        let Some(reached) = reached.get(&(topic.id, index)) else {
-            continue;
-        };
-        let highest = reached
-            .highest_seen
-            .max(reached.last_epoch.0)
-            .max(partition.leader_epoch.0);
-        let epoch = LeaderEpoch(next_epoch(highest, policy)?);
-        partition.leader_epoch = epoch;
-        partition.cut = Some(Cut {
-            end: reached.end,
-            last_epoch: reached.last_epoch,
-            epoch,
-        });
-    }
-    if let Some(shadow) = &mut topic.shadow {
-        (shadow.step, shadow.reason) = (Some(FailoverStep::Cut), None);
-    }
-    Ok(topic)
-}
-
-/// Step (g).
-fn done(topic: &Topic) -> Topic {
-    let mut topic = topic.clone();
-    if let Some(shadow) = &mut topic.shadow {
-        debug_assert!(topic_state::step(shadow.state, TopicState::FailedOver).is_ok());
-        (shadow.state, shadow.step, shadow.reason) = (TopicState::FailedOver, None, None);
-    }
-    topic
-}
-
-/// A link that was asked to end whole and has no shadow left, as FAILED_OVER.
-pub(crate) fn ended(image: &Image, link: LinkId) -> Option<Link> {
-    let link = image
-        .link(link)
-        .filter(|link| link.ending && link.state != LinkState::FailedOver)?;
-    if image.topics_of(link.id).any(|topic| topic.is_shadow()) {
-        return None;
-    }
-    Some(Link {
-        state: LinkState::FailedOver,
-        ending: false,
-        ..link.as_ref().clone()
-    })
 }
 
 pub(crate) fn cut_reached(

@@ -20,6 +20,7 @@ mod machine;
 mod record;
 mod reply;
 mod site;
+mod soft;
 mod topic;
 mod topic_config;
 mod topics;
@@ -38,7 +39,6 @@ pub use image::{
     BrokerEntry, ConfigSource, Endpoint, Image, Link, Site, SourceSite, TakenOver, Writers,
     shadow_configs, shadow_origin,
 };
-pub use machine::{Catalog, Settings, Soft};
 pub use record::{
     Epochs, Incarnated, LinkDeleted, PartitionEpoch, ProducerIds, Record, TopicDeleted,
     TopicTakenOver,
@@ -48,6 +48,7 @@ pub use reply::{
     ProducerIdBlock, Registered, Reply, TopicCreation,
 };
 pub use site::cluster_id_of;
+pub use soft::{Catalog, Settings, Soft};
 pub use topic::{Cut, FailoverStep, GAPS_KEPT_MAX, LinkId, Partition, Shadow, Topic};
 pub use topic_config::{
     ConfigRefusal, SiteDefaults, TimestampType, TopicConfig, check as check_config,

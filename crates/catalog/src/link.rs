@@ -5,9 +5,9 @@ use crate::{
     error::{CreateLinkError, DeleteLinkError, NotRegistered, UnknownLink},
     event::LinkSource,
     image::{Image, Link, SourceSite},
-    machine::Catalog,
     record::{LinkDeleted, Record},
     reply::{LinkCreated, LinkOutcome, Reply},
+    soft::Catalog,
     topic::LinkId,
 };
 use gnomon_links::{

@@ -5,9 +5,9 @@ use crate::{
     error::{NotRegistered, ProducerIdsError, RegisterError},
     event::{Register, TakeoverReport},
     image::{BrokerEntry, Image, Site, TakenOver},
-    machine::Catalog,
     record::{Incarnated, ProducerIds, Record, TopicTakenOver},
     reply::{ProducerIdBlock, Registered, Reply},
+    soft::Catalog,
 };
 use gnomon_machine::{Effects, ReplyToken};
 use gnomon_protocol::ids::ProducerId;

@@ -7,9 +7,9 @@ use crate::{
     event::{AlterTopicConfigs, Gap},
     failover,
     image::{Image, Writers},
-    machine::{Catalog, Soft},
     record::{Epochs, PartitionEpoch, Record, TopicDeleted},
     reply::Reply,
+    soft::{Catalog, Soft},
     topic::{Shadow, Topic},
     topic_config::{ConfigRefusal, check},
 };

@@ -1,6 +1,6 @@
 //! Speaks to a site's admin address: JSON over HTTP, with errors as sentences.
 
-use crate::Failure;
+use crate::failure::Failure;
 use serde::{Deserialize, de::DeserializeOwned};
 use std::{io::ErrorKind, time::Duration};
 use ureq::{Agent, http::Response};

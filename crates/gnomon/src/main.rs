@@ -8,6 +8,7 @@ mod admin_client;
 mod advice_tests;
 mod args;
 mod cmd;
+mod failure;
 mod kafka;
 mod output;
 mod pair;
@@ -15,14 +16,12 @@ mod serve;
 
 use args::{Args, Command};
 use clap::Parser;
+use failure::Failure;
 use output::{Output, OutputError, complain};
 use std::process::ExitCode;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
-/// Whatever ended a command, said as one sentence.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
     let mut out = Output::standard();

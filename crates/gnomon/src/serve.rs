@@ -1,8 +1,8 @@
 //! `gnomon serve`: one site, from its configuration to its clean stop.
 
 use crate::{
-    Failure,
     args::Serve,
+    failure::Failure,
     output::{Output, site_line},
 };
 use gnomon_broker::{Broker, Config, Environment, RawConfig};

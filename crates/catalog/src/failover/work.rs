@@ -1,90 +1,24 @@
 //! Batches of topics that move in step, the commands that wait for them, and what each step of the
 //! machine makes of both.
 
-use super::{Reached, cut, done, ended};
+use super::{
+    batches::{Batch, Failovers, Waiting},
+    records::{cut, done, ended},
+};
 use crate::{
     action::Action,
     image::Image,
-    machine::{Catalog, Soft},
     record::Record,
     reply::{FailedOver, FailedOverTopic, Reply},
+    soft::{Catalog, Soft},
     topic::{LinkId, Topic},
 };
 use gnomon_links::{
     LinkState,
-    failover::{EpochPolicy, Next, Recorded, Reported, next},
+    failover::{EpochPolicy, Next, Recorded, next},
 };
 use gnomon_machine::{Effects, ReplyToken};
 use gnomon_protocol::ids::TopicId;
-use std::collections::{BTreeMap, BTreeSet};
-
-/// Failovers under way.
-#[derive(Debug, Default)]
-pub(crate) struct Failovers {
-    pub(super) batches: BTreeMap<u64, Batch>,
-    /// The batch that a topic is in.
-    pub(super) batch_of: BTreeMap<TopicId, u64>,
-    next_batch: u64,
-    pub(super) waiting: BTreeMap<ReplyToken, Waiting>,
-}
-
-/// Topics of one link that move in step.
-#[derive(Debug)]
-pub(super) struct Batch {
-    pub(super) link: LinkId,
-    pub(super) topics: BTreeSet<TopicId>,
-    pub(super) recorded: Recorded,
-    pub(super) reported: Reported,
-    /// Partitions whose report on the present step is not in.
-    pub(super) missing: BTreeSet<(TopicId, i32)>,
-    pub(super) reached: BTreeMap<(TopicId, i32), Reached>,
-}
-
-/// A command whose caller waits.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) link: LinkId,
-    pub(super) topics: Vec<TopicId>,
-    /// Those that are neither through nor stuck.
-    pub(super) pending: BTreeSet<TopicId>,
-}
-
-impl Failovers {
-    /// Whether a topic's failover is going on, not stuck.
-    pub(crate) fn has(&self, topic: TopicId) -> bool {
-        self.batch_of.contains_key(&topic)
-    }
-
-    pub(crate) fn resign(&mut self) -> Vec<(ReplyToken, Reply)> {
-        std::mem::take(self)
-            .waiting
-            .into_keys()
-            .map(|token| (token, Reply::NotLeader))
-            .collect()
-    }
-
-    pub(super) fn begin(
-        &mut self,
-        link: LinkId,
-        recorded: Recorded,
-        topics: BTreeSet<TopicId>,
-    ) -> u64 {
-        let number = self.next_batch;
-        self.next_batch += 1;
-        self.batch_of
-            .extend(topics.iter().map(|topic| (*topic, number)));
-        let batch = Batch {
-            link,
-            topics,
-            recorded,
-            reported: Reported::default(),
-            missing: BTreeSet::new(),
-            reached: BTreeMap::new(),
-        };
-        self.batches.insert(number, batch);
-        number
-    }
-}
 
 /// One step of the machine: the image as its records make it, and what comes of it.
 pub(super) struct Work<'a> {

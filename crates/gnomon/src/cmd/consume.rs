@@ -1,8 +1,8 @@
 //! `gnomon consume`: prints a partition's records, up to its present end or for ever.
 
 use crate::{
-    Failure,
     args::{Consume, Start},
+    failure::Failure,
     kafka,
     kafka::refusal,
     output::{Output, OutputError, complain},

@@ -1,9 +1,9 @@
 //! `gnomon link`: shadow links, over a site's admin address.
 
 use crate::{
-    Failure,
     admin_client::AdminClient,
     args::{Format, Link, LinkCommand},
+    failure::Failure,
     output::Output,
 };
 use gnomon_broker::read_link_file;

@@ -2,9 +2,9 @@
 //! is using it.
 
 use crate::{
-    Failure,
     args::{Log, LogCommand},
     cmd::{log_check, log_dump},
+    failure::Failure,
     output::Output,
 };
 use gnomon_inspect as inspect;

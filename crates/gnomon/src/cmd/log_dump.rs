@@ -4,7 +4,7 @@
 //! Where Kafka stops at bytes that are no batch, this names them and goes on after them.
 
 use crate::{
-    Failure,
+    failure::Failure,
     output::{Output, OutputError},
 };
 use bytes::Bytes;

@@ -1,8 +1,8 @@
 //! `gnomon topic`: topics, over the Kafka protocol.
 
 use crate::{
-    Failure,
     args::{Topic, TopicCommand},
+    failure::Failure,
     kafka::{self, refusal},
     output::Output,
 };
