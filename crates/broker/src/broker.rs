@@ -20,19 +20,23 @@ use crate::{
     environment::Environment,
     fetch_sessions::FetchSessions,
     links::{Actions, LinkParts, Links},
-    net::listener::{BindError, Dispatch, Listener, bind},
+    net::{
+        listener::{BindError, Dispatch, Listener, bind},
+        network::{Accept, Network},
+    },
     registration::{metadata_settings, register_site, site_defaults},
     services::Services,
 };
 use gnomon_driver::{
     Clock,
-    supervise::{Stop, spawn_essential},
+    supervise::{Stop, StopSignal, spawn_essential},
 };
 use gnomon_host::{
     DataDir, Metadata, MetadataParts, Partitions, PublishedImage, Reopener,
     housekeeping::Housekeeping,
 };
-use gnomon_partition::{Env, Flusher};
+use gnomon_partition::{Blocking, Env, Flusher};
+use gnomon_storage::Disk;
 use rustix::process::{Resource, getrlimit};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::{
@@ -83,29 +87,10 @@ impl Broker {
             random,
         } = environment;
         let clock = Clock::start(wall);
-        let mut listeners = Vec::new();
-        for listener in &config.listeners {
-            let listener = Listener::bind(&*network, listener, config.request_bytes_max).await?;
-            listeners.push(listener);
-        }
-        let admin_socket = bind(&*network, config.admin).await?;
-        let admin_address = admin_socket.local_addr().map_err(|source| BindError {
-            address: config.admin,
-            source,
-        })?;
-        let info = info(&config, &listeners, admin_address);
-
+        let sockets = Sockets::bind(&config, &*network).await?;
+        let info = info(&config, &sockets);
         let data_dir = Arc::new(DataDir::take(disk.clone(), &config.data)?);
-        let file_system = disk
-            .file_system(&config.data)
-            .map_err(StartError::FileSystem)?;
-        let env = Env {
-            disk,
-            flusher: Flusher::over(file_system, blocking).map_err(StartError::Flusher)?,
-            boot: data_dir.boot(),
-            troubles: Default::default(),
-            reserved: Default::default(),
-        };
+        let env = partitions_env(&config, disk, blocking, &data_dir)?;
         let image = Arc::<PublishedImage>::default();
         let partitions = Partitions::new(
             env.clone(),
@@ -123,7 +108,7 @@ impl Broker {
             settings: metadata_settings(&config),
         };
         let (metadata, metadata_task) = Metadata::start(&env, &config.data, parts, clock)?;
-        let offsets_topic = register_site(&metadata, &config, &listeners, &random)
+        let offsets_topic = register_site(&metadata, &config, &sockets.listeners, &random)
             .await
             .map_err(|error| match failed.try_recv() {
                 Ok(why) => StartError::Lost(why),
@@ -149,11 +134,7 @@ impl Broker {
             clock,
             random: random.clone(),
         };
-        let links = Arc::new(Links::new(link_parts, network, &config.site_name));
-        for path in &config.link_files {
-            links.create_from_file(path, &random).await?;
-        }
-        links.run();
+        let links = start_links(link_parts, network, &config).await?;
         let (stop, stop_signal) = Stop::new();
         let actions = Actions {
             partitions: partitions.clone(),
@@ -171,16 +152,7 @@ impl Broker {
             &fail,
             actions.run(to_do),
         ));
-        back.push(spawn_essential(
-            "housekeeping",
-            &fail,
-            housekeeping.run(stop_signal.clone()),
-        ));
-        back.push(spawn_essential(
-            "the task that opens partitions again after disk errors",
-            &fail,
-            reopener.run(stop_signal.clone()),
-        ));
+        back.extend(spawn_upkeep(housekeeping, reopener, &fail, &stop_signal));
         let services = Arc::new(Services {
             fetch_sessions: FetchSessions::new(random.number() as u32),
             config,
@@ -193,25 +165,7 @@ impl Broker {
             links,
             traffic: Arc::default(),
         });
-        let places = connections_max(getrlimit(Resource::Nofile).current);
-        let places = Arc::new(Semaphore::new(places));
-        let dispatch: Arc<Dispatch> = {
-            let services = services.clone();
-            Arc::new(move |connection: &Arc<Connection>, frame| {
-                dispatch(&services, connection, frame)
-            })
-        };
-        let accept = |listener: Listener| {
-            tokio::spawn(listener.accept(
-                dispatch.clone(),
-                places.clone(),
-                services.traffic.clone(),
-                stop_signal.clone(),
-            ))
-        };
-        let mut front: Vec<_> = listeners.into_iter().map(accept).collect();
-        let admin = admin::http::serve(admin_socket, services.clone(), stop_signal);
-        front.push(tokio::spawn(admin));
+        let front = sockets.serve(&services, stop_signal);
         Ok(Broker {
             services,
             info,
@@ -278,13 +232,114 @@ impl Broker {
     }
 }
 
-fn info(config: &Config, listeners: &[Listener], admin: SocketAddr) -> SiteInfo {
+/// The links that the metadata has, and those of the configuration's link files.
+async fn start_links(
+    parts: LinkParts,
+    network: Arc<dyn Network>,
+    config: &Config,
+) -> Result<Arc<Links>, StartError> {
+    let random = parts.random.clone();
+    let links = Arc::new(Links::new(parts, network, &config.site_name));
+    for path in &config.link_files {
+        links.create_from_file(path, &random).await?;
+    }
+    links.run();
+    Ok(links)
+}
+
+/// The tasks that look after partitions.
+fn spawn_upkeep(
+    housekeeping: Housekeeping,
+    reopener: Reopener,
+    fail: &mpsc::UnboundedSender<String>,
+    stop: &StopSignal,
+) -> [JoinHandle<()>; 2] {
+    [
+        spawn_essential("housekeeping", fail, housekeeping.run(stop.clone())),
+        spawn_essential(
+            "the task that opens partitions again after disk errors",
+            fail,
+            reopener.run(stop.clone()),
+        ),
+    ]
+}
+
+/// Addresses that are bound and do not answer yet.
+struct Sockets {
+    listeners: Vec<Listener>,
+    admin: Box<dyn Accept>,
+    admin_address: SocketAddr,
+}
+
+impl Sockets {
+    async fn bind(config: &Config, network: &dyn Network) -> Result<Sockets, BindError> {
+        let mut listeners = Vec::new();
+        for listener in &config.listeners {
+            listeners.push(Listener::bind(network, listener, config.request_bytes_max).await?);
+        }
+        let admin = bind(network, config.admin).await?;
+        let admin_address = admin.local_addr().map_err(|source| BindError {
+            address: config.admin,
+            source,
+        })?;
+        Ok(Sockets {
+            listeners,
+            admin,
+            admin_address,
+        })
+    }
+
+    /// Accepts connections, a task for each address.
+    fn serve(self, services: &Arc<Services>, stop: StopSignal) -> Vec<JoinHandle<()>> {
+        let places = connections_max(getrlimit(Resource::Nofile).current);
+        let places = Arc::new(Semaphore::new(places));
+        let dispatch: Arc<Dispatch> = {
+            let services = services.clone();
+            Arc::new(move |connection: &Arc<Connection>, frame| {
+                dispatch(&services, connection, frame)
+            })
+        };
+        let accept = |listener: Listener| {
+            tokio::spawn(listener.accept(
+                dispatch.clone(),
+                places.clone(),
+                services.traffic.clone(),
+                stop.clone(),
+            ))
+        };
+        let mut tasks: Vec<_> = self.listeners.into_iter().map(accept).collect();
+        let admin = admin::http::serve(self.admin, services.clone(), stop);
+        tasks.push(tokio::spawn(admin));
+        tasks
+    }
+}
+
+/// What the partitions of this site share.
+fn partitions_env(
+    config: &Config,
+    disk: Arc<dyn Disk>,
+    blocking: Blocking,
+    data_dir: &DataDir,
+) -> Result<Env, StartError> {
+    let file_system = disk
+        .file_system(&config.data)
+        .map_err(StartError::FileSystem)?;
+    Ok(Env {
+        disk,
+        flusher: Flusher::over(file_system, blocking).map_err(StartError::Flusher)?,
+        boot: data_dir.boot(),
+        troubles: Default::default(),
+        reserved: Default::default(),
+    })
+}
+
+fn info(config: &Config, sockets: &Sockets) -> SiteInfo {
     SiteInfo {
         name: config.site_name.clone(),
-        kafka: listeners.first().map_or(String::new(), |listener| {
+        kafka: sockets.listeners.first().map_or(String::new(), |listener| {
             listener.info().advertised.to_string()
         }),
-        admin,
+        admin: sockets.admin_address,
         owns: config.owns.clone(),
         data: config.data.clone(),
         write_caching: config.write_caching,
