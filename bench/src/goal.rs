@@ -277,14 +277,14 @@ mod tests {
     use PeerName::{Gnomon, Kafka, Kfake, Mock};
 
     #[derive(Default)]
-    struct Found {
+    struct FoundFigure {
         rates: Vec<(PeerName, f64)>,
         sync_ms: Option<f64>,
         strange: bool,
         quick: bool,
     }
 
-    impl Evidence for Found {
+    impl Evidence for FoundFigure {
         fn figure(&self, peer: PeerName, part: &str, figure: Figure) -> Option<f64> {
             assert_eq!((part, figure.head()), ("", self.head()));
             self.rates
@@ -304,7 +304,7 @@ mod tests {
         }
     }
 
-    impl Found {
+    impl FoundFigure {
         fn head(&self) -> &'static str {
             if self.sync_ms.is_some() {
                 "p50 ms"
@@ -330,9 +330,9 @@ mod tests {
     fn verdict(goal: &Goal, rates: &[(PeerName, f64)]) -> Verdict {
         goal.judge(
             Gnomon,
-            &Found {
+            &FoundFigure {
                 rates: rates.to_vec(),
-                ..Found::default()
+                ..FoundFigure::default()
             },
         )
         .verdict
@@ -380,7 +380,7 @@ mod tests {
                 Limit::Times(2.0, Reference::Canary(Bird::Sync)),
             ]),
         );
-        let evidence = |ms: f64, strange| Found {
+        let evidence = |ms: f64, strange| FoundFigure {
             rates: vec![(Gnomon, ms)],
             sync_ms: Some(0.3),
             strange,
@@ -437,11 +437,11 @@ mod tests {
     #[test]
     fn a_ratio_does_not_mind_a_strange_machine_but_a_short_run() {
         let goal = Goal::new("P2", Figure::Rate, Limit::of(0.5, Mock));
-        let found = |quick| Found {
+        let found = |quick| FoundFigure {
             rates: vec![(Gnomon, 600.0), (Mock, 1000.0)],
             strange: true,
             quick,
-            ..Found::default()
+            ..FoundFigure::default()
         };
         assert_eq!(goal.judge(Gnomon, &found(false)).verdict, Verdict::Met);
         assert_eq!(

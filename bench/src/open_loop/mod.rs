@@ -62,12 +62,12 @@ pub const STAMP_BYTES: usize = 16;
 
 /// The time of a run, and what tells its records from others'.
 #[derive(Clone, Copy)]
-struct Run {
+struct OpenLoopRun {
     start: Instant,
     mark: u64,
 }
 
-impl Run {
+impl OpenLoopRun {
     fn now(self) -> u64 {
         self.start.elapsed().as_nanos() as u64
     }
@@ -95,7 +95,7 @@ pub fn run(plan: &Plan, places: &[&str]) -> Result<RunResult, Failure> {
         .collect::<Result<Vec<_>, _>>()?;
     let stamped = Arc::new(Stamped::new(plan.records(), places.len()));
     let mark = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64;
-    let run = Run {
+    let run = OpenLoopRun {
         start: Instant::now(),
         mark,
     };
@@ -119,7 +119,7 @@ pub fn run(plan: &Plan, places: &[&str]) -> Result<RunResult, Failure> {
 }
 
 /// Sends each record when it is due, and returns when all are answered.
-fn produce(plan: &Plan, run: Run, stamped: &Arc<Stamped>) -> Result<(), Failure> {
+fn produce(plan: &Plan, run: OpenLoopRun, stamped: &Arc<Stamped>) -> Result<(), Failure> {
     let mut config = client::base(&plan.bootstrap, &plan.options)?;
     config
         .set("acks", "all")
@@ -151,7 +151,7 @@ fn produce(plan: &Plan, run: Run, stamped: &Arc<Stamped>) -> Result<(), Failure>
 
 /// Stamps delivery reports.
 struct Reports {
-    run: Run,
+    run: OpenLoopRun,
     stamped: Arc<Stamped>,
 }
 
@@ -176,7 +176,7 @@ impl ProducerContext for Reports {
 }
 
 /// Stamps records as a consumer gets them.
-fn watch(run: Run, reader: &BaseConsumer<Quiet>, seen: &Stamps, over: &AtomicBool) {
+fn watch(run: OpenLoopRun, reader: &BaseConsumer<Quiet>, seen: &Stamps, over: &AtomicBool) {
     while !over.load(Ordering::Relaxed) {
         // An error is a connection that comes and goes; a record that never comes is counted as
         // missing.
@@ -194,14 +194,14 @@ mod tests {
 
     #[test]
     fn a_run_knows_its_own_records() {
-        let run = Run {
+        let run = OpenLoopRun {
             start: Instant::now(),
             mark: 7,
         };
         let value = run.value(123_456, 100);
         assert_eq!(value.len(), 100);
         assert_eq!(run.record(&value), Some(123_456));
-        assert_eq!(Run { mark: 8, ..run }.record(&value), None);
+        assert_eq!(OpenLoopRun { mark: 8, ..run }.record(&value), None);
         assert_eq!(run.record(&value[..STAMP_BYTES - 1]), None);
         assert_eq!(run.value(1, 0).len(), STAMP_BYTES);
     }

@@ -1,13 +1,13 @@
 //! A report as a document: the same pieces as text and as Markdown.
 
-use super::{Report, Row, Section, plot::Plot, table::Table};
+use super::{Report, Row, Section, plot::Plot, table::ReportTable};
 use crate::{canary::Reading, figure::Figure, peers::PeerName};
 
 /// A piece of a document.
 enum Piece {
     Heading(String),
     Line(String),
-    Table(Table),
+    Table(ReportTable),
     Plot(String),
 }
 
@@ -125,7 +125,7 @@ fn add_section(pieces: &mut Vec<Piece>, report: &Report, section: &Section) {
 
 /// A row for each peer: its conditions, the figures that any of them has, the spread of the leading
 /// one, errors.
-fn rows_of(report: &Report, section: &Section) -> Table {
+fn rows_of(report: &Report, section: &Section) -> ReportTable {
     let mut figures: Vec<Figure> = section
         .rows
         .iter()
@@ -142,7 +142,7 @@ fn rows_of(report: &Report, section: &Section) -> Table {
         .map(str::to_owned)
         .chain(spread)
         .chain(["runs".to_owned(), "errors".to_owned()]);
-    let mut table = Table::new(3, heads.collect());
+    let mut table = ReportTable::new(3, heads.collect());
     let (codec, bytes) = section
         .load
         .as_ref()
@@ -251,11 +251,11 @@ fn comparison(section: &Section) -> Option<String> {
     (!multiples.is_empty()).then(|| format!("gnomon: {}", multiples.join(", ")))
 }
 
-fn goals_of(sections: &[&Section]) -> Table {
+fn goals_of(sections: &[&Section]) -> ReportTable {
     let heads = [
         "goal", "where", "of", "figure", "to reach", "verdict", "found", "that is",
     ];
-    let mut table = Table::new(6, heads.map(str::to_owned).to_vec());
+    let mut table = ReportTable::new(6, heads.map(str::to_owned).to_vec());
     for section in sections {
         for goal in &section.goals {
             let number =

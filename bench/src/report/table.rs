@@ -1,15 +1,15 @@
 //! A table as text and as Markdown.
 
 /// Columns as wide as their widest cell; the first ones of text to the left, figures to the right.
-pub struct Table {
+pub struct ReportTable {
     text_columns: usize,
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
+impl ReportTable {
     /// The first `text_columns` of the heads are text.
-    pub fn new(text_columns: usize, heads: Vec<String>) -> Table {
-        Table {
+    pub fn new(text_columns: usize, heads: Vec<String>) -> ReportTable {
+        ReportTable {
             text_columns,
             rows: vec![heads],
         }
@@ -83,8 +83,8 @@ impl Table {
 mod tests {
     use super::*;
 
-    fn table() -> Table {
-        let mut table = Table::new(1, vec!["peer".into(), "records/s".into()]);
+    fn table() -> ReportTable {
+        let mut table = ReportTable::new(1, vec!["peer".into(), "records/s".into()]);
         table.row(vec!["gnomon".into(), "1200".into()]);
         table.row(vec!["a|b".into(), "7".into()]);
         table

@@ -25,7 +25,7 @@ use gnomon_protocol::{
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use table::{Bounds, Table};
+use table::{Bounds, SessionTable};
 use tokio::time::Instant;
 
 /// One partition as a client asks for it.
@@ -93,7 +93,7 @@ type Shared = Arc<Mutex<Session>>;
 
 pub struct FetchSessions {
     bounds: Bounds,
-    table: Mutex<Table>,
+    table: Mutex<SessionTable>,
 }
 
 /// What one fetch works on.
@@ -117,7 +117,7 @@ impl FetchSessions {
     fn bounded(random: u32, bounds: Bounds) -> FetchSessions {
         FetchSessions {
             bounds,
-            table: Mutex::new(Table::new(bounds, (random >> 1) as i32)),
+            table: Mutex::new(SessionTable::new(bounds, (random >> 1) as i32)),
         }
     }
 

@@ -40,7 +40,7 @@ const BLOWS: [Blow; 3] = [
 
 /// A site whose partitions answer every action at once, through an encoded log.
 #[derive(Default)]
-struct Site {
+struct CrashingSite {
     image: Image,
     soft: Soft,
     log: Vec<EncodedRecord>,
@@ -54,7 +54,7 @@ struct Site {
     files: BTreeSet<TopicId>,
 }
 
-impl Site {
+impl CrashingSite {
     /// Whether it was decided: false if what it changes could not be recorded.
     fn ask(&mut self, event: Event) -> bool {
         self.tokens += 1;
@@ -188,8 +188,8 @@ impl Site {
     }
 }
 
-fn with_shadows(topics: usize) -> Site {
-    let mut site = Site::default();
+fn with_shadows(topics: usize) -> CrashingSite {
+    let mut site = CrashingSite::default();
     site.ask(register());
     site.ask(create_link());
     site.ask(discovered(topics));
@@ -344,11 +344,11 @@ fn life_of_a_link() -> Vec<Event> {
 }
 
 /// Runs the commands, with blows after so many events of the site; gives the number of events.
-fn run(commands: &[Event], blows: &[(usize, Blow)]) -> (Site, usize) {
-    let mut site = Site::default();
+fn run(commands: &[Event], blows: &[(usize, Blow)]) -> (CrashingSite, usize) {
+    let mut site = CrashingSite::default();
     let (mut events, mut at) = (0, 0);
     // Whether the process died.
-    let mut due = |site: &mut Site| {
+    let mut due = |site: &mut CrashingSite| {
         let mut died = false;
         for (_, blow) in blows.iter().filter(|(after, _)| *after == events) {
             site.suffer(*blow);
@@ -415,7 +415,7 @@ fn a_command_that_was_not_durable_was_never_taken() {
 #[test]
 fn a_large_failover_is_three_record_lists() {
     let mut site = with_shadows(5_000);
-    let lists = |site: &mut Site| {
+    let lists = |site: &mut CrashingSite| {
         let mut lists = 0;
         loop {
             let before = site.log.len();

@@ -22,13 +22,13 @@ const LINKS: [&str; 3] = ["from-a", "from-b", "from-c"];
 
 /// Callers, sources and partitions that do as they like.
 #[derive(Default)]
-struct Random {
+struct CatalogRng {
     fresh: u128,
     blocks: BTreeSet<i64>,
     incarnations: BTreeSet<u64>,
 }
 
-impl Random {
+impl CatalogRng {
     fn fresh(&mut self) -> Uuid {
         self.fresh += 1;
         Uuid::from_u128(self.fresh)
@@ -99,7 +99,7 @@ impl Random {
     }
 }
 
-impl World for Random {
+impl World for CatalogRng {
     type M = Catalog;
 
     fn event(&mut self, dice: &mut Rng, image: &Image, _: Now) -> Event {
@@ -362,7 +362,7 @@ impl World for Random {
 #[test]
 fn holds_for_random_sites() {
     for seed in 0..120 {
-        holds(seed, 400, Random::default());
+        holds(seed, 400, CatalogRng::default());
     }
 }
 
@@ -373,7 +373,7 @@ fn random_sites_reach_every_state() {
     for seed in 0..20 {
         let (mut dice, mut world, mut image, mut soft) = (
             Rng::new(seed),
-            Random::default(),
+            CatalogRng::default(),
             Image::default(),
             Soft::default(),
         );

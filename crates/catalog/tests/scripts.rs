@@ -3,13 +3,13 @@
 mod dialect;
 mod support;
 
-use dialect::Words;
+use dialect::CatalogWords;
 use gnomon_machine::harness::run_scripts;
 
 #[test]
 fn scripts() {
     run_scripts(
         concat!(env!("CARGO_MANIFEST_DIR"), "/testdata"),
-        Words::default,
+        CatalogWords::default,
     );
 }

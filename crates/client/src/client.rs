@@ -22,9 +22,9 @@ use tokio::sync::Mutex as AsyncMutex;
 
 /// A handle on one cluster. Clones share connections and what is known of the brokers.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client(Arc<ClientState>);
 
-struct Inner {
+struct ClientState {
     config: Config,
     net: Arc<dyn Net>,
     known: Mutex<Known>,
@@ -45,7 +45,7 @@ struct Known {
 impl Client {
     /// Connects to nothing yet.
     pub fn new(config: Config, net: Arc<dyn Net>) -> Client {
-        Client(Arc::new(Inner {
+        Client(Arc::new(ClientState {
             config,
             net,
             known: Mutex::default(),

@@ -33,9 +33,9 @@ const READ_AHEAD_BYTES: usize = 16 * 1024;
 /// A connection after its version handshake. Clones are the same connection; the last one dropped
 /// closes it.
 #[derive(Clone)]
-pub struct Conn(Arc<Inner>);
+pub struct Conn(Arc<ConnState>);
 
-struct Inner {
+struct ConnState {
     shared: Arc<Shared>,
     client_id: StrBytes,
     versions: OnceLock<Versions>,
@@ -44,7 +44,7 @@ struct Inner {
     tasks: [JoinHandle<()>; 2],
 }
 
-impl Drop for Inner {
+impl Drop for ConnState {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
     }
@@ -52,11 +52,11 @@ impl Drop for Inner {
 
 struct Shared {
     address: String,
-    state: Mutex<State>,
+    state: Mutex<ConnPhase>,
 }
 
 #[derive(Default)]
-struct State {
+struct ConnPhase {
     waiting: BTreeMap<i32, oneshot::Sender<Bytes>>,
     ended: Option<String>,
 }
@@ -117,7 +117,7 @@ impl Conn {
             tokio::spawn(write_requests(writer, shared.clone(), inbox)),
         ];
         let client_id = StrBytes::from_string(config.client_id.clone());
-        let conn = Conn(Arc::new(Inner {
+        let conn = Conn(Arc::new(ConnState {
             shared,
             client_id,
             versions: OnceLock::new(),

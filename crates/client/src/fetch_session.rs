@@ -15,7 +15,7 @@ pub const EPOCH_NONE: i32 = -1;
 /// What one Fetch request carries for its session. `K` names a partition, `P` is what is asked of
 /// it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan<K, P> {
+pub struct SessionPlan<K, P> {
     pub session_id: i32,
     pub session_epoch: i32,
     /// Partitions to name: all of them when the epoch is [`EPOCH_OPEN`], else the new and changed
@@ -46,7 +46,7 @@ impl<K: Ord + Clone, P: Clone + PartialEq> Default for FetchSession<K, P> {
 impl<K: Ord + Clone, P: Clone + PartialEq> FetchSession<K, P> {
     /// Plans the next request for exactly `wanted`. One request at a time: its answer must be given
     /// to [`answered`](Self::answered) or [`lost`](Self::lost) before the next plan.
-    pub fn plan(&mut self, wanted: &BTreeMap<K, P>) -> Plan<K, P> {
+    pub fn plan(&mut self, wanted: &BTreeMap<K, P>) -> SessionPlan<K, P> {
         let (named, forgotten) = if self.epoch == EPOCH_OPEN {
             (
                 wanted
@@ -68,7 +68,7 @@ impl<K: Ord + Clone, P: Clone + PartialEq> FetchSession<K, P> {
             )
         };
         self.sent = wanted.clone();
-        Plan {
+        SessionPlan {
             session_id: self.id,
             session_epoch: self.epoch,
             named,
@@ -123,7 +123,7 @@ mod tests {
         let plan = session.plan(&want(&[("a", 1), ("b", 2)]));
         assert_eq!(
             plan,
-            Plan {
+            SessionPlan {
                 session_id: 0,
                 session_epoch: 0,
                 named: vec![("a", 1), ("b", 2)],
@@ -134,7 +134,7 @@ mod tests {
         let plan = session.plan(&want(&[("a", 1), ("b", 3)]));
         assert_eq!(
             plan,
-            Plan {
+            SessionPlan {
                 session_id: 7,
                 session_epoch: 1,
                 named: vec![("b", 3)],
@@ -145,7 +145,7 @@ mod tests {
         let plan = session.plan(&want(&[("b", 3), ("c", 0)]));
         assert_eq!(
             plan,
-            Plan {
+            SessionPlan {
                 session_id: 7,
                 session_epoch: 2,
                 named: vec![("c", 0)],
@@ -162,7 +162,7 @@ mod tests {
         session.lost(false);
         assert_eq!(
             session.plan(&want(&[("a", 1)])),
-            Plan {
+            SessionPlan {
                 session_id: 7,
                 session_epoch: 0,
                 named: vec![("a", 1)],

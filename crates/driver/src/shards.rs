@@ -72,9 +72,9 @@ impl<M: Machine> Clone for Shards<M> {
     }
 }
 
-pub struct Shard<M: Machine>(RwLock<State<M>>);
+pub struct Shard<M: Machine>(RwLock<ShardState<M>>);
 
-enum State<M: Machine> {
+enum ShardState<M: Machine> {
     Running(Submit<M>),
     /// Its machine panicked and is being rebuilt.
     Rebuilding,
@@ -86,15 +86,15 @@ impl<M: Machine> Shard<M> {
     /// The machine's reply.
     pub async fn submit(&self, event: M::Event) -> Result<M::Reply, NoReply> {
         let submit = match &*self.0.read() {
-            State::Running(submit) => submit.clone(),
-            State::Rebuilding | State::Stopped => return Err(NoReply::Gone),
+            ShardState::Running(submit) => submit.clone(),
+            ShardState::Rebuilding | ShardState::Stopped => return Err(NoReply::Gone),
         };
         submit.submit(event).await
     }
 
-    fn change(&self, to: State<M>) {
+    fn change(&self, to: ShardState<M>) {
         let mut state = self.0.write();
-        if !matches!(*state, State::Stopped) {
+        if !matches!(*state, ShardState::Stopped) {
             *state = to;
         }
     }
@@ -117,7 +117,9 @@ impl<M: Machine> Shards<M> {
         let mut tasks = Vec::new();
         for number in 0..count {
             let first = rebuild(&**logs, number, clock)?;
-            let shard = Arc::new(Shard(RwLock::new(State::Running(first.submit.clone()))));
+            let shard = Arc::new(Shard(RwLock::new(ShardState::Running(
+                first.submit.clone(),
+            ))));
             tasks.push(tokio::spawn(keep(
                 logs.clone(),
                 number,
@@ -148,7 +150,7 @@ impl<M: Machine> Shards<M> {
     /// Takes no more events; decisions under way become durable.
     pub fn stop(&self) {
         for shard in &self.0 {
-            shard.change(State::Stopped);
+            shard.change(ShardState::Stopped);
         }
     }
 }
@@ -200,10 +202,10 @@ async fn keep<L: ShardLogs>(
             let Rebuilt { submit, run } = match first {
                 Some(first) => first,
                 None => {
-                    shard.change(State::Rebuilding);
+                    shard.change(ShardState::Rebuilding);
                     let rebuilt =
                         rebuild(logs, number, clock).map_err(|error| error.to_string())?;
-                    shard.change(State::Running(rebuilt.submit.clone()));
+                    shard.change(ShardState::Running(rebuilt.submit.clone()));
                     rebuilt
                 }
             };

@@ -138,7 +138,7 @@ fn source(status: &LinkStatus, now_ms: i64) -> String {
 }
 
 fn partitions(status: &LinkStatus) -> String {
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         "TOPIC",
         "STATE",
         "PARTITION",
@@ -248,7 +248,7 @@ pub fn loss(loss: &Loss) -> String {
             loss.source
         );
     }
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         "TOPIC",
         "PARTITION",
         "CUT AT",
@@ -379,14 +379,14 @@ fn or_dash(value: Option<impl ToString>) -> String {
 }
 
 /// Columns by spaces.
-struct Table {
+struct TextTable {
     header: Vec<String>,
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
-    fn new(header: &[&str]) -> Table {
-        Table {
+impl TextTable {
+    fn new(header: &[&str]) -> TextTable {
+        TextTable {
             header: header.iter().map(|h| (*h).to_owned()).collect(),
             rows: Vec::new(),
         }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 type Map = BTreeMap<String, String>;
 
 #[derive(Default)]
-struct World {
+struct ConfigsCase {
     sync: TopicSync,
     source: Map,
     here: Map,
@@ -29,7 +29,7 @@ fn apply(here: &mut Map, changes: &[ConfigChange]) {
     }
 }
 
-impl World {
+impl ConfigsCase {
     fn plan(&mut self) -> Vec<ConfigChange> {
         let changes = plan(&synced_keys(&self.sync), &self.source, &self.here, |key| {
             self.defaults.get(key).cloned()
@@ -79,7 +79,7 @@ impl World {
 #[test]
 fn scripts() {
     run_scripts("configs", || {
-        let mut world = World::default();
+        let mut world = ConfigsCase::default();
         move |block: &str| {
             commands(block)
                 .iter()
@@ -110,7 +110,7 @@ fn after_a_plan_the_effective_values_are_the_source_s() {
             }
             map
         };
-        let mut world = World {
+        let mut world = ConfigsCase {
             sync: TopicSync::default(),
             source: some(),
             here: some(),

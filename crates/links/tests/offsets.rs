@@ -16,7 +16,7 @@ use gnomon_protocol::ids::{BatchEpoch, TopicId, Uuid};
 use std::collections::BTreeMap;
 
 #[derive(Default)]
-struct World {
+struct OffsetsCase {
     here: BTreeMap<(String, i32), LocalPartition>,
     barrier: Option<Barrier>,
 }
@@ -26,7 +26,7 @@ fn place(word: &str) -> (String, i32) {
     (topic.to_owned(), partition.parse().unwrap())
 }
 
-impl World {
+impl OffsetsCase {
     fn answer(&mut self, command: &Command) -> Option<String> {
         match command.name.as_str() {
             "here" => {
@@ -115,7 +115,7 @@ impl World {
 #[test]
 fn scripts() {
     run_scripts("offsets", || {
-        let mut world = World::default();
+        let mut world = OffsetsCase::default();
         move |block: &str| {
             commands(block)
                 .iter()

@@ -14,7 +14,7 @@ use gnomon_links::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A link of the script.
-struct Link {
+struct LinkClaim {
     name: String,
     source: String,
     state: LinkState,
@@ -23,9 +23,9 @@ struct Link {
     released: BTreeSet<String>,
 }
 
-impl Link {
-    fn of(command: &Command) -> Link {
-        Link {
+impl LinkClaim {
+    fn of(command: &Command) -> LinkClaim {
+        LinkClaim {
             name: command.words[0].clone(),
             source: command.get("source").unwrap_or("site 'a'").to_owned(),
             state: if command.flag("failed-over") {
@@ -40,7 +40,7 @@ impl Link {
     }
 
     fn claim(&self) -> Claim<'_> {
-        let Link {
+        let LinkClaim {
             name,
             source,
             state,
@@ -60,21 +60,21 @@ impl Link {
 }
 
 #[derive(Default)]
-struct World {
-    links: Vec<Link>,
+struct OwnershipCase {
+    links: Vec<LinkClaim>,
     ours: Vec<String>,
     others: Vec<(String, Vec<String>)>,
     peer: Vec<PeerLink>,
 }
 
-impl World {
+impl OwnershipCase {
     fn answer(&mut self, command: &Command) -> Option<String> {
         let sentence =
             |result: Result<(), String>| Some(result.err().unwrap_or_else(|| "ok".to_owned()));
         match command.name.as_str() {
             "link" => {
-                let link = Link::of(command);
-                let claims: Vec<_> = self.links.iter().map(Link::claim).collect();
+                let link = LinkClaim::of(command);
+                let claims: Vec<_> = self.links.iter().map(LinkClaim::claim).collect();
                 let checked = check_links(&link.claim(), &claims).map_err(|e| e.to_string());
                 if checked.is_ok() {
                     self.links.retain(|l| l.name != link.name);
@@ -92,7 +92,7 @@ impl World {
                 None
             }
             "create" => {
-                let claims: Vec<_> = self.links.iter().map(Link::claim).collect();
+                let claims: Vec<_> = self.links.iter().map(LinkClaim::claim).collect();
                 let others: Vec<_> = self
                     .others
                     .iter()
@@ -104,7 +104,7 @@ impl World {
                 )
             }
             "peer-link" => {
-                let link = Link::of(command);
+                let link = LinkClaim::of(command);
                 self.peer.push(PeerLink {
                     name: link.name,
                     source_cluster_id: command.get("from").map(str::to_owned),
@@ -154,7 +154,7 @@ impl World {
 #[test]
 fn scripts() {
     run_scripts("ownership", || {
-        let mut world = World::default();
+        let mut world = OwnershipCase::default();
         move |block: &str| {
             commands(block)
                 .iter()

@@ -24,7 +24,7 @@ struct Here {
 }
 
 #[derive(Default)]
-struct World {
+struct TopicsCase {
     filters: Vec<NameFilter>,
     source: BTreeMap<String, SourceTopic>,
     here: BTreeMap<String, Here>,
@@ -57,7 +57,7 @@ fn source_topic(name: &str, id: Option<u128>, epochs: &[i32]) -> SourceTopic {
     }
 }
 
-impl World {
+impl TopicsCase {
     fn plan(&self, complete: bool) -> Vec<TopicPlan> {
         let local: Vec<_> = self
             .here
@@ -288,7 +288,7 @@ impl World {
 #[test]
 fn scripts() {
     run_scripts("topics", || {
-        let mut world = World::default();
+        let mut world = TopicsCase::default();
         move |block: &str| {
             commands(block)
                 .iter()
@@ -306,9 +306,9 @@ fn a_plan_carried_out_leaves_nothing_to_do() {
     let names = ["a_1", "a_2", "a_tmp", "b_1", "__x"];
     for n in 0..5_000 {
         let seed = &mut Seed::new(n);
-        let mut world = World {
+        let mut world = TopicsCase {
             filters: filters(seed.one_of::<&str>(&["a_*", "*", "*,!a_tmp*", "a_1", ""])),
-            ..World::default()
+            ..TopicsCase::default()
         };
         for round in 0..3 {
             for name in names {

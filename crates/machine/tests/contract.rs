@@ -17,9 +17,9 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-struct Words<const FLAW: u8>;
+struct CounterWords<const FLAW: u8>;
 
-impl<const FLAW: u8> Dialect for Words<FLAW> {
+impl<const FLAW: u8> Dialect for CounterWords<FLAW> {
     type M = Broken<FLAW>;
 
     fn events(&mut self, command: &Command, _: &mut Soft) -> Result<Vec<Event>, String> {
@@ -48,9 +48,9 @@ impl<const FLAW: u8> Dialect for Words<FLAW> {
 }
 
 fn script_error<const FLAW: u8>(text: &str) -> String {
-    let error = run_script(text, Words::<FLAW>).expect_err("the script runner saw nothing");
+    let error = run_script(text, CounterWords::<FLAW>).expect_err("the script runner saw nothing");
     // Without the flaw the same script is a good one: it is the flaw that was seen.
-    run_script(text, Words::<0>).unwrap();
+    run_script(text, CounterWords::<0>).unwrap();
     error
 }
 

@@ -9,9 +9,9 @@ use gnomon_machine::{
 };
 use std::collections::BTreeMap;
 
-struct Random;
+struct LawRng;
 
-impl World for Random {
+impl World for LawRng {
     type M = Counter;
 
     fn event(&mut self, dice: &mut Rng, _: &BTreeMap<u8, u8>, _: Now) -> Event {
@@ -27,7 +27,7 @@ impl World for Random {
 #[test]
 fn the_law_holds_for_a_correct_machine() {
     for seed in 0..50 {
-        holds(seed, 300, Random);
+        holds(seed, 300, LawRng);
     }
 }
 
@@ -38,7 +38,7 @@ impl World for Wrong {
     type M = Counter;
 
     fn event(&mut self, dice: &mut Rng, durable: &BTreeMap<u8, u8>, now: Now) -> Event {
-        Random.event(dice, durable, now)
+        LawRng.event(dice, durable, now)
     }
 
     fn check(&self, durable: &BTreeMap<u8, u8>, _: &counter::Soft) -> Result<(), String> {

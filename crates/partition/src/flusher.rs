@@ -125,12 +125,12 @@ impl Turn {
 pub struct Flusher(Arc<Owner>);
 
 struct Owner {
-    shared: Arc<Shared>,
+    shared: Arc<FlusherShared>,
     blocking: Blocking,
     heavy: Arc<Semaphore>,
 }
 
-struct Shared {
+struct FlusherShared {
     /// Where every partition lies; `None`: each file is synced by itself.
     file_system: Option<Arc<dyn FileSystem>>,
     queue: Mutex<Queue>,
@@ -168,7 +168,7 @@ impl Flusher {
         blocking: Blocking,
         file_system: Option<Arc<dyn FileSystem>>,
     ) -> io::Result<Flusher> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(FlusherShared {
             file_system,
             queue: Mutex::default(),
             ready: Condvar::new(),
@@ -310,7 +310,7 @@ impl Drop for EndsTheProcess {
     }
 }
 
-impl Shared {
+impl FlusherShared {
     /// The threads' loop.
     fn work(&self) {
         let _ends_the_process = EndsTheProcess;

@@ -102,9 +102,9 @@ impl View {
     }
 
     /// The log that positions of readers are compared with.
-    pub(crate) fn log(&self) -> crate::ahead::Log<'_> {
+    pub(crate) fn log(&self) -> crate::ahead::PositionedLog<'_> {
         let (offsets, awaits_source) = (self.offsets(), self.role.awaits_source());
-        crate::ahead::Log {
+        crate::ahead::PositionedLog {
             offsets,
             epochs: &self.log_state.epochs,
             awaits_source,

@@ -32,21 +32,21 @@ enum How {
 }
 
 /// The answers that a client got.
-struct Observed {
+struct ClientView {
     batch: BatchView,
     base: Offset,
     epoch: i32,
     durable: bool,
 }
 
-struct Run {
+struct FaultRun {
     how: How,
     at: u64,
     disk: MemDisk,
     handle: Handle,
     settings: Settings,
     epoch: i32,
-    told: Vec<Observed>,
+    told: Vec<ClientView>,
     /// The bytes that were given to an offset, by epoch.
     handed_out: HashMap<(i32, Offset), BatchView>,
     next_sequence: i32,
@@ -57,8 +57,8 @@ struct Run {
     refused: u32,
 }
 
-impl Run {
-    fn new(how: How, at: u64, settings: Settings) -> Run {
+impl FaultRun {
+    fn new(how: How, at: u64, settings: Settings) -> FaultRun {
         let disk = disk();
         let at = at.saturating_add(disk.calls());
         disk.set_forgetful(how == How::Forgetful);
@@ -69,7 +69,7 @@ impl Run {
         }
         let handle = open(&disk, Role::leader(1), settings.clone());
         let lossy = how == How::Forgetful && settings.write_caching;
-        Run {
+        FaultRun {
             how,
             at,
             disk,
@@ -146,7 +146,7 @@ impl Run {
                 }
             }
             self.next_sequence += count;
-            self.told.push(Observed {
+            self.told.push(ClientView {
                 batch,
                 base,
                 epoch,
@@ -332,7 +332,7 @@ fn run(how: How, at: u64, seed: u64, settings: &Settings) -> (u64, u32, u32) {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let mut run = Run::new(how, at, settings.clone());
+            let mut run = FaultRun::new(how, at, settings.clone());
             run.script().await;
             run.end(seed).await
         })

@@ -18,7 +18,7 @@ use gnomon_storage::MemDisk;
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use std::collections::{BTreeMap, BTreeSet};
 
-struct Model {
+struct PartitionModel {
     disk: MemDisk,
     handle: Option<Handle>,
     rng: StdRng,
@@ -33,12 +33,12 @@ struct Model {
     tag: u64,
 }
 
-impl Model {
-    fn new(seed: u64) -> Model {
+impl PartitionModel {
+    fn new(seed: u64) -> PartitionModel {
         let disk = disk();
         let handle = Some(open(&disk, Role::leader(1), settings()));
         let rng = StdRng::seed_from_u64(seed);
-        Model {
+        PartitionModel {
             disk,
             handle,
             rng,
@@ -354,7 +354,7 @@ fn run(seed: u64, steps: usize) {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let mut model = Model::new(seed);
+        let mut model = PartitionModel::new(seed);
         for _ in 0..steps {
             model.step().await;
         }

@@ -41,7 +41,7 @@ enum Client {
 
 /// Records `first_record..first_record + count`.
 #[derive(Clone, Copy, Debug)]
-struct Batch {
+struct SentBatch {
     first_record: u32,
     count: i32,
     epoch: i16,
@@ -53,7 +53,7 @@ struct Batch {
     stored: bool,
 }
 
-impl Batch {
+impl SentBatch {
     fn view(&self) -> BatchView {
         let mut builder = BatchBuilder::new(NOW).producer(PRODUCER, self.epoch, self.sequence);
         for record in (self.first_record..).take(self.count as usize) {
@@ -75,25 +75,25 @@ enum Answer {
     OutOfOrder,
 }
 
-struct Producer {
+struct PipeliningProducer {
     client: Client,
     epoch: i16,
     next_sequence: i32,
     next_record: u32,
     /// In order, from the first that is not acknowledged on.
-    batches: VecDeque<Batch>,
+    batches: VecDeque<SentBatch>,
     draining: bool,
     raises_epoch: bool,
 }
 
-impl Producer {
+impl PipeliningProducer {
     fn in_flight(&self) -> usize {
         self.batches.iter().filter(|batch| batch.in_flight).count()
     }
 
     /// A new batch.
     fn produce(&mut self, count: i32) {
-        self.batches.push_back(Batch {
+        self.batches.push_back(SentBatch {
             first_record: self.next_record,
             count,
             epoch: self.epoch,
@@ -107,7 +107,7 @@ impl Producer {
     }
 
     /// The batch that is sent next.
-    fn send(&mut self) -> Option<Batch> {
+    fn send(&mut self) -> Option<SentBatch> {
         let in_flight = self.in_flight();
         if self.draining && in_flight > 0 || in_flight == IN_FLIGHT_MAX {
             return None;
@@ -137,7 +137,7 @@ impl Producer {
         }
     }
 
-    fn receive(&mut self, sent: Batch, answer: Answer) {
+    fn receive(&mut self, sent: SentBatch, answer: Answer) {
         let at = self
             .batches
             .iter()
@@ -163,7 +163,7 @@ impl Producer {
 }
 
 /// The partition, and the connection on which the producer reaches it.
-struct Run {
+struct PipelineRun {
     rng: StdRng,
     disk: MemDisk,
     handle: Handle,
@@ -172,10 +172,10 @@ struct Run {
     epoch: i32,
     cut: Offset,
     failing_over: bool,
-    producer: Producer,
-    requests: VecDeque<Batch>,
+    producer: PipeliningProducer,
+    requests: VecDeque<SentBatch>,
     /// Answers in the order of the requests; what is stored is told when it is durable.
-    answers: VecDeque<(Batch, Answer)>,
+    answers: VecDeque<(SentBatch, Answer)>,
     /// How many of `answers`, from the front, have been sent.
     sent: usize,
     /// A batch that was written was answered as if it was not.
@@ -184,9 +184,9 @@ struct Run {
     expected: Vec<u32>,
 }
 
-impl Run {
+impl PipelineRun {
     /// `copied`: the producer wrote to a source before, of which the tail is lost.
-    fn new(seed: u64, client: Client, copied: bool) -> Run {
+    fn new(seed: u64, client: Client, copied: bool) -> PipelineRun {
         let mut rng = StdRng::seed_from_u64(seed);
         let disk = disk();
         disk.set_forgetful(true);
@@ -196,7 +196,7 @@ impl Run {
             // The sequences wrap within the run.
             _ => i32::MAX - rng.random_range(0..20),
         };
-        let mut producer = Producer {
+        let mut producer = PipeliningProducer {
             client,
             epoch: 0,
             next_sequence: first_sequence,
@@ -228,7 +228,7 @@ impl Run {
             producer.produce(rng.random_range(1..10));
             producer.batches.clear();
         }
-        Run {
+        PipelineRun {
             rng,
             disk,
             handle,
@@ -455,7 +455,7 @@ fn values(batch: &BatchView) -> Vec<u32> {
 }
 
 async fn run(seed: u64, client: Client, copied: bool) {
-    let mut run = Run::new(seed, client, copied);
+    let mut run = PipelineRun::new(seed, client, copied);
     let first_here = run.producer.next_record;
     if copied {
         run.begin_failover().await;

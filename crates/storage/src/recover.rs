@@ -38,7 +38,7 @@ pub struct Cut {
 
 /// The finding of a scan at one place of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum FoundAt {
     /// The segment ends with a whole batch, and the next one, if any, begins there.
     Whole,
     /// The segment ends with a whole batch, but the log goes on only later: bytes are missing in
@@ -76,7 +76,7 @@ pub enum Action {
 pub struct Row {
     /// The kind of event that leaves this behind.
     pub story: &'static str,
-    pub found: Found,
+    pub found: FoundAt,
     pub boot: Option<Boot>,
     pub place: &'static [FlushedState],
     pub action: Action,
@@ -92,63 +92,63 @@ const ANY: &[FlushedState] = &[
 pub const TABLE: &[Row] = &[
     Row {
         story: "an orderly end",
-        found: Found::Whole,
+        found: FoundAt::Whole,
         boot: None,
         place: ANY,
         action: Action::Keep,
     },
     Row {
         story: "a jump of offsets; a dying process loses no bytes",
-        found: Found::Missing,
+        found: FoundAt::Missing,
         boot: Some(Boot::Same),
         place: &[FlushedState::AboveFlushed],
         action: Action::Keep,
     },
     Row {
         story: "the end of a segment was lost with the power, the next segment was not",
-        found: Found::Missing,
+        found: FoundAt::Missing,
         boot: Some(Boot::Other),
         place: &[FlushedState::AboveFlushed],
         action: Action::Cut,
     },
     Row {
         story: "somebody or something shortened the file",
-        found: Found::Missing,
+        found: FoundAt::Missing,
         boot: None,
         place: &[FlushedState::BelowFlushed, FlushedState::Unknown],
         action: Action::Damage,
     },
     Row {
         story: "the last write was not completed",
-        found: Found::BadTail,
+        found: FoundAt::BadTail,
         boot: None,
         place: &[FlushedState::AboveFlushed, FlushedState::Unknown],
         action: Action::Cut,
     },
     Row {
         story: "the disk damaged what it had taken, at the end",
-        found: Found::BadTail,
+        found: FoundAt::BadTail,
         boot: None,
         place: &[FlushedState::BelowFlushed],
         action: Action::Damage,
     },
     Row {
         story: "pages came back in another order than they were written",
-        found: Found::BadInside,
+        found: FoundAt::BadInside,
         boot: Some(Boot::Other),
         place: &[FlushedState::AboveFlushed],
         action: Action::Cut,
     },
     Row {
         story: "no death of a process does that: the disk or memory did, and what is behind was acknowledged",
-        found: Found::BadInside,
+        found: FoundAt::BadInside,
         boot: Some(Boot::Same),
         place: &[FlushedState::AboveFlushed],
         action: Action::Damage,
     },
     Row {
         story: "the disk damaged what it had taken",
-        found: Found::BadInside,
+        found: FoundAt::BadInside,
         boot: None,
         place: &[FlushedState::BelowFlushed, FlushedState::Unknown],
         action: Action::Damage,
@@ -156,14 +156,14 @@ pub const TABLE: &[Row] = &[
 ];
 
 /// The action for a finding, by the table.
-pub fn action(found: Found, boot: Boot, place: FlushedState) -> Action {
+pub fn action(found: FoundAt, boot: Boot, place: FlushedState) -> Action {
     let row = TABLE.iter().find(|row| row.matches(found, boot, place));
     row.map(|row| row.action)
         .expect("the table has a row for every situation, as its test proves")
 }
 
 impl Row {
-    fn matches(&self, found: Found, boot: Boot, place: FlushedState) -> bool {
+    fn matches(&self, found: FoundAt, boot: Boot, place: FlushedState) -> bool {
         self.found == found && self.boot.is_none_or(|b| b == boot) && self.place.contains(&place)
     }
 }
@@ -175,10 +175,10 @@ mod tests {
     #[test]
     fn every_situation_matches_exactly_one_row() {
         for found in [
-            Found::Whole,
-            Found::Missing,
-            Found::BadInside,
-            Found::BadTail,
+            FoundAt::Whole,
+            FoundAt::Missing,
+            FoundAt::BadInside,
+            FoundAt::BadTail,
         ] {
             for boot in [Boot::Same, Boot::Other] {
                 for place in [

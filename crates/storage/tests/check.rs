@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Model, batch, damage::*, random::Rng, small_segments};
+use common::{LogModel, batch, damage::*, random::Rng, small_segments};
 use gnomon_storage::{Boot, Checked, Disk, Log, LogError, LogOptions, MemDisk, check, dump};
 use std::{
     path::{Path, PathBuf},
@@ -200,7 +200,7 @@ fn all_segments_gone_is_a_sentence() {
     disk.remove_file(&Path::new(DIR).join("checkpoint"))
         .expect("removed");
     let mut log = Log::create(shared, PathBuf::from(DIR), small_segments(), 70).expect("created");
-    checkpoint(&mut log, &Model::default());
+    checkpoint(&mut log, &LogModel::default());
     drop(log);
     disk.remove_file(&Path::new(DIR).join("00000000000000000070.log"))
         .expect("removed");
@@ -262,9 +262,9 @@ fn a_segment_is_taken_apart_to_the_last_byte() {
         .collect();
     let last: u64 = sizes[..11].iter().sum();
     assert_eq!(invalid, [(third, sizes[3]), (last, sizes[11] - 5)]);
-    let whole: Model = Model {
+    let whole: LogModel = LogModel {
         batches: model.batches.clone(),
-        ..Model::default()
+        ..LogModel::default()
     };
     let batches: Vec<i64> = pieces
         .iter()

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{
-    Model, batch, batch_of_epoch, check, damage::*, random::Rng, read_all, small_segments,
+    LogModel, batch, batch_of_epoch, check, damage::*, random::Rng, read_all, small_segments,
 };
 use gnomon_protocol::ids::Offset;
 use gnomon_storage::{Boot, Disk, Log, LogOptions, MemDisk, Opened};
@@ -127,7 +127,7 @@ fn flipped_bits_below_flushed() {
 }
 
 /// One more batch, flushed, and a checkpoint; what was written by then.
-fn go_on(log: &mut Log, model: &Model) -> Model {
+fn go_on(log: &mut Log, model: &LogModel) -> LogModel {
     let epoch = model.batches.last().map_or(0, |(_, _, bytes)| {
         i32::from_be_bytes(*bytes[12..].first_chunk().expect("a header"))
     });
@@ -240,10 +240,10 @@ fn a_log_made_again_does_not_believe_the_checkpoint_of_the_one_before() {
         5,
     )
     .expect("created");
-    let mut model = Model {
+    let mut model = LogModel {
         start: 5,
         end: 5,
-        ..Model::default()
+        ..LogModel::default()
     };
     model.push(&batch(5, 3, 40, 1));
     log.append(&[batch(5, 3, 40, 1)]).expect("appended");

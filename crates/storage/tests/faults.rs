@@ -7,7 +7,7 @@
 
 mod common;
 
-use common::{Model, batch, check, read_all, small_segments};
+use common::{LogModel, batch, check, read_all, small_segments};
 use gnomon_protocol::{
     batch::PlacedBatch,
     ids::{BatchEpoch, Offset},
@@ -38,13 +38,13 @@ enum How {
 /// Steps of a script that a full disk stays full for.
 const FULL_STEPS: usize = 4;
 
-struct Run {
+struct LogRun {
     how: How,
     at: u64,
     disk: MemDisk,
     log: Option<Log>,
     /// The expected content of the log; after an append that failed, what it may hold.
-    model: Model,
+    model: LogModel,
     /// The most that was called durable and not taken back since.
     durable: Offset,
     full_steps: usize,
@@ -52,8 +52,8 @@ struct Run {
     reopened: u32,
 }
 
-impl Run {
-    fn new(how: How, at: u64) -> Run {
+impl LogRun {
+    fn new(how: How, at: u64) -> LogRun {
         let disk = MemDisk::new();
         disk.create_dir_all(Path::new("/data")).expect("made");
         disk.sync_dir(Path::new("/")).expect("synced");
@@ -64,12 +64,12 @@ impl Run {
             How::Broken => disk.fail_calls(at..u64::MAX),
             How::Full => {}
         }
-        Run {
+        LogRun {
             how,
             at,
             disk,
             log: None,
-            model: Model::default(),
+            model: LogModel::default(),
             durable: 0,
             full_steps: 0,
             salt: 0,
@@ -82,7 +82,7 @@ impl Run {
     }
 
     /// Does a step. `Err` is fine as long as the log is as it was, or closed and comes back.
-    fn step(&mut self, name: &str, step: impl FnOnce(&mut Run) -> Result<(), LogError>) {
+    fn step(&mut self, name: &str, step: impl FnOnce(&mut LogRun) -> Result<(), LogError>) {
         if self.how == How::Full && self.disk.calls() >= self.at && self.full_steps < FULL_STEPS {
             self.full_steps += 1;
             // Room for some of what is to be written.
@@ -309,7 +309,7 @@ fn dir() -> PathBuf {
 }
 
 fn run(how: How, at: u64, seed: u64) -> (u64, u32) {
-    let mut run = Run::new(how, at);
+    let mut run = LogRun::new(how, at);
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         run.script();
         run.end(seed)

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Model, batch, batch_at_time, check, read_all, small_segments};
+use common::{LogModel, batch, batch_at_time, check, read_all, small_segments};
 use gnomon_protocol::ids::BatchEpoch;
 use gnomon_storage::{
     Boot, CheckpointExtra, Disk, Fault, FileRange, Log, LogError, LogOptions, MemDisk, OpenMode,
@@ -41,7 +41,7 @@ fn flush(log: &mut Log) {
     log.flushed_to(&point);
 }
 
-fn fill(log: &mut Log, model: &mut Model, count: usize) {
+fn fill(log: &mut Log, model: &mut LogModel, count: usize) {
     for i in 0..count {
         let batch = batch(log.end(), 1 + (i % 3) as i32, 100, i as u64);
         log.append(std::slice::from_ref(&batch)).expect("appended");
@@ -53,10 +53,10 @@ fn fill(log: &mut Log, model: &mut Model, count: usize) {
 fn appends_roll_and_read_back() {
     let disk = MemDisk::new();
     let mut log = new_log(&disk, small_segments(), 7);
-    let mut model = Model {
+    let mut model = LogModel {
         start: 7,
         end: 7,
-        ..Model::default()
+        ..LogModel::default()
     };
     check(&log, &model);
     fill(&mut log, &mut model, 60);
@@ -86,7 +86,7 @@ fn appends_roll_and_read_back() {
 fn whoever_must_not_wait_hears_that_it_would() {
     let disk = MemDisk::new();
     let mut log = new_log(&disk, small_segments(), 0);
-    let mut model = Model::default();
+    let mut model = LogModel::default();
     fill(&mut log, &mut model, 60);
     log.checkpoint(CheckpointExtra::default()).expect("written");
     let end = log.end();
@@ -129,7 +129,7 @@ fn on_a_real_disk_too() {
     let disk = Arc::new(RealDisk::new());
     let path = dir.path().join("t-0");
     let mut log = Log::create(disk.clone(), path.clone(), small_segments(), 0).expect("created");
-    let mut model = Model::default();
+    let mut model = LogModel::default();
     fill(&mut log, &mut model, 100);
     flush(&mut log);
     log.checkpoint(CheckpointExtra::default()).expect("written");
@@ -201,7 +201,7 @@ fn the_lock_file_says_who_holds_it_and_whether_the_kernel_is_the_same() {
 fn offsets_may_jump_forward_and_never_back() {
     let disk = MemDisk::new();
     let mut log = new_log(&disk, small_segments(), 0);
-    let mut model = Model::default();
+    let mut model = LogModel::default();
     for base in [0, 10, 11, 5_000_000_000, 5_000_000_100] {
         let batch = batch(base, 1, 50, base as u64);
         log.append(std::slice::from_ref(&batch)).expect("appended");
@@ -230,7 +230,7 @@ fn an_offset_below_the_end_is_our_bug() {
 fn an_end_moved_without_a_batch_survives() {
     let disk = MemDisk::new();
     let mut log = new_log(&disk, small_segments(), 0);
-    let mut model = Model::default();
+    let mut model = LogModel::default();
     fill(&mut log, &mut model, 5);
     flush(&mut log);
     log.advance_end(100).expect("advanced");
@@ -257,7 +257,7 @@ fn an_end_moved_without_a_batch_survives_what_is_written_behind_it() {
     for (seed, then) in (0..40).flat_map(|seed| (0..5).map(move |then| (seed, then))) {
         let disk = MemDisk::new();
         let mut log = new_log(&disk, small_segments(), 0);
-        let mut model = Model::default();
+        let mut model = LogModel::default();
         fill(&mut log, &mut model, 5);
         flush(&mut log);
         log.advance_end(100).expect("advanced");
@@ -296,10 +296,10 @@ fn truncation_at_every_offset() {
     for end in 0..60 {
         let disk = MemDisk::new();
         let mut log = new_log(&disk, small_segments(), 3);
-        let mut model = Model {
+        let mut model = LogModel {
             start: 3,
             end: 3,
-            ..Model::default()
+            ..LogModel::default()
         };
         fill(&mut log, &mut model, 30);
         flush(&mut log);
@@ -333,7 +333,7 @@ fn truncation_at_every_offset() {
 fn the_start_moves_inside_a_batch_and_beyond_the_end() {
     let disk = MemDisk::new();
     let mut log = new_log(&disk, small_segments(), 0);
-    let mut model = Model::default();
+    let mut model = LogModel::default();
     fill(&mut log, &mut model, 80);
     let held: FileRange = log.reader().read(0, i64::MAX, 500, true).expect("readable");
     for start in [1, 2, 33, 77, 120] {
@@ -363,7 +363,7 @@ fn the_start_moves_inside_a_batch_and_beyond_the_end() {
 fn retention_by_age_and_size() {
     let disk = MemDisk::new();
     let mut log = new_log(&disk, small_segments(), 0);
-    let mut model = Model::default();
+    let mut model = LogModel::default();
     fill(&mut log, &mut model, 80);
     let second = log.segments()[1];
     let by_age = RetentionLimits {
@@ -450,7 +450,7 @@ fn timestamps_lead_to_where_to_scan_from() {
 fn a_write_error_closes_the_log_until_it_is_opened_again() {
     let disk = MemDisk::new();
     let mut log = new_log(&disk, small_segments(), 0);
-    let mut model = Model::default();
+    let mut model = LogModel::default();
     fill(&mut log, &mut model, 5);
     disk.fail_next(Fault::Write);
     let error = log
@@ -486,7 +486,7 @@ fn after_a_failed_sync_nothing_is_called_durable_and_a_reopened_log_writes_again
     for seed in 0..50 {
         let disk = MemDisk::new();
         let mut log = new_log(&disk, small_segments(), 0);
-        let mut model = Model::default();
+        let mut model = LogModel::default();
         fill(&mut log, &mut model, 5);
         flush(&mut log);
         log.checkpoint(CheckpointExtra::default()).expect("written");
@@ -517,7 +517,7 @@ fn after_a_failed_sync_nothing_is_called_durable_and_a_reopened_log_writes_again
 fn a_flush_point_from_before_a_truncation_counts_for_nothing() {
     let disk = MemDisk::new();
     let mut log = new_log(&disk, small_segments(), 0);
-    let mut model = Model::default();
+    let mut model = LogModel::default();
     fill(&mut log, &mut model, 10);
     let point = log.flush_point();
     assert!(!point.is_clean());
@@ -540,7 +540,7 @@ fn checkpoints_are_due_after_bytes_and_seals_and_never_go_back() {
         },
         0,
     );
-    let mut model = Model::default();
+    let mut model = LogModel::default();
     assert!(!log.checkpoint_due());
     fill(&mut log, &mut model, 20);
     assert!(log.checkpoint_due());
@@ -566,7 +566,7 @@ fn missing_and_wrong_indexes_are_rebuilt() {
     for damage in 0..6 {
         let disk = MemDisk::new();
         let mut log = new_log(&disk, small_segments(), 0);
-        let mut model = Model::default();
+        let mut model = LogModel::default();
         fill(&mut log, &mut model, 90);
         flush(&mut log);
         log.checkpoint(CheckpointExtra::default()).expect("written");

@@ -6,7 +6,7 @@
 
 mod common;
 
-use common::{Model, batch, damage::*, random::Rng, read_all, same, small_segments};
+use common::{LogModel, batch, damage::*, random::Rng, read_all, same, small_segments};
 use gnomon_storage::{Boot, LogOptions, MemDisk};
 use std::path::PathBuf;
 
@@ -83,7 +83,7 @@ const MORE: [Layout; 4] = [
     },
 ];
 
-fn fill(how: Fill, bytes: usize, before: &[u8], model: &Model, at: usize) -> Vec<u8> {
+fn fill(how: Fill, bytes: usize, before: &[u8], model: &LogModel, at: usize) -> Vec<u8> {
     let mut rng = Rng(at as u64);
     match how {
         Fill::Nothing => Vec::new(),
@@ -103,8 +103,8 @@ fn fill(how: Fill, bytes: usize, before: &[u8], model: &Model, at: usize) -> Vec
 }
 
 /// The batches whose bytes are all there, from the first on.
-fn intact(found: &[u8], model: &Model) -> Model {
-    let mut whole = Model::default();
+fn intact(found: &[u8], model: &LogModel) -> LogModel {
+    let mut whole = LogModel::default();
     let mut at = 0;
     for (base, next, bytes) in &model.batches {
         if found
@@ -179,7 +179,7 @@ fn tear(layout: &Layout, every: bool) -> usize {
 }
 
 /// Opening leaves what is whole, and the log goes on after it.
-fn cut_behind(disk: &MemDisk, boot: Boot, expected: &Model, found_bytes: usize, what: &str) {
+fn cut_behind(disk: &MemDisk, boot: Boot, expected: &LogModel, found_bytes: usize, what: &str) {
     let opened = open(disk, boot);
     let mut log = opened.log;
     let kept: usize = expected

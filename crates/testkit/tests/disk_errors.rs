@@ -410,7 +410,7 @@ fn a_sync_that_hangs_holds_up_its_own_partition_only() {
 
 /// What clients were told over the lives of a site.
 #[derive(Default)]
-struct Observed {
+struct ObservedOutcome {
     history: History,
     committed: Option<Offset>,
     topics: Vec<String>,
@@ -423,7 +423,7 @@ struct Observed {
 const ROUNDS: i32 = 7;
 
 /// Writes, commits and makes topics until everything is done. False: the site can go on no longer.
-async fn live(site: &Site, told: &mut Observed) -> bool {
+async fn live(site: &Site, told: &mut ObservedOutcome) -> bool {
     let client = site.client();
     while told.rounds < ROUNDS {
         if !round(site, &client, told).await {
@@ -433,7 +433,7 @@ async fn live(site: &Site, told: &mut Observed) -> bool {
     true
 }
 
-async fn round(site: &Site, client: &Client, told: &mut Observed) -> bool {
+async fn round(site: &Site, client: &Client, told: &mut ObservedOutcome) -> bool {
     let round = told.rounds;
     macro_rules! until {
         ($attempt:expr) => {
@@ -499,7 +499,7 @@ async fn round(site: &Site, client: &Client, told: &mut Observed) -> bool {
 }
 
 /// What is wrong with what is there.
-async fn check(client: &Client, told: &Observed) {
+async fn check(client: &Client, told: &ObservedOutcome) {
     let metadata = client.metadata(Topics::All, false).await.expect("metadata");
     for name in &told.topics {
         assert!(metadata.topics.contains_key(name), "topic {name} is gone");
@@ -515,7 +515,7 @@ fn whole_life(at: u64, forgetful: bool) -> u64 {
     let disk = MemDisk::new();
     disk.set_forgetful(forgetful);
     disk.fail_calls(at..at.saturating_add(1));
-    let mut told = Observed::default();
+    let mut told = ObservedOutcome::default();
     let start = || loop {
         match Site::start(&disk) {
             Ok(site) => break site,

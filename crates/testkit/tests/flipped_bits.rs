@@ -29,7 +29,7 @@ const GROUPS: [&str; 3] = ["readers", "writers", "others"];
 
 /// What a site holds, as its clients see it.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Seen {
+struct SeenBytes {
     topics: BTreeSet<String>,
     /// Topic, base offset, and the batch to the last byte.
     batches: BTreeMap<(String, Offset), Vec<u8>>,
@@ -99,16 +99,16 @@ async fn live(client: &Client, life: usize) {
 }
 
 /// Everything that can be read, and the topics of which something cannot.
-async fn look(client: &Client) -> (Seen, BTreeSet<String>) {
+async fn look(client: &Client) -> (SeenBytes, BTreeSet<String>) {
     let metadata = client.metadata(Topics::All, false).await.expect("metadata");
-    let mut seen = Seen {
+    let mut seen = SeenBytes {
         topics: metadata
             .topics
             .keys()
             .filter(|name| !name.starts_with("__"))
             .cloned()
             .collect(),
-        ..Seen::default()
+        ..SeenBytes::default()
     };
     let mut damaged = BTreeSet::new();
     for name in seen.topics.clone() {

@@ -8,7 +8,7 @@ use crate::tests_of::{Test, TestResult, build};
 use std::time::{Duration, Instant};
 
 /// A fault, and the test that goes through it.
-struct Fault {
+struct FaultTest {
     name: &'static str,
     test: Test,
     /// After this it hangs.
@@ -21,8 +21,8 @@ const fn fault(
     program: &'static str,
     filter: &'static str,
     minutes: u64,
-) -> Fault {
-    Fault {
+) -> FaultTest {
+    FaultTest {
         name,
         test: Test {
             package,
@@ -34,7 +34,7 @@ const fn fault(
 }
 
 /// Every fault; the quick ones first.
-const FAULTS: &[Fault] = &[
+const FAULTS: &[FaultTest] = &[
     fault("flips-log", "gnomon-storage", "damage", "", 30),
     fault("flips-check", "gnomon-storage", "check", "", 30),
     fault("flips-partition", "gnomon-partition", "damage", "", 30),
@@ -88,7 +88,7 @@ pub fn run(chosen: &[String]) -> Result<bool, String> {
                 .join(", ")
         ));
     }
-    let faults: Vec<&Fault> = FAULTS
+    let faults: Vec<&FaultTest> = FAULTS
         .iter()
         .filter(|fault| chosen.is_empty() || chosen.iter().any(|name| name == fault.name))
         .collect();

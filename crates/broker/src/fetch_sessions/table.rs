@@ -41,7 +41,7 @@ impl Bounds {
 }
 
 /// All sessions that have a place.
-pub struct Table {
+pub struct SessionTable {
     bounds: Bounds,
     pub sessions: HashMap<i32, Entry>,
     next_id: i32,
@@ -57,10 +57,10 @@ pub struct Entry {
     pub used: Instant,
 }
 
-impl Table {
+impl SessionTable {
     /// None yet; the ids begin after `before`.
-    pub fn new(bounds: Bounds, before: i32) -> Table {
-        Table {
+    pub fn new(bounds: Bounds, before: i32) -> SessionTable {
+        SessionTable {
             bounds,
             sessions: HashMap::new(),
             next_id: before,

@@ -338,9 +338,9 @@ async fn a_larger_session_takes_the_place_of_a_small_one_that_is_not_new() {
 }
 
 /// A small generator (splitmix64).
-struct Random(u64);
+struct SessionRng(u64);
 
-impl Random {
+impl SessionRng {
     fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -356,25 +356,25 @@ impl Random {
 }
 
 /// A session as its client knows it.
-struct Model {
+struct SessionModel {
     partitions: BTreeSet<i32>,
     epoch: i32,
     created: Instant,
     used: Instant,
 }
 
-impl Model {
+impl SessionModel {
     fn idle(&self, now: Instant) -> bool {
         now.duration_since(self.used) >= FETCH_SESSION_IDLE
     }
 }
 
 /// A table under random requests, beside what its clients know.
-struct Run {
+struct SessionRun {
     sessions: FetchSessions,
-    models: BTreeMap<i32, Model>,
+    models: BTreeMap<i32, SessionModel>,
     now: Instant,
-    random: Random,
+    random: SessionRng,
 }
 
 const SMALL: Bounds = Bounds {
@@ -383,7 +383,7 @@ const SMALL: Bounds = Bounds {
     partitions_each: 20,
 };
 
-impl Run {
+impl SessionRun {
     fn asked(partitions: &BTreeSet<i32>) -> Vec<RequestedPartition> {
         partitions.iter().map(|index| asked(*index, 0)).collect()
     }
@@ -414,15 +414,15 @@ impl Run {
         let named = Named { id: 0, epoch: 0 };
         let fetch = self
             .sessions
-            .begin(named, Run::asked(&partitions), &[], now);
+            .begin(named, SessionRun::asked(&partitions), &[], now);
         let fetch = fetch.expect("no error");
-        assert_eq!(fetch.asked, Run::asked(&partitions));
+        assert_eq!(fetch.asked, SessionRun::asked(&partitions));
         if place && (1..=SMALL.fair_share()).contains(&count) {
             assert_ne!(fetch.session_id, 0, "no room for a session of a fair share");
         }
         self.forget_evicted(count, true);
         if fetch.session_id != 0 {
-            let model = Model {
+            let model = SessionModel {
                 partitions,
                 epoch: 1,
                 created: now,
@@ -445,7 +445,7 @@ impl Run {
         let named = Named { id, epoch };
         let fetch = self
             .sessions
-            .begin(named, Run::asked(&more), &keys, self.now);
+            .begin(named, SessionRun::asked(&more), &keys, self.now);
         self.forget_evicted(model.partitions.len(), false);
         match fetch {
             Ok(fetch) => {
@@ -506,11 +506,11 @@ impl Run {
 #[tokio::test(start_paused = true)]
 async fn the_table_keeps_its_bounds_and_its_promises_whatever_clients_do() {
     for seed in 0..200 {
-        let mut run = Run {
+        let mut run = SessionRun {
             sessions: FetchSessions::bounded(seed as u32, SMALL),
             models: BTreeMap::new(),
             now: Instant::now(),
-            random: Random(seed),
+            random: SessionRng(seed),
         };
         for _ in 0..200 {
             run.step();

@@ -167,11 +167,11 @@ fn peer(command: &Command) -> Result<Option<SourceSite>, String> {
 
 /// Words and print of the metadata machine.
 #[derive(Default)]
-pub struct Words {
+pub struct CatalogWords {
     names: BTreeMap<TopicId, String>,
 }
 
-impl Words {
+impl CatalogWords {
     fn topic(&mut self, text: &str) -> TopicId {
         let id = id_of(text);
         self.names.insert(id, text.to_owned());
@@ -228,7 +228,7 @@ impl Words {
     }
 }
 
-impl Dialect for Words {
+impl Dialect for CatalogWords {
     type M = Catalog;
 
     fn events(&mut self, command: &Command, soft: &mut Soft) -> Result<Vec<Event>, String> {

@@ -54,7 +54,7 @@ pub fn run(args: Produce, out: &mut Output) -> Result<(), Failure> {
 }
 
 /// One record to be written.
-struct Record {
+struct LineRecord {
     /// Of the input, for errors.
     line: u64,
     time_ms: i64,
@@ -62,7 +62,7 @@ struct Record {
     value: Vec<u8>,
 }
 
-impl Record {
+impl LineRecord {
     fn bytes(&self) -> usize {
         self.key.as_ref().map_or(0, Vec::len) + self.value.len() + RECORD_OVERHEAD_BYTES
     }
@@ -70,15 +70,15 @@ impl Record {
 
 /// Records of one partition, and their size at most.
 #[derive(Default)]
-struct Batch {
-    records: Vec<Record>,
+struct LineBatch {
+    records: Vec<LineRecord>,
     bytes: usize,
 }
 
 /// What is collected and not sent yet.
 struct Collected {
     topic: String,
-    batches: BTreeMap<i32, Batch>,
+    batches: BTreeMap<i32, LineBatch>,
     bytes: usize,
     /// When the oldest of it has waited long enough.
     due: Option<Instant>,
@@ -177,7 +177,7 @@ impl Choice {
         }
     }
 
-    fn partition(&mut self, record: &Record) -> i32 {
+    fn partition(&mut self, record: &LineRecord) -> i32 {
         match self {
             Choice::Fixed(partition) => *partition,
             Choice::ByKey(partitioner) => {
@@ -241,7 +241,7 @@ impl Collected {
         choice: &mut Choice,
     ) -> Result<(), Failure> {
         let (key, value) = key_and_value(line.bytes, separator);
-        let record = Record {
+        let record = LineRecord {
             line: line.number,
             time_ms: SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64,
             key,
@@ -290,7 +290,7 @@ impl Collected {
 async fn send_records(
     client: &Client,
     to: &TopicPartition,
-    records: Vec<Record>,
+    records: Vec<LineRecord>,
 ) -> (u64, Result<(), Failure>) {
     let mut acknowledged = 0;
     let mut parts = VecDeque::from([records]);
@@ -327,7 +327,7 @@ fn is_too_large(error: &ClientError) -> bool {
     error.code().and_then(ErrorCode::from_code) == Some(ErrorCode::MessageTooLarge)
 }
 
-fn batch(records: &[Record]) -> Result<bytes::Bytes, Failure> {
+fn batch(records: &[LineRecord]) -> Result<bytes::Bytes, Failure> {
     let base_ms = records.first().map_or(0, |record| record.time_ms);
     let mut batch = BatchBuilder::new(base_ms);
     for record in records {

@@ -1,7 +1,7 @@
 //! The two `serve` children of a pair: started, listened to, stopped. None outlives this process.
 #![expect(unsafe_code, reason = "a hook between fork and exec")]
 
-use super::{News, files::Site};
+use super::{News, files::PairSite};
 use crate::{Failure, output::complain};
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use std::{
@@ -21,7 +21,7 @@ pub struct Children(Vec<Option<Pid>>);
 
 impl Children {
     /// Starts a child for each site. If one cannot be started, those before it end.
-    pub fn start(sites: &[Site], news: &mpsc::Sender<News>) -> Result<Children, Failure> {
+    pub fn start(sites: &[PairSite], news: &mpsc::Sender<News>) -> Result<Children, Failure> {
         let mut children = Children(Vec::new());
         for (index, site) in sites.iter().enumerate() {
             match start(index, site, news.clone()) {
@@ -72,7 +72,7 @@ impl Children {
 }
 
 /// Starts one child; threads of their own pass on what it prints and how it ends.
-fn start(index: usize, site: &Site, news: mpsc::Sender<News>) -> Result<Pid, Failure> {
+fn start(index: usize, site: &PairSite, news: mpsc::Sender<News>) -> Result<Pid, Failure> {
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["serve", "--config"])

@@ -21,7 +21,7 @@ const fn local(port: u16) -> SocketAddr {
 }
 
 /// One of the two sites.
-pub struct Site {
+pub struct PairSite {
     pub name: &'static str,
     pub config: PathBuf,
     pub admin: String,
@@ -38,7 +38,7 @@ struct FirstFiles {
 
 /// Both sites below `folder`, as their files say or will say. Checks everything that can be checked
 /// before a start, then writes the files that are missing.
-pub fn prepare(folder: &Path, args: &Pair) -> Result<[Site; 2], Failure> {
+pub fn prepare(folder: &Path, args: &Pair) -> Result<[PairSite; 2], Failure> {
     let kafka = both("--kafka", &args.kafka, KAFKA)?;
     let admin = both("--admin", &args.admin, ADMIN)?;
     let sites = [
@@ -77,7 +77,7 @@ fn plan(
     kafka: [SocketAddr; 2],
     admin: [SocketAddr; 2],
     args: &Pair,
-) -> Result<Site, Failure> {
+) -> Result<PairSite, Failure> {
     let (name, other) = (NAMES[index], 1 - index);
     let home = folder.join(name);
     let config = home.join("gnomon.toml");
@@ -94,7 +94,7 @@ fn plan(
             ..RawConfig::default()
         };
         let link = (link_file, link_text(NAMES[other], kafka[other]));
-        return Ok(Site {
+        return Ok(PairSite {
             name,
             config,
             admin: admin[index].to_string(),
@@ -122,7 +122,7 @@ fn plan(
     let address = |key: &str, written: Option<String>| {
         written.ok_or_else(|| format!("{} has no `{key}` address", config.display()))
     };
-    Ok(Site {
+    Ok(PairSite {
         name,
         admin: address("admin", raw.admin)?,
         kafka: address("listen", raw.listen)?,
@@ -132,7 +132,7 @@ fn plan(
 }
 
 /// A port that is taken would let one site start and the other not.
-fn check_free(flag: &str, site: &Site, address: &str) -> Result<(), Failure> {
+fn check_free(flag: &str, site: &PairSite, address: &str) -> Result<(), Failure> {
     let bound = address
         .to_socket_addrs()
         .and_then(|found| TcpListener::bind(found.collect::<Vec<_>>().as_slice()));
@@ -155,7 +155,7 @@ fn check_free(flag: &str, site: &Site, address: &str) -> Result<(), Failure> {
     }
 }
 
-impl Site {
+impl PairSite {
     fn write_missing(&self) -> Result<(), Failure> {
         let Some(first) = &self.missing else {
             return Ok(());

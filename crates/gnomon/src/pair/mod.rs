@@ -9,7 +9,7 @@ mod links;
 
 use crate::{Failure, args::Pair, output::Output};
 use children::Children;
-use files::Site;
+use files::PairSite;
 use std::{
     process::ExitStatus,
     sync::mpsc,
@@ -86,7 +86,7 @@ fn watch_signals(news: mpsc::Sender<News>) -> Result<(), Failure> {
 
 /// Prints what the children say, until a signal or until both are dead.
 fn follow(
-    sites: &[Site],
+    sites: &[PairSite],
     children: &mut Children,
     (sender, news): (&mpsc::Sender<News>, &mpsc::Receiver<News>),
     out: &mut Output,
@@ -136,7 +136,7 @@ fn goodbye(out: &mut Output) -> Result<(), Failure> {
 
 /// The lines with which the sites say that they are ready; `None`: a signal came before.
 fn ready(
-    sites: &[Site],
+    sites: &[PairSite],
     children: &mut Children,
     news: &mpsc::Receiver<News>,
 ) -> Result<Option<Vec<String>>, Failure> {

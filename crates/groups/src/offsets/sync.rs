@@ -34,7 +34,7 @@ pub(crate) fn sync(
         .groups
         .get(&request.group)
         .is_some_and(|group| !group.members.is_empty());
-    let mut plan = Plan::new(durable, now, request.group, request.link);
+    let mut plan = SyncPlan::new(durable, now, request.group, request.link);
     let (mut named, mut outdated) = (BTreeSet::new(), BTreeSet::new());
     let mut outcomes = Vec::with_capacity(request.offsets.len());
     for offset in request.offsets {
@@ -84,7 +84,7 @@ pub(crate) fn sync(
 pub(crate) fn sync_ended(durable: &Durable, now: Now, request: &SyncEnded) -> (Vec<Record>, Reply) {
     let (mut records, mut bytes) = (Vec::new(), 0);
     for group in durable.offsets.keys() {
-        let mut plan = Plan::new(durable, now, group.clone(), request.link.clone());
+        let mut plan = SyncPlan::new(durable, now, group.clone(), request.link.clone());
         plan.release(|topic| {
             request
                 .topics
@@ -122,7 +122,7 @@ fn record_bytes(record: &Record) -> usize {
 }
 
 /// The changes of one step to one group's offsets.
-struct Plan<'a> {
+struct SyncPlan<'a> {
     durable: &'a Durable,
     now: Now,
     group: Name,
@@ -134,9 +134,9 @@ struct Plan<'a> {
     replaced: BTreeSet<Name>,
 }
 
-impl<'a> Plan<'a> {
-    fn new(durable: &'a Durable, now: Now, group: Name, link: Name) -> Plan<'a> {
-        Plan {
+impl<'a> SyncPlan<'a> {
+    fn new(durable: &'a Durable, now: Now, group: Name, link: Name) -> SyncPlan<'a> {
+        SyncPlan {
             durable,
             now,
             group,

@@ -6,7 +6,7 @@
 //! the rebalance timeout.
 
 use crate::{
-    site::Site,
+    site::GroupSite,
     words::{id, name, subscription},
 };
 use bytes::Bytes;
@@ -44,7 +44,7 @@ struct Consumer {
 }
 
 impl Consumer {
-    fn join(&mut self, site: &mut Site, fresh: &mut u32) {
+    fn join(&mut self, site: &mut GroupSite, fresh: &mut u32) {
         *fresh += 1;
         let token = site.send(Event::Join(Join {
             group: name(GROUP),
@@ -66,7 +66,7 @@ impl Consumer {
         self.stage = Stage::Joining(token);
     }
 
-    fn joined(&mut self, site: &mut Site, joined: Joined) {
+    fn joined(&mut self, site: &mut GroupSite, joined: Joined) {
         self.member_id = joined.member_id.clone();
         self.generation = joined.generation;
         let leads = joined.leader == joined.member_id && !joined.skip_assignment;
@@ -95,7 +95,7 @@ impl Consumer {
         }
     }
 
-    fn heartbeat(&mut self, site: &mut Site) {
+    fn heartbeat(&mut self, site: &mut GroupSite) {
         let alive = site.ask(Event::Heartbeat(Heartbeat {
             group: name(GROUP),
             member_id: self.member_id.clone(),
@@ -107,7 +107,7 @@ impl Consumer {
         }
     }
 
-    fn commit(&mut self, site: &mut Site, generation: i32) -> Result<(), GroupError> {
+    fn commit(&mut self, site: &mut GroupSite, generation: i32) -> Result<(), GroupError> {
         let outcomes = site.ask(Event::Commit(Commit {
             group: name(GROUP),
             member_id: self.member_id.clone(),
@@ -143,8 +143,8 @@ fn assign(joined: &Joined) -> Vec<(Name, Bytes)> {
 }
 
 /// A group of consumers, and the answers that have been observed.
-struct World {
-    site: Site,
+struct ConsumersWorld {
+    site: GroupSite,
     dice: Rng,
     consumers: Vec<Consumer>,
     numbers: u32,
@@ -158,10 +158,10 @@ struct World {
     commits: [u32; 2],
 }
 
-impl World {
-    fn new(seed: u64) -> World {
-        World {
-            site: Site::new(GroupConfig {
+impl ConsumersWorld {
+    fn new(seed: u64) -> ConsumersWorld {
+        ConsumersWorld {
+            site: GroupSite::new(GroupConfig {
                 initial_rebalance_delay_ms: INITIAL_DELAY_MS,
                 ..GroupConfig::default()
             }),
@@ -347,7 +347,7 @@ impl World {
 
 impl Consumer {
     /// Clients send heartbeats from the answer to the join on.
-    fn heartbeat_while_waiting(&mut self, site: &mut Site) {
+    fn heartbeat_while_waiting(&mut self, site: &mut GroupSite) {
         let waiting = std::mem::replace(&mut self.stage, Stage::Outside);
         let heartbeat = site.ask(Event::Heartbeat(Heartbeat {
             group: name(GROUP),
@@ -366,7 +366,7 @@ impl Consumer {
 fn consumers_share_all_partitions_once_the_disturbance_ends() {
     let (mut taken, mut refused, mut shared) = (0, 0, 0);
     for seed in 0..60 {
-        let mut world = World::new(seed);
+        let mut world = ConsumersWorld::new(seed);
         world.run(150, true);
         while world.consumers.len() < 2 {
             world.start(None);

@@ -2,7 +2,7 @@
 //! in parts.
 
 use crate::{
-    site::Site,
+    site::GroupSite,
     words::{id, name, subscription},
 };
 use gnomon_groups::*;
@@ -532,7 +532,7 @@ fn many_members_with_many_protocols_choose_one_and_leave_together() {
 fn erasing_offsets_of_a_group_with_a_long_name_makes_no_batch_larger_than_a_mebibyte() {
     let (long, partitions) = ("g".repeat(30_000), 200);
     let group = |at: i32| format!("{long}{at}");
-    let filled = |site: &mut Site| {
+    let filled = |site: &mut GroupSite| {
         for at in 0..2 {
             let many = (0..partitions).map(|partition| (partition, String::new()));
             site.ask(commit(&group(at), many)).into_committed().unwrap();
@@ -540,7 +540,7 @@ fn erasing_offsets_of_a_group_with_a_long_name_makes_no_batch_larger_than_a_mebi
         assert_eq!(site.durable.topics().count(), 2);
         site.log.len()
     };
-    let largest = |site: &Site, from: usize| {
+    let largest = |site: &GroupSite, from: usize| {
         let ends = site.batches.iter().map(|(end, _)| *end);
         let mut begin = from;
         let sizes = ends.filter(|end| *end > from).map(|end| {
@@ -553,14 +553,14 @@ fn erasing_offsets_of_a_group_with_a_long_name_makes_no_batch_larger_than_a_mebi
         sizes.max().unwrap()
     };
 
-    let mut site = Site::new(GroupConfig::default());
+    let mut site = GroupSite::new(GroupConfig::default());
     let from = filled(&mut site);
     site.pass(8 * 24 * 3_600_000);
     assert_eq!(site.durable.topics().count(), 0, "all have expired");
     let bytes = largest(&site, from);
     assert!(bytes <= 1 << 20, "a batch of {bytes} bytes");
 
-    let mut site = Site::new(GroupConfig::default());
+    let mut site = GroupSite::new(GroupConfig::default());
     let from = filled(&mut site);
     let deleted = || {
         Event::TopicsDeleted(TopicsDeleted {
@@ -582,7 +582,7 @@ fn erasing_offsets_of_a_group_with_a_long_name_makes_no_batch_larger_than_a_mebi
 
 #[test]
 fn releasing_offsets_with_long_metadata_makes_no_batch_larger_than_a_mebibyte() {
-    let mut site = Site::new(GroupConfig::default());
+    let mut site = GroupSite::new(GroupConfig::default());
     let brought = |partition| SyncOffset {
         topic: name("t"),
         topic_id: id(1),
@@ -623,7 +623,7 @@ fn releasing_offsets_with_long_metadata_makes_no_batch_larger_than_a_mebibyte() 
 
 #[test]
 fn deleting_groups_with_many_offsets_is_finished_by_sending_the_request_again() {
-    let mut site = Site::new(GroupConfig::default());
+    let mut site = GroupSite::new(GroupConfig::default());
     let long = "g".repeat(30_000);
     let groups: Vec<Name> = (0..3).map(|at| name(&format!("{long}{at}"))).collect();
     for group in &groups {

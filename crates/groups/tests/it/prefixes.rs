@@ -3,7 +3,7 @@
 
 use crate::{
     law::Clients,
-    site::{Site, rebuild},
+    site::{GroupSite, rebuild},
 };
 use gnomon_groups::Groups;
 use gnomon_machine::{
@@ -12,9 +12,9 @@ use gnomon_machine::{
 };
 
 /// A coordinator after some hundred random requests, with restarts between.
-fn lived(seed: u64) -> Site {
+fn lived(seed: u64) -> GroupSite {
     let (mut clients, mut dice) = (Clients::default(), Rng::new(seed));
-    let mut site = Site::new(clients.config());
+    let mut site = GroupSite::new(clients.config());
     for _ in 0..400 {
         let event = clients.event(&mut dice, &site.durable, site.now);
         let token = site.send(event);
@@ -89,7 +89,7 @@ fn a_start_from_any_prefix_can_be_led() {
     for seed in 300..306 {
         let site = lived(seed);
         for (end, _) in &site.batches {
-            let mut again = Site::new(Clients::default().config());
+            let mut again = GroupSite::new(Clients::default().config());
             again.log = site.log[..*end].to_vec();
             again.now = site.now;
             again.restart();

@@ -5,7 +5,7 @@
 //! of its own that all support; the most votes win, and of equal ones the leader's first.
 
 use crate::{
-    site::Site,
+    site::GroupSite,
     words::{name, subscription},
 };
 use gnomon_groups::*;
@@ -71,7 +71,7 @@ fn the_choice_is_the_most_votes_among_the_protocols_that_all_can_do() {
     for seed in 0..300 {
         let (mut dice, mut members) = (Rng::new(seed), Vec::new());
         // All come within the initial delay: one generation with all of them.
-        let mut site = Site::new(GroupConfig::default());
+        let mut site = GroupSite::new(GroupConfig::default());
         let mut tokens = Vec::new();
         for _ in 0..1 + dice.below(6) {
             let offered = preferences(&mut dice);
@@ -111,7 +111,7 @@ fn the_choice_is_the_most_votes_among_the_protocols_that_all_can_do() {
 
 #[test]
 fn the_type_of_a_group_is_that_of_its_members_and_free_again_without_them() {
-    let mut site = Site::new(GroupConfig {
+    let mut site = GroupSite::new(GroupConfig {
         initial_rebalance_delay_ms: 0,
         ..GroupConfig::default()
     });

@@ -2,7 +2,7 @@
 //! none is left one check after it.
 
 use crate::{
-    site::Site,
+    site::GroupSite,
     words::{id, name},
 };
 use gnomon_groups::*;
@@ -22,8 +22,8 @@ struct Kept {
     until_ms: Option<i64>,
 }
 
-struct Run {
-    site: Site,
+struct RetentionRun {
+    site: GroupSite,
     dice: Rng,
     expected: BTreeMap<(&'static str, &'static str, i32), Kept>,
     /// Groups and topics whose offsets a link keeps.
@@ -31,7 +31,7 @@ struct Run {
     expired: u32,
 }
 
-impl Run {
+impl RetentionRun {
     fn now(&self) -> i64 {
         self.site.now.wall.0
     }
@@ -156,8 +156,8 @@ impl Run {
 fn an_offset_is_kept_for_its_retention_and_for_one_check_longer_at_most() {
     let mut expired = 0;
     for seed in 0..40 {
-        let mut run = Run {
-            site: Site::new(GroupConfig {
+        let mut run = RetentionRun {
+            site: GroupSite::new(GroupConfig {
                 offsets_retention_ms: RETENTION_MS as u64,
                 offsets_check_interval_ms: CHECK_MS as u64,
                 ..GroupConfig::default()

@@ -1,13 +1,13 @@
 //! Runs the scripts of `testdata/`: the classic protocol and offsets. Each file is one story.
 
-use crate::words::Words;
+use crate::words::GroupWords;
 use gnomon_machine::harness::run_scripts;
 
 #[test]
 fn the_classic_protocol_does_what_its_stories_say() {
     run_scripts(
         concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/classic"),
-        Words::default,
+        GroupWords::default,
     );
 }
 
@@ -15,6 +15,6 @@ fn the_classic_protocol_does_what_its_stories_say() {
 fn offsets_do_what_their_stories_say() {
     run_scripts(
         concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/offsets"),
-        Words::default,
+        GroupWords::default,
     );
 }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// A start that is no round number of anything, so that a unit mixed up shows.
 const WALL_START: i64 = 1_700_000_000_123;
 
-pub struct Site {
+pub struct GroupSite {
     pub durable: Durable,
     pub soft: Soft,
     config: GroupConfig,
@@ -26,9 +26,9 @@ pub struct Site {
     tokens: u64,
 }
 
-impl Site {
-    pub fn new(config: GroupConfig) -> Site {
-        let mut site = Site {
+impl GroupSite {
+    pub fn new(config: GroupConfig) -> GroupSite {
+        let mut site = GroupSite {
             durable: Durable::default(),
             soft: Soft::new(config.clone()),
             config,

@@ -10,7 +10,7 @@ use gnomon_machine::harness::{Command, Dialect};
 use gnomon_protocol::ids::{TopicId, Uuid};
 
 #[derive(Default)]
-pub struct Words {
+pub struct GroupWords {
     config: GroupConfig,
     clients: u32,
 }
@@ -59,7 +59,7 @@ fn readable(bytes: &[u8]) -> String {
     topics.join("+")
 }
 
-impl Words {
+impl GroupWords {
     fn join(&mut self, command: &Command) -> Result<Event, String> {
         self.clients += 1;
         let protocol_type = command.get("type").unwrap_or("consumer");
@@ -155,7 +155,7 @@ fn read_position(text: &String) -> Result<Position, String> {
     })
 }
 
-impl Dialect for Words {
+impl Dialect for GroupWords {
     type M = Groups;
 
     fn events(&mut self, command: &Command, soft: &mut Soft) -> Result<Vec<Event>, String> {

@@ -21,7 +21,7 @@ mod queries;
 pub use position::{Position, PositionState};
 pub use queries::{QueryId, QuerySubject, SourceAnswer, SourceEpochEnd, SourceQuery};
 
-pub(crate) use position::Log;
+pub(crate) use position::PositionedLog;
 pub(crate) use queries::QueryTable;
 
 use crate::{

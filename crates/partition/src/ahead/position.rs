@@ -52,7 +52,7 @@ pub enum PositionState {
 }
 
 /// The log that a position is compared with.
-pub(crate) struct Log<'a> {
+pub(crate) struct PositionedLog<'a> {
     pub(crate) offsets: Offsets,
     pub(crate) epochs: &'a EpochHistory,
     /// Whether this is a shadow, to which the source may add.
@@ -60,7 +60,7 @@ pub(crate) struct Log<'a> {
     pub(crate) queries: &'a QueryTable,
 }
 
-impl Log<'_> {
+impl PositionedLog<'_> {
     /// Decides the state of a position; `query` is the reader's, if it has opened one.
     pub(crate) fn position_state(
         &self,
@@ -181,8 +181,8 @@ mod tests {
     }
 
     impl Shadow {
-        fn log(&self) -> Log<'_> {
-            Log {
+        fn log(&self) -> PositionedLog<'_> {
+            PositionedLog {
                 offsets: OFFSETS,
                 epochs: &self.epochs,
                 awaits_source: true,
@@ -330,7 +330,7 @@ mod tests {
     fn an_empty_shadow_has_what_its_source_has() {
         let mut shadow = shadow(QuerySubject::Epoch(BatchEpoch(2)), 8, Some((2, 8)));
         shadow.epochs = EpochHistory::default();
-        let log = Log {
+        let log = PositionedLog {
             offsets: Offsets::default(),
             ..shadow.log()
         };
@@ -348,7 +348,7 @@ mod tests {
     #[test]
     fn a_log_of_our_own_asks_nobody() {
         let shadow = shadow(QuerySubject::End, 100, None);
-        let own = Log {
+        let own = PositionedLog {
             awaits_source: false,
             ..shadow.log()
         };

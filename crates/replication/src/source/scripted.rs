@@ -35,9 +35,9 @@ use tokio::{
 
 /// A cluster in memory. Clones are the same cluster.
 #[derive(Clone)]
-pub struct Scripted(Arc<Inner>);
+pub struct Scripted(Arc<ScriptedCluster>);
 
-struct Inner {
+struct ScriptedCluster {
     cluster: Mutex<Cluster>,
     changed: watch::Sender<u64>,
 }
@@ -202,7 +202,7 @@ impl Scripted {
             contact,
             ..Cluster::default()
         });
-        Scripted(Arc::new(Inner {
+        Scripted(Arc::new(ScriptedCluster {
             cluster,
             changed: watch::Sender::new(0),
         }))

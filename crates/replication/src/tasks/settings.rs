@@ -20,11 +20,11 @@ type Finding = (String, String, Option<String>);
 
 /// Warnings that are in the log already.
 #[derive(Default)]
-pub(super) struct Settings {
+pub(super) struct SaidSettings {
     said: BTreeSet<Finding>,
 }
 
-impl Settings {
+impl SaidSettings {
     /// Looks at the settings of the source's topics that are shadows of this link.
     pub fn look(&mut self, link: &LinkShared, image: &Image, topics: &[SourceTopic]) {
         let name = link.config.name.as_str();

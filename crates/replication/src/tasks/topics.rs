@@ -6,7 +6,7 @@
 //! reverted). A round comes at once when a client asked for a topic that the link claims
 //! ([`LinkShared::look`]), and when a fetch connection lost its leader.
 
-use super::{RoundError, after_round, settings::Settings};
+use super::{RoundError, after_round, settings::SaidSettings};
 use crate::{
     assign::{SourceLocation, Topology},
     link::LinkShared,
@@ -48,7 +48,7 @@ struct Discovery {
     told: Option<(Option<String>, Option<SourceSite>)>,
     /// The whole list that was submitted last, and the topics of that moment.
     handed: Option<Handed>,
-    settings: Settings,
+    settings: SaidSettings,
 }
 
 /// Runs rounds until dropped.
@@ -61,7 +61,7 @@ pub(crate) async fn run(link: Arc<LinkShared>) {
         round: 0,
         told: None,
         handed: None,
-        settings: Settings::default(),
+        settings: SaidSettings::default(),
         link,
     };
     // Data is not discovery: a link comes back with its interval, at most, not with minutes of

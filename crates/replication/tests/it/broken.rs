@@ -1,6 +1,6 @@
 //! A source delivers batches whose checksums are right and whose records or headers are not.
 
-use crate::site::World;
+use crate::site::LinkedSites;
 use bytes::Bytes;
 use gnomon_links::TopicState;
 use gnomon_partition::{ByTime, Isolation};
@@ -36,7 +36,7 @@ fn cut_in_half(batch: &BatchView) -> Bytes {
 #[tokio::test(start_paused = true)]
 async fn records_that_no_consumer_can_read_fault_the_topic_by_name() {
     for codec in Codec::ALL {
-        let world = World::start().await;
+        let world = LinkedSites::start().await;
         world.source.create("a_orders", Uuid::from_u128(1), 1);
         world.source.create("a_others", Uuid::from_u128(2), 1);
         world.source.partition("a_orders", 0, |p| {
@@ -59,7 +59,7 @@ async fn records_that_no_consumer_can_read_fault_the_topic_by_name() {
 #[tokio::test(start_paused = true)]
 async fn a_header_without_the_right_time_is_copied_and_not_believed() {
     for codec in Codec::ALL {
-        let world = World::start().await;
+        let world = LinkedSites::start().await;
         world.source.create("a_orders", Uuid::from_u128(1), 1);
         world.source.partition("a_orders", 0, |p| {
             let unset = batch(0, codec).with_max_timestamp(-1);
@@ -81,7 +81,7 @@ async fn a_header_without_the_right_time_is_copied_and_not_believed() {
 
 #[tokio::test(start_paused = true)]
 async fn what_compaction_left_is_copied() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 1);
     world.source.set(|cluster| {
         let topic = cluster.topics.get_mut("a_orders").expect("made");

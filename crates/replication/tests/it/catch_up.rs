@@ -1,7 +1,7 @@
 //! A shadow is made, catches up, and follows: bytes equal, epochs recorded before they are seen,
 //! one bad partition alone.
 
-use crate::site::World;
+use crate::site::LinkedSites;
 use gnomon_links::TopicState;
 use gnomon_partition::Writers;
 use gnomon_protocol::{
@@ -18,7 +18,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
 async fn what_was_there_and_what_comes_is_copied_byte_for_byte() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 3);
     world.source.create("b_other", Uuid::from_u128(2), 1);
     for index in 0..3 {
@@ -71,7 +71,7 @@ async fn what_was_there_and_what_comes_is_copied_byte_for_byte() {
 
 #[tokio::test(start_paused = true)]
 async fn a_new_topic_and_a_new_partition_are_there_within_an_interval() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_one", Uuid::from_u128(1), 1);
     world.source.partition("a_one", 0, |p| p.append(&["x"]));
     world.copied("a_one", 0, 1).await;
@@ -109,7 +109,7 @@ async fn a_new_topic_and_a_new_partition_are_there_within_an_interval() {
 
 #[tokio::test(start_paused = true)]
 async fn an_append_at_the_source_is_here_within_milliseconds() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 1);
     world
         .source
@@ -132,7 +132,7 @@ async fn an_append_at_the_source_is_here_within_milliseconds() {
 
 #[tokio::test(start_paused = true)]
 async fn an_epoch_is_recorded_before_a_batch_of_it_is_here() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 1);
     world.source.partition("a_orders", 0, |p| p.append(&["x"]));
     world.copied("a_orders", 0, 1).await;
@@ -141,7 +141,7 @@ async fn an_epoch_is_recorded_before_a_batch_of_it_is_here() {
         p.leader_epoch = 7;
         p.append(&["y"]);
     });
-    let recorded = |world: &World| {
+    let recorded = |world: &LinkedSites| {
         world
             .topic("a_orders")
             .unwrap()
@@ -172,7 +172,7 @@ async fn an_epoch_is_recorded_before_a_batch_of_it_is_here() {
 
 #[tokio::test(start_paused = true)]
 async fn one_bad_partition_holds_up_no_other() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 8);
     world.source.partition("a_orders", 3, |p| {
         p.error = Some(ErrorCode::KafkaStorageError.code())

@@ -1,7 +1,7 @@
 //! What is said of a link whose source is not heard: never that it is level, and for how long
 //! nothing is known; and the log lines when it goes down and comes back.
 
-use crate::site::World;
+use crate::site::LinkedSites;
 use gnomon_catalog::Event;
 use gnomon_links::{LinkStatus, Verdict};
 use gnomon_protocol::error_code::ErrorCode;
@@ -15,8 +15,8 @@ use std::{
 use tokio::time::sleep;
 use uuid::Uuid;
 
-async fn copied(topics: &[&str]) -> World {
-    let world = World::start().await;
+async fn copied(topics: &[&str]) -> LinkedSites {
+    let world = LinkedSites::start().await;
     for (name, id) in topics.iter().zip(1..) {
         world.source.create(name, Uuid::from_u128(id), 1);
         world.source.partition(name, 0, |p| p.append(&["x"]));
@@ -28,7 +28,7 @@ async fn copied(topics: &[&str]) -> World {
     world
 }
 
-fn status(world: &World) -> LinkStatus {
+fn status(world: &LinkedSites) -> LinkStatus {
     world.service.statuses().remove(0)
 }
 
@@ -49,18 +49,18 @@ thread_local! {
 
 /// Keeps the log lines of each thread. The subscriber is the process's: with one for this thread
 /// only, a line that another thread was the first to log would be switched off here as well.
-struct Log;
+struct LogLines;
 
-impl Log {
-    fn start() -> Log {
+impl LogLines {
+    fn start() -> LogLines {
         static ONCE: Once = Once::new();
         ONCE.call_once(|| {
             tracing_subscriber::fmt()
                 .with_ansi(false)
-                .with_writer(|| Log)
+                .with_writer(|| LogLines)
                 .init();
         });
-        Log
+        LogLines
     }
 
     /// The lines of this thread that contain `word`.
@@ -71,7 +71,7 @@ impl Log {
     }
 }
 
-impl Write for Log {
+impl Write for LogLines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         LOGGED.with_borrow_mut(|logged| logged.extend_from_slice(bytes));
         Ok(bytes.len())
@@ -85,7 +85,7 @@ impl Write for Log {
 #[tokio::test(start_paused = true)]
 async fn a_link_that_is_cut_off_is_not_level_but_not_known_and_its_lag_grows() {
     let _faults = fail::FailScenario::setup();
-    let log = Log::start();
+    let log = LogLines::start();
     let world = copied(&["a_orders", "a_payments"]).await;
     let before = status(&world);
     assert_eq!(before.verdict, Some(Verdict::Level));
@@ -201,7 +201,7 @@ async fn an_answer_that_is_still_arriving_counts_as_lag() {
 /// Nothing to copy: the source is asked once a second, and that is contact.
 #[tokio::test(start_paused = true)]
 async fn a_link_without_topics_is_level_while_its_source_answers() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     sleep(Duration::from_secs(30)).await;
     assert_eq!(status(&world).verdict, Some(Verdict::Level));
     world.source.set(|cluster| cluster.down = true);

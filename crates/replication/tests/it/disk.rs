@@ -1,14 +1,14 @@
 //! The shadow's own disk fails: the copy goes on from what is left of it, also when nothing new
 //! comes from the source.
 
-use crate::site::World;
+use crate::site::LinkedSites;
 use gnomon_storage::disk::Fault;
 use std::time::Duration;
 use uuid::Uuid;
 
 #[tokio::test(start_paused = true)]
 async fn what_a_failed_sync_took_is_copied_again_though_the_source_is_silent() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 1);
     world.source.partition("a_orders", 0, |p| {
         (0..5).for_each(|n| p.append(&["x", &n.to_string()]))

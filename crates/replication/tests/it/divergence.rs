@@ -1,7 +1,7 @@
 //! Histories that part are faults with both offsets; an election, however it looks for a moment, is
 //! not.
 
-use crate::site::World;
+use crate::site::LinkedSites;
 use gnomon_catalog::Event;
 use gnomon_links::TopicState;
 use gnomon_partition::{Fence, SourceBounds};
@@ -10,8 +10,8 @@ use gnomon_replication::source::scripted::{Odd, ScriptedTopic};
 use std::time::Duration;
 use uuid::Uuid;
 
-async fn copied_world() -> World {
-    let world = World::start().await;
+async fn copied_world() -> LinkedSites {
+    let world = LinkedSites::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 1);
     world.source.partition("a_orders", 0, |p| {
         (0..10).for_each(|n| p.append(&[&n.to_string()]))
@@ -155,7 +155,7 @@ async fn a_topic_that_is_gone_is_missing_and_keeps_its_data() {
     world
         .source
         .set(|cluster| drop(cluster.topics.remove("a_orders")));
-    let missing = |world: &World| {
+    let missing = |world: &LinkedSites| {
         world
             .topic("a_orders")
             .unwrap()
@@ -186,7 +186,7 @@ async fn a_topic_that_is_gone_is_missing_as_soon_as_the_list_is_whole() {
         };
         cluster.topics.insert("a_troubled".to_owned(), troubled);
     });
-    let missing = |world: &World| {
+    let missing = |world: &LinkedSites| {
         world
             .topic("a_orders")
             .unwrap()

@@ -1,6 +1,6 @@
 //! A failover with the source gone: fence, cut, epoch, markers, last offsets, writable.
 
-use crate::site::World;
+use crate::site::LinkedSites;
 use gnomon_catalog::{Event, FailOver, Reply, Which};
 use gnomon_links::{LinkState, TopicState};
 use gnomon_partition::{Fence, SourceBounds, Writers};
@@ -13,7 +13,7 @@ use gnomon_storage::disk::Fault;
 use std::time::Duration;
 use uuid::Uuid;
 
-async fn fail_over(world: &World, which: Which) {
+async fn fail_over(world: &LinkedSites, which: Which) {
     let reply = world
         .site
         .submit(Event::FailOver(FailOver {
@@ -35,7 +35,7 @@ fn transactional(base: Offset, producer: i64) -> bytes::Bytes {
 
 #[tokio::test(start_paused = true)]
 async fn a_topic_becomes_ours_and_the_others_stay_shadows() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     for (topic, id) in [("a_orders", 1), ("a_other", 2)] {
         world.source.create(topic, Uuid::from_u128(id), 2);
         world.source.partition(topic, 0, |p| {
@@ -111,7 +111,7 @@ async fn a_topic_becomes_ours_and_the_others_stay_shadows() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_closed_partition_holds_up_goes_on_when_it_is_open_again() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 2);
     world.source.partition("a_orders", 0, |p| p.append(&["0"]));
     world.copied("a_orders", 0, 1).await;
@@ -124,7 +124,7 @@ async fn what_a_closed_partition_holds_up_goes_on_when_it_is_open_again() {
         .await;
     world.source.set(|cluster| cluster.down = true);
     fail_over(&world, Which::Topics(vec!["a_orders".into()])).await;
-    let stuck = |world: &World| match world.state("a_orders") {
+    let stuck = |world: &LinkedSites| match world.state("a_orders") {
         Some((TopicState::FailingOver, Some(reason))) => reason.starts_with("partition 0: "),
         _ => false,
     };
@@ -162,7 +162,7 @@ async fn what_a_closed_partition_holds_up_goes_on_when_it_is_open_again() {
 
 #[tokio::test(start_paused = true)]
 async fn all_ends_the_link_and_nothing_is_copied_afterwards() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 1);
     world.source.partition("a_orders", 0, |p| p.append(&["0"]));
     world.copied("a_orders", 0, 1).await;

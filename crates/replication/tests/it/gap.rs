@@ -1,14 +1,14 @@
 //! The source's start moves: followed exactly while we keep up, a gap once it has passed our end,
 //! and no gap for what was never copied.
 
-use crate::site::World;
+use crate::site::LinkedSites;
 use gnomon_links::Start;
 use gnomon_replication::source::scripted::Odd;
 use std::time::Duration;
 use uuid::Uuid;
 
 /// The gap events that a topic's status shows: partition, from, to. Each has a time and a reason.
-fn gaps(world: &World, topic: &str) -> Vec<(i32, i64, i64)> {
+fn gaps(world: &LinkedSites, topic: &str) -> Vec<(i32, i64, i64)> {
     let status = world.service.status(world.link).unwrap();
     let gaps = &status.topic(topic).unwrap().gaps;
     assert!(
@@ -23,7 +23,7 @@ fn gaps(world: &World, topic: &str) -> Vec<(i32, i64, i64)> {
 
 #[tokio::test(start_paused = true)]
 async fn a_trim_is_followed_also_when_the_topic_is_idle_and_inside_a_batch() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 1);
     world
         .source
@@ -40,7 +40,7 @@ async fn a_trim_is_followed_also_when_the_topic_is_idle_and_inside_a_batch() {
 
 #[tokio::test(start_paused = true)]
 async fn an_empty_shadow_begins_at_the_sources_start() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 1);
     world.source.partition("a_orders", 0, |p| {
         p.append(&["0", "1", "2"]);
@@ -55,9 +55,9 @@ async fn an_empty_shadow_begins_at_the_sources_start() {
 /// also if the copy has to look again before it has anything.
 #[tokio::test(start_paused = true)]
 async fn a_copy_from_the_end_begins_once() {
-    let world = World::start_at(Start::Latest).await;
+    let world = LinkedSites::start_at(Start::Latest).await;
     world.source.create("a_orders", Uuid::from_u128(1), 1);
-    let begun = |world: &World| {
+    let begun = |world: &LinkedSites| {
         world.topic("a_orders").is_some() && world.handle("a_orders", 0).copier().has_begun()
     };
     world
@@ -79,12 +79,12 @@ async fn a_copy_from_the_end_begins_once() {
 /// the copy of the topic had begun.
 #[tokio::test(start_paused = true)]
 async fn a_partition_that_is_added_to_a_copy_from_the_end_is_copied_whole() {
-    let world = World::start_at(Start::Latest).await;
+    let world = LinkedSites::start_at(Start::Latest).await;
     world.source.create("a_orders", Uuid::from_u128(1), 1);
     world
         .source
         .partition("a_orders", 0, |p| p.append(&["before"]));
-    let begun = |world: &World| {
+    let begun = |world: &LinkedSites| {
         world.topic("a_orders").is_some() && world.handle("a_orders", 0).copier().has_begun()
     };
     world
@@ -116,7 +116,7 @@ async fn a_partition_that_is_added_to_a_copy_from_the_end_is_copied_whole() {
 
 #[tokio::test(start_paused = true)]
 async fn records_that_were_lost_to_us_are_a_gap_and_fault_the_topic() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 2);
     world.source.partition("a_orders", 0, |p| p.append(&["0"]));
     world.copied("a_orders", 0, 1).await;
@@ -139,7 +139,7 @@ async fn records_that_were_lost_to_us_are_a_gap_and_fault_the_topic() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hole_in_the_middle_is_a_gap_but_not_on_a_compacted_topic() {
-    let hole = |world: &World, topic: &str, id: u128, policy: &str| {
+    let hole = |world: &LinkedSites, topic: &str, id: u128, policy: &str| {
         world.source.create(topic, Uuid::from_u128(id), 1);
         world.source.set(|c| {
             drop(
@@ -155,7 +155,7 @@ async fn a_hole_in_the_middle_is_a_gap_but_not_on_a_compacted_topic() {
             p.batches.remove(2);
         });
     };
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     hole(&world, "a_plain", 1, "delete");
     hole(&world, "a_compacted", 2, "compact");
     let reason = world.faulted("a_plain").await;
@@ -169,7 +169,7 @@ async fn a_hole_in_the_middle_is_a_gap_but_not_on_a_compacted_topic() {
 /// back must not be passed over.
 #[tokio::test(start_paused = true)]
 async fn a_throttled_answer_is_no_cleaned_tail() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_compacted", Uuid::from_u128(1), 1);
     world.source.set(|c| {
         drop(
@@ -201,7 +201,7 @@ async fn a_throttled_answer_is_no_cleaned_tail() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cleaned_tail_brings_the_end_forward() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_compacted", Uuid::from_u128(1), 1);
     world.source.set(|c| {
         drop(

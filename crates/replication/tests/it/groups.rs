@@ -1,6 +1,6 @@
 //! Group offsets come with the data they stand for, never before it.
 
-use crate::site::World;
+use crate::site::LinkedSites;
 use gnomon_catalog::{Event, FailOver, Which};
 use gnomon_groups::SyncOffsets;
 use gnomon_links::plan_offsets::SourceCommit;
@@ -19,14 +19,14 @@ fn commit(topic: &str, partition: i32, offset: i64) -> SourceCommit {
     }
 }
 
-fn set_commits(world: &World, group: &str, commits: Vec<SourceCommit>) {
+fn set_commits(world: &LinkedSites, group: &str, commits: Vec<SourceCommit>) {
     world
         .source
         .set(|cluster| drop(cluster.groups.insert(group.into(), commits)));
 }
 
 /// The last position that was handed over for a partition.
-fn synced(world: &World, group: &str, topic: &str, partition: i32) -> Option<i64> {
+fn synced(world: &LinkedSites, group: &str, topic: &str, partition: i32) -> Option<i64> {
     let synced = world.site.synced.lock().unwrap();
     let of_group = synced.iter().rev().filter(|sync| &*sync.group == group);
     of_group
@@ -37,7 +37,7 @@ fn synced(world: &World, group: &str, topic: &str, partition: i32) -> Option<i64
 
 #[tokio::test(start_paused = true)]
 async fn offsets_are_synced_within_an_interval_and_not_again_without_need() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 1);
     world
         .source
@@ -81,7 +81,7 @@ async fn offsets_are_synced_within_an_interval_and_not_again_without_need() {
 
 #[tokio::test(start_paused = true)]
 async fn offsets_wait_for_their_data_and_then_for_no_longer_than_ten_seconds() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 1);
     world.source.partition("a_orders", 0, |p| p.append(&["x"]));
     world.copied("a_orders", 0, 1).await;
@@ -111,7 +111,7 @@ async fn offsets_wait_for_their_data_and_then_for_no_longer_than_ten_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_read_before_the_source_died_is_applied_without_it() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 1);
     world.source.partition("a_orders", 0, |p| p.append(&["x"]));
     world.copied("a_orders", 0, 1).await;
@@ -133,7 +133,7 @@ async fn what_was_read_before_the_source_died_is_applied_without_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failover_writes_the_last_fetched_offsets() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 1);
     world
         .source
@@ -163,7 +163,7 @@ async fn a_failover_writes_the_last_fetched_offsets() {
 
 #[tokio::test(start_paused = true)]
 async fn a_group_that_is_not_shown_holds_up_no_other_and_keeps_what_was_read_last() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 1);
     world
         .source
@@ -219,7 +219,7 @@ async fn a_group_that_is_not_shown_holds_up_no_other_and_keeps_what_was_read_las
 /// what was true before the first one was written.
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_is_deleted_while_groups_are_written_is_not_named_for_the_next_group() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 1);
     world
         .source

@@ -5,7 +5,7 @@
     reason = "real brokers answer in real time"
 )]
 
-use crate::site::World;
+use crate::site::LinkedSites;
 use gnomon_client::{Client, Config, Tcp, admin::NewTopic, groups::CommittedOffset, produce::Acks};
 use gnomon_links::TopicState;
 use gnomon_protocol::{
@@ -84,7 +84,7 @@ async fn a_foreign_cluster_is_copied_with_its_groups() {
         )
         .await;
     }
-    let world = World::start_on(&address, Arc::new(KafkaConnect::tcp("b"))).await;
+    let world = LinkedSites::start_on(&address, Arc::new(KafkaConnect::tcp("b"))).await;
     for index in 0..3 {
         world.copied(&topic, index, 20).await;
     }
@@ -131,7 +131,7 @@ async fn a_foreign_cluster_is_copied_with_its_groups() {
         client.forget_coordinators();
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    let synced = |w: &World| {
+    let synced = |w: &LinkedSites| {
         w.site
             .synced
             .lock()
@@ -150,7 +150,7 @@ async fn a_foreign_cluster_is_copied_with_its_groups() {
         .delete_topics(std::slice::from_ref(&topic))
         .await
         .unwrap();
-    let missing = |w: &World| {
+    let missing = |w: &LinkedSites| {
         w.topic(&topic)
             .unwrap()
             .shadow

@@ -1,7 +1,7 @@
 //! What a failover would lose, before it is done: groups that are after, transactions that are cut
 //! in half, and what cannot be known.
 
-use crate::site::World;
+use crate::site::LinkedSites;
 use bytes::Bytes;
 use gnomon_catalog::{Event, FailOver, Which};
 use gnomon_links::{
@@ -17,7 +17,7 @@ use gnomon_replication::Site;
 use std::time::Duration;
 use uuid::Uuid;
 
-async fn loss(world: &World, topics: &[&str]) -> Loss {
+async fn loss(world: &LinkedSites, topics: &[&str]) -> Loss {
     let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
     world
         .service
@@ -26,7 +26,7 @@ async fn loss(world: &World, topics: &[&str]) -> Loss {
         .expect("a link")
 }
 
-async fn fail_over(world: &World, topic: &str) {
+async fn fail_over(world: &LinkedSites, topic: &str) {
     let which = Which::Topics(vec![topic.into()]);
     world
         .site
@@ -38,8 +38,8 @@ async fn fail_over(world: &World, topic: &str) {
         .unwrap();
 }
 
-async fn copied_world(topics: &[&str]) -> World {
-    let world = World::start().await;
+async fn copied_world(topics: &[&str]) -> LinkedSites {
+    let world = LinkedSites::start().await;
     for (topic, id) in topics.iter().zip(1..) {
         world.source.create(topic, Uuid::from_u128(id), 2);
         world.source.partition(topic, 0, |p| {
@@ -50,7 +50,7 @@ async fn copied_world(topics: &[&str]) -> World {
     world
 }
 
-fn commits(world: &World, group: &str, commits: &[(&str, Offset)]) {
+fn commits(world: &LinkedSites, group: &str, commits: &[(&str, Offset)]) {
     let commit = |(topic, offset): &(&str, Offset)| SourceCommit {
         topic: (*topic).to_owned(),
         partition: 0,
@@ -139,7 +139,7 @@ async fn groups_that_would_go_on_from_behind_are_named() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_never_read_is_said_and_what_was_synced_before_is_let_go() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 1);
     world
         .source
@@ -182,7 +182,7 @@ fn marker(base: Offset, epoch: i16, time_ms: i64) -> Bytes {
 }
 
 /// One transaction over three partitions; its end came on one of them.
-async fn cut_in_half() -> World {
+async fn cut_in_half() -> LinkedSites {
     let world = copied_world(&["a_orders", "a_other"]).await;
     for (topic, partition, base) in [("a_orders", 0, 10), ("a_orders", 1, 0), ("a_other", 0, 10)] {
         world.source.partition(topic, partition, |p| {

@@ -1,7 +1,7 @@
 //! A reader ahead of a shadow: not here yet until its source, asked after the reader came, names a
 //! lower end or epoch.
 
-use crate::site::World;
+use crate::site::LinkedSites;
 use gnomon_links::TopicState;
 use gnomon_partition::{EpochEnd, Position, PositionState, QueryId};
 use gnomon_protocol::{
@@ -17,8 +17,8 @@ const TOPIC: &str = "a_orders";
 const SOON: Duration = Duration::from_secs(1);
 
 /// Ten records in epoch 0 here and there.
-async fn copied_world() -> World {
-    let world = World::start().await;
+async fn copied_world() -> LinkedSites {
+    let world = LinkedSites::start().await;
     world.source.create(TOPIC, Uuid::from_u128(1), 1);
     world.source.partition(TOPIC, 0, |p| {
         (0..10).for_each(|n| p.append(&[&n.to_string()]))
@@ -35,21 +35,21 @@ fn at(offset: Offset, epoch: i32) -> Position {
 }
 
 /// A reader that asks, as a broker does for it.
-struct Reader<'w> {
-    world: &'w World,
+struct AheadReader<'w> {
+    world: &'w LinkedSites,
     position: Position,
     ask: QueryId,
 }
 
-impl<'w> Reader<'w> {
-    fn comes(world: &'w World, position: Position) -> Reader<'w> {
+impl<'w> AheadReader<'w> {
+    fn comes(world: &'w LinkedSites, position: Position) -> AheadReader<'w> {
         let handle = world.handle(TOPIC, 0);
         assert_eq!(
             handle.reader().position_state(position, None),
             PositionState::NotYet
         );
         let ask = handle.reader().open_query(position.subject(), None);
-        Reader {
+        AheadReader {
             world,
             position,
             ask,
@@ -87,20 +87,22 @@ impl<'w> Reader<'w> {
 async fn nonsense_is_out_of_range_once_the_source_has_been_heard() {
     let world = copied_world().await;
     assert_eq!(
-        Reader::comes(&world, at(1_000_000_000, -1))
+        AheadReader::comes(&world, at(1_000_000_000, -1))
             .told_within(SOON)
             .await,
         PositionState::OutOfRange
     );
     assert_eq!(
-        Reader::comes(&world, at(11, 0)).told_within(SOON).await,
+        AheadReader::comes(&world, at(11, 0))
+            .told_within(SOON)
+            .await,
         PositionState::Diverging {
             epoch: BatchEpoch(0),
             end: 10
         }
     );
     assert_eq!(
-        Reader::comes(&world, at(5, 9)).told_within(SOON).await,
+        AheadReader::comes(&world, at(5, 9)).told_within(SOON).await,
         PositionState::OutOfRange,
         "no such epoch there"
     );
@@ -116,14 +118,16 @@ async fn a_reader_ahead_of_a_lagging_shadow_waits_and_goes_on() {
     });
     for position in [at(20, -1), at(15, 1), at(20, 1)] {
         assert_eq!(
-            Reader::comes(&world, position).told_within(10 * SOON).await,
+            AheadReader::comes(&world, position)
+                .told_within(10 * SOON)
+                .await,
             PositionState::NotYet,
             "{position:?}: the source has it"
         );
     }
     let (one, other) = (
-        Reader::comes(&world, at(20, 1)),
-        Reader::comes(&world, at(21, 1)),
+        AheadReader::comes(&world, at(20, 1)),
+        AheadReader::comes(&world, at(21, 1)),
     );
     assert_eq!(
         other.told_within(SOON).await,
@@ -141,14 +145,14 @@ async fn a_reader_ahead_of_a_lagging_shadow_waits_and_goes_on() {
 #[tokio::test(start_paused = true)]
 async fn what_the_source_said_before_decides_nothing_for_who_comes_later() {
     let world = copied_world().await;
-    let before = Reader::comes(&world, at(15, -1));
+    let before = AheadReader::comes(&world, at(15, -1));
     assert_eq!(before.told_within(SOON).await, PositionState::OutOfRange);
     // The source grows, the reader reads there and moves over; nothing of it came here.
     world.source.partition(TOPIC, 0, |p| {
         p.error = Some(ErrorCode::KafkaStorageError.code());
         (10..20).for_each(|n| p.append(&[&n.to_string()]));
     });
-    let after = Reader::comes(&world, at(15, -1));
+    let after = AheadReader::comes(&world, at(15, -1));
     assert_eq!(after.told_within(10 * SOON).await, PositionState::NotYet);
 }
 
@@ -157,7 +161,7 @@ async fn while_the_source_cannot_be_asked_it_stays_not_here_yet() {
     let world = copied_world().await;
     world.source.set(|cluster| cluster.down = true);
     let readers =
-        [at(1_000, -1), at(11, 0), at(5, 9)].map(|position| Reader::comes(&world, position));
+        [at(1_000, -1), at(11, 0), at(5, 9)].map(|position| AheadReader::comes(&world, position));
     sleep(Duration::from_secs(3_600)).await;
     for reader in &readers {
         assert_eq!(
@@ -188,14 +192,18 @@ async fn a_source_that_lost_its_tail_names_the_end_though_the_topic_is_faulted()
     let world = copied_world().await;
     world.source.partition(TOPIC, 0, |p| p.truncate(6));
     world.faulted(TOPIC).await;
-    let told = Reader::comes(&world, at(12, -1)).told_within(SOON).await;
+    let told = AheadReader::comes(&world, at(12, -1))
+        .told_within(SOON)
+        .await;
     assert_eq!(
         (told, world.state(TOPIC).unwrap().0),
         (PositionState::OutOfRange, TopicState::Faulted)
     );
     // What is here stays readable: it is not cut to what the source has left.
     assert_eq!(
-        Reader::comes(&world, at(12, 0)).told_within(SOON).await,
+        AheadReader::comes(&world, at(12, 0))
+            .told_within(SOON)
+            .await,
         PositionState::Diverging {
             epoch: BatchEpoch(0),
             end: 10
@@ -247,7 +255,7 @@ async fn no_answer_of_a_leader_that_cannot_tell_or_of_a_topic_created_again() {
     world.source.partition(TOPIC, 0, |p| {
         p.end_error = Some(ErrorCode::OffsetNotAvailable.code())
     });
-    let reader = Reader::comes(&world, at(12, -1));
+    let reader = AheadReader::comes(&world, at(12, -1));
     assert_eq!(
         reader.told_within(10 * SOON).await,
         PositionState::NotYet,
@@ -264,7 +272,7 @@ async fn no_answer_of_a_leader_that_cannot_tell_or_of_a_topic_created_again() {
 async fn however_many_readers_ask_the_source_is_asked_a_little() {
     let world = copied_world().await;
     for offset in 11..1_000 {
-        let _ = Reader::comes(&world, at(offset, -1)).position_state();
+        let _ = AheadReader::comes(&world, at(offset, -1)).position_state();
     }
     sleep(SOON).await;
     assert!((1..=3).contains(&world.source.set(|cluster| cluster.end_questions)));

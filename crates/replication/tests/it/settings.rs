@@ -1,7 +1,7 @@
 //! Settings of a source that this version does not understand, or that the source does not report:
 //! no data is deleted because of them, before and after a failover, and the status says so.
 
-use crate::site::World;
+use crate::site::LinkedSites;
 use gnomon_catalog::{Event, FailOver, SiteDefaults, TopicConfig, Which};
 use gnomon_replication::Site;
 use std::{collections::BTreeMap, time::Duration};
@@ -20,7 +20,7 @@ const USUAL: [(&str, &str); 9] = [
     ("retention.ms", "604800000"),
 ];
 
-fn topic(world: &World, name: &str, id: u128, configs: BTreeMap<String, String>) {
+fn topic(world: &LinkedSites, name: &str, id: u128, configs: BTreeMap<String, String>) {
     world.source.create(name, Uuid::from_u128(id), 1);
     world.source.partition(name, 0, |p| p.append(&["x"]));
     world.source.set(|cluster| {
@@ -41,18 +41,18 @@ fn usual_but(key: &str, value: Option<&str>) -> BTreeMap<String, String> {
 }
 
 /// What counts for the shadow; this site's own defaults delete after seven days.
-fn in_force(world: &World, name: &str) -> TopicConfig {
+fn in_force(world: &LinkedSites, name: &str) -> TopicConfig {
     let configs = &world.topic(name).unwrap().configs;
     TopicConfig::resolve(configs, &SiteDefaults::default())
 }
 
-fn warnings(world: &World) -> String {
+fn warnings(world: &LinkedSites) -> String {
     world.service.statuses()[0].warnings.join("\n")
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_value_that_is_not_understood_deletes_nothing_and_is_told() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     for (at, (key, _)) in USUAL.iter().enumerate() {
         topic(
             &world,
@@ -118,7 +118,7 @@ async fn a_value_that_is_not_understood_deletes_nothing_and_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn a_setting_that_the_source_does_not_report_deletes_nothing_and_is_told() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     for (at, (key, _)) in USUAL.iter().enumerate() {
         topic(
             &world,

@@ -104,14 +104,14 @@ struct Running {
 }
 
 /// Site b with a link `from-a` on a scripted source.
-pub struct World {
+pub struct LinkedSites {
     pub site: Arc<TestSite>,
     pub service: Arc<LinkService>,
     pub source: Scripted,
     pub link: LinkId,
 }
 
-/// The link of every [`World`].
+/// The link of every [`LinkedSites`].
 const LINK: LinkId = LinkId(Uuid::from_u128(0x11));
 
 fn link_config(address: &str, start: Start) -> LinkConfig {
@@ -133,15 +133,15 @@ fn link_config(address: &str, start: Start) -> LinkConfig {
     }
 }
 
-impl World {
-    pub async fn start() -> World {
-        World::start_at(Start::Earliest).await
+impl LinkedSites {
+    pub async fn start() -> LinkedSites {
+        LinkedSites::start_at(Start::Earliest).await
     }
 
     /// The link begins new topics there.
-    pub async fn start_at(start: Start) -> World {
+    pub async fn start_at(start: Start) -> LinkedSites {
         let source = Scripted::new("cluster-a");
-        World::of(
+        LinkedSites::of(
             source.clone(),
             link_config("scripted:9092", start),
             Arc::new(source),
@@ -150,8 +150,8 @@ impl World {
     }
 
     /// The same with another source; the scripted one stands idle.
-    pub async fn start_on(address: &str, connect: Arc<dyn Connect>) -> World {
-        World::of(
+    pub async fn start_on(address: &str, connect: Arc<dyn Connect>) -> LinkedSites {
+        LinkedSites::of(
             Scripted::new("idle"),
             link_config(address, Start::Earliest),
             connect,
@@ -159,7 +159,7 @@ impl World {
         .await
     }
 
-    async fn of(source: Scripted, config: LinkConfig, connect: Arc<dyn Connect>) -> World {
+    async fn of(source: Scripted, config: LinkConfig, connect: Arc<dyn Connect>) -> LinkedSites {
         let site = TestSite::start(MemDisk::new(), Boot::Same);
         let service = Arc::new(LinkService::new(site.clone(), connect));
         *site.service.lock().unwrap() = Some(service.clone());
@@ -185,7 +185,7 @@ impl World {
             site.submit(create).await,
             Ok(Reply::CreateLink(Ok(_)))
         ));
-        World {
+        LinkedSites {
             site,
             service,
             source,
@@ -196,7 +196,7 @@ impl World {
     /// The next process on what a killed one left, or one whose power went with this seed. Its
     /// source is out of reach. As the broker does: it replays the log, leads, becomes the next
     /// incarnation, and only then carries out what is under way.
-    pub async fn start_from(moment: &Moment, power_lost: Option<u64>) -> World {
+    pub async fn start_from(moment: &Moment, power_lost: Option<u64>) -> LinkedSites {
         let disk = moment.disk.copy();
         if let Some(seed) = power_lost {
             disk.power_loss(seed);
@@ -219,7 +219,7 @@ impl World {
         under_way
             .into_iter()
             .for_each(|action| service.carry_out(action));
-        World {
+        LinkedSites {
             site,
             service,
             source,
@@ -328,7 +328,7 @@ impl World {
     }
 
     /// Waits, in test time, until this holds.
-    pub async fn until(&self, what: &str, within: Duration, holds: impl Fn(&World) -> bool) {
+    pub async fn until(&self, what: &str, within: Duration, holds: impl Fn(&LinkedSites) -> bool) {
         let began = Instant::now();
         while !holds(self) {
             assert!(

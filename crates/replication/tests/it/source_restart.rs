@@ -1,7 +1,7 @@
 //! The source goes away and comes back: never a fault, no gap, no duplicate, and said in the status
 //! meanwhile.
 
-use crate::site::World;
+use crate::site::LinkedSites;
 use gnomon_links::{Task, TaskState, TopicState};
 use gnomon_replication::source::scripted::Odd;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 #[tokio::test(start_paused = true)]
 async fn a_link_resumes_from_its_own_log() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 2);
     let mut expected = 0;
     for _ in 0..5 {
@@ -61,7 +61,7 @@ async fn a_link_resumes_from_its_own_log() {
 /// alone in between like any source in trouble.
 #[tokio::test(start_paused = true)]
 async fn a_source_that_refuses_every_session_is_not_asked_without_end() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 1);
     world.source.partition("a_orders", 0, |p| p.append(&["0"]));
     world.copied("a_orders", 0, 1).await;
@@ -79,7 +79,7 @@ async fn a_source_that_refuses_every_session_is_not_asked_without_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_ends_everything() {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world.source.create("a_orders", Uuid::from_u128(1), 1);
     world.source.partition("a_orders", 0, |p| p.append(&["0"]));
     world.copied("a_orders", 0, 1).await;

@@ -7,7 +7,7 @@
 //! In place of a kill the power goes, or a process lives on with a refused append to its metadata
 //! log or a failed sync.
 
-use crate::site::{Moment, Trouble, World};
+use crate::site::{LinkedSites, Moment, Trouble};
 use gnomon_catalog::{Event, FailOver, Topic, Which};
 use gnomon_links::TopicState;
 use gnomon_partition::{Handle, Isolation, Origin, Writers};
@@ -39,7 +39,7 @@ const BLOWS: [Blow; 4] = [
 
 /// Everything that decides a run.
 #[derive(Clone)]
-struct Run {
+struct StepRun {
     /// The story so far, for the message of a failure.
     story: String,
     from: Moment,
@@ -49,12 +49,12 @@ struct Run {
     troubles: Vec<(usize, Trouble)>,
 }
 
-impl Run {
+impl StepRun {
     /// The same run with one more blow at moment `at`, or the one that starts there.
-    fn then(&self, blow: Blow, at: usize, moments: &[Moment]) -> Run {
+    fn then(&self, blow: Blow, at: usize, moments: &[Moment]) -> StepRun {
         let moment = &moments[at];
         let story = format!("{}, {blow:?} at {at} ({})", self.story, moment.at);
-        let next = |power_lost| Run {
+        let next = |power_lost| StepRun {
             story: story.clone(),
             from: moment.clone(),
             power_lost,
@@ -66,7 +66,7 @@ impl Run {
             Blow::Lives(trouble) => {
                 let mut troubles = self.troubles.clone();
                 troubles.push((at, trouble));
-                Run {
+                StepRun {
                     story: story.clone(),
                     troubles,
                     ..self.clone()
@@ -77,7 +77,7 @@ impl Run {
 
     /// Lives until the topic is ours, and checks that all is as it must be. Gives its moments.
     async fn live(&self, open: &Open) -> Vec<Moment> {
-        let world = World::start_from(&self.from, self.power_lost).await;
+        let world = LinkedSites::start_from(&self.from, self.power_lost).await;
         world.site.watch(&self.troubles);
         let began = tokio::time::Instant::now();
         while world.state(TOPIC) != Some((TopicState::FailedOver, None)) {
@@ -172,7 +172,7 @@ async fn check(handle: &Handle, topic: &Topic, partition: i32, open: &Open, stor
 
 /// The source's batches of a partition: a plain one, a transaction that it committed, one that it
 /// aborted, and at its end, if wanted, open ones.
-fn write(world: &World, partition: i32, open: &[(ProducerId, Offset)]) {
+fn write(world: &LinkedSites, partition: i32, open: &[(ProducerId, Offset)]) {
     let batch = |base: Offset, producer: ProducerId| {
         let builder = BatchBuilder::new(1)
             .base_offset(base)
@@ -205,7 +205,7 @@ fn end_of(partition: i32) -> Offset {
 
 /// A shadow that has copied everything, before anybody asks for a failover.
 async fn shadow(open: &Open) -> Moment {
-    let world = World::start().await;
+    let world = LinkedSites::start().await;
     world
         .source
         .create(TOPIC, Uuid::from_u128(1), PARTITIONS as usize);
@@ -226,7 +226,7 @@ async fn shadow(open: &Open) -> Moment {
 
 /// Every ordered pair of moments, the same one twice included, and every pair of blows.
 async fn every_pair(open: &Open) {
-    let undisturbed = Run {
+    let undisturbed = StepRun {
         story: "a failover".to_owned(),
         from: shadow(open).await,
         power_lost: None,

@@ -16,7 +16,7 @@ pub use self::faults::Fault;
 use super::{Boot, Disk, DiskFile, FileSystem, LockGuard, Mapped, OpenMode, Space};
 use bytes::Bytes;
 use faults::{Faults, injected};
-use inode::{Inode, Rng};
+use inode::{DiskRng, Inode};
 use names::{Change, Names, Node, rename};
 use parking_lot::Mutex;
 use std::{
@@ -34,10 +34,10 @@ use std::{
 
 /// A handle on one simulated disk; clones share it.
 #[derive(Clone, Default)]
-pub struct MemDisk(Arc<Inner>);
+pub struct MemDisk(Arc<MemDiskState>);
 
 #[derive(Default)]
-struct Inner {
+struct MemDiskState {
     names: Mutex<Names>,
     /// Files opened before the last power loss are dead.
     generation: AtomicU64,
@@ -60,16 +60,16 @@ impl MemDisk {
     /// Another disk as this one is now, written and not synced bytes included, without faults and
     /// locks: what the next process finds if this one is killed at this moment.
     pub fn copy(&self) -> MemDisk {
-        MemDisk(Arc::new(Inner {
+        MemDisk(Arc::new(MemDiskState {
             names: Mutex::new(self.0.names.lock().copy()),
-            ..Inner::default()
+            ..MemDiskState::default()
         }))
     }
 
     /// The power goes: what was not synced is kept, lost or torn by `seed`. Files that are open are
     /// unusable from now on, locks are free, and the boot id is another one.
     pub fn power_loss(&self, seed: u64) {
-        let mut rng = Rng(seed);
+        let mut rng = DiskRng(seed);
         self.0.generation.fetch_add(1, Ordering::SeqCst);
         self.0.faults.heal();
         let names = &mut *self.0.names.lock();
@@ -196,7 +196,7 @@ impl MemDisk {
     }
 }
 
-impl Inner {
+impl MemDiskState {
     fn used_bytes(&self) -> u64 {
         let files: Vec<_> = self
             .names
@@ -439,7 +439,7 @@ impl Disk for MemDisk {
 }
 
 struct MemLock {
-    disk: Arc<Inner>,
+    disk: Arc<MemDiskState>,
     path: PathBuf,
     generation: u64,
     boot: Boot,
@@ -470,7 +470,7 @@ impl FileSystem for MemFileSystem {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let Inner {
+        let MemDiskState {
             faults,
             names,
             generation,
@@ -499,7 +499,7 @@ impl FileSystem for MemFileSystem {
 }
 
 struct MemFile {
-    disk: Arc<Inner>,
+    disk: Arc<MemDiskState>,
     /// Its name when it was opened.
     path: PathBuf,
     inode: Arc<Mutex<Inode>>,

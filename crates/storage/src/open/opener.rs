@@ -12,7 +12,7 @@ use crate::{
     disk::{Boot, Disk},
     durability::Durable,
     error::LogError,
-    recover::{Action, FlushedState, Found, Recovery, action},
+    recover::{Action, FlushedState, FoundAt, Recovery, action},
     reserve::RESERVED_FROM,
     resync::{Search, resync},
     scan::{Rules, Scan},
@@ -283,8 +283,8 @@ impl<'a> Opener<'a> {
             .copied()
             .unwrap_or(self.durable.flushed_data);
         let (found, behind) = match bad {
-            None if scan.next < goes_on => (Found::Missing, None),
-            None => (Found::Whole, None),
+            None if scan.next < goes_on => (FoundAt::Missing, None),
+            None => (FoundAt::Whole, None),
             Some(bad) => self.look_behind(segment, scan, bad, place)?,
         };
         match action(found, self.known.boot, place) {
@@ -321,7 +321,7 @@ impl<'a> Opener<'a> {
         scan: &Scan<'_>,
         bad: &Bad,
         place: FlushedState,
-    ) -> io::Result<(Found, Option<(u64, BatchHeader)>)> {
+    ) -> io::Result<(FoundAt, Option<(u64, BatchHeader)>)> {
         // A record may hold what looks like batches: inside a batch that was never completed
         // nothing is looked for.
         let incomplete = matches!(bad, Bad::Partial { .. }) && place == FlushedState::AboveFlushed;
@@ -340,8 +340,8 @@ impl<'a> Opener<'a> {
         };
         let inside = behind.is_some() || any_valid(self.disk, self.dir, segment.later)?;
         let found = match inside {
-            true => Found::BadInside,
-            false => Found::BadTail,
+            true => FoundAt::BadInside,
+            false => FoundAt::BadTail,
         };
         Ok((found, behind))
     }

@@ -1,7 +1,7 @@
 //! Logs to be damaged: written with epochs that rise, flushed up to a place that is known, opened
 //! again and held against what was written.
 
-use super::{Model, batch_of_epoch, read_all, small_segments};
+use super::{LogModel, batch_of_epoch, read_all, small_segments};
 use bytes::Bytes;
 use gnomon_protocol::ids::{BatchEpoch, Offset};
 use gnomon_storage::{Boot, CheckpointExtra, Disk, Log, LogOptions, MemDisk, OpenMode, Opened};
@@ -40,7 +40,7 @@ pub fn flush(log: &mut Log) {
 }
 
 /// Flushes, and writes the checkpoint as a partition does: with the epochs of all batches.
-pub fn checkpoint(log: &mut Log, model: &Model) {
+pub fn checkpoint(log: &mut Log, model: &LogModel) {
     flush(log);
     let mut epochs: Vec<(BatchEpoch, Offset)> = Vec::new();
     for (base, _, bytes) in &model.batches {
@@ -65,11 +65,11 @@ pub fn written(
     count: usize,
     flushed: usize,
     bytes: usize,
-) -> (MemDisk, Model) {
+) -> (MemDisk, LogModel) {
     let disk = MemDisk::new();
     let mut log =
         Log::create(Arc::new(disk.clone()), PathBuf::from(DIR), options, 0).expect("created");
-    let mut model = Model::default();
+    let mut model = LogModel::default();
     for i in 0..count {
         let batch = batch_of_epoch(
             log.end(),
@@ -129,7 +129,7 @@ pub fn restore(disk: &MemDisk, files: &[(PathBuf, Vec<u8>)]) {
 /// served, and what is answered with an error.
 pub fn serves_only_what_was_written(
     log: &Log,
-    model: &Model,
+    model: &LogModel,
 ) -> (Vec<Bytes>, Vec<(Offset, Offset)>) {
     let by_offset: BTreeMap<Offset, &Bytes> = model
         .batches

@@ -63,13 +63,13 @@ pub fn small_segments() -> LogOptions {
 
 /// The expected content of a log: bytes of whole batches with their offsets.
 #[derive(Clone, Debug, Default)]
-pub struct Model {
+pub struct LogModel {
     pub start: Offset,
     pub end: Offset,
     pub batches: Vec<(Offset, Offset, Bytes)>,
 }
 
-impl Model {
+impl LogModel {
     pub fn push(&mut self, batch: &PlacedBatch) {
         self.batches
             .push((batch.base_offset(), batch.next_offset(), batch.to_bytes()));
@@ -86,13 +86,13 @@ impl Model {
             self.batches.truncate(at);
         }
         if end < self.start {
-            *self = Model {
+            *self = LogModel {
                 start: end,
                 end,
                 batches: Vec::new(),
             };
         } else if now < self.start {
-            *self = Model {
+            *self = LogModel {
                 start: self.start,
                 end: self.start,
                 batches: Vec::new(),
@@ -104,7 +104,7 @@ impl Model {
 
     pub fn trim(&mut self, start: Offset) {
         if start > self.end {
-            *self = Model {
+            *self = LogModel {
                 start,
                 end: start,
                 batches: Vec::new(),
@@ -179,7 +179,7 @@ pub fn read_all(
 }
 
 /// The log agrees with the model in every way that can be asked.
-pub fn check(log: &Log, model: &Model) {
+pub fn check(log: &Log, model: &LogModel) {
     assert_eq!((log.start(), log.end()), (model.start, model.end));
     let reader = log.reader();
     for bytes_max in [1, 700, 1 << 20] {

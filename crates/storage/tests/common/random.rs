@@ -5,7 +5,7 @@
 //! called flushed, and what it takes is a tail of whole batches; everything else reads back byte
 //! for byte.
 
-use super::{Model, batch, check, read_all};
+use super::{LogModel, batch, check, read_all};
 use gnomon_protocol::ids::{BatchEpoch, Offset};
 use gnomon_storage::{
     Boot, CheckpointExtra, FlushPoint, Log, LogOptions, MemDisk, RetentionLimits,
@@ -30,7 +30,7 @@ struct Life {
     disk: MemDisk,
     options: LogOptions,
     log: Option<Log>,
-    model: Model,
+    model: LogModel,
     /// Taken some steps ago and not carried out yet.
     point: Option<FlushPoint>,
     story: Vec<String>,
@@ -52,10 +52,10 @@ pub fn live(seed: u64, steps: usize) -> u64 {
     let disk = MemDisk::new();
     let start = rng.below(3) as i64 * 7;
     let log = Log::create(Arc::new(disk.clone()), dir(), options.clone(), start).expect("created");
-    let model = Model {
+    let model = LogModel {
         start,
         end: start,
-        ..Model::default()
+        ..LogModel::default()
     };
     let mut life = Life {
         rng,

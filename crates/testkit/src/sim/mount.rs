@@ -16,14 +16,14 @@ use std::{
 
 /// One life's disk. Clones are the same.
 #[derive(Clone)]
-pub struct Mount(Arc<Shared>);
+pub struct Mount(Arc<MountShared>);
 
-struct Shared {
+struct MountShared {
     disk: MemDisk,
-    state: Mutex<State>,
+    state: Mutex<MountState>,
 }
 
-struct State {
+struct MountState {
     alive: bool,
     /// Operations left until the life ends.
     fuse: Option<u64>,
@@ -36,9 +36,9 @@ struct State {
 impl Mount {
     /// The disk for a new life.
     pub fn new(disk: MemDisk) -> Mount {
-        Mount(Arc::new(Shared {
+        Mount(Arc::new(MountShared {
             disk,
-            state: Mutex::new(State {
+            state: Mutex::new(MountState {
                 alive: true,
                 fuse: None,
                 blown: None,

@@ -32,7 +32,7 @@ const WRITERS: usize = 2;
 pub type Epochs = BTreeMap<i32, LeaderEpoch>;
 
 /// A transactional producer in one partition.
-struct Writer {
+struct TxnWriter {
     producer: ProducerId,
     sequence: i32,
     /// The transaction that is open.
@@ -45,7 +45,7 @@ pub struct Scribe {
     rng: Rng,
     next_txn: u32,
     next_producer: ProducerId,
-    writers: BTreeMap<(u64, i32), Vec<Writer>>,
+    writers: BTreeMap<(u64, i32), Vec<TxnWriter>>,
 }
 
 impl Scribe {
@@ -193,7 +193,7 @@ impl Scribe {
         let key = (topic.generation, partition);
         let writers = self.writers.entry(key).or_default();
         if writers.len() < WRITERS {
-            writers.push(Writer {
+            writers.push(TxnWriter {
                 producer: self.next_producer,
                 sequence: 0,
                 open: None,

@@ -18,7 +18,7 @@ pub(super) fn measure(files: &[SourceFile], figures: &mut Figures) {
         if lines > LONGEST_FILE {
             figures.insert(format!("long-file {}", file.path), lines);
         }
-        let mut found = Found::default();
+        let mut found = SizeVisitor::default();
         found.visit_file(&file.syntax);
         for (name, lines) in found.long_functions {
             let longest = figures
@@ -36,14 +36,14 @@ pub(super) fn measure(files: &[SourceFile], figures: &mut Figures) {
 }
 
 #[derive(Default)]
-struct Found {
+struct SizeVisitor {
     /// Names and lines.
     long_functions: Vec<(String, usize)>,
     /// Names of structs, enums and traits. An alias names a type that is counted elsewhere.
     types: Vec<String>,
 }
 
-impl Found {
+impl SizeVisitor {
     fn function(&mut self, signature: &syn::Signature, body: &syn::Block) {
         let first = signature.fn_token.span.start().line;
         let last = body.brace_token.span.close().end().line;
@@ -55,7 +55,7 @@ impl Found {
     }
 }
 
-impl<'a> Visit<'a> for Found {
+impl<'a> Visit<'a> for SizeVisitor {
     fn visit_item_fn(&mut self, item: &'a syn::ItemFn) {
         self.function(&item.sig, &item.block);
         syn::visit::visit_item_fn(self, item);

@@ -4,8 +4,8 @@
 //! written; that is as for every other request.
 
 use super::{
-    ACKS_ALL, ACKS_NONE, TopicAppended, Waits, append, append_heavy, assemble, encode, plan::Plan,
-    unanswered, wait_all,
+    ACKS_ALL, ACKS_NONE, TopicAppended, Waits, append, append_heavy, assemble, encode,
+    plan::ProducePlan, unanswered, wait_all,
 };
 use crate::{
     config::limits::{PRODUCE_PARTITIONS_AT_ONCE_MAX, YIELD_EVERY},
@@ -34,7 +34,7 @@ pub async fn write(
 ) -> Outgoing {
     let mut topics: Vec<TopicAppended> = Vec::new();
     for part in parts(request) {
-        let mut plan = Plan::of(&context.services.partitions, part);
+        let mut plan = ProducePlan::of(&context.services.partitions, part);
         plan.open(&context.services.partitions).await;
         let mut appended = append(&context, plan);
         append_heavy(&context, &mut appended).await;

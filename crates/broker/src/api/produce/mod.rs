@@ -48,7 +48,7 @@ use gnomon_protocol::{
     produce::{ProduceRequest, decode_produce, encode_unsupported},
     wire::StrBytes,
 };
-use plan::Plan;
+use plan::ProducePlan;
 use std::{collections::BTreeSet, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
@@ -99,7 +99,7 @@ pub fn begin(mut context: RequestContext, mut header: RequestHeader, body: Bytes
     if many::are_in(&request) {
         return Answer::Exclusive(Box::pin(many::write(context, header, waits, request)));
     }
-    let mut plan = Plan::of(&context.services.partitions, request);
+    let mut plan = ProducePlan::of(&context.services.partitions, request);
     if !plan.has_unopened() {
         return write(context, header, waits, plan);
     }
@@ -130,7 +130,12 @@ fn unsupported(header: &RequestHeader, request: &ProduceRequest) -> Answer {
 }
 
 /// Appends everything, and answers when `waits` is over.
-fn write(context: RequestContext, header: RequestHeader, waits: Waits, plan: Plan) -> Answer {
+fn write(
+    context: RequestContext,
+    header: RequestHeader,
+    waits: Waits,
+    plan: ProducePlan,
+) -> Answer {
     let mut topics = append(&context, plan);
     let mut partitions = topics.iter().flat_map(|topic| &topic.partitions);
     if !partitions.any(|partition| partition.heavy.is_some()) {
@@ -168,7 +173,7 @@ fn finish(
 }
 
 /// Appends every batch whose records are little work to check.
-fn append(context: &RequestContext, plan: Plan) -> Vec<TopicAppended> {
+fn append(context: &RequestContext, plan: ProducePlan) -> Vec<TopicAppended> {
     let services = &context.services;
     plan.append(
         origin(context),

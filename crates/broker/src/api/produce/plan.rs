@@ -29,7 +29,7 @@ use std::sync::Arc;
 const YIELD_EVERY: usize = 256;
 
 /// Every partition of a request, in its order.
-pub struct Plan {
+pub struct ProducePlan {
     topics: Vec<PlannedTopic>,
 }
 
@@ -53,9 +53,9 @@ enum Target {
     Refused(ErrorCode, Option<String>),
 }
 
-impl Plan {
+impl ProducePlan {
     /// Finds the partitions of a request.
-    pub fn of(partitions: &Partitions, request: ProduceRequest) -> Plan {
+    pub fn of(partitions: &Partitions, request: ProduceRequest) -> ProducePlan {
         let refusal = refusal(&request);
         let topics = request.topics.into_iter().map(|topic| {
             let topic_id = match (&topic.name, topic.topic_id) {
@@ -84,7 +84,7 @@ impl Plan {
                 name: topic.name.as_ref().map(kept_text).unwrap_or_default(),
             }
         });
-        Plan {
+        ProducePlan {
             topics: topics.collect(),
         }
     }

@@ -63,7 +63,7 @@ impl Inode {
         }
     }
 
-    pub fn power_loss(&mut self, rng: &mut Rng) {
+    pub fn power_loss(&mut self, rng: &mut DiskRng) {
         let (old, new) = (self.durable.len(), self.live.len());
         let (shorter, longer) = (old.min(new), old.max(new));
         let len = match rng.below(4) {
@@ -87,9 +87,9 @@ impl Inode {
 }
 
 /// SplitMix64: small, and the same everywhere.
-pub(super) struct Rng(pub u64);
+pub(super) struct DiskRng(pub u64);
 
-impl Rng {
+impl DiskRng {
     pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
