@@ -1,4 +1,4 @@
-//! What can be typed after `gnomon-bench`.
+//! The command line of `gnomon-bench`.
 
 use crate::{peers::PeerName, scenarios, settings::LoadChanges};
 use clap::{Parser, Subcommand, builder::PossibleValuesParser};
@@ -24,7 +24,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// What is to be run.
+    /// The run that the command asks for.
     pub fn into_run(self) -> Run {
         match self {
             Command::Run(run) => *run,

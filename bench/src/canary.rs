@@ -1,4 +1,4 @@
-//! What the machine itself can do at this moment, and whether it is the machine that the absolute
+//! The speed of the machine itself at this moment, and whether it is the machine that the absolute
 //! limits were set on.
 //!
 //! Invariant: figures of a block stand only between two readings that agree. Pure judgement is
@@ -39,7 +39,7 @@ pub const ALL: [Bird; 7] = [
 ];
 
 impl Bird {
-    /// What it is, with its unit.
+    /// The name, with its unit.
     pub fn name(self) -> &'static str {
         match self {
             Bird::Memcpy => "memcpy GiB/s",

@@ -16,13 +16,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 /// A question. Scenarios are lists of these.
 pub struct Case {
-    /// What distinguishes it from the other cases of its scenario; durability is said beside it.
+    /// The difference from the other cases of its scenario; durability is said beside it.
     pub title: String,
-    /// What an acknowledgement is to mean; each peer says what it makes of that.
+    /// The meaning that an acknowledgement is to have; each peer says what it makes of that.
     pub durability: Durability,
-    /// What is put on the broker; `None` where the title says it all.
+    /// The load on the broker; `None` where the title says it all.
     pub load: Option<Load>,
-    /// Who can be asked.
+    /// The peers that can be asked.
     pub peers: &'static [PeerName],
     pub goals: Vec<Goal>,
     /// Rounds for each that is asked for: more where runs are short and scatter by more than what a
@@ -68,7 +68,7 @@ pub const OWN_BROKERS: &[PeerName] = &[
 /// Those that have links.
 pub const LINKED: &[PeerName] = &[PeerName::Gnomon, PeerName::Kafka];
 
-/// Whom Gnomon is compared with.
+/// The peers that Gnomon is compared with.
 pub const OTHERS: &[PeerName] = &[PeerName::Kafka, PeerName::Kfake, PeerName::Nisshi];
 
 /// Records that are put on a broker.
@@ -76,7 +76,7 @@ pub const OTHERS: &[PeerName] = &[PeerName::Kafka, PeerName::Kfake, PeerName::Ni
 pub struct Load {
     pub tool: &'static str,
     pub records: u64,
-    /// Of a record's value; there is no key.
+    /// Bytes of a record's value; there is no key.
     pub record_bytes: u32,
     pub partitions: i32,
     /// Records a second that are asked for; `None`: as fast as it goes.
@@ -88,7 +88,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Of payload.
+    /// Bytes of payload.
     pub fn bytes(&self) -> u64 {
         self.records * u64::from(self.record_bytes)
     }
@@ -122,7 +122,7 @@ impl Load {
     }
 }
 
-/// What one run of a peer, or one part of it, showed.
+/// The figures of one run of a peer, or of one part of it.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
     /// Names the part where a run has several, such as the direct and the shadow's path; else
@@ -133,12 +133,12 @@ pub struct Sample {
     pub memory: Memory,
     /// Records that were not delivered, not seen, or seen twice.
     pub errors: u64,
-    /// What the first of them was.
+    /// The first of them.
     pub first_error: Option<String>,
 }
 
 impl Sample {
-    /// Of a run of one part.
+    /// The sample of a run of one part.
     pub fn new(figures: impl IntoIterator<Item = (Figure, f64)>) -> Sample {
         Sample {
             figures: figures.into_iter().collect(),

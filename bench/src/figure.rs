@@ -1,5 +1,5 @@
-//! What is measured: the names, units and digits of all figures, and whether more of one is better
-//! or less.
+//! The figures that are measured: the names, units and digits of all figures, and whether more of
+//! one is better or less.
 //!
 //! The order here is the order of a table's columns.
 
@@ -34,11 +34,11 @@ pub enum Figure {
     Anonymous,
     /// Anonymous memory for each thing that was added.
     AnonymousEach,
-    /// What `du` counts for each byte of payload, while the broker runs.
+    /// Bytes on the disk (`du`) for each byte of payload, while the broker runs.
     DiskPerByte,
     /// The same once it has stopped cleanly.
     DiskPerByteStopped,
-    /// What `du` counts for each thing that was added.
+    /// Bytes on the disk (`du`) for each thing that was added.
     DiskEach,
 }
 

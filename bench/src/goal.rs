@@ -23,8 +23,8 @@ pub struct Goal {
 /// A number that others decide.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Limit {
-    /// Of a figure that depends on the machine's speed it holds only where the canaries stand in
-    /// their ranges.
+    /// A number; for a figure that depends on the machine's speed it holds only where the canaries
+    /// stand in their ranges.
     Fixed(f64),
     Times(f64, Reference),
     Sum(Vec<Limit>),
@@ -32,7 +32,7 @@ pub enum Limit {
     Easier(Vec<Limit>),
 }
 
-/// Whose figure a limit is a multiple of: the same figure in the same case.
+/// The figure that a limit is a multiple of: the same figure in the same case.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reference {
     Peer(PeerName),
@@ -41,7 +41,7 @@ pub enum Reference {
     Canary(Bird),
 }
 
-/// What a limit is looked up in.
+/// The figures that a limit is looked up in.
 pub trait Evidence {
     /// The peer's figure in the goal's part of the case.
     fn figure(&self, peer: PeerName, part: &str, figure: Figure) -> Option<f64>;

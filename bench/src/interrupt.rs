@@ -8,7 +8,7 @@ use signal_hook::{
 };
 use std::thread;
 
-/// What a shell reports for a process that signal 0 would have ended.
+/// The exit code that a shell reports for a process that signal 0 would have ended.
 const SIGNALLED: i32 = 128;
 
 /// Starts the thread that waits for a signal.

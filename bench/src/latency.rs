@@ -20,7 +20,7 @@ const DRAWN: [f64; 16] = [
 pub struct Latencies(Histogram<u64>);
 
 impl Latencies {
-    /// Of values in nanoseconds.
+    /// The distribution of values in nanoseconds.
     pub fn of(nanoseconds: impl IntoIterator<Item = u64>) -> Latencies {
         let mut times =
             Histogram::<u64>::new_with_bounds(1, HIGHEST, DIGITS).expect("legal bounds");

@@ -14,7 +14,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Of so many steps, which may take so many seconds together.
+    /// A run of so many steps, which may take so many seconds together.
     pub fn new(steps: usize, seconds: f64) -> Progress {
         Progress {
             steps,

@@ -25,7 +25,7 @@ use crate::{
 /// Space that is left to others beside what a run writes.
 const DISK_SPARE_BYTES: u64 = 2 << 30;
 
-/// Of blocks whose canaries moved, this many are run again for each round that is wanted.
+/// Repeats of blocks whose canaries moved, for each round that is wanted.
 const REPEATS_PER_ROUND: u32 = 1;
 
 /// A peer that could be built.
@@ -340,7 +340,7 @@ impl Bench {
     }
 }
 
-/// What goals of a section are judged by.
+/// The evidence that goals of a section are judged by.
 struct Found<'a> {
     section: &'a Section,
     canaries: Reading,

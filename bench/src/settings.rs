@@ -1,4 +1,5 @@
-//! What a person may change about all scenarios: how long they are, and the load that they put on.
+//! The settings of all scenarios that a person may change: how long they are, and the load that
+//! they put on.
 //!
 //! Invariant: figures settle goals only when nothing here was changed.
 
@@ -13,7 +14,7 @@ pub struct Settings {
     pub load: LoadChanges,
 }
 
-/// What differs from the loads that the goals were set for.
+/// Differences from the loads that the goals were set for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Load, instead of a scenario's own (goals are then not settled)")]
 pub struct LoadChanges {

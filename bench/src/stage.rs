@@ -23,7 +23,7 @@ const EXERCISE_MAX: Duration = Duration::from_secs(60);
 /// One run's surroundings.
 pub struct Stage<'a> {
     pub peer: PeerName,
-    /// What this peer makes of the case's.
+    /// The durability that this peer offers for the case's.
     pub durability: Durability,
     /// Empty, on the file system that all peers use.
     pub folder: &'a Path,

@@ -1,5 +1,5 @@
-//! What processes have used, from /proc: CPU seconds of all their threads, memory; and what files
-//! occupy.
+//! The resources that processes have used, from /proc: CPU seconds of all their threads, memory;
+//! and what files occupy.
 //!
 //! CPU comes in ticks of a hundredth of a second: good for runs of seconds, not for shorter ones.
 
@@ -24,7 +24,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Of several processes together.
+    /// The usage of several processes together.
     pub fn sum(pids: &[u32]) -> Result<Usage, Failure> {
         let mut sum = Usage {
             cpu_seconds: 0.0,
@@ -76,8 +76,8 @@ pub fn anonymous_bytes(pid: u32) -> Result<u64, Failure> {
     memory_bytes(&text, "Anonymous:").ok_or_else(|| format!("no Anonymous in {path}").into())
 }
 
-/// What files and folders below `folder` occupy, as `du` counts; those that vanish meanwhile are
-/// passed over.
+/// The bytes that files and folders below `folder` occupy, as `du` counts; those that vanish
+/// meanwhile are passed over.
 pub fn disk_bytes(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else {
         return 0;

@@ -39,7 +39,7 @@ impl Watch {
         Watch { stop, thread }
     }
 
-    /// What it saw.
+    /// The memory that it saw.
     pub fn seen(self) -> Result<Memory, Failure> {
         // It may have ended with its process.
         let _ = self.stop.send(());

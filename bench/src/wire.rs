@@ -163,7 +163,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Of one topic, or of none.
+    /// The metadata of one topic, or of none.
     pub fn metadata(&mut self, topic: Option<&str>) -> Result<MetadataResponse, Failure> {
         let asked =
             topic.map(|topic| MetadataRequestTopic::default().with_name(Some(topic_name(topic))));

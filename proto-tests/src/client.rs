@@ -1,5 +1,5 @@
-//! What every client under test can do, in one vocabulary: a scenario is written once and told by
-//! each of them.
+//! The operations of every client under test, in one vocabulary: a scenario is written once and
+//! told by each of them.
 //!
 //! Only what all of them have is in the traits. Java's administration client is richer and is used
 //! by its own name.
@@ -60,7 +60,7 @@ impl Record {
     }
 }
 
-/// What a client was told about a record it sent.
+/// The answer to a client about a record that it sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ack {
     pub topic: String,
@@ -239,13 +239,13 @@ pub trait Producer: Send {
 
 /// A consumer. Nothing is committed unless it is told to.
 pub trait Consumer: Send {
-    /// What came within `wait`; may return earlier with something.
+    /// The records that came within `wait`; may return earlier with something.
     fn poll(&mut self, wait: Duration) -> Result<Vec<Seen>, Failure>;
     /// The partitions it has now (of a group: since the last poll).
     fn assignment(&mut self) -> Vec<(String, i32)>;
     /// Commits the position after all that was polled, and waits for the answer.
     fn commit(&mut self) -> Result<(), Failure>;
-    /// What the group has committed.
+    /// The offset that the group has committed.
     fn committed(&mut self, topic: &str, partition: i32) -> Result<Option<i64>, Failure>;
     fn seek(&mut self, topic: &str, partition: i32, to: Start) -> Result<(), Failure>;
 

@@ -1,4 +1,4 @@
-//! What clients were told: the only evidence that a checker may use.
+//! The answers that clients got: the only evidence that a checker may use.
 //!
 //! Producers write down each record *before* they hand it to the client, and each acknowledgement
 //! after; consumers write down what they saw, and where. All threads of a test share one history.
@@ -19,7 +19,7 @@ pub struct Sent {
     pub value: String,
 }
 
-/// What became of it, as far as its producer knows.
+/// The end of a record, as far as its producer knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// No answer, or an error after which it may still have been written.

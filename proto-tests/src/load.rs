@@ -20,7 +20,7 @@ pub struct Load {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What a load writes.
+/// The records that a load writes.
 #[derive(Clone)]
 pub struct Writing {
     /// Unique in the history.

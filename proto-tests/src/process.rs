@@ -71,7 +71,7 @@ impl Process {
         }
     }
 
-    /// What it printed since this start.
+    /// The output since this start.
     pub fn printed(&self) -> String {
         let bytes = std::fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(&bytes[(self.log_from as usize).min(bytes.len())..]).into_owned()

@@ -87,7 +87,7 @@ impl Shim {
         Shim { file, orders }
     }
 
-    /// What a process needs in its environment whose files below `folder` are to fail.
+    /// The environment of a process whose files below `folder` are to fail.
     pub fn environment(&self, folder: &Path) -> Vec<(String, String)> {
         [
             ("LD_PRELOAD", library()),
@@ -108,8 +108,7 @@ impl Shim {
         self.orders.write_all_at(bytes, at).expect("orders");
     }
 
-    /// Of the calls of these kinds from now on, the `nth` and those after it, `count` in all, fail
-    /// with this error.
+    /// Makes calls of these kinds fail with this error: from the `nth` from now on, `count` in all.
     pub fn fail(&self, kinds: &[Kind], nth: u64, count: u64, error: rustix::io::Errno) {
         self.heal();
         self.put(FROM, &(self.get(SEEN) + nth).to_ne_bytes());

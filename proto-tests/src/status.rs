@@ -1,4 +1,4 @@
-//! What `gnomon link status --format json` says, as far as tests ask.
+//! The answer of `gnomon link status --format json`, as far as tests ask.
 
 use serde_json::Value;
 
@@ -61,8 +61,8 @@ impl Status {
             .collect()
     }
 
-    /// What a peer has taken over of our own: topic, by whom, and per partition the offset and the
-    /// epoch.
+    /// The topics of ours that a peer has taken over: topic, by whom, and per partition the offset
+    /// and the epoch.
     pub fn taken_over(&self, topic: &str) -> Option<(String, Vec<(i64, i64)>)> {
         let found = self.0["taken_over"]
             .as_array()?

@@ -1,6 +1,6 @@
-//! What a test needs of the machine beside Rust. A test whose tools are missing is skipped with a
-//! sentence; under `CI=true` it fails instead, because all of these can be installed and a gate
-//! that skips is not a gate.
+//! The tools that a test needs on the machine beside Rust. A test whose tools are missing is
+//! skipped with a sentence; under `CI=true` it fails instead, because all of these can be installed
+//! and a gate that skips is not a gate.
 
 use std::process::{Command, Stdio};
 

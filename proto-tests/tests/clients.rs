@@ -436,7 +436,7 @@ scenarios!(clients_java, &[Tool::Java], java::client());
 scenarios!(clients_franz_go, &[Tool::Go], franz::client());
 scenarios!(clients_librdkafka, &[], librdkafka::client());
 
-/// What one of them wrote all of them read alike, every codec by every pair.
+/// Records that one of them wrote are read alike by all of them, every codec by every pair.
 #[test]
 fn clients_read_what_others_wrote() {
     if !have(&[Tool::Java, Tool::Go]) {

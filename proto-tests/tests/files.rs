@@ -1,4 +1,4 @@
-//! What lies on the disk, as operators see it: `gnomon log dump` beside Apache Kafka's own tool,
+//! The files on the disk, as operators see them: `gnomon log dump` beside Apache Kafka's own tool,
 //! and damage from the flipped byte to the client's error, the check and the metric.
 
 mod wire;

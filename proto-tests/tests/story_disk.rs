@@ -25,8 +25,8 @@ const TOPIC: &str = "load";
 const GROUP: &str = "reads";
 const PARTITIONS: i32 = 3;
 
-/// What fails, and how many calls in a row: a write whose beginning cannot be cut off again among
-/// them.
+/// The calls that fail, and how many in a row: a write whose beginning cannot be cut off again
+/// among them.
 const FAILING: [(&[Kind], u64); 5] = [
     (&[Kind::Write], 1),
     (&[Kind::Sync], 1),

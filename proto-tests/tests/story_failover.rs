@@ -768,7 +768,7 @@ fn story_failover_librdkafka_ahead_of_the_cut() {
     moves_ahead(librdkafka::client(), Meets::TheNewOwner, "").expect("the cut, as truncation");
 }
 
-/// What a position that never came here is told, answer by answer: "not here yet" while the source
+/// The answers about a position that never came here, one by one: "not here yet" while the source
 /// is dead, the cut after the failover.
 #[test]
 fn story_failover_positions_over_the_wire() {

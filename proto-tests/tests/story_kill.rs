@@ -214,7 +214,8 @@ fn story_kill_either_site_under_load() {
     println!("faults: kill -9 cycles: {}", cycles());
 }
 
-/// What acks=1 acknowledged survives the death of the process too: only power loss may take it.
+/// Records acknowledged with acks=1 survive the death of the process too: only power loss may take
+/// it.
 #[test]
 fn story_kill_keeps_what_acks_one_acknowledged() {
     let mut pair = Pair::start();

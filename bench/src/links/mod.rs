@@ -16,7 +16,7 @@ use crate::{
 };
 use std::{path::Path, thread, time::Duration, time::Instant};
 
-/// What a link carries begins with this.
+/// The prefix of topics that a link carries.
 pub const CARRIED: &str = "a_";
 
 /// Until a link has carried what was asked: MirrorMaker 2 takes its time.
@@ -25,7 +25,7 @@ const CARRY_MAX: Duration = Duration::from_secs(900);
 /// How often a target is asked how far it is.
 const LOOK_EVERY: Duration = Duration::from_millis(3);
 
-/// Who can link two sites.
+/// A way to link two sites.
 pub trait Linker {
     /// Sets both sites up on an empty folder, to be linked from a to b under the same topic names.
     fn install(&self, folder: &Path, durability: Durability) -> Result<Box<dyn Linked>, Failure>;
@@ -46,7 +46,7 @@ pub struct Carrier {
     pub link: Option<Running>,
     /// When the link was started.
     pub since: Instant,
-    /// What the target had used by then.
+    /// CPU seconds that the target had used by then.
     pub cpu_seconds_before: f64,
 }
 
@@ -60,7 +60,7 @@ pub struct Progress {
 }
 
 impl Carrier {
-    /// Of all its processes.
+    /// The ids of all its processes.
     pub fn pids(&self) -> Vec<u32> {
         self.target
             .pids()

@@ -19,7 +19,7 @@ impl ClientContext for Quiet {
 
 impl ConsumerContext for Quiet {}
 
-/// What every client here shares; `options` are `KEY=VALUE`.
+/// The settings that every client here shares; `options` are `KEY=VALUE`.
 pub fn base(bootstrap: &str, options: &[String]) -> Result<ClientConfig, Failure> {
     let mut config = ClientConfig::new();
     config

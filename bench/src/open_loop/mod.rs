@@ -41,8 +41,8 @@ use timeline::Stamps;
 /// As tables call it.
 pub const NAME: &str = "open-loop generator";
 
-/// What every run here asks of a producer; the library's other defaults stand. Its queue is as good
-/// as endless: a record that finds it full would be refused, where an open loop has it wait.
+/// The producer's settings in every run here; the library's other defaults stand. Its queue is as
+/// good as endless: a record that finds it full would be refused, where an open loop has it wait.
 pub const OPTIONS: &[&str] = &[
     "linger.ms=0",
     "enable.idempotence=false",

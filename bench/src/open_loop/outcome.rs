@@ -7,20 +7,20 @@ use std::sync::{Mutex, PoisonError};
 /// How one run went. Latencies count from when a record was due.
 #[derive(Clone, Debug)]
 pub struct RunResult {
-    /// Of the counted records, by the times at which they were handed to the client.
+    /// Counted records a second, by the times at which they were handed to the client.
     pub achieved_rate: f64,
     /// Until a record was handed to the client: how far the generator itself was behind.
     pub generator: Latencies,
     pub acknowledged: Latencies,
     /// At each place.
     pub consumed: Vec<Latencies>,
-    /// Of each record, the last place after the first: what the way between them costs. Where the
-    /// later one was faster it is 0.
+    /// The latency of each record from the first place to the last: what the way between them
+    /// costs. Where the later one was faster it is 0.
     pub hop: Latencies,
     pub errors: Errors,
 }
 
-/// What went wrong; warm-up included.
+/// The errors of a run; warm-up included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Errors {
     /// Refused by the client, or reported as not delivered.
@@ -35,7 +35,7 @@ pub struct Errors {
     pub twice: Vec<u64>,
 }
 
-/// What was stamped in one run.
+/// The timestamps of one run.
 pub struct Stamped {
     /// Handed to the client.
     pub sent: Stamps,

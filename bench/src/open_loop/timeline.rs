@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-/// What is sent.
+/// The records to send.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Where to.
@@ -19,10 +19,10 @@ pub struct Plan {
     pub warm_up: Duration,
     /// Counted.
     pub measured: Duration,
-    /// Of the value; at least 16.
+    /// Bytes of the value; at least 16.
     pub record_bytes: usize,
     pub codec: String,
-    /// Of the producer, `KEY=VALUE`.
+    /// Options of the producer, `KEY=VALUE`.
     pub options: Vec<String>,
 }
 

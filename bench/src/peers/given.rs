@@ -1,4 +1,4 @@
-//! Whatever listens at an address that somebody gave: measured as it is, never started or stopped.
+//! The broker at an address that was given: measured as it is, never started or stopped.
 
 use super::{
     name::{Durability, PeerName},
@@ -11,9 +11,9 @@ use std::path::Path;
 #[derive(Clone, Debug)]
 pub struct Given {
     pub bootstrap: String,
-    /// Of its process, when it runs on this machine.
+    /// The id of its process, when it runs on this machine.
     pub pid: Option<u32>,
-    /// What librdkafka is to be told to be let in.
+    /// Options of librdkafka that let it in.
     pub client_options: Vec<String>,
 }
 

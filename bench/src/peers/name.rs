@@ -20,7 +20,7 @@ pub enum PeerName {
     /// librdkafka's broker inside the client's own process, which keeps nothing: the client's
     /// ceiling.
     Mock,
-    /// What is at --bootstrap.
+    /// The broker at --bootstrap.
     #[value(skip)]
     Given,
 }
@@ -38,7 +38,7 @@ impl PeerName {
     }
 }
 
-/// What a broker has done with a record when it acknowledges it. Like is compared with like only.
+/// The state of a record when a broker acknowledges it. Like is compared with like only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Durability {
@@ -48,7 +48,7 @@ pub enum Durability {
     PageCache,
     /// Nothing: it is thrown away.
     Nothing,
-    /// Whatever a broker that is not ours was configured to.
+    /// The setting of a broker that is not ours.
     ItsOwn,
 }
 

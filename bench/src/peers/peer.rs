@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// A broker that can be set up.
 pub trait Peer {
-    /// What it does where a case asks for this durability; `None`: it does not offer it.
+    /// The durability that it offers where a case asks for this one; `None`: it does not offer it.
     fn offers(&self, asked: Durability) -> Option<Durability>;
 
     /// Sets it up on an empty folder, without starting it.

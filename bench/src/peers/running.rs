@@ -33,11 +33,11 @@ pub struct Installed {
     /// `None`: it is not ours to start.
     pub program: Option<Program>,
     pub bootstrap: String,
-    /// What librdkafka is to be told in addition.
+    /// Additional options of librdkafka.
     pub client_options: Vec<String>,
     /// Where it keeps data and what it printed.
     pub folder: PathBuf,
-    /// Of a broker that is not ours, where it is known.
+    /// The process of a broker that is not ours, where it is known.
     pub foreign_pid: Option<u32>,
 }
 
@@ -141,7 +141,7 @@ impl Running {
         &self.installed.bootstrap
     }
 
-    /// Of the processes that its CPU and memory are read from; empty when they cannot be.
+    /// The processes that its CPU and memory are read from; empty when they cannot be.
     pub fn pids(&self) -> Vec<u32> {
         self.process
             .as_ref()

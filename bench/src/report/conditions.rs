@@ -9,16 +9,16 @@ use std::{
 /// The machine, the time, and what was typed.
 #[derive(Debug, Serialize)]
 pub struct Conditions {
-    /// What was typed.
+    /// The command line.
     pub command: String,
     /// Seconds since 1970.
     pub taken_at: u64,
     pub cores: usize,
     pub memory_mib: u64,
     pub kernel: String,
-    /// Of the last minute, before anything began: others at work spoil figures.
+    /// The load of the last minute, before anything began: others at work spoil figures.
     pub load_average: f64,
-    /// Of the client in this process and of its tool.
+    /// The version of the client in this process and of its tool.
     pub librdkafka: String,
     pub rounds: u32,
 }

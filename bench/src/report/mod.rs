@@ -1,4 +1,4 @@
-//! What a run leaves behind: all its figures with their conditions, as tables for people (text,
+//! The results of a run: all its figures with their conditions, as tables for people (text,
 //! Markdown), as JSON, as plots.
 //!
 //! Where is what: `rows` (from samples to medians), `table`, `render` (the texts), `plot` (what is
@@ -84,9 +84,9 @@ pub struct Row {
     pub first_error: Option<String>,
     /// Why it was not measured to the end.
     pub failure: Option<String>,
-    /// Of all runs together: quantile, ms.
+    /// Latencies of all runs together: quantile, ms.
     pub distribution: Vec<(f64, f64)>,
-    /// Of the last run: seconds, MiB.
+    /// Memory in the last run: seconds, MiB.
     pub memory: Memory,
 }
 
@@ -119,8 +119,8 @@ impl Row {
 }
 
 impl Report {
-    /// What makes the process end with an error: a peer that failed, Gnomon not there at all, and
-    /// records of the measured broker that were lost, failed or seen twice.
+    /// The reason for which the process ends with an error: a peer that failed, Gnomon not there at
+    /// all, and records of the measured broker that were lost, failed or seen twice.
     pub fn trouble(&self) -> Option<String> {
         let rows = || {
             self.sections

@@ -1,4 +1,4 @@
-//! What is drawn of a report: throughput, CPU, latency distributions (lag among them), memory over
+//! The plots of a report: throughput, CPU, latency distributions (lag among them), memory over
 //! time.
 
 use super::{Report, Row, Section, svg};

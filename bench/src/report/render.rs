@@ -181,7 +181,7 @@ fn rows_of(report: &Report, section: &Section) -> ReportTable {
     table
 }
 
-/// What a section is about: a latency's tail, or what stands first.
+/// The figure that a section is about: a latency's tail, or what stands first.
 fn leading(figures: &[Figure]) -> Option<Figure> {
     if figures.contains(&Figure::P99) {
         Some(Figure::P99)
@@ -195,7 +195,7 @@ fn table_width(figures: &[Figure]) -> usize {
     4 + figures.len() + usize::from(!figures.is_empty()) + 2
 }
 
-/// What the table cannot say.
+/// Remarks beside the table.
 fn remarks(section: &Section) -> Vec<String> {
     let mut remarks: Vec<String> = Vec::new();
     if !section.blocks.is_empty() && section.blocks.iter().all(|block| !block.kept) {

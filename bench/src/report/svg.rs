@@ -31,7 +31,7 @@ pub struct Series<'a> {
     pub points: &'a [(f64, f64)],
 }
 
-/// Whatever the library says of a drawing that failed.
+/// The library's error about a drawing, as a failure.
 fn failed(error: impl std::fmt::Display) -> Failure {
     format!("cannot draw: {error}").into()
 }

@@ -1,5 +1,5 @@
-//! What scenarios at fixed rates share: the load, and both ways of putting it on a broker while
-//! somebody consumes.
+//! The common part of scenarios at fixed rates: the load, and both ways of putting it on a broker
+//! while somebody consumes.
 //!
 //! `rdkafka_performance` waits between records, so that it sends less while a broker stalls; the
 //! open loop does not.
@@ -31,7 +31,7 @@ pub struct Route<'a> {
     pub consume_at: &'a str,
     /// Records that are in the topic before.
     pub records_before: u64,
-    /// What librdkafka's producer is to be told in addition.
+    /// Additional options of librdkafka's producer.
     pub client_options: &'a [String],
 }
 

@@ -1,5 +1,5 @@
-//! What a broker holds: anonymous memory when idle and after a load (P11), for each idle connection
-//! (P15), and what its files occupy for each byte of payload (P23).
+//! The memory of a broker: anonymous memory when idle and after a load (P11), for each idle
+//! connection (P15), and what its files occupy for each byte of payload (P23).
 
 use super::produce;
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 };
 use std::{thread, time::Duration};
 
-/// What a broker does at its start, or after a load, is done by then.
+/// By then a broker has done its work after a start, or after a load.
 const SETTLED_AFTER: Duration = Duration::from_secs(3);
 
 const IDLE: &str = "idle";

@@ -125,7 +125,7 @@ pub const ALL: &[Scenario] = &[
     },
 ];
 
-/// What `--list` prints.
+/// The output of `--list`.
 pub fn list() -> String {
     let name = ALL
         .iter()

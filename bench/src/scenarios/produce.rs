@@ -17,10 +17,10 @@ use crate::{
 /// Milliseconds. The tool's own default of a second would be the tail of every run.
 const LINGER: &str = "linger.ms=5";
 
-/// Of 1 KiB.
+/// Records of 1 KiB: in a full run, in a quick one.
 const RECORDS: (u64, u64) = (2_000_000, 50_000);
 
-/// What a producer's own queue takes beside: librdkafka's holds a GiB at most.
+/// Memory of a producer's own queue: librdkafka's holds a GiB at most.
 const TOOL_BYTES: u64 = 1 << 30;
 
 /// A rate at which one request is in flight at nearly any time, with records enough for a 99th
@@ -151,7 +151,7 @@ fn p10() -> Vec<Goal> {
     ]
 }
 
-/// Of 1 KiB records to 4 partitions; how many, for a trustworthy run and for a quick one.
+/// A load of 1 KiB records to 4 partitions; how many, for a trustworthy run and for a quick one.
 pub fn load(
     settings: &Settings,
     tool: &'static str,

@@ -22,13 +22,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a broker does at its start is done by then.
+/// By then a broker has done the work of its start.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
 /// Many partitions come as so many topics: no request is larger than what Apache Kafka takes.
 const TOPICS: i32 = 10;
 
-/// Of a first fetch.
+/// The size of a first fetch.
 const FETCH_BYTES: i32 = 65_536;
 
 /// P12.

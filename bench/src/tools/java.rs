@@ -16,12 +16,12 @@ pub const CONSUMER: &str = "ConsumerPerformance";
 /// As `kafka-producer-perf-test.sh` has it.
 const HEAP: &[&str] = &["-Xmx512m"];
 
-/// What a tool said at the end.
+/// The last line of a tool, read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
     pub records: u64,
     pub records_per_second: f64,
-    /// Of the producer: until acknowledged, whole milliseconds.
+    /// A percentile of the producer: until acknowledged, whole milliseconds.
     pub p50_ms: Option<f64>,
     pub p99_ms: Option<f64>,
 }

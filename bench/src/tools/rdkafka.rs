@@ -29,7 +29,7 @@ pub struct Tool {
     program: PathBuf,
 }
 
-/// What it is to produce.
+/// The records to produce.
 pub struct Produce<'a> {
     pub bootstrap: &'a str,
     pub topic: &'a str,
@@ -46,7 +46,7 @@ pub struct Produce<'a> {
     pub latencies: Option<&'a Path>,
 }
 
-/// What it is to consume, from the beginning.
+/// The records to consume, from the beginning.
 pub struct Consume<'a> {
     pub bootstrap: &'a str,
     pub topic: &'a str,
@@ -57,7 +57,7 @@ pub struct Consume<'a> {
     pub latencies: Option<&'a Path>,
 }
 
-/// What it said at the end.
+/// The tool's last figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Summary {
     /// Delivered or consumed.

@@ -314,7 +314,7 @@ impl Sockets {
     }
 }
 
-/// What the partitions of this site share.
+/// State that the partitions of this site share.
 fn partitions_env(
     config: &Config,
     disk: Arc<dyn Disk>,

@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-/// Who a client is. Every client is anonymous until connections authenticate.
+/// The identity of a client. Every client is anonymous until connections authenticate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
     /// Kafka's `User:ANONYMOUS`.
@@ -44,7 +44,7 @@ pub struct Connection {
     pub local: Option<IpAddr>,
     /// The listener that accepted it.
     pub listener: Arc<ListenerInfo>,
-    /// What changes in the life of the connection.
+    /// The part that changes in the life of the connection.
     pub state: Mutex<ConnectionState>,
     /// Queries at the sources of shadows that the client waits for.
     pub queries: ConnectionQueries,

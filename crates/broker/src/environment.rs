@@ -1,5 +1,5 @@
-//! What a site runs in: disk, network, clock, randomness, and the threads for blocking work. The
-//! operating system's, or simulated ones on a single thread.
+//! The surroundings of a site: disk, network, clock, randomness, and the threads for blocking work.
+//! The operating system's, or simulated ones on a single thread.
 //!
 //! Invariant: nothing below the binary reaches for any of these by itself, so that one seed decides
 //! everything that happens to a simulated site.

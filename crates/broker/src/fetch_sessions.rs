@@ -39,7 +39,7 @@ pub struct RequestedPartition {
     pub partition: i32,
     /// The first offset wanted.
     pub fetch_offset: Offset,
-    /// What the client thinks the leader epoch is.
+    /// The leader epoch that the client knows.
     pub current_leader_epoch: LeaderEpoch,
     /// The epoch of the last batch that the client has, to find where logs diverge (KIP-595).
     pub last_fetched_epoch: BatchEpoch,
@@ -56,7 +56,7 @@ impl RequestedPartition {
 /// How a partition is named in requests.
 pub type Key = (StrBytes, TopicId, i32);
 
-/// What a request says of its session.
+/// The session that a request names.
 #[derive(Clone, Copy, Debug)]
 pub struct Named {
     /// 0 for none.
@@ -65,7 +65,7 @@ pub struct Named {
     pub epoch: i32,
 }
 
-/// What a response said of a partition last.
+/// The last response about a partition.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LastResponse {
     pub high_watermark: Offset,
@@ -96,7 +96,7 @@ pub struct FetchSessions {
     table: Mutex<SessionTable>,
 }
 
-/// What one fetch works on.
+/// The partitions of one fetch.
 pub struct Fetch {
     /// Partitions to read, in this order.
     pub asked: Vec<RequestedPartition>,

@@ -67,9 +67,9 @@ impl ReaderQuery for BatchEpoch {
 /// The open queries of one connection.
 #[derive(Debug, Default)]
 pub struct ConnectionQueries {
-    /// Of fetches.
+    /// Queries of fetches.
     pub positions: Remembered<Position>,
-    /// Of OffsetForLeaderEpoch.
+    /// Queries of OffsetForLeaderEpoch.
     pub epochs: Remembered<BatchEpoch>,
 }
 

@@ -1,5 +1,5 @@
-//! What a start records before anything is served: the site and its broker, a new incarnation, and
-//! the internal topics.
+//! The records of a start, before anything is served: the site and its broker, a new incarnation,
+//! and the internal topics.
 
 use crate::{
     config::{Config, limits::PARTITIONS_PER_TOPIC_MAX},

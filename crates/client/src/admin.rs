@@ -56,7 +56,7 @@ pub struct NewTopic {
     pub configs: BTreeMap<String, String>,
 }
 
-/// What became of one topic. The message is empty where the broker gives none.
+/// The result for one topic. The message is empty where the broker gives none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicOutcome {
     pub name: String,

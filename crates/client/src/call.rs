@@ -14,7 +14,7 @@ pub trait Call: Into<RequestKind> + Send {
     const NAME: &'static str;
     /// The lowest and highest version this client speaks.
     const VERSIONS: (i16, i16);
-    /// What answers it.
+    /// The response.
     type Response: Send;
 
     /// The response out of the union; `None` when it is another API's.

@@ -146,7 +146,7 @@ impl Client {
         Ok(metadata)
     }
 
-    /// Who leads a partition, from what is remembered, or from fresh metadata if it is not.
+    /// The leader of a partition, as remembered, or by fresh metadata if it is not.
     pub async fn leader(
         &self,
         topic: &str,

@@ -1,5 +1,5 @@
-//! What a client is told: where to knock, and how long to wait. Plain data; parsing belongs to who
-//! has the file.
+//! The settings of a client: where to knock, and how long to wait. Plain data; parsing belongs to
+//! who has the file.
 
 use std::time::Duration;
 

@@ -12,8 +12,8 @@ pub const EPOCH_OPEN: i32 = 0;
 /// Epoch of a request outside of any session.
 pub const EPOCH_NONE: i32 = -1;
 
-/// What one Fetch request carries for its session. `K` names a partition, `P` is what is asked of
-/// it.
+/// The part of one Fetch request that is about its session. `K` names a partition, `P` is what is
+/// asked of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionPlan<K, P> {
     pub session_id: i32,

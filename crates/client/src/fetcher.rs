@@ -54,7 +54,7 @@ impl Default for FetchOptions {
     }
 }
 
-/// What of transactions is to be seen (KIP-98).
+/// The transactions to be seen (KIP-98).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
     ReadUncommitted,
@@ -99,7 +99,7 @@ pub struct Fetched {
     pub log_start_offset: Offset,
     /// The broker's history ends for our `last_fetched_epoch` at this epoch and offset.
     pub diverging: Option<(BatchEpoch, Offset)>,
-    /// Who leads now, when that is why the broker refused (KIP-951).
+    /// The present leader, when that is why the broker refused (KIP-951).
     pub current_leader: Option<(i32, LeaderEpoch)>,
     /// Whole batches, the first one perhaps beginning before the position, the last one perhaps cut
     /// off.

@@ -1,4 +1,4 @@
-//! What a cluster says about itself: brokers, topics, leaders, epochs.
+//! A cluster's description of itself: brokers, topics, leaders, epochs.
 
 use crate::{Call, ClientError};
 use gnomon_protocol::{

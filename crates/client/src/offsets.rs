@@ -52,7 +52,7 @@ pub struct LogEnd {
 
 pub type PerPartition<T> = BTreeMap<TopicPartition, Result<T, ClientError>>;
 
-/// Whose answers count (KIP-320).
+/// The brokers whose answers count (KIP-320).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum AnswersFrom {
     /// The broker that is remembered as the leader, and answers.

@@ -22,7 +22,7 @@ pub enum Acks {
     All,
 }
 
-/// What a broker says of an accepted batch.
+/// The broker's answer about an accepted batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Produced {
     pub base_offset: Offset,

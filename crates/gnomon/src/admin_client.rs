@@ -17,7 +17,7 @@ pub struct AdminClient {
     address: String,
 }
 
-/// What the admin address answers when it refuses.
+/// A refusal of the admin address.
 #[derive(Deserialize)]
 struct Refusal {
     message: String,

@@ -54,7 +54,7 @@ fn texts() -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-/// What is wrong with the advice in a text.
+/// The wrong advice in a text, a sentence each.
 fn wrong_advice(text: &str) -> Vec<String> {
     let root = Args::command();
     let mut wrong = Vec::new();

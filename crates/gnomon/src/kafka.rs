@@ -1,4 +1,4 @@
-//! What the Kafka commands share: a client, a runtime to run it, and errors as sentences.
+//! The common part of the Kafka commands: a client, a runtime to run it, and errors as sentences.
 
 use crate::{Failure, args::Bootstrap};
 use gnomon_client::{Client, Config, Tcp};

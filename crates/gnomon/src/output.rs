@@ -58,7 +58,7 @@ impl Output {
 }
 
 impl<W: Write> Output<W> {
-    /// What `write!` calls.
+    /// Called by `write!`.
     pub fn write_fmt(&mut self, text: fmt::Arguments<'_>) -> Result<(), OutputError> {
         self.to.write_fmt(text)?;
         if self.by_line { self.flush() } else { Ok(()) }

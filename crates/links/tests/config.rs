@@ -302,7 +302,7 @@ fn two_different_settings_differ_in_a_line() {
     );
 }
 
-/// Whatever stands in a file, reading it ends in a value or an error.
+/// Reading a file ends in a value or an error, whatever is in it.
 #[test]
 fn no_file_panics() {
     let good = random_config(&mut Seed::new(7)).to_yaml();

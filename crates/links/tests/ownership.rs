@@ -1,4 +1,4 @@
-//! Who may make which name, which links get in each other's way, and what a first contact may not
+//! Rules of names: which site may make them, which links conflict, and what a first contact may not
 //! be: each refusal's sentence.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 

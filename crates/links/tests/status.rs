@@ -1,4 +1,4 @@
-//! What an operator sees: the text, and that the JSON holds all of it.
+//! A link, as an operator sees it: the text, and that the JSON holds all of it.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 
 mod common;

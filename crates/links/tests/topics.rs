@@ -1,4 +1,4 @@
-//! What discovery makes of the source's topics: the stories in `testdata/topics`, and that carrying
+//! Plans of discovery for the source's topics: the stories in `testdata/topics`, and that carrying
 //! a plan out leaves nothing more to do.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
 
@@ -299,8 +299,8 @@ fn scripts() {
     });
 }
 
-/// Whatever both sides hold: a plan carried out leaves nothing to do but to say why some names are
-/// no shadows; and nobody else's topic is touched.
+/// For any topics on both sides: a plan carried out leaves nothing to do but to say why some names
+/// are no shadows; and nobody else's topic is touched.
 #[test]
 fn a_plan_carried_out_leaves_nothing_to_do() {
     let names = ["a_1", "a_2", "a_tmp", "b_1", "__x"];

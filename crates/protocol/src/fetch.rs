@@ -46,7 +46,7 @@ impl Payload for Bytes {
 pub struct FetchResponse<P> {
     /// How long the client was throttled (KIP-219).
     pub throttle_ms: i32,
-    /// Of the session, from version 7.
+    /// The session's error, from version 7.
     pub error: ErrorCode,
     /// 0 for none, from version 7 (KIP-227).
     pub session_id: i32,

@@ -10,7 +10,7 @@ pub const REQUEST_BYTES_MIN: usize = 8;
 /// Bytes of the smallest response: the correlation id.
 pub const RESPONSE_BYTES_MIN: usize = 4;
 
-/// What a listener takes.
+/// The bounds of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Largest request without its prefix: `socket.request.max.bytes`.

@@ -22,7 +22,7 @@ pub struct RequestHeader {
     pub api_version: i16,
     /// Echoed in the response.
     pub correlation_id: i32,
-    /// What the client calls itself.
+    /// The client's own name.
     pub client_id: Option<StrBytes>,
 }
 

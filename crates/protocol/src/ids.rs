@@ -22,7 +22,7 @@ pub type TopicId = Uuid;
 pub struct LeaderEpoch(pub i32);
 
 impl LeaderEpoch {
-    /// What a client sends that does not know or care.
+    /// The epoch of a client that does not know or care.
     pub const NONE: LeaderEpoch = LeaderEpoch(-1);
 }
 

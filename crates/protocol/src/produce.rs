@@ -25,7 +25,7 @@ const TOPIC_ID_FROM: i16 = 13;
 /// A whole request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProduceRequest {
-    /// Of a transactional producer.
+    /// The id of a transactional producer.
     pub transactional_id: Option<StrBytes>,
     /// 0: no answer; 1: when appended; -1: when durable. Others are the caller's to refuse.
     pub acks: i16,

@@ -8,7 +8,7 @@ use crate::wire::StrBytes;
 use bytes::Bytes;
 use uuid::Uuid;
 
-/// What a read found wrong.
+/// An error in bytes that were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// The bytes end before the value does.

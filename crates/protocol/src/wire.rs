@@ -1,4 +1,4 @@
-//! What users need of the message crate's plumbing, so that only this crate depends on it.
+//! The message crate's plumbing that other crates need, so that only this crate depends on it.
 
 pub use kafka_protocol::protocol::{
     Decodable, Encodable, Message, Request, StrBytes,

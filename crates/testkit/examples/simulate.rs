@@ -1,5 +1,5 @@
-//! What `cargo xtask simulate` runs: simulations by seed, for so many simulated hours, or one seed
-//! again.
+//! The program that `cargo xtask simulate` runs: simulations by seed, for so many simulated hours,
+//! or one seed again.
 //!
 //! `GNOMON_LOG=info` shows what the sites log beside the story of a single seed.
 #![expect(clippy::disallowed_methods, reason = "it reports how long a run took")]
@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 const USAGE: &str =
     "usage: simulate [--hours N] [--from SEED] [--seed SEED [--aloud]] [--rounds N] [--threads N]";
 
-/// What is asked for.
+/// The arguments.
 #[derive(Default)]
 struct Arguments {
     hours: Option<f64>,

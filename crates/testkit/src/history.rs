@@ -1,4 +1,4 @@
-//! What clients were told, and the checker that holds a log against it.
+//! The answers that clients got, and the checker that compares a log with them.
 //!
 //! Invariants checked: L1 and L2 of `docs/architecture.md`.
 //! Values must be unique in a history, so that a record is known by its value.
@@ -17,16 +17,16 @@ pub struct Acked {
     pub durable: bool,
 }
 
-/// What is wrong with a log.
+/// A fault of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Violation {
     /// A record that was promised, or that a consumer saw, is not where it was.
     Lost {
         /// Where it was.
         offset: Offset,
-        /// What it was.
+        /// The value that is lost.
         value: String,
-        /// What is there now.
+        /// The value that is there now.
         found: Option<String>,
     },
     /// A record is there more than once.
@@ -36,9 +36,9 @@ pub enum Violation {
         offset: Offset,
         /// Under which epoch.
         epoch: i32,
-        /// What was acknowledged there before.
+        /// The value that was acknowledged there before.
         before: String,
-        /// What is there now.
+        /// The value that is there now.
         now: String,
     },
 }

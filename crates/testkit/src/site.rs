@@ -25,7 +25,7 @@ pub struct Site {
     kafka: String,
     admin: SocketAddr,
     disk: MemDisk,
-    /// What the broker said when it could go on no longer.
+    /// The reason for which the broker could not go on.
     failure: Mutex<Option<String>>,
 }
 

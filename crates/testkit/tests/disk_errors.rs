@@ -35,7 +35,7 @@ fn code(error: &ClientError) -> Option<ErrorCode> {
     error.code().and_then(ErrorCode::from_code)
 }
 
-/// What clients take for passing trouble.
+/// Whether clients take an error for passing trouble.
 fn passes(error: &ClientError) -> bool {
     error.is_connection()
         || matches!(
@@ -408,7 +408,7 @@ fn a_sync_that_hangs_holds_up_its_own_partition_only() {
     site.stop();
 }
 
-/// What clients were told over the lives of a site.
+/// The answers that clients got over the lives of a site.
 #[derive(Default)]
 struct ObservedOutcome {
     history: History,
@@ -498,7 +498,7 @@ async fn round(site: &Site, client: &Client, told: &mut ObservedOutcome) -> bool
     true
 }
 
-/// What is wrong with what is there.
+/// Compares the log with the answers that clients got.
 async fn check(client: &Client, told: &ObservedOutcome) {
     let metadata = client.metadata(Topics::All, false).await.expect("metadata");
     for name in &told.topics {

@@ -23,7 +23,7 @@ const PARKED_AFTER: Duration = Duration::from_millis(150);
 
 const PRODUCE: i16 = 0;
 
-/// What became of a request.
+/// The end of a request.
 enum RequestFate {
     Answered,
     Parked,

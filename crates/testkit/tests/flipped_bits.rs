@@ -27,7 +27,7 @@ use tokio::runtime::Runtime;
 const TOPICS: [&str; 3] = ["orders", "bills", "empty"];
 const GROUPS: [&str; 3] = ["readers", "writers", "others"];
 
-/// What a site holds, as its clients see it.
+/// The content of a site, as its clients see it.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct SeenBytes {
     topics: BTreeSet<String>,

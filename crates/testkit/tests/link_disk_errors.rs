@@ -77,7 +77,7 @@ async fn level(source: &Client, shadow: &Client, admin: SocketAddr) {
     );
 }
 
-/// What the site's admin address says of its links.
+/// The links, by the site's admin address.
 async fn status(admin: SocketAddr) -> String {
     let mut socket = TcpStream::connect(admin).await.expect("connected");
     let request =

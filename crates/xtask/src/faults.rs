@@ -122,7 +122,7 @@ pub fn run(chosen: &[String]) -> Result<bool, String> {
     Ok(all_survived)
 }
 
-/// What the tests say that they did.
+/// The tests' own account of their cases.
 fn done(printed: &str) -> String {
     // With --nocapture the harness's own words may stand in front.
     let lines = printed

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 struct Planted {
     /// The fail point's name.
     name: &'static str,
-    /// What it does (crate `fail`): `return` always, `1*return` once.
+    /// The action of the fail point (crate `fail`): `return` always, `1*return` once.
     action: &'static str,
-    /// What goes wrong.
+    /// The fault, for the table that is printed.
     story: &'static str,
     test: Test,
 }

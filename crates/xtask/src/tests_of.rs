@@ -20,7 +20,7 @@ pub struct Test {
     pub package: &'static str,
     /// The file in its `tests/`, or `lib`.
     pub program: &'static str,
-    /// What the test's name has in it; everything that has is run.
+    /// A part of the test's name; everything that has is run.
     pub filter: &'static str,
 }
 

@@ -24,7 +24,7 @@ const LAYERS: &[&[&str]] = &[
 /// These layers are pure: no runtime, no file, no socket, no clock, no randomness.
 const PURE_LAYERS: usize = 3;
 
-/// What a pure crate may use from outside the workspace.
+/// Libraries from outside the workspace that a pure crate may use.
 const PURE_LIBRARIES: &[&str] = &[
     "bytes",
     "crc-fast",

@@ -7,7 +7,7 @@ use std::{
 };
 use xtask::source::{files_ending, root};
 
-/// What a pure crate may not name (see the layering law in `docs/architecture.md`).
+/// Names that a pure crate may not use (see the layering law in `docs/architecture.md`).
 const IMPURE: &[&str] = &[
     "std::fs",
     "std::net",

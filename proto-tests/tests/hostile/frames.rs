@@ -26,7 +26,7 @@ use kafka_protocol::messages::*;
 use std::ops::RangeInclusive;
 use uuid::Uuid;
 
-/// What the issue lists, with Kafka 4.1's versions (Produce as it is answered, from 3).
+/// The APIs that are attacked, with Kafka 4.1's versions (Produce as it is answered, from 3).
 pub const APIS: &[(ApiKey, RangeInclusive<i16>)] = &[
     (ApiKey::Produce, 3..=13),
     (ApiKey::Fetch, 4..=18),

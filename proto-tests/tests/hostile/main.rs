@@ -26,10 +26,10 @@ use wire::Wire;
 
 /// Frames of one run in CI.
 const FRAMES: u64 = 200_000;
-/// Of each key and version, of those that change state by being served: what they leave behind is
-/// not growth by hostility.
+/// Mutated frames of each key and version that changes state by being served: what they leave
+/// behind is not growth by hostility.
 const MUTATED_MIN: u64 = 120;
-/// What hostility may cost.
+/// The growth that hostile frames may cost.
 const GROWTH_KIB: u64 = 16 << 10;
 const THREADS: u64 = 8;
 /// The same under `GNOMON_FAULTS=full`.

@@ -211,8 +211,8 @@ pub fn metadata(address: &str, topic: &str) -> Result<([u8; 16], Vec<i32>), Stri
     ))
 }
 
-/// What a fetch of one partition says: error code, high watermark, log start, and the batches'
-/// bytes.
+/// The response to a fetch of one partition: error code, high watermark, log start, and the
+/// batches' bytes.
 pub struct Fetched {
     pub error: i16,
     pub high_watermark: i64,

@@ -93,7 +93,7 @@ impl FailoverSelection {
     }
 }
 
-/// What a failover would lose, as far as is known.
+/// The loss by a failover, as far as is known.
 pub async fn failover_report(
     State(services): State<Arc<Services>>,
     Path(name): Path<String>,
@@ -147,7 +147,7 @@ fn no_such_link(services: &Services, name: &str) -> Refused {
     ))
 }
 
-/// What a failover did.
+/// The result of a failover.
 #[derive(Serialize)]
 pub struct FailoverResult {
     link: String,

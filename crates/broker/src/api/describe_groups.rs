@@ -23,7 +23,7 @@ use gnomon_protocol::{
 
 const NOT_FOUND_SINCE: i16 = 6;
 
-/// What Kafka calls a group that does not exist.
+/// Kafka's state of a group that does not exist.
 const DEAD: &str = "Dead";
 
 /// Describes groups, each on its own coordinator.

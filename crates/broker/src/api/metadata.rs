@@ -51,7 +51,7 @@ const NONE_MEANS_NONE_SINCE: i16 = 1;
 /// First version in which topics are asked for by id.
 const BY_ID_SINCE: i16 = 12;
 
-/// What a request asks for, each once.
+/// The topics that a request asks for, each once.
 enum Wanted {
     Everything,
     Names(Vec<String>),

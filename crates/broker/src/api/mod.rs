@@ -40,7 +40,7 @@ fn text(text: impl Into<String>) -> StrBytes {
     StrBytes::from_string(text.into())
 }
 
-/// What a client is told whose change the metadata machine did not answer: that there is no
+/// The error for a client whose change the metadata machine did not answer: that there is no
 /// machine, or why nothing can be recorded.
 fn unrecorded(no_reply: Option<NoReply>) -> (ErrorCode, Option<StrBytes>) {
     match no_reply {

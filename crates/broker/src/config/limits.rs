@@ -17,7 +17,7 @@ pub const PIPELINE_MAX: usize = 64;
 /// A connection without a request for this long is closed (`connections.max.idle.ms`).
 pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(600);
 
-/// What a receive buffer holds before anything is known of the request.
+/// Bytes of a receive buffer before anything is known of the request.
 pub const RECEIVE_BYTES_MIN: usize = 8 << 10;
 
 /// A receive buffer grows at most by this much ahead of what has arrived, or by doubling.

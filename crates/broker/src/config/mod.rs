@@ -1,5 +1,5 @@
-//! What a site is told at its start: read from a file and flags ([`raw`]), checked into [`Config`],
-//! bounded by [`limits`].
+//! The configuration of a site at its start: read from a file and flags ([`raw`]), checked into
+//! [`Config`], bounded by [`limits`].
 
 pub mod limits;
 pub mod raw;
@@ -73,8 +73,8 @@ pub struct Listener {
     pub name: String,
     /// Bound here.
     pub bind: SocketAddr,
-    /// What clients are told to connect to, when they came in by this listener; without a port the
-    /// bound one.
+    /// The address that clients of this listener are told to connect to; without a port the bound
+    /// one.
     pub advertise: Option<Endpoint>,
 }
 

@@ -74,7 +74,7 @@ pub struct RawConfig {
     pub accept_loss: bool,
 }
 
-/// What is wrong with a configuration, and where.
+/// An error in a configuration, with its place.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -98,7 +98,7 @@ pub enum ConfigError {
         /// The key, as in the file.
         key: &'static str,
         value: String,
-        /// What would be right.
+        /// The rule that the value breaks.
         why: String,
     },
 }

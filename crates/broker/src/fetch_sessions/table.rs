@@ -45,7 +45,7 @@ pub struct SessionTable {
     bounds: Bounds,
     pub sessions: HashMap<i32, Entry>,
     next_id: i32,
-    /// Of all sessions together.
+    /// Partitions of all sessions together.
     pub partitions: usize,
 }
 

@@ -18,9 +18,9 @@ const TELL_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// The parts of the site that actions reach into.
 #[derive(Clone)]
 pub struct Actions {
-    /// Whose files are removed.
+    /// The partitions whose files are removed.
     pub partitions: Arc<Partitions>,
-    /// Whose offsets are removed.
+    /// The groups whose offsets are removed.
     pub groups: Groups,
     /// Failovers.
     pub links: Arc<Links>,

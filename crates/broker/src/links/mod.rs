@@ -108,8 +108,7 @@ impl Links {
         })
     }
 
-    /// What a failover of these topics, or all, would lose; `None` for a link that does not run
-    /// yet.
+    /// The loss by a failover of these topics, or of all; `None` for a link that does not run yet.
     pub async fn loss(&self, link: &Link, topics: Option<&[String]>) -> Option<Loss> {
         self.service.loss(link.id, topics).await
     }

@@ -1,4 +1,5 @@
-//! What a request leads to: an answer now, an answer later, none, or the end of the connection.
+//! The consequence of a request: an answer now, an answer later, none, or the end of the
+//! connection.
 
 use crate::traffic::Measure;
 use bytes::Bytes;
@@ -38,7 +39,7 @@ impl Payload for Records {
 /// A boxed future of a response.
 pub type Later = Pin<Box<dyn Future<Output = Outgoing> + Send>>;
 
-/// What a request leads to.
+/// The consequence of a request.
 pub enum Answer {
     /// At once.
     Now(Outgoing),

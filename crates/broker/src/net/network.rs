@@ -28,7 +28,7 @@ pub trait Network: Net {
 
 /// A bound address. Dropping it frees the address.
 pub trait Accept: Send + Sync {
-    /// What was bound.
+    /// The address that was bound.
     fn local_addr(&self) -> io::Result<SocketAddr>;
     /// The next connection. MUST be cancel safe.
     fn accept(&mut self) -> BoxFuture<'_, io::Result<Accepted>>;
@@ -36,7 +36,7 @@ pub trait Accept: Send + Sync {
 
 /// A connection that came in.
 pub struct Accepted {
-    /// What the peer sends.
+    /// The bytes that the peer sends.
     pub reader: Reader,
     /// To the peer.
     pub writer: Writer,

@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(held.len(), RECEIVE_BYTES_MIN);
     }
 
-    /// What has arrived of a large frame is moved a few times only, however small the pieces are.
+    /// The arrived bytes of a large frame are moved a few times only, however small the pieces are.
     #[tokio::test]
     async fn a_large_frame_in_small_pieces_is_not_moved_again_and_again() {
         let (mut client, mut receiver) = warmed().await;

@@ -22,7 +22,7 @@ use tokio::{
     time::timeout,
 };
 
-/// What is smaller than this is copied together with its neighbours: one system call for all of
+/// Pieces smaller than this are copied together with their neighbours: one system call for all of
 /// them.
 const SMALL_BYTES: usize = 4 << 10;
 

@@ -18,7 +18,7 @@ use gnomon_protocol::{
 };
 use std::collections::BTreeMap;
 
-/// What one batch may unpack to.
+/// Bytes that one batch may unpack to.
 const UNPACKED_BYTES_MAX: usize = 256 << 20;
 
 /// Prints records.

@@ -15,7 +15,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// What to fail over: the body of a failover request.
+/// The topics to fail over: the body of a failover request.
 #[derive(Serialize)]
 struct Failover<'a> {
     topics: &'a [String],
@@ -23,7 +23,7 @@ struct Failover<'a> {
     source_alive: bool,
 }
 
-/// What a failover did, topic by topic.
+/// The result of a failover, topic by topic.
 #[derive(Deserialize)]
 struct FailoverResult {
     topics: Vec<TopicOutcome>,
@@ -46,7 +46,7 @@ struct PartitionCut {
     epoch: i32,
 }
 
-/// What the user said beside the link and its topics.
+/// The user's flags beside the link and its topics.
 struct Consent {
     yes: bool,
     source_alive: bool,

@@ -20,7 +20,7 @@ use std::{
     path::Path,
 };
 
-/// What the records of a batch may unpack to.
+/// Bytes that the records of a batch may unpack to.
 const UNPACKED_BYTES_MAX: usize = 1 << 30;
 
 /// Prints the file.

@@ -40,7 +40,8 @@ const COLLECTED_BYTES_MAX: usize = 8 << 20;
 /// The most that a record needs beside its key and value (Kafka's `MAX_RECORD_OVERHEAD`).
 const RECORD_OVERHEAD_BYTES: usize = 21;
 
-/// What is read from standard input at once, and how many such blocks wait to be cut into lines.
+/// Bytes that are read from standard input at once, and the number of such blocks that wait to be
+/// cut into lines.
 const BLOCK_BYTES: usize = 64 << 10;
 const BLOCKS_MAX: usize = 4;
 
@@ -55,7 +56,7 @@ pub fn run(args: Produce, out: &mut Output) -> Result<(), Failure> {
 
 /// One record to be written.
 struct LineRecord {
-    /// Of the input, for errors.
+    /// Line of the input, for errors.
     line: u64,
     time_ms: i64,
     key: Option<Vec<u8>>,
@@ -75,7 +76,7 @@ struct LineBatch {
     bytes: usize,
 }
 
-/// What is collected and not sent yet.
+/// Records that are collected and not sent yet.
 struct Collected {
     topic: String,
     batches: BTreeMap<i32, LineBatch>,
@@ -215,7 +216,8 @@ async fn partitions(client: &Client, topic: &str) -> Result<usize, Failure> {
     }
 }
 
-/// What Apache Kafka answers while it creates a topic, and a site while a link looks for one.
+/// Whether the answer is that of Apache Kafka while it creates a topic, or of a site while a link
+/// looks for one.
 fn under_creation(code: i16) -> bool {
     matches!(
         ErrorCode::from_code(code),

@@ -26,7 +26,7 @@ pub struct PairSite {
     pub config: PathBuf,
     pub admin: String,
     kafka: String,
-    /// What is written before its first start.
+    /// The files that are written before its first start.
     missing: Option<FirstFiles>,
 }
 

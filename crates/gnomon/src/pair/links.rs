@@ -48,7 +48,7 @@ struct Known {
     begun: bool,
 }
 
-/// What of a link is worth a line when it changes.
+/// The part of a link that is worth a line when it changes.
 #[derive(PartialEq)]
 struct Shown {
     state: String,
@@ -58,7 +58,7 @@ struct Shown {
 }
 
 impl Known {
-    /// What there is to print, and how long to wait before the next look.
+    /// The lines to print, and the time until the next look.
     fn look(&mut self, links: &[LinkStatus]) -> (Vec<String>, Duration) {
         if !self.begun {
             let since = *self.waiting.get_or_insert_with(Instant::now);

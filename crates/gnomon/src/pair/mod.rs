@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// How long a site may take to say that it is ready; recovery of a large log is the slowest part.
 const READY_MAX: Duration = Duration::from_secs(120);
 
-/// What this process hears of its children and of its user.
+/// News of this process's children and of its user.
 enum News {
     /// A line of a child's standard output: the site is ready.
     Ready { line: String },

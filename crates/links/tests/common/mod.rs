@@ -1,5 +1,5 @@
-//! What the tests of this crate share: scripts of blocks (input, `----`, output, an empty line),
-//! filters in short, and a seeded generator.
+//! Values that the tests of this crate share: scripts of blocks (input, `----`, output, an empty
+//! line), filters in short, and a seeded generator.
 //!
 //! `UPDATE_SCRIPTS=1` rewrites what stands behind each `----`. An empty line of output is written
 //! as a dot.

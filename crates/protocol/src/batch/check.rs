@@ -18,7 +18,7 @@ use std::{io::Read, ops::ControlFlow};
 /// Bytes of unpacked records in memory at once, beside the codec's own.
 const WINDOW: usize = 16 * 1024;
 
-/// What may be spent on one batch.
+/// The effort that may be spent on one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effort {
     /// Bytes that may be unpacked in all: a bound on time.
@@ -59,7 +59,7 @@ pub struct Brief {
     pub has_key: bool,
 }
 
-/// What the records of a batch say of it.
+/// Facts about a batch, by its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The largest timestamp, -1 if no record has one; of a batch without records the header's.
@@ -70,7 +70,7 @@ pub struct Facts {
     pub unpacked: usize,
 }
 
-/// What a record without a timestamp carries.
+/// The timestamp of a record without one.
 const NO_TIMESTAMP: i64 = -1;
 
 /// Judges all records. `visit` sees each.

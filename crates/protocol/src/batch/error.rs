@@ -1,4 +1,4 @@
-//! What can be wrong with a record batch, with the numbers found.
+//! The errors of a record batch, with the numbers found.
 
 use super::header::Codec;
 
@@ -49,7 +49,7 @@ pub enum BatchError {
     RecordsTrailing { count: i32, bytes: usize },
 }
 
-/// What is wrong with one record.
+/// The fault of one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordFault {
     /// The bytes end inside it.

@@ -36,7 +36,7 @@ pub(crate) const MAGIC_AT: usize = 16;
 pub(crate) const CRC_AT: usize = 17;
 pub(crate) const ATTRIBUTES_AT: usize = 21;
 pub(crate) const MAX_TIMESTAMP_AT: usize = 35;
-/// What the length field of a batch without records says.
+/// The length field of a batch without records.
 const LENGTH_MIN: i32 = (HEADER_BYTES - LENGTH_OVERHEAD) as i32;
 
 /// How the records of a batch are compressed.

@@ -1,4 +1,4 @@
-//! What is inside a batch: its records one by one, decompressed within a bound.
+//! The content of a batch: its records one by one, decompressed within a bound.
 //!
 //! Strict where a lie could hurt: every length is checked against the bytes left before anything is
 //! reserved, a record's fields fill its length exactly, its offset lies inside the batch, and the

@@ -16,7 +16,7 @@ use bytes::Bytes;
 pub struct BatchView {
     header: BatchHeader,
     bytes: Bytes,
-    /// What [`super::max_timestamp`] finds, once it is known.
+    /// The result of [`super::max_timestamp`], once it is known.
     max_timestamp: Option<i64>,
 }
 

@@ -1,4 +1,5 @@
-//! What consumers put into the bytes of JoinGroup (subscriptions) and SyncGroup (assignments),
+//! The bytes of consumers in JoinGroup (subscriptions) and SyncGroup (assignments),
+//! `ConsumerProtocol` 0 to 3.
 //! `ConsumerProtocol` 0 to 3. A broker passes these on as they are; it looks inside only to say who
 //! reads what. Newer versions add fields behind and are read as version 3.
 
@@ -15,13 +16,13 @@ pub struct TopicPartitions {
     pub partitions: Vec<i32>,
 }
 
-/// What a member wants.
+/// The topics that a member wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
     pub topics: Vec<String>,
     /// The assignor's own.
     pub user_data: Option<Bytes>,
-    /// What it has, from version 1 (KIP-429).
+    /// The partitions that it has, from version 1 (KIP-429).
     pub owned: Vec<TopicPartitions>,
     /// Since which generation, -1 when not known; from version 2 (KIP-792).
     pub generation: i32,
@@ -29,7 +30,7 @@ pub struct Subscription {
     pub rack: Option<String>,
 }
 
-/// What a member got.
+/// The partitions that a member got.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
     pub partitions: Vec<TopicPartitions>,

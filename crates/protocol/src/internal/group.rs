@@ -29,7 +29,7 @@ pub struct GroupMetadata {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupMember {
     pub member_id: String,
-    /// Of a static member (KIP-345).
+    /// The instance id of a static member (KIP-345).
     pub instance_id: Option<String>,
     pub client_id: String,
     pub client_host: String,
@@ -37,7 +37,7 @@ pub struct GroupMember {
     pub session_timeout_ms: i32,
     /// The member's metadata for the chosen protocol.
     pub subscription: Bytes,
-    /// What the leader assigned to it.
+    /// The leader's assignment to it.
     pub assignment: Bytes,
 }
 

@@ -9,7 +9,7 @@ const WHAT: &str = "key of __consumer_offsets";
 const OFFSET_VERSION: i16 = 1;
 const GROUP_VERSION: i16 = 2;
 
-/// What a record is about.
+/// The subject of a record.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// A committed offset (versions 0 and 1, the same bytes).

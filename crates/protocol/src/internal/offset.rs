@@ -13,7 +13,7 @@ const VERSION: i16 = 3;
 const VERSION_WITH_ID: i16 = 4;
 const TAG_TOPIC_ID: u32 = 0;
 
-/// What a group committed for a partition.
+/// A group's commit for a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OffsetCommit {
     /// Where the group goes on.

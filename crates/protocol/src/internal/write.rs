@@ -5,7 +5,7 @@ use super::InternalError;
 use crate::compact::{put_compact_string, put_varint};
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// What is being written, and the bytes so far.
+/// The kind that is being written, and the bytes so far.
 pub(super) struct Writer {
     what: &'static str,
     pub(super) out: BytesMut,

@@ -117,7 +117,7 @@ pub(crate) fn fields(direction: Direction, key: i16) -> Option<(&'static Api, Fi
 pub struct Damage {
     /// Kafka's name of the field.
     pub field: &'static str,
-    /// What is wrong with it.
+    /// The error in its bytes.
     pub why: ReadError,
 }
 

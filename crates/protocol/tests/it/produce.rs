@@ -58,8 +58,8 @@ fn as_the_message_crate_reads_it() {
     }
 }
 
-/// Whatever one accepts of damaged bytes the other does too and to the same, unless the message
-/// crate is too lax about varints and the sizes of tags.
+/// Damaged bytes that one accepts the other accepts too and reads alike, unless the message crate
+/// is too lax about varints and the sizes of tags.
 #[test]
 fn damaged_as_the_message_crate_reads_it() {
     for version in 3..=13 {

@@ -1,4 +1,4 @@
-//! What is said of a link whose source is not heard: never that it is level, and for how long
+//! The status of a link whose source does not answer: never that it is level, and for how long
 //! nothing is known; and the log lines when it goes down and comes back.
 
 use crate::site::LinkedSites;

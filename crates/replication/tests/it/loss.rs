@@ -1,5 +1,5 @@
-//! What a failover would lose, before it is done: groups that are after, transactions that are cut
-//! in half, and what cannot be known.
+//! The loss by a failover, before it is done: groups that are after, transactions that are cut in
+//! half, and what cannot be known.
 
 use crate::site::LinkedSites;
 use bytes::Bytes;

@@ -66,7 +66,8 @@ impl<'w> AheadReader<'w> {
             .position_state(self.position, Some(self.ask))
     }
 
-    /// What it is told within this time, if that is not "not yet" throughout. Woken, not polled.
+    /// The state that it is told within this time, if that is not "not yet" throughout. Woken, not
+    /// polled.
     async fn told_within(&self, patience: Duration) -> PositionState {
         let waiter = self.world.handle(TOPIC, 0).reader().wait();
         let until = Instant::now() + patience;

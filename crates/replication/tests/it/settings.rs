@@ -40,7 +40,7 @@ fn usual_but(key: &str, value: Option<&str>) -> BTreeMap<String, String> {
     configs
 }
 
-/// What counts for the shadow; this site's own defaults delete after seven days.
+/// The settings in force for the shadow; this site's own defaults delete after seven days.
 fn in_force(world: &LinkedSites, name: &str) -> TopicConfig {
     let configs = &world.topic(name).unwrap().configs;
     TopicConfig::resolve(configs, &SiteDefaults::default())

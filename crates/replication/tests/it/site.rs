@@ -37,7 +37,8 @@ use uuid::Uuid;
 /// The wall time when a test begins.
 const EPOCH_MS: i64 = 1_700_000_000_000;
 
-/// What a killed process leaves: its metadata log, its disk, and what its groups were told.
+/// The state that a killed process leaves: its metadata log, its disk, and what its groups were
+/// told.
 #[derive(Clone)]
 pub struct Moment {
     /// The call of replication at which the process died.
@@ -47,7 +48,7 @@ pub struct Moment {
     sync_ended: Vec<SyncEnded>,
 }
 
-/// What goes wrong in a process that lives on.
+/// Trouble in a process that lives on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// The next append to the metadata log is refused, as on a full disk.
@@ -456,7 +457,7 @@ impl TestSite {
         self.take_up(&mut running)
     }
 
-    /// What the machine begins with when it leads; gives the actions.
+    /// The actions that the machine begins with when it leads; gives the actions.
     fn take_up(&self, running: &mut Running) -> Vec<Action> {
         let mut effects = Catalog::led(&running.image, &mut running.soft, self.now());
         let actions = std::mem::take(&mut effects.actions);

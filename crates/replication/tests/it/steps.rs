@@ -22,7 +22,7 @@ use uuid::Uuid;
 const TOPIC: &str = "a_orders";
 const PARTITIONS: i32 = 3;
 
-/// What ends a process, or what it lives on with.
+/// An event that ends a process, or that it survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Blow {
     Kill,
@@ -45,7 +45,7 @@ struct StepRun {
     from: Moment,
     /// The seed of the power loss that came before it.
     power_lost: Option<u64>,
-    /// What it lives on with, by the number of the moment.
+    /// The troubles that it survives, by the number of the moment.
     troubles: Vec<(usize, Trouble)>,
 }
 

@@ -1,5 +1,5 @@
-//! What is looked at when everything is healed and nobody works: that links are level again, every
-//! log whole, shadows as their sources, positions of groups where they belong.
+//! Checks when everything is healed and nobody works: that links are level again, every log whole,
+//! shadows as their sources, positions of groups where they belong.
 
 use super::{
     admin,

@@ -1,5 +1,4 @@
-//! What goes wrong, by seed: processes, power, disks, and the network between sites and to their
-//! clients.
+//! Faults by seed: processes, power, disks, and the network between sites and to their clients.
 //!
 //! A fault begins and ends here; what it means for what clients were promised is told to the model
 //! before anything can be seen of it.
@@ -47,7 +46,7 @@ pub struct Keeper {
     unnoted_until: Option<Instant>,
 }
 
-/// What a keeper waited for.
+/// The event that a keeper waited for.
 #[derive(PartialEq, Eq)]
 enum Woken {
     Ended(Ended),
@@ -198,7 +197,7 @@ impl Keeper {
         self.unnoted_until = Some(healed + NOTED_WITHIN);
     }
 
-    /// What was acknowledged with acks=1 may be gone: after a failed sync the disk alone knows what
+    /// Records acknowledged with acks=1 may be gone: after a failed sync the disk alone knows what
     /// it has.
     fn heal_disk(&mut self) {
         if self.disk_fails_until.take().is_some() {

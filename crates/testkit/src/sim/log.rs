@@ -1,4 +1,4 @@
-//! What clients were told of one partition of one site, over all lives of the site.
+//! The answers that clients got about one partition of one site, over all lives of the site.
 
 use gnomon_protocol::{
     batch::{BatchView, HEADER_BYTES, records},
@@ -6,7 +6,7 @@ use gnomon_protocol::{
 };
 use std::collections::BTreeMap;
 
-/// What a batch of a simulation may unpack to.
+/// Bytes that a batch of a simulation may unpack to.
 const UNPACKED_BYTES_MAX: usize = 4 << 20;
 
 /// A batch as a reader got it.
@@ -24,7 +24,8 @@ pub struct SeenBatch {
     pub control: bool,
     /// Part of a transaction.
     pub transactional: bool,
-    /// Of its header, whose CRC stands for the rest: it was checked when the batch was taken apart.
+    /// Checksum of its header, whose CRC stands for the rest: it was checked when the batch was
+    /// taken apart.
     pub sum: u64,
     /// Its records' values.
     pub values: Vec<(Offset, String)>,
@@ -94,7 +95,7 @@ pub struct PartitionLog {
     pub places: BTreeMap<String, Offset>,
     /// By offset: what producers were told is written, and nothing may have taken.
     pub acked: BTreeMap<Offset, AckedRecord>,
-    /// What producers were told with acks=1 before a power loss that may have taken it.
+    /// Records acknowledged with acks=1 before a power loss that may have taken them.
     pub doubtful: BTreeMap<Offset, AckedRecord>,
     /// As last told.
     pub marks: Marks,

@@ -1,5 +1,5 @@
-//! What a simulation knows of both sites from what clients were told, and which invariants each new
-//! answer is held against.
+//! The state of both sites by the answers that clients got, and the invariants that each new answer
+//! is compared with.
 //!
 //! Nothing here looks into a broker. The first broken invariant ends the run.
 
@@ -32,7 +32,7 @@ pub struct LogId {
     pub partition: i32,
 }
 
-/// What a topic is for.
+/// The purpose of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Keeps everything.
@@ -77,7 +77,7 @@ pub struct Topic {
     pub owner: usize,
     /// How many partitions.
     pub partitions: i32,
-    /// What it is for.
+    /// Its purpose.
     pub kind: Kind,
     /// Its id at each site, once known.
     pub ids: [Option<TopicId>; 2],
@@ -109,7 +109,7 @@ pub struct Failover {
 pub struct ObservedFetch {
     /// The offset that was asked for.
     pub from: Offset,
-    /// What was known when it was asked.
+    /// The marks that were known when the request was sent.
     pub floor: Marks,
     /// As answered.
     pub marks: Marks,
@@ -144,7 +144,7 @@ pub struct Model {
     pub broken: Option<Violation>,
     /// By name: those that are there now, retired ones included until they are gone.
     pub topics: BTreeMap<String, Topic>,
-    /// What each site holds.
+    /// The partitions of each site.
     pub logs: BTreeMap<LogId, PartitionLog>,
     /// By site, group and partition.
     pub commits: BTreeMap<(usize, String, (String, i32)), Commits>,
@@ -186,7 +186,7 @@ impl Model {
         })
     }
 
-    /// What is known of a partition, before a request about it.
+    /// The known marks of a partition, before a request about it.
     pub fn marks(&self, id: LogId) -> Marks {
         self.logs.get(&id).map_or(Marks::default(), |log| log.marks)
     }

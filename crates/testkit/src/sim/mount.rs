@@ -27,7 +27,7 @@ struct MountState {
     alive: bool,
     /// Operations left until the life ends.
     fuse: Option<u64>,
-    /// What is to happen then, besides.
+    /// Additional work at that moment.
     blown: Option<Box<dyn FnOnce() + Send>>,
     /// The lock that is held, so that death frees it.
     lock: Option<Box<dyn LockGuard>>,

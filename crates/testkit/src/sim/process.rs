@@ -46,7 +46,7 @@ struct Life {
     mount: Mount,
 }
 
-/// What ended a life without being asked to.
+/// The event that ended a life without being asked to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// It ended where [`Process::end_after`] wanted it.

@@ -37,10 +37,10 @@ impl Default for Plan {
     }
 }
 
-/// What came of a simulation.
+/// The result of a simulation.
 #[derive(Clone, Debug)]
 pub struct RunReport {
-    /// Of which everything follows.
+    /// The seed that everything follows from.
     pub seed: u64,
     /// Simulated time.
     pub simulated: Duration,

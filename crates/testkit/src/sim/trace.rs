@@ -13,7 +13,7 @@ pub struct Trace {
     sum: u64,
     lines: u64,
     last: VecDeque<String>,
-    /// What is kept ends here.
+    /// No more lines are kept.
     ended: bool,
     /// Whether every line is printed as it comes.
     pub aloud: bool,
@@ -42,7 +42,7 @@ impl Trace {
         self.ended = true;
     }
 
-    /// Of all lines.
+    /// The checksum of all lines.
     pub fn sum(&self) -> u64 {
         self.sum
     }

@@ -1,4 +1,4 @@
-//! What everybody in a simulation shares: the network, the clock, the model.
+//! State that everybody in a simulation shares: the network, the clock, the model.
 
 use super::{
     check::{Check, Violation},
@@ -18,7 +18,7 @@ pub const CLIENTS: &str = "c";
 pub struct World {
     /// The network.
     pub net: Net,
-    /// What clients were told. Never held across an await.
+    /// The answers that clients got. Never held across an await.
     pub model: Mutex<Model>,
     /// By site: an operator is about to ask it for a failover.
     pub failover: [Notify; 2],

@@ -1,4 +1,4 @@
-//! What tests of a whole site do as clients: make topics, write batches, read everything back.
+//! The work of clients in tests of a whole site: make topics, write batches, read everything back.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use bytes::Bytes;

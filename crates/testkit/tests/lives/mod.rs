@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 pub const TOPIC: &str = "orders";
 pub const GROUP: &str = "readers";
 
-/// What clients were told over all rounds.
+/// The answers that clients got over all rounds.
 #[derive(Default)]
 pub struct Observed {
     pub history: History,

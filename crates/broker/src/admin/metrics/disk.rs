@@ -43,7 +43,7 @@ const FAULTS: [(&str, &str, Read); 5] = [
     ),
 ];
 
-/// What is summed up over the partitions of a topic.
+/// Sums over the partitions of a topic.
 #[derive(Default)]
 struct Sums {
     bytes: u64,

@@ -52,7 +52,7 @@ impl<'a> Series<'a> {
         family.sample(&labels, value);
     }
 
-    /// What is known of the partitions, reduced to one value.
+    /// The known values of the partitions, reduced to one.
     fn reduce<T>(
         &self,
         read: impl Fn(&PartitionStatus) -> Option<T>,

@@ -150,7 +150,7 @@ async fn handle(context: &RequestContext, request: FetchRequest) -> FetchRespons
     }
 }
 
-/// What bounds a fetch.
+/// The bounds of a fetch.
 struct Limits {
     bytes_max: usize,
     bytes_min: usize,

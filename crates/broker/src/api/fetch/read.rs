@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout_at};
 /// The broker that leads a partition, and its epoch.
 type Leader = (i32, LeaderEpoch);
 
-/// What a partition answers.
+/// The result for one partition.
 pub enum PartitionRead {
     /// Records, or none yet.
     Records(Box<Read>),
@@ -240,7 +240,7 @@ impl PartitionRead {
         )
     }
 
-    /// What the session remembers.
+    /// The result, as the session remembers it.
     pub fn told(&self) -> LastResponse {
         let offsets = |offsets: &Offsets, error| LastResponse {
             high_watermark: offsets.high_watermark,

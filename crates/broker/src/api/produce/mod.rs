@@ -112,7 +112,7 @@ pub fn begin(mut context: RequestContext, mut header: RequestHeader, body: Bytes
     }))
 }
 
-/// What a request waits for before it is answered.
+/// The conditions that a request waits for before it is answered.
 #[derive(Clone, Copy)]
 struct Waits {
     acks: i16,

@@ -7,7 +7,7 @@ use gnomon_protocol::ids::Offset;
 /// A commit that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// Of all commits of a simulation, in the order in which they were sent.
+    /// The number among all commits of a simulation, in the order in which they were sent.
     pub number: u64,
     /// The generation that it was sent in.
     pub generation: i32,

@@ -20,7 +20,7 @@ use std::fmt;
 pub struct Violation {
     /// Its name in the list: `L1`, `R4`.
     pub invariant: &'static str,
-    /// What was seen.
+    /// The observation.
     pub what: String,
 }
 
@@ -30,7 +30,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What a check says.
+/// The result of a check.
 pub type Check = Result<(), Violation>;
 
 /// Fails with a sentence unless `holds`.

@@ -4,7 +4,7 @@ use super::{Check, unless};
 use crate::sim::log::{AckedRecord, Marks, PartitionLog, SeenBatch};
 use gnomon_protocol::ids::Offset;
 
-/// What a producer is told now.
+/// An acknowledgement to a producer.
 #[derive(Clone, Debug)]
 pub struct Ack<'a> {
     /// Offset of the first record.

@@ -25,8 +25,8 @@ fn fate(txn: &Txn, cut: Option<Offset>) -> Fate {
     }
 }
 
-/// What has been shown as committed, from `start` on, is everything below the last stable offset
-/// except what was aborted, and nothing else.
+/// The records shown as committed, from `start` on, are all records below the last stable offset
+/// except the aborted ones.
 pub fn l6_all_or_nothing(
     log: &PartitionLog,
     txns: &BTreeMap<u32, Txn>,

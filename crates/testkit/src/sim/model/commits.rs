@@ -1,5 +1,5 @@
-//! What groups have committed, as far as their members were told, and what they are told of it at
-//! both sites.
+//! The commits of groups, by the answers that their members got, and the offsets that they are
+//! shown at both sites.
 
 use super::Model;
 use crate::sim::check::{

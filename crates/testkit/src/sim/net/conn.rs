@@ -31,7 +31,7 @@ impl Side {
 
 pub(super) struct Conn {
     ends: [End; 2],
-    /// What stands between the hosts has forgotten the connection.
+    /// A device between the hosts has forgotten the connection.
     frozen: bool,
 }
 
@@ -61,7 +61,7 @@ enum Packet {
     Fin,
 }
 
-/// What a read or write came to.
+/// The result of a read or write.
 pub(super) enum Attempt<T> {
     Done(T),
     /// Nothing yet; look again then, or when woken.

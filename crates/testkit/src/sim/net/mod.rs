@@ -33,7 +33,7 @@ pub use host::Host;
 /// How long a side sends into the void before it gives the connection up.
 pub const GIVES_UP_AFTER: Duration = Duration::from_secs(30);
 
-/// What a healed path delivers at once or up to so much later: a sender does not notice at once.
+/// The delay with which a healed path delivers: a sender does not notice at once.
 const RESENT_WITHIN_MS: Range<u64> = 0..1_000;
 
 /// A path that nobody has slowed down.

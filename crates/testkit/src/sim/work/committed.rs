@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-/// What is shown.
+/// The records that are shown as committed.
 #[derive(Clone, Debug, Default)]
 pub struct Committed {
     /// Records, in order.

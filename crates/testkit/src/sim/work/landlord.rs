@@ -1,5 +1,5 @@
-//! Who makes topics and deletes them, at their owners; now and then one is made again under its
-//! name while the other site still shadows the former one.
+//! An actor that makes topics and deletes them, at their owners; now and then one is made again
+//! under its name while the other site still shadows the former one.
 
 use super::goes_on;
 use crate::sim::{

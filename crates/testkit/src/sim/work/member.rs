@@ -57,7 +57,7 @@ pub struct Member {
     member_id: StrBytes,
     generation: i32,
     wire: Option<Wire>,
-    /// What it was given, and how far it has come.
+    /// The partitions that it was assigned, with its position in each.
     positions: BTreeMap<GroupPartition, Offset>,
 }
 
@@ -346,7 +346,7 @@ impl Member {
         }
     }
 
-    /// What the group has committed; the model hears of it.
+    /// The group's commits; the model hears of it.
     async fn fetch(
         &mut self,
         places: &[GroupPartition],

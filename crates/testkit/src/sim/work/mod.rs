@@ -1,4 +1,4 @@
-//! Who works in a simulation: producers, readers, groups, and operators of both kinds. Each runs
+//! The actors of a simulation: producers, readers, groups, and operators of both kinds. Each runs
 //! until it is told to stop, and hands itself back.
 //!
 //! Nobody here judges an answer: what was told goes to the model.

@@ -42,7 +42,7 @@ pub struct Producer {
     epoch: Option<(u64, i32)>,
 }
 
-/// Who an idempotent producer is to the broker.
+/// The identity of an idempotent producer.
 struct Identity {
     producer: (ProducerId, i16),
     sequence: i32,
@@ -54,7 +54,7 @@ struct Batch {
     end_before: Option<Offset>,
 }
 
-/// What a failed attempt means.
+/// The consequence of a failed attempt.
 enum Failure {
     /// It may have been written all the same: an idempotent producer asks again.
     Unknown,
@@ -130,7 +130,8 @@ impl Producer {
         self
     }
 
-    /// What it writes to, if that exists: a topic created again under the name is another one.
+    /// The partition that it writes to, if that exists: a topic created again under the name is
+    /// another one.
     fn log(&self) -> Option<LogId> {
         let model = self.world.model.lock();
         let topic = model
