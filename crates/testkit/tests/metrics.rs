@@ -207,8 +207,8 @@ fn a_partition_whose_folder_was_removed_under_the_site_is_counted() {
     });
     let lost = |page: &Exposition| {
         (
-            page.value("gnomon_partitions_without_files", &[]),
-            page.value("gnomon_log_without_files", &[("topic", "orders")]),
+            page.value("gnomon_partitions_folder_removed", &[]),
+            page.value("gnomon_log_folder_removed", &[("topic", "orders")]),
         )
     };
     assert_eq!(lost(&text(&site, "")), (Some(0.0), None));

@@ -81,14 +81,14 @@ pub fn write(page: &mut Page, services: &Services, by_partition: bool) {
         |sums| Some(sums.bytes),
     );
     page.single(
-        "gnomon_partitions_without_files",
-        "Partitions with records whose folder was removed from the data directory",
+        "gnomon_partitions_folder_removed",
+        "Open partitions with records whose folder was removed while the site runs; the next start finds them lost",
         sums.values().map(|sums| sums.without_files).sum::<u64>(),
     );
     family(
         page,
-        "gnomon_log_without_files",
-        "Partitions with records whose folder was removed, by topic",
+        "gnomon_log_folder_removed",
+        "The same by topic",
         &sums,
         |sums| Some(sums.without_files).filter(|count| *count > 0),
     );

@@ -27,7 +27,7 @@ pub fn write(page: &mut Page, services: &Services) {
     );
     page.single(
         "gnomon_partitions_lost",
-        "Partitions that had files and have none: they are neither read nor written until the files are back, or the site is started with --accept-loss",
+        "Partitions found without their files when they were to be opened: they are neither read nor written until the files are back, or the site is started with --accept-loss",
         services.partitions.lost_count(),
     );
     page.single(
