@@ -30,6 +30,7 @@ impl PartitionControl<'_> {
     /// `epoch` on: they are markers that an earlier attempt wrote.
     ///
     /// # Errors
+    /// [`RoleRefusal::NotLeader`] on a follower: a failover is the leader's.
     /// [`AppendError::EpochBehind`] if a batch below `at` carries an epoch above `epoch`. A shadow
     /// that never got a batch keeps its start on the disk from now on; making that file can fail.
     pub fn begin_leadership(&self, epoch: LeaderEpoch, at: Offset) -> Result<(), AppendError> {
@@ -38,6 +39,9 @@ impl PartitionControl<'_> {
             let view = self.0.view.read();
             if let Some(Closed { why, .. }) = &view.closed {
                 return Err(AppendError::Closed { why: why.clone() });
+            }
+            if let Replica::Follower { leader, epoch } = view.role.replica {
+                return Err(RoleRefusal::NotLeader { leader, epoch }.into());
             }
             let epochs = &view.log_state.epochs;
             if own_markers_count_as_copied() {

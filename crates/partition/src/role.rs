@@ -145,6 +145,12 @@ impl Role {
         }
     }
 
+    /// Whether the records come from another log: a source's, or the leader's. Such a partition
+    /// deletes nothing of its own.
+    pub fn is_copied(&self) -> bool {
+        self.awaits_source() || matches!(self.replica, Replica::Follower { .. })
+    }
+
     /// The epoch that batches written by us now get, if this role lets us write any.
     pub fn own_batch_epoch(&self) -> Option<BatchEpoch> {
         match (&self.replica, &self.writers) {

@@ -1,8 +1,8 @@
 //! The log start moves up: DeleteRecords and retention on our own topics, and what follows from it
 //! in memory. Blocking.
 //!
-//! Invariants: nothing at or above the high watermark goes; a shadow deletes nothing of its own,
-//! its start follows the source (`follow.rs`); DeleteRecords' start is on the disk when the call
+//! Invariants: nothing at or above the high watermark goes; a shadow and a follower delete nothing
+//! of their own, their start follows the source's or the leader's (`follow.rs`); DeleteRecords' start is on the disk when the call
 //! returns.
 
 use crate::{
@@ -76,7 +76,7 @@ impl PartitionControl<'_> {
             if view.closed.is_some() {
                 return Ok(None);
             }
-            (view.settings.clone(), view.role.awaits_source())
+            (view.settings.clone(), view.role.is_copied())
         };
         self.0.update(|view| {
             let LogState {

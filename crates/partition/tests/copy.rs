@@ -668,6 +668,24 @@ async fn a_follower_copies_from_its_leader_until_another_one_leads() {
         handle.reader().epochs(),
         [(BatchEpoch(4), 0), (BatchEpoch(5), 3)]
     );
+    // A failover is the leader's, and so is retention.
+    let begun = handle.control().begin_leadership(LeaderEpoch(9), 6);
+    assert!(
+        matches!(
+            begun,
+            Err(AppendError::Refused(RoleRefusal::NotLeader {
+                leader: 2,
+                ..
+            }))
+        ),
+        "{begun:?}"
+    );
+    handle.control().set_settings(Settings {
+        retention_ms: Some(0),
+        ..settings()
+    });
+    let later = NOW + 1_000_000_000;
+    assert_eq!(handle.control().apply_retention(later).unwrap(), None);
     // It takes over: its own batches come after the leader's.
     handle.control().set_role(Role::leader(6));
     let own = handle.appender().append(plain(1, 1), CLIENT, NOW).unwrap();
