@@ -39,7 +39,7 @@ impl ReaderQuery for Position {
     }
 
     fn judge(self, handle: &Handle, query: Option<QueryId>) -> PositionState {
-        handle.reader().position_state(self, query)
+        handle.reader().position_by_source(self, query)
     }
 
     fn is_open(answer: &PositionState) -> bool {

@@ -30,6 +30,7 @@ pub mod inspect;
 mod log_state;
 mod look;
 mod offsets;
+mod position;
 pub mod presence;
 mod producer;
 mod producer_snapshot;
@@ -50,9 +51,7 @@ mod waiters;
 
 pub use acks::Lost;
 pub use admit_at::SourceBounds;
-pub use ahead::{
-    Position, PositionState, QueryId, QuerySubject, SourceAnswer, SourceEpochEnd, SourceQuery,
-};
+pub use ahead::{QueryId, QuerySubject, SourceAnswer, SourceEpochEnd, SourceQuery};
 pub use append::Appended;
 pub use by_time::{ByTime, TimedOffset};
 pub use control::Cut;
@@ -68,6 +67,7 @@ pub use id::{PartitionId, PartitionName};
 pub use log_state::OpenTxn;
 pub use look::{Begun, LightWork, LookedAt, Unreadable};
 pub use offsets::Offsets;
+pub use position::{Position, PositionState};
 pub use producer::{LastMarker, Producer, Remembered, SequenceError};
 pub use reader::{Isolation, Read};
 pub use reserved::ReservedLogs;

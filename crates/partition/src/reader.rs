@@ -3,13 +3,14 @@
 //! Invariants: nothing at or beyond the bound is ever returned; the bound and the offsets in an
 //! answer are of one moment, and so are the records and the aborted transactions among them. A
 //! position beyond our end is truncation on an own topic and "not here yet" on a shadow
-//! (`ahead/position.rs` has the whole of it). Long polls and sessions are the broker's; every
+//! (`position.rs` has the whole of it). Long polls and sessions are the broker's; every
 //! function here may wait for the disk, except [`PartitionReader::read_now`].
 
 use crate::{
     error::{EpochMismatch, ReadError},
     handle::PartitionReader,
     offsets::Offsets,
+    position::{Position, PositionState},
     state::View,
     waiters::Waiter,
 };
@@ -211,6 +212,19 @@ impl PartitionReader<'_> {
         let waiter = Waiter::new();
         self.watch(&waiter);
         waiter
+    }
+
+    /// The state of a position as far as our own log decides it; [`PositionState::NotYet`] is for
+    /// [`PartitionReader::position_by_source`]. Needed where the reader names the epoch of its last
+    /// record (KIP-595), because a read compares offsets only.
+    pub fn position_state(&self, position: Position) -> PositionState {
+        let view = self.0.view.read();
+        let (offsets, awaits_source) = (view.offsets(), view.role.awaits_source());
+        let epochs = &view.log_state.epochs;
+        let epoch_end = position
+            .names_epoch()
+            .then(|| epochs.end_for(position.last_epoch, offsets.end, awaits_source));
+        position.state(offsets, epoch_end, awaits_source)
     }
 
     /// Checks a request's `current_leader_epoch` (KIP-320); -1 passes.

@@ -418,14 +418,14 @@ async fn roles_refuse_and_epochs_fence() {
         }
     );
     assert_eq!(
-        handle.reader().position_state(at(9, 5), None),
+        handle.reader().position_state(at(9, 5)),
         PositionState::Diverging {
             epoch: BatchEpoch(3),
             end: 4
         }
     );
     assert_eq!(
-        handle.reader().position_state(at(4, 3), None),
+        handle.reader().position_state(at(4, 3)),
         PositionState::Here
     );
 }

@@ -119,13 +119,13 @@ async fn bytes_and_readers() {
     );
     for position in [at(51, -1), at(50, 3), at(80, 2)] {
         assert_eq!(
-            handle.reader().position_state(position, None),
+            handle.reader().position_state(position),
             PositionState::NotYet,
             "{position:?}"
         );
     }
     assert_eq!(
-        handle.reader().position_state(at(50, 2), None),
+        handle.reader().position_state(at(50, 2)),
         PositionState::Here
     );
     let refused = handle
@@ -169,11 +169,13 @@ async fn a_reader_ahead_waits_for_the_sources_word_or_for_the_data() {
     );
     waiter.changed().await;
     assert_eq!(
-        handle.reader().position_state(nonsense, Some(queries[1])),
+        handle
+            .reader()
+            .position_by_source(nonsense, Some(queries[1])),
         PositionState::OutOfRange
     );
     assert_eq!(
-        handle.reader().position_state(ahead, Some(queries[0])),
+        handle.reader().position_by_source(ahead, Some(queries[0])),
         PositionState::NotYet
     );
     assert_eq!(
@@ -189,7 +191,7 @@ async fn a_reader_ahead_waits_for_the_sources_word_or_for_the_data() {
     copy(&handle, 20, 2, 10).unwrap();
     handle.appender().durable(30).await.unwrap();
     assert_eq!(
-        handle.reader().position_state(ahead, Some(queries[0])),
+        handle.reader().position_by_source(ahead, Some(queries[0])),
         PositionState::Here
     );
 }
@@ -499,7 +501,7 @@ async fn failover_step_by_step() {
         }
     );
     assert_eq!(
-        handle.reader().position_state(at(30, 5), None),
+        handle.reader().position_state(at(30, 5)),
         PositionState::Diverging {
             epoch: BatchEpoch(4),
             end: 20

@@ -78,7 +78,7 @@ async fn what_the_kernel_forgot_is_gone_and_its_offsets_come_again_under_another
         last_epoch: BatchEpoch(1),
     };
     assert_eq!(
-        successor.reader().position_state(there, None),
+        successor.reader().position_state(there),
         PositionState::Diverging {
             epoch: BatchEpoch(1),
             end: 3

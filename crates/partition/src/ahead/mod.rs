@@ -6,7 +6,7 @@
 //! tell. Vocabulary:
 //!
 //! - A reader opens a *query* ([`QueryId`]) about its position ([`QuerySubject`]) when the state of
-//!   the position is [`PositionState::NotYet`], or when it asks for the end of an epoch that is
+//!   the position is [`PositionState::NotYet`](crate::PositionState::NotYet), or when it asks for the end of an epoch that is
 //!   still open here.
 //! - The task that copies the partition takes one [`SourceQuery`] for all open queries, puts it to
 //!   the source, and hands the [`SourceAnswer`] back. That wakes the readers, which look at the
@@ -18,7 +18,6 @@
 mod position;
 mod queries;
 
-pub use position::{Position, PositionState};
 pub use queries::{QueryId, QuerySubject, SourceAnswer, SourceEpochEnd, SourceQuery};
 
 pub(crate) use position::PositionedLog;
@@ -27,13 +26,14 @@ pub(crate) use queries::QueryTable;
 use crate::{
     epochs::EpochEnd,
     handle::{PartitionCopier, PartitionReader},
+    position::{Position, PositionState},
 };
 use gnomon_protocol::ids::BatchEpoch;
 
 impl PartitionReader<'_> {
-    /// The state of a position that a reader wants to read from. With `query`, the source's answer
-    /// to that query counts, if there is one.
-    pub fn position_state(&self, position: Position, query: Option<QueryId>) -> PositionState {
+    /// The state of a position that [`PartitionReader::position_state`] leaves open. With `query`,
+    /// the source's answer to that query counts, if there is one.
+    pub fn position_by_source(&self, position: Position, query: Option<QueryId>) -> PositionState {
         self.0.view.read().log().position_state(position, query)
     }
 

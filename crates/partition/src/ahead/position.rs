@@ -1,5 +1,5 @@
-//! The state of a reader's position: in the log, diverged from it, out of range, or not here yet.
-//! Pure.
+//! The state of a position that our own copy leaves open (`crate::position`), with the source's
+//! answers. Pure.
 //!
 //! Invariants: the source's answer never shortens our copy, and decides nothing that our own copy
 //! can tell. Until the source has answered the reader's query (`queries.rs`), a position beyond our
@@ -10,45 +10,19 @@ use super::queries::{QueryId, QuerySubject, QueryTable, SourceEpochEnd};
 use crate::{
     epochs::{EpochEnd, EpochHistory},
     offsets::Offsets,
+    position::{Position, PositionState},
 };
-use gnomon_protocol::ids::{BatchEpoch, Offset};
-
-/// The position that a reader wants to read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
-    /// The offset of the next record.
-    pub offset: Offset,
-    /// Epoch of the last batch that it has (KIP-595); [`BatchEpoch::NONE`] if it does not say.
-    pub last_epoch: BatchEpoch,
-}
+use gnomon_protocol::ids::BatchEpoch;
 
 impl Position {
     /// The part of the source's log that decides the position when our copy cannot.
     pub fn subject(&self) -> QuerySubject {
-        if self.last_epoch < BatchEpoch(0) {
-            QuerySubject::End
-        } else {
+        if self.names_epoch() {
             QuerySubject::Epoch(self.last_epoch)
+        } else {
+            QuerySubject::End
         }
     }
-}
-
-/// The state of a position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PositionState {
-    /// In the log, or at its end.
-    Here,
-    /// The reader's log diverged from this one: the largest epoch here at or below the reader's,
-    /// and its end (KIP-595).
-    Diverging {
-        epoch: BatchEpoch,
-        /// The first offset after it.
-        end: Offset,
-    },
-    /// Below the start, or beyond every end that the log has or will have.
-    OutOfRange,
-    /// Not in our copy; the source may have it.
-    NotYet,
 }
 
 /// The log that a position is compared with.
@@ -67,32 +41,13 @@ impl PositionedLog<'_> {
         position: Position,
         query: Option<QueryId>,
     ) -> PositionState {
-        let (offset, end) = (position.offset, self.offsets.end);
-        if position.last_epoch >= BatchEpoch(0) {
-            match self.epoch_end(position.last_epoch, query) {
-                EpochEnd::Known { epoch, end } if epoch < position.last_epoch || end < offset => {
-                    return PositionState::Diverging { epoch, end };
-                }
-                // The end is the source's and beyond ours: the source has this position.
-                EpochEnd::Known { .. } | EpochEnd::Open { .. } if offset > end => {
-                    return PositionState::NotYet;
-                }
-                EpochEnd::Known { .. } | EpochEnd::Open { .. } => {}
-                EpochEnd::NotYet => return PositionState::NotYet,
-                EpochEnd::Unknown => return PositionState::OutOfRange,
-            }
-        }
-        if (self.offsets.log_start..=end).contains(&offset) {
-            return PositionState::Here;
-        }
+        let epoch_end = position
+            .names_epoch()
+            .then(|| self.epoch_end(position.last_epoch, query));
         let source_end = query.and_then(|query| self.queries.end(query));
         let may_come =
-            self.awaits_source && source_end.is_none_or(|source_end| offset <= source_end);
-        if offset > end && may_come {
-            PositionState::NotYet
-        } else {
-            PositionState::OutOfRange
-        }
+            self.awaits_source && source_end.is_none_or(|source_end| position.offset <= source_end);
+        position.state(self.offsets, epoch_end, may_come)
     }
 
     /// Where an epoch ends; `query` is the reader's, if it has opened one.
@@ -131,6 +86,7 @@ impl PositionedLog<'_> {
 mod tests {
     use super::super::queries::SourceAnswer;
     use super::*;
+    use gnomon_protocol::ids::Offset;
 
     /// A shadow with offsets 5 to 20: epoch 1 from 5, epoch 3 from 10. The source was asked once,
     /// and said this.

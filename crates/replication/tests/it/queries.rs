@@ -45,7 +45,7 @@ impl<'w> AheadReader<'w> {
     fn comes(world: &'w LinkedSites, position: Position) -> AheadReader<'w> {
         let handle = world.handle(TOPIC, 0);
         assert_eq!(
-            handle.reader().position_state(position, None),
+            handle.reader().position_state(position),
             PositionState::NotYet
         );
         let ask = handle.reader().open_query(position.subject(), None);
@@ -63,7 +63,7 @@ impl<'w> AheadReader<'w> {
         self.world
             .handle(TOPIC, 0)
             .reader()
-            .position_state(self.position, Some(self.ask))
+            .position_by_source(self.position, Some(self.ask))
     }
 
     /// The state that it is told within this time, if that is not "not yet" throughout. Woken, not
@@ -211,10 +211,7 @@ async fn a_source_that_lost_its_tail_names_the_end_though_the_topic_is_faulted()
         }
     );
     assert_eq!(
-        world
-            .handle(TOPIC, 0)
-            .reader()
-            .position_state(at(10, 0), None),
+        world.handle(TOPIC, 0).reader().position_state(at(10, 0)),
         PositionState::Here
     );
 }

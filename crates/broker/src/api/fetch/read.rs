@@ -116,7 +116,15 @@ async fn read_one(
         offset: asked.fetch_offset,
         last_epoch: asked.last_fetched_epoch,
     };
-    let mut elsewhere = || match queries.judge(&handle, position).0 {
+    // Only what our own log cannot decide is a query for the source.
+    let mut state = || match handle.reader().position_state(position) {
+        PositionState::NotYet => queries.judge(&handle, position).0,
+        decided => {
+            queries.settled(&handle);
+            decided
+        }
+    };
+    let mut elsewhere = || match state() {
         PositionState::Here => None,
         PositionState::Diverging { epoch, end } => {
             Some(PartitionRead::Diverging(handle.offsets(), epoch, end))
