@@ -62,7 +62,6 @@ pub enum PositionState {
     /// The reader's log diverged from this one: the largest epoch here at or below the reader's,
     /// and its end (KIP-595).
     Diverging {
-        /// That epoch.
         epoch: BatchEpoch,
         /// The first offset after it.
         end: Offset,

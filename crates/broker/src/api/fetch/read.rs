@@ -124,20 +124,7 @@ async fn read_one(
             decided
         }
     };
-    let mut elsewhere = || match state() {
-        PositionState::Here => None,
-        PositionState::Diverging { epoch, end } => {
-            Some(PartitionRead::Diverging(handle.offsets(), epoch, end))
-        }
-        PositionState::OutOfRange => Some(PartitionRead::Error(
-            ErrorCode::OffsetOutOfRange,
-            known(&handle),
-        )),
-        PositionState::NotYet => Some(PartitionRead::Error(
-            ErrorCode::OffsetNotAvailable,
-            known(&handle),
-        )),
-    };
+    let mut elsewhere = || not_here(state(), &handle, known(&handle));
     // Consumers do not send the epoch of their last record, and the read itself finds whether their
     // offset is here. Only a client that sends it is compared first (KIP-595).
     if position.last_epoch >= BatchEpoch(0)
@@ -163,6 +150,23 @@ async fn read_one(
         Err(error @ ReadError::NotYet { .. }) => elsewhere()
             .unwrap_or_else(|| PartitionRead::Error(error_code::read(&error), known(&handle))),
         Err(error) => PartitionRead::Error(error_code::read(&error), known(&handle)),
+    }
+}
+
+/// The answer about a position that cannot be read from here; `None` if it can. `known`: what an
+/// error says of the partition.
+fn not_here(
+    state: PositionState,
+    handle: &Handle,
+    known: Option<(Offsets, (i32, LeaderEpoch))>,
+) -> Option<PartitionRead> {
+    match state {
+        PositionState::Here => None,
+        PositionState::Diverging { epoch, end } => {
+            Some(PartitionRead::Diverging(handle.offsets(), epoch, end))
+        }
+        PositionState::OutOfRange => Some(PartitionRead::Error(ErrorCode::OffsetOutOfRange, known)),
+        PositionState::NotYet => Some(PartitionRead::Error(ErrorCode::OffsetNotAvailable, known)),
     }
 }
 
