@@ -7,7 +7,7 @@
 //! again from time to time: the site opens the partition again as soon as the disk works.
 
 use crate::{
-    link::LinkShared,
+    link_shared::LinkShared,
     site::Site,
     tasks::groups::{local_partition, of_topics, sync_event},
 };

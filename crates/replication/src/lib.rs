@@ -15,6 +15,7 @@ mod assign;
 mod failover;
 mod fetch_size;
 mod link;
+mod link_shared;
 mod loss;
 mod position;
 mod progress;
@@ -25,6 +26,7 @@ pub mod source;
 mod status;
 mod tasks;
 mod verify;
+mod waiting_readers;
 
 pub use progress::PartitionMetrics;
 pub use service::{LinkMetrics, LinkService, TopicMetrics};

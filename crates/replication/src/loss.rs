@@ -6,7 +6,7 @@
 
 use crate::{
     failover::last_of,
-    link::LinkShared,
+    link_shared::LinkShared,
     site::Site,
     status,
     tasks::groups::{of_topics, sync_event},

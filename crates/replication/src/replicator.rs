@@ -16,7 +16,7 @@ mod fetched;
 use crate::{
     assign::{Assigned, FetchConnectionId, Key, Share},
     fetch_size::FetchSize,
-    link::LinkShared,
+    link_shared::LinkShared,
     position::{Fault, OnRefusal},
     progress::Progress,
     source::{FetchConnection, FetchLimits},

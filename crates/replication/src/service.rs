@@ -9,7 +9,8 @@
 use crate::{
     assign::{Job, Key},
     failover,
-    link::{LinkRun, LinkShared, Running},
+    link::{LinkRun, Running},
+    link_shared::LinkShared,
     loss,
     progress::PartitionMetrics,
     site::Site,

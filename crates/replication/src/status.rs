@@ -1,7 +1,7 @@
 //! A link as an operator sees it, put together from the metadata, the partitions and what its tasks
 //! saw last.
 
-use crate::{link::LinkShared, progress::Shown, site::Site};
+use crate::{link_shared::LinkShared, progress::Shown, site::Site};
 use gnomon_catalog::{Image, Link, Topic};
 use gnomon_links::{
     LinkStatus, PartitionStatus, Task, TaskState, TaskStatus, TopicStatus,

@@ -9,7 +9,7 @@ pub(crate) mod queries;
 mod settings;
 pub(crate) mod topics;
 
-use crate::{link::LinkShared, site::Gone};
+use crate::{link_shared::LinkShared, site::Gone};
 use gnomon_client::{ClientError, retry::Backoff};
 use gnomon_links::{Task, TaskState};
 use std::time::Duration;

@@ -11,7 +11,7 @@
 use super::{RoundError, after_round};
 use crate::{
     assign::Key,
-    link::{GroupsSeen, LinkShared},
+    link_shared::{GroupsSeen, LinkShared},
 };
 use gnomon_catalog::{Image, Topic};
 use gnomon_client::{

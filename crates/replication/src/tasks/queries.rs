@@ -8,51 +8,25 @@
 //! one is asked about when a reader needs it again.
 
 use super::RoundError;
-use crate::{assign::Key, link::LinkShared};
+use crate::{assign::Key, link_shared::LinkShared};
 use gnomon_catalog::{Image, Topic};
 use gnomon_client::{
     offsets::{LogEnd, TopicPartition},
     retry::Backoff,
 };
 use gnomon_partition::{Handle, SourceAnswer, SourceEpochEnd, SourceQuery};
-use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
 /// Two rounds are at least so far apart, however many readers ask.
 const APART: Duration = Duration::from_millis(50);
 
 /// After a round that failed the next one comes this much later, at first and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
-
-/// Partitions whose readers wait.
-#[derive(Default)]
-pub(crate) struct WaitingReaders {
-    waiting: Mutex<BTreeSet<Key>>,
-    news: Notify,
-    /// Whether the last round got no answer.
-    silent: AtomicBool,
-}
-
-impl WaitingReaders {
-    /// A reader waits for the source's answer about this partition. Returns whether the source
-    /// answered the last time.
-    pub fn add(&self, key: Key) -> bool {
-        self.waiting.lock().insert(key);
-        self.news.notify_one();
-        !self.silent.load(Ordering::Relaxed)
-    }
-}
 
 /// Runs rounds until dropped.
 pub(crate) async fn run(link: Arc<LinkShared>) {

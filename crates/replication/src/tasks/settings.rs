@@ -4,7 +4,7 @@
 //! Only words: which value counts instead is decided in `links::plan_configs` and
 //! `catalog::topic_config`. Memory is bounded by the shadows of the link and their synced settings.
 
-use crate::link::LinkShared;
+use crate::link_shared::LinkShared;
 use gnomon_catalog::{Image, check_config, config_key};
 use gnomon_links::{
     plan_configs::{keeping, missing_in_words, odd_in_words},

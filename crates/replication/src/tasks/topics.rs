@@ -9,7 +9,7 @@
 use super::{RoundError, after_round, settings::SaidSettings};
 use crate::{
     assign::{SourceLocation, Topology},
-    link::LinkShared,
+    link_shared::LinkShared,
     source::{Configs, Contact, ListedTopic},
 };
 use gnomon_catalog::{Discovered, Event, Image, Link, Reply, SourceSite, TakeoverReport, Topic};
