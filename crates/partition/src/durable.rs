@@ -8,7 +8,7 @@
 use crate::{
     acks::{Acks, Lost},
     error::CloseError,
-    flusher::{Flushable, Pass, Turn},
+    flushable::{Flushable, Pass, Turn},
     handle::{Handle, PartitionAppender, PartitionControl},
     offsets::Offsets,
     presence, producer_snapshot,

@@ -10,16 +10,14 @@
 //! Invariant: no lock of a partition or of the queue is held while the disk works. What a pass
 //! means is `durable.rs`'s.
 
-use gnomon_storage::{FileSystem, FlushPoint, LogError};
+use crate::flushable::Flushable;
+use gnomon_storage::{FileSystem, FlushPoint};
 use parking_lot::{Condvar, Mutex};
 use std::{
     collections::VecDeque,
     io,
     panic::resume_unwind,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU8, Ordering},
-    },
+    sync::{Arc, Weak},
     thread,
     time::Duration,
 };
@@ -58,66 +56,6 @@ pub enum Blocking {
         /// covered by it.
         flush: Duration,
     },
-}
-
-/// A partition, as the flusher sees it. Failures are the partition's own matter.
-pub(crate) trait Flushable: Send + Sync {
-    /// Begins a pass: what is to be synced so that everything appended so far is durable; `None` if
-    /// that is nothing.
-    fn begin_pass(&self) -> Option<Pass>;
-    /// Ends a pass: says to those who wait what became of it.
-    fn end_pass(&self, pass: Pass, synced: Result<(), LogError>);
-    /// Where it stands with the flusher.
-    fn turn(&self) -> &Turn;
-}
-
-/// One partition's part of a cycle.
-pub(crate) struct Pass {
-    /// Which log of the partition it is.
-    pub(crate) generation: u64,
-    /// The files to be synced.
-    pub(crate) point: FlushPoint,
-}
-
-/// A partition's place in the queue: it stands there at most once, and is worked on by one thread
-/// at most.
-#[derive(Debug, Default)]
-pub(crate) struct Turn(AtomicU8);
-
-const IDLE: u8 = 0;
-const QUEUED: u8 = 1;
-const RUNNING: u8 = 2;
-const RUNNING_AGAIN: u8 = 3;
-
-impl Turn {
-    /// Asks for a pass that begins after now; true if the caller must queue the partition.
-    fn ask(&self) -> bool {
-        let next = |turn| match turn {
-            IDLE => Some(QUEUED),
-            RUNNING => Some(RUNNING_AGAIN),
-            _already => None,
-        };
-        self.0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, next)
-            == Ok(IDLE)
-    }
-
-    fn begin(&self) {
-        self.0.store(RUNNING, Ordering::Release);
-    }
-
-    /// True if it was asked for again meanwhile and must be queued again.
-    fn end(&self) -> bool {
-        if self
-            .0
-            .compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
-        {
-            return false;
-        }
-        self.0.store(QUEUED, Ordering::Release);
-        true
-    }
 }
 
 /// The handle on it, shared by all partitions. The last one dropped stops its threads.
@@ -413,89 +351,5 @@ impl Queue {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::{sync::atomic::AtomicUsize, time::Instant};
-
-    /// Takes a while for each pass, and sees whether two overlap.
-    #[derive(Default)]
-    struct Slow {
-        turn: Turn,
-        passes: AtomicUsize,
-        inside: AtomicUsize,
-        wanted: AtomicUsize,
-        covered: AtomicUsize,
-    }
-
-    impl Flushable for Slow {
-        /// All there is to do is done here: nothing is left to sync.
-        fn begin_pass(&self) -> Option<Pass> {
-            assert_eq!(
-                self.inside.fetch_add(1, Ordering::SeqCst),
-                0,
-                "one pass at a time"
-            );
-            let wanted = self.wanted.load(Ordering::SeqCst);
-            thread::sleep(Duration::from_millis(2));
-            self.covered.store(wanted, Ordering::SeqCst);
-            self.passes.fetch_add(1, Ordering::SeqCst);
-            self.inside.fetch_sub(1, Ordering::SeqCst);
-            None
-        }
-
-        fn end_pass(&self, _: Pass, _: Result<(), LogError>) {}
-
-        fn turn(&self) -> &Turn {
-            &self.turn
-        }
-    }
-
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "threads of a test are waited for"
-    )]
-    fn covered(slow: &Slow, wanted: usize) -> bool {
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_secs(10) {
-            if slow.covered.load(Ordering::SeqCst) >= wanted {
-                return true;
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-        false
-    }
-
-    #[test]
-    fn many_asks_few_passes_and_none_is_missed() {
-        let flusher = Flusher::start(Blocking::Pool { threads: 3 }).unwrap();
-        let slow = Arc::new(Slow::default());
-        for _ in 0..500 {
-            slow.wanted.fetch_add(1, Ordering::SeqCst);
-            flusher.submit(&(slow.clone() as Arc<dyn Flushable>), true);
-        }
-        assert!(covered(&slow, 500));
-        let passes = slow.passes.load(Ordering::SeqCst);
-        assert!(passes < 100, "{passes} passes for 500 asks");
-        slow.wanted.fetch_add(1, Ordering::SeqCst);
-        flusher.submit(&(slow.clone() as Arc<dyn Flushable>), false);
-        assert!(covered(&slow, 501), "what nobody waits for goes too");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn inline_the_same() {
-        let flusher = Flusher::start(Blocking::Inline {
-            flush: Duration::ZERO,
-        })
-        .unwrap();
-        let slow = Arc::new(Slow::default());
-        for wanted in 1..=10 {
-            slow.wanted.store(wanted, Ordering::SeqCst);
-            flusher.submit(&(slow.clone() as Arc<dyn Flushable>), wanted == 10);
-        }
-        assert_eq!(slow.covered.load(Ordering::SeqCst), 0);
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        assert_eq!(slow.covered.load(Ordering::SeqCst), 10);
-        assert_eq!(slow.passes.load(Ordering::SeqCst), 1);
-        assert_eq!(flusher.run(|| 7).await.unwrap(), 7);
-    }
-}
+#[path = "flusher_tests.rs"]
+mod tests;

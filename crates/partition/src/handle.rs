@@ -17,7 +17,7 @@
 use crate::{
     ahead::QueryTable,
     error::OpenError,
-    flusher::Turn,
+    flushable::Turn,
     id::PartitionId,
     log_state::LogState,
     offsets::{Offsets, Watermarks},

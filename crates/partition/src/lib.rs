@@ -22,6 +22,7 @@ mod durable;
 mod epochs;
 mod error;
 mod failover;
+mod flushable;
 mod flusher;
 mod follow;
 mod handle;

@@ -12,7 +12,7 @@
 use crate::{
     acks::{Acks, Lost},
     ahead::QueryTable,
-    flusher::{Flushable, Turn},
+    flushable::{Flushable, Turn},
     id::{PartitionId, PartitionName},
     log_state::LogState,
     offsets::{Offsets, Watermarks},
