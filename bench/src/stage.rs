@@ -85,7 +85,6 @@ impl Stage<'_> {
         self.settings.length(EXERCISE_RECORDS, 0)
     }
 
-    /// Writes them.
     pub fn exercise(&self, running: &Running, topic: &str, records: u64) -> Result<(), Failure> {
         let produce = Produce {
             bootstrap: running.bootstrap(),

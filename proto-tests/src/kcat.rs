@@ -20,7 +20,7 @@ pub fn produce(bootstrap: &str, topic: &str, lines: &str, more: &[&str]) -> Comm
     process::run(command, Some(lines.as_bytes()), PATIENCE)
 }
 
-/// `kcat -C -o beginning -e` with the format: offset, timestamp, key, value.
+/// `kcat -C -o beginning -e` with the offset, timestamp, key and value of each record.
 pub fn consume(bootstrap: &str, topic: &str, more: &[&str]) -> CommandResult {
     let mut command = kcat(bootstrap);
     command

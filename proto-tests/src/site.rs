@@ -13,7 +13,6 @@ use std::time::Duration;
 
 /// From exec to the ready line, on a machine that is busy.
 const START: Duration = Duration::from_secs(30);
-/// A clean stop.
 const STOP: Duration = Duration::from_secs(20);
 
 /// The binary, with failpoints compiled in: built once per test process, or the one that

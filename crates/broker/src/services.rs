@@ -25,7 +25,6 @@ pub struct Services {
     pub metadata: Metadata,
     /// Every partition.
     pub partitions: Arc<Partitions>,
-    /// Consumer groups.
     pub groups: Groups,
     /// New producer ids.
     pub producer_ids: ProducerIds,

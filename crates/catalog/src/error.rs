@@ -159,7 +159,6 @@ pub enum DeleteLinkError {
         some(topics)
     )]
     HasShadows {
-        /// The link.
         name: String,
         /// Names of its shadows.
         topics: Vec<String>,

@@ -34,7 +34,6 @@ pub enum Event {
     /// Forgets a link that copies nothing any more. Its name stays known, so that no file brings it
     /// back.
     DeleteLink {
-        /// The link's name.
         name: String,
     },
     /// A link reached its source.
@@ -145,7 +144,6 @@ pub struct Gap {
 pub struct Register {
     /// Drawn at random. Becomes the cluster id at the first start, and is ignored at later ones.
     pub fresh_cluster_id: Uuid,
-    /// The site's short name.
     pub name: String,
     /// This broker's id.
     pub broker_id: i32,
@@ -178,7 +176,6 @@ pub struct CreateTopics {
     pub validate_only: bool,
 }
 
-/// A topic to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewTopic {
     /// Its name, unchecked.
@@ -214,7 +211,6 @@ impl NewTopic {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlterTopicConfigs {
     pub id: TopicId,
-    /// Overrides to set.
     pub set: BTreeMap<String, String>,
     /// Overrides to take away.
     pub unset: Vec<String>,

@@ -73,11 +73,9 @@ pub struct Endpoint {
     pub listener: String,
     /// Name or address.
     pub host: String,
-    /// TCP port.
     pub port: u16,
 }
 
-/// A shadow link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// Chosen at creation.

@@ -15,7 +15,6 @@ use gnomon_protocol::ids::{LeaderEpoch, TopicId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeSet;
 
-/// One durable change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     Site(Site),
@@ -44,20 +43,17 @@ pub enum Record {
     LinkDeleted(LinkDeleted),
 }
 
-/// See [`Record::Incarnated`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incarnated {
     /// Counts from 1.
     pub incarnation: u64,
 }
 
-/// See [`Record::TopicDeleted`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicDeleted {
     pub id: TopicId,
 }
 
-/// See [`Record::Epochs`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Epochs {
     /// All that moved.
@@ -81,14 +77,12 @@ pub struct TopicTakenOver {
     pub taken_over: TakenOver,
 }
 
-/// See [`Record::ProducerIds`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProducerIds {
     /// Without the tag.
     pub next: u64,
 }
 
-/// See [`Record::LinkDeleted`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkDeleted {
     pub id: LinkId,

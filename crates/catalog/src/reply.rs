@@ -11,10 +11,9 @@ use crate::{
 use gnomon_protocol::ids::{ProducerId, TopicId};
 use std::collections::BTreeMap;
 
-/// The answer to an event.
+/// The answer to an event; each variant without another word answers the event of its name.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
-    /// To `Register`.
     Register(Result<Registered, RegisterError>),
     /// To `Incarnate`: the incarnation's number.
     Incarnate(Result<u64, NotRegistered>),
@@ -22,25 +21,20 @@ pub enum Reply {
     CreateTopics(Vec<TopicCreation>),
     /// To `DeleteTopics`: one per id asked for, in that order.
     DeleteTopics(Vec<(TopicId, Result<String, DeleteTopicError>)>),
-    /// To `AlterTopicConfigs`.
     AlterTopicConfigs(Result<(), AlterConfigsError>),
-    /// To `CreateLink`.
     CreateLink(Result<LinkCreated, CreateLinkError>),
     /// To `DeleteLink`: the id that it had.
     DeleteLink(Result<LinkId, DeleteLinkError>),
     /// To `LinkContact`: the link's fault from now on, if any.
     LinkContact(Result<Option<String>, UnknownLink>),
-    /// To `Discovered`.
     Discovered(Result<Discovery, UnknownLink>),
     /// To `EpochsSeen`: durable.
     EpochsSeen,
     /// To `TopicFaulted` and `TopicRecovered`.
     Topic(Result<(), TopicStateError>),
-    /// To `FailOver`.
     FailOver(Result<FailedOver, FailOverError>),
     /// To a report that needs no answer: it is durable, or it came too late to matter.
     Noted,
-    /// To `AllocateProducerIds`.
     AllocateProducerIds(Result<ProducerIdBlock, ProducerIdsError>),
     /// The metadata log is led by somebody else now, or was lost.
     NotLeader,
@@ -71,7 +65,6 @@ pub struct CreatedTopic {
     pub partitions: i32,
     /// How many copies of each.
     pub replication_factor: i16,
-    /// Its overrides.
     pub configs: BTreeMap<String, String>,
 }
 
@@ -138,7 +131,6 @@ pub struct FailedOverTopic {
 /// Producer ids to hand out: `start` to `start + count - 1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProducerIdBlock {
-    /// The first.
     pub start: ProducerId,
     pub count: u32,
 }

@@ -3,7 +3,6 @@
 use crate::failover::batches::Failovers;
 use gnomon_links::failover::EpochPolicy;
 
-/// The metadata machine.
 #[derive(Debug)]
 pub struct Catalog;
 

@@ -69,11 +69,9 @@ impl Topic {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partition {
-    /// Broker ids.
     pub replicas: Vec<i32>,
     /// Broker ids, those in sync.
     pub isr: Vec<i32>,
-    /// Broker id.
     pub leader: i32,
     /// Never goes back. On a shadow never below the source's as last seen.
     #[serde(with = "leader_epoch")]

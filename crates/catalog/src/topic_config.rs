@@ -24,7 +24,6 @@ impl SiteDefaults {
         Ok(())
     }
 
-    /// One value.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
@@ -80,7 +79,7 @@ pub enum TimestampType {
     LogAppendTime,
 }
 
-/// The settings that a partition needs; times in milliseconds, sizes in bytes, `None` for no limit.
+/// The settings that a partition needs, each under Kafka's name; times in milliseconds, sizes in bytes, `None` for no limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicConfig {
     /// `cleanup.policy` has `compact`, perhaps beside words that are not understood: the offsets of
@@ -90,11 +89,8 @@ pub struct TopicConfig {
     pub deleted: bool,
     /// `compression.type`, `producer` to keep batches as they are.
     pub compression_type: String,
-    /// `delete.retention.ms`.
     pub delete_retention_ms: i64,
-    /// `index.interval.bytes`.
     pub index_interval_bytes: i32,
-    /// `max.message.bytes`.
     pub max_message_bytes: i32,
     /// `message.timestamp.after.max.ms`.
     pub timestamp_after_max_ms: i64,
@@ -102,29 +98,18 @@ pub struct TopicConfig {
     pub timestamp_before_max_ms: i64,
     /// `message.timestamp.type`.
     pub timestamp_type: TimestampType,
-    /// `min.compaction.lag.ms`.
     pub min_compaction_lag_ms: i64,
-    /// `max.compaction.lag.ms`.
     pub max_compaction_lag_ms: i64,
-    /// `min.insync.replicas`.
     pub min_insync_replicas: i32,
-    /// `record.unpacked.max.bytes`.
     pub record_unpacked_max_bytes: i64,
     /// `record.validation` is `full`.
     pub validates_records: bool,
-    /// `retention.bytes`.
     pub retention_bytes: Option<u64>,
-    /// `retention.ms`.
     pub retention_ms: Option<i64>,
-    /// `segment.bytes`.
     pub segment_bytes: i32,
-    /// `segment.index.bytes`.
     pub segment_index_bytes: i32,
-    /// `segment.jitter.ms`.
     pub segment_jitter_ms: i64,
-    /// `segment.ms`.
     pub segment_ms: i64,
-    /// `write.caching`.
     pub write_caching: bool,
 }
 

@@ -48,7 +48,6 @@ pub enum ShardError {
     Open {
         /// The internal topic.
         topic: &'static str,
-        /// The partition.
         shard: i32,
         source: Box<dyn Error + Send + Sync>,
     },
@@ -57,7 +56,6 @@ pub enum ShardError {
     Rebuild {
         /// The internal topic.
         topic: &'static str,
-        /// The partition.
         shard: i32,
         source: RebuildError,
     },

@@ -8,7 +8,7 @@
 //!
 //! Not here: clocks, randomness, logs, the existence of topics (the API handler looks that up in
 //! the catalog), Kafka's error codes (the broker maps [`GroupError`]), the consumer protocol of
-//! KIP-848 and transactional commits (later issues). The README has a table of files.
+//! KIP-848 and transactional commits (not built yet). The README has a table of files.
 #![forbid(unsafe_code)]
 
 mod admit;
@@ -34,7 +34,6 @@ pub use event::{
     TopicsDeleted,
 };
 pub use group_state::GroupState;
-pub use machine::{Action, Groups};
 pub use record::{Committed, GroupValue, MemberValue, Origin, Record};
 pub use reply::{
     Deletion, Described, DescribedMember, Fetched, FetchedPartition, FetchedTopic, Joined,
@@ -42,6 +41,14 @@ pub use reply::{
     SyncedPartition,
 };
 pub use soft::Soft;
+
+/// The group coordinator of one partition of `__consumer_offsets`.
+#[derive(Debug)]
+pub struct Groups;
+
+/// No variant: groups need no work outside the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {}
 
 /// A name that a client chose: group, topic, member, instance. Cheap to clone, because keys and
 /// records share it.

@@ -4,21 +4,13 @@
 //! is answered with NOT_COORDINATOR when this broker resigns.
 
 use crate::{
-    Durable, Event, GroupError, GroupState, Join, Name, Record, Reply, Soft,
+    Action, Durable, Event, GroupError, GroupState, Groups, Join, Name, Record, Reply, Soft,
     admit::admit,
     classic::{Group, Pending, TimerKey, Turn},
     describe, offsets,
 };
 use gnomon_machine::{Effects, Machine, Mono, Now, ReplyToken};
 use std::collections::BTreeSet;
-
-/// The group coordinator of one partition of `__consumer_offsets`.
-#[derive(Debug)]
-pub struct Groups;
-
-/// No variant: groups need no work outside the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {}
 
 /// The delay before the next check when one check could not erase everything that has expired: the
 /// log gets a batch at a time, and requests run between.

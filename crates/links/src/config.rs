@@ -25,7 +25,6 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 /// A link's settings. Stored as JSON in the metadata; `Eq` tells whether a file says something new.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkConfig {
-    /// The link's name.
     pub name: LinkName,
     /// How the source is reached and read.
     pub client: ClientOptions,
@@ -91,7 +90,6 @@ impl ClientOptions {
     }
 }
 
-/// TLS settings as given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tls {
     /// Whether to use it.
@@ -110,44 +108,30 @@ pub struct Tls {
 pub enum TlsMaterial {
     /// Paths of PEM files.
     Files {
-        /// Certificate authorities.
         ca_path: Option<String>,
-        /// Our private key.
         key_path: Option<String>,
-        /// Our certificate.
         cert_path: Option<String>,
     },
-    /// PEM texts.
     Pem {
-        /// Certificate authorities.
         ca: Option<String>,
-        /// Our private key.
         key: Option<Secret>,
-        /// Our certificate.
         cert: Option<String>,
     },
 }
 
-/// SASL settings as given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authentication {
-    /// How to log in.
     pub mechanism: Mechanism,
-    /// The user.
     pub username: String,
     pub password: Secret,
 }
 
-/// SASL mechanism.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mechanism {
-    /// `PLAIN`.
     #[serde(rename = "PLAIN")]
     Plain,
-    /// `SCRAM-SHA-256`.
     #[serde(rename = "SCRAM-SHA-256")]
     ScramSha256,
-    /// `SCRAM-SHA-512`.
     #[serde(rename = "SCRAM-SHA-512")]
     ScramSha512,
 }

@@ -10,7 +10,6 @@ use crate::{
 /// The identity of this site.
 #[derive(Clone, Copy, Debug)]
 pub struct OurSite<'a> {
-    /// Our site name.
     pub name: &'a str,
     /// Our Kafka cluster id.
     pub cluster_id: &'a str,
@@ -69,9 +68,7 @@ pub enum ContactFault {
     )]
     EqualTags {
         link: String,
-        /// The source's site name.
         site: String,
-        /// Our site name.
         ours: String,
         tag: u16,
     },

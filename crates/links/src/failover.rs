@@ -71,7 +71,6 @@ impl Step {
         }
     }
 
-    /// The one after it.
     pub fn next(self) -> Option<Step> {
         Step::ALL.into_iter().find(|step| *step > self)
     }
@@ -164,7 +163,6 @@ pub enum Next {
 /// One situation. `None` stands for either.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// The situation in words.
     pub found: &'static str,
     /// The durable part.
     pub recorded: Recorded,

@@ -165,7 +165,6 @@ fn matches(filters: &[NameFilter], name: &str, may_include: impl Fn(&NameFilter)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Names {
     Topics,
-    /// Consumer groups.
     Groups,
 }
 

@@ -60,7 +60,6 @@ pub struct TopicLoss {
 /// The loss of one partition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PartitionLoss {
-    /// Its number.
     pub partition: i32,
     /// Where it would be cut.
     pub end: Offset,

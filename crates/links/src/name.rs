@@ -53,7 +53,6 @@ impl LinkName {
         Ok(LinkName(name))
     }
 
-    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

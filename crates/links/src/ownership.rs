@@ -15,7 +15,6 @@ use std::collections::BTreeSet;
 /// The names that one link here claims.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim<'a> {
-    /// The link's name.
     pub link: &'a str,
     /// Its source as an operator knows it: see [`source_label`].
     pub source: &'a str,
@@ -62,7 +61,6 @@ pub fn claimed_by<'c, 'a>(topic: &str, claims: &'c [Claim<'a>]) -> Option<&'c Cl
 /// or nobody could make its topics.
 #[derive(Clone, Copy, Debug)]
 pub struct Owner<'a> {
-    /// Its name.
     pub site: &'a str,
     /// The prefixes that it owns.
     pub prefixes: &'a [String],
@@ -103,7 +101,6 @@ pub enum CreateRefusal {
          to have the name for this site, add an EXCLUDE filter for it to link '{link}'"
     )]
     Claimed {
-        /// The topic's name.
         topic: String,
         link: String,
         /// Where it pulls from.
@@ -114,7 +111,6 @@ pub enum CreateRefusal {
         "topic '{topic}' is not created here: site '{site}' owns the prefix '{prefix}'. Create it there, or choose a name that this site owns"
     )]
     Owned {
-        /// The topic's name.
         topic: String,
         site: String,
         /// The prefix that it owns.
@@ -151,9 +147,7 @@ pub fn may_create(
 pub enum Write {
     /// Produce, transactional or not.
     Produce,
-    /// DeleteRecords.
     DeleteRecords,
-    /// CreatePartitions.
     CreatePartitions,
     /// A change of a config that the link syncs.
     AlterConfig,
@@ -193,7 +187,6 @@ pub enum Overlap {
          delete link '{other}' first"
     )]
     Here {
-        /// The new link.
         link: String,
         /// The one that is there.
         other: String,
@@ -211,7 +204,6 @@ pub enum Overlap {
         link: String,
         /// The peer's link.
         other: String,
-        /// The peer.
         site: String,
         /// The names that both select.
         names: Names,

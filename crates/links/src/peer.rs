@@ -121,7 +121,6 @@ pub struct TopicOrigin {
     pub cluster_id: String,
     /// Name of the link there.
     pub link: String,
-    /// Its state there.
     pub state: TopicState,
     /// Partition to cut: the first offset that is not the source's. Empty before a failover.
     pub cuts: BTreeMap<i32, Offset>,

@@ -49,11 +49,9 @@ pub struct LocalPartition {
 /// A commit to hand to the group machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedCommit {
-    /// The topic's name.
     pub topic: String,
     pub topic_id: TopicId,
     pub partition: i32,
-    /// The position, clamped.
     pub offset: Offset,
     /// The epoch, or -1.
     pub leader_epoch: i32,

@@ -33,7 +33,6 @@ pub struct SourceTopic {
 /// A partition as the source's Metadata shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourcePartition {
-    /// Its number.
     pub index: i32,
     /// Its leader epoch; [`LeaderEpoch::NONE`] if the source does not say.
     pub leader_epoch: LeaderEpoch,
@@ -57,9 +56,7 @@ pub enum Holder<'a> {
     Own,
     /// It is, or was, a shadow of a link.
     Link {
-        /// The link's id.
         link: Uuid,
-        /// The link's name.
         link_name: &'a str,
         state: TopicState,
         /// The source's id of it, once known.
@@ -72,9 +69,7 @@ pub enum Holder<'a> {
 /// Everything that the plan looks at.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
-    /// The link's id.
     pub link: Uuid,
-    /// The link's topic filters.
     pub filters: &'a [NameFilter],
     pub our_cluster_id: &'a str,
     /// The topics that the source lists.
@@ -86,7 +81,6 @@ pub struct Inputs<'a> {
     pub local: &'a [LocalTopic<'a>],
 }
 
-/// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TopicPlan {
     /// Make a shadow topic.
@@ -99,41 +93,31 @@ pub enum TopicPlan {
     },
     /// Add partitions to a shadow.
     AddPartitions {
-        /// The shadow.
         topic: TopicId,
         /// Leader epochs of the new partitions, which follow the present ones.
         epochs: Vec<LeaderEpoch>,
     },
     /// The source's Metadata names newer epochs than ours.
     RaiseEpochs {
-        /// The shadow.
         topic: TopicId,
         /// Partition and its epoch.
         epochs: Vec<(i32, LeaderEpoch)>,
     },
     /// The source's id of it was not known, and now is.
     LearnSourceId {
-        /// The shadow.
         topic: TopicId,
         source_topic_id: Uuid,
     },
     /// It may not go on.
     Fault {
-        /// The shadow.
         topic: TopicId,
         /// Why, and what can be done.
         reason: String,
     },
     /// The source does not have it any more. It stays as it is, with what it has.
-    SourceMissing {
-        /// The shadow.
-        topic: TopicId,
-    },
+    SourceMissing { topic: TopicId },
     /// The source has it again: the same one.
-    SourceBack {
-        /// The shadow.
-        topic: TopicId,
-    },
+    SourceBack { topic: TopicId },
     /// The filters select it, and still it cannot become a shadow.
     Unselected {
         name: String,

@@ -90,7 +90,6 @@ impl SourceStatus {
     }
 }
 
-/// A shadow topic.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TopicStatus {
     /// Its name, here and at the source.
@@ -109,7 +108,6 @@ pub struct TopicStatus {
     /// While FAILING_OVER: the step it is at, as [`crate::failover::Step::label`] writes it.
     #[serde(default)]
     pub step: Option<String>,
-    /// Its partitions, in order.
     pub partitions: Vec<PartitionStatus>,
     /// Records that are lost to the shadow.
     #[serde(default)]
@@ -119,7 +117,6 @@ pub struct TopicStatus {
 /// A partition of a shadow topic.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PartitionStatus {
-    /// Its number.
     pub partition: i32,
     /// As last seen.
     #[serde(default)]
@@ -133,13 +130,10 @@ pub struct PartitionStatus {
     /// When the source's ends were seen.
     #[serde(default)]
     pub source_seen_ms: Option<i64>,
-    /// Here.
     pub log_start: Offset,
     /// Here: what readers see.
     pub high_watermark: Offset,
-    /// Here.
     pub last_stable_offset: Offset,
-    /// Here.
     pub end: Offset,
     /// The leader epoch that Metadata names here.
     pub leader_epoch: i32,

@@ -10,7 +10,6 @@ pub enum Task {
     /// Discovery: topics, partitions, configs, and what the sites learn of each other.
     #[serde(rename = "Source Topic Sync")]
     SourceTopicSync,
-    /// Group offsets.
     #[serde(rename = "Consumer Group Shadowing")]
     ConsumerGroupShadowing,
     /// ACLs.

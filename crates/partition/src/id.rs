@@ -15,7 +15,6 @@ pub struct PartitionId {
 /// A partition as operators know it, for log lines: `orders-7`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionName {
-    /// The topic's name.
     pub topic: Arc<str>,
     /// Its index in the topic.
     pub index: i32,

@@ -47,7 +47,6 @@ pub struct Settings {
     pub timestamp_before_max_ms: i64,
     /// `message.timestamp.after.max.ms`: how far ahead of now.
     pub timestamp_after_max_ms: i64,
-    /// `record.validation`.
     pub record_validation: RecordValidation,
     /// `record.unpacked.max.bytes`: what the records of one batch may unpack to when they are
     /// judged, in bytes. Clients' batches beyond it are refused, copied ones are trusted.

@@ -47,7 +47,6 @@ pub struct ProduceTopic {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProducePartition {
-    /// Its number.
     pub index: i32,
     /// Record batches, one in all that follow the rules.
     pub records: Option<Bytes>,

@@ -102,7 +102,6 @@ impl Site {
         self.end();
     }
 
-    /// A clean stop.
     pub fn stop(mut self) {
         if let (Some(broker), Some(runtime)) = (self.broker.take(), &self.runtime) {
             runtime.block_on(broker.stop());

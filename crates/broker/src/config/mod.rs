@@ -25,7 +25,6 @@ pub struct Config {
     /// Names of the site that operators' requests may have in `Host`, besides addresses and
     /// `localhost`.
     pub admin_hosts: Vec<String>,
-    /// The site's short name.
     pub site_name: String,
     /// Prefixes of the topics that this site creates and others only shadow.
     pub owns: Vec<String>,

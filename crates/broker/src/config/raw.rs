@@ -80,14 +80,12 @@ pub enum ConfigError {
     /// The file cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {
-        /// The file.
         path: PathBuf,
         source: std::io::Error,
     },
     /// The file is not what it should be.
     #[error("{path}: {why}")]
     Parse {
-        /// The file.
         path: PathBuf,
         /// Where and why, as the parser says it.
         why: String,

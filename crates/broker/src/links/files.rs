@@ -20,15 +20,10 @@ const LINK_FILE_BYTES_MAX: u64 = ADMIN_BODY_BYTES_MAX as u64;
 pub enum LinkFileError {
     /// It cannot be read.
     #[error("cannot read the link file {path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        source: io::Error,
-    },
+    Read { path: PathBuf, source: io::Error },
     /// It is not a valid link file.
     #[error("{path}: {source}")]
     Parse {
-        /// The file.
         path: PathBuf,
         /// The place in the file and the reason.
         source: Box<ConfigError>,
@@ -36,16 +31,12 @@ pub enum LinkFileError {
     /// The link cannot be made.
     #[error("{path}: {source}")]
     Create {
-        /// The file.
         path: PathBuf,
         source: Box<CreateLinkError>,
     },
     /// The metadata log was lost.
     #[error("{path}: the link cannot be recorded")]
-    Unrecorded {
-        /// The file.
-        path: PathBuf,
-    },
+    Unrecorded { path: PathBuf },
 }
 
 /// Reads a link file, and the secrets that it refers to, with the rights of this process: for the

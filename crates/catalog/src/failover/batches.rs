@@ -14,7 +14,6 @@ pub(crate) struct Reached {
     pub highest_seen: i32,
 }
 
-/// Failovers under way.
 #[derive(Debug, Default)]
 pub(crate) struct Failovers {
     pub(crate) batches: BTreeMap<u64, Batch>,

@@ -83,7 +83,6 @@ impl Process {
         }
     }
 
-    /// Its disk, for faults.
     pub fn disk(&self) -> &MemDisk {
         &self.disk
     }
@@ -199,7 +198,6 @@ impl Process {
         });
     }
 
-    /// A clean stop.
     pub async fn stop(&mut self) {
         if let Some(Life { broker, mount }) = self.life.take() {
             broker.stop().await;
@@ -239,7 +237,6 @@ impl Process {
 pub struct Task<T>(JoinHandle<T>);
 
 impl<T: Send + 'static> Task<T> {
-    /// Starts it.
     pub fn spawn(task: impl Future<Output = T> + Send + 'static) -> Task<T> {
         Task(tokio::spawn(task))
     }

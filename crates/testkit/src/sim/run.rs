@@ -80,7 +80,6 @@ const TROUBLE_MS: Range<u64> = 20_000..80_000;
 /// Milliseconds between two batches of a producer.
 const PAUSE_MS: Range<u64> = 20..900;
 
-/// Runs a simulation.
 pub fn simulate(seed: u64, plan: &Plan) -> RunReport {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()

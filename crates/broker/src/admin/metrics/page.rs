@@ -130,7 +130,6 @@ impl Page {
         }
     }
 
-    /// The whole page.
     pub fn finish(mut self) -> String {
         if self.format == Format::OpenMetrics {
             self.text.push_str("# EOF\n");
