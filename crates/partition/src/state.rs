@@ -198,6 +198,7 @@ impl Inner {
         let log_start = self.view.read().watermarks.log_start();
         if let Some(start) = writer.log.as_ref().map(Log::start)
             && start > log_start
+            && !start_lags()
         {
             writer.changed = true;
             self.trimmed(start);
@@ -208,9 +209,7 @@ impl Inner {
     /// everything that waits is lost, reads go on. If the log is as it was (a full disk, mostly),
     /// the next write may do.
     pub(crate) fn failed(&self, writer: &mut Writer, failure: &LogError) {
-        if !start_lags_after_a_failure() {
-            self.follow_log_start(writer);
-        }
+        self.follow_log_start(writer);
         let open = writer.log.as_ref().is_none_or(|log| log.closed().is_none());
         if open {
             if failure.is_out_of_handles() {
@@ -324,8 +323,9 @@ impl Inner {
     }
 }
 
-/// Planted fault for tests of disk errors: what a failed call did to the log is not seen in memory.
-fn start_lags_after_a_failure() -> bool {
-    gnomon_failpoints::fail_point!("start_lags_after_a_failure", |_| true);
+/// Planted fault for tests of retention and disk errors: a log start that moved is not seen in
+/// memory.
+fn start_lags() -> bool {
+    gnomon_failpoints::fail_point!("start_lags", |_| true);
     false
 }

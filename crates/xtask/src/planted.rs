@@ -95,7 +95,7 @@ const BUGS: &[Planted] = &[
     bug("visible_before_flush", "consumers see what a power cut takes back", partition("append", "readers_see_what_is_durable")),
     bug("forget_producer_state", "a restart forgets sequences", partition("append", "survive_every_kind_of_restart")),
     bug("forget_refused_batches", "a later batch in flight overtakes one that was refused for the moment", partition("pipelines", "a_java_producer")),
-    bug("start_lags_after_a_failure", "a trim that fails half way is not seen in memory", partition("faults", "the_log_start_is_readable")),
+    bug("start_lags", "a log start that retention moved is not seen in memory", partition("faults", "the_log_start_is_readable")),
     bug("forget_snapshot", "a log that is emptied forgets what its producers sent", partition("races", "a_checkpoint_that_is_overtaken")),
     bug("timeless_never_ages", "records without timestamps are kept for ever", storage("age", "as_old_as_its_file")),
     bug("believe_in_removed_files", "what is written to a removed file is acknowledged", partition("lost", "removed_while_it_is_written")),
