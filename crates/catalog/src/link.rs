@@ -103,10 +103,14 @@ pub(crate) fn contact(
         return Effects::reply(token, Reply::LinkContact(Err(UnknownLink { id })));
     };
     let mut met = link.as_ref().clone();
-    if peer.is_some() {
+    // Only this contact's word: the site that is remembered says nothing about the cluster that
+    // answered now.
+    let cluster_id = cluster_id.or(peer.as_ref().map(|peer| peer.site.cluster_id.clone()));
+    let peer = peer.or(met.source_site.clone());
+    let fault = check_contact(image, &met, cluster_id.as_deref(), peer.as_ref()).err();
+    if fault.as_ref().is_none_or(ContactFault::is_of_the_source) {
         met.source_site = peer;
     }
-    let fault = check_contact(image, &met, cluster_id.as_deref()).err();
     met.fault = fault.map(|fault| fault.to_string());
     if met.fault.is_none() && met.source_cluster_id.is_none() {
         met.source_cluster_id = cluster_id;
@@ -118,7 +122,12 @@ pub(crate) fn contact(
     effects
 }
 
-fn check_contact(image: &Image, link: &Link, cluster_id: Option<&str>) -> Result<(), ContactFault> {
+fn check_contact(
+    image: &Image,
+    link: &Link,
+    cluster_id: Option<&str>,
+    peer: Option<&SourceSite>,
+) -> Result<(), ContactFault> {
     let Some(site) = &image.site else {
         return Ok(());
     };
@@ -129,8 +138,8 @@ fn check_contact(image: &Image, link: &Link, cluster_id: Option<&str>) -> Result
     };
     let found = Contact {
         cluster_id,
-        site: link.source_site.as_ref().map(|known| &known.site),
-        links: link.source_site.as_ref().map_or(&[], |known| &known.links),
+        site: peer.map(|known| &known.site),
+        links: peer.map_or(&[], |known| &known.links),
     };
     check(
         &link.claim(""),

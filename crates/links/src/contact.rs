@@ -20,9 +20,10 @@ pub struct OurSite<'a> {
 /// The identity that a source gave when it was reached.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Contact<'a> {
-    /// Its cluster id, if it names one.
+    /// The cluster id that it named at this contact; `None` if it names none.
     pub cluster_id: Option<&'a str>,
-    /// Its `gnomon.site`, if it is a Gnomon.
+    /// Its `gnomon.site`, if it is a Gnomon: of this contact, or of an earlier one if it could not
+    /// be asked for it now.
     pub site: Option<&'a PeerSite>,
     /// Its `gnomon.links`.
     pub links: &'a [PeerLink],
@@ -77,6 +78,19 @@ pub enum ContactFault {
     Reciprocal(#[from] Overlap),
 }
 
+impl ContactFault {
+    /// Whether the cluster that was reached is the link's source all the same. If it is not, its
+    /// name and its prefixes must not be remembered as the source's.
+    pub fn is_of_the_source(&self) -> bool {
+        match self {
+            ContactFault::OurselvesByClusterId { .. }
+            | ContactFault::NotTheConfigured { .. }
+            | ContactFault::AnotherCluster { .. } => false,
+            ContactFault::EqualTags { .. } | ContactFault::Reciprocal(_) => true,
+        }
+    }
+}
+
 /// Checks what a link reached. `pinned` is the cluster id of the first contact.
 pub fn check(
     claim: &Claim<'_>,
@@ -86,9 +100,7 @@ pub fn check(
     found: Contact<'_>,
 ) -> Result<(), ContactFault> {
     let link = || claim.link.to_owned();
-    let cluster_id = found
-        .cluster_id
-        .or(found.site.map(|site| site.cluster_id.as_str()));
+    let cluster_id = found.cluster_id;
     if cluster_id == Some(ours.cluster_id) {
         return Err(ContactFault::OurselvesByClusterId {
             link: link(),
