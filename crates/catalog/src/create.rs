@@ -83,76 +83,29 @@ struct Maker<'a> {
     origin: Origin,
     /// Partitions that the other topics of the request may still have.
     partitions_left: i32,
-    /// Every name there is with '.' written as '_'; made when a name is met that could collide.
+    /// Every name that is taken, with '.' written as '_'; made when a name is met that could collide.
     written: Option<BTreeMap<String, String>>,
 }
 
 impl Maker<'_> {
     fn make(&mut self, new: NewTopic) -> Result<Topic, CreateTopicError> {
-        let NewTopic {
-            name,
-            id,
-            partitions,
-            replication_factor,
-            configs,
-            assignments,
-        } = new;
         let broker_id = self
             .image
             .site
             .as_ref()
             .map(|site| site.broker_id)
             .ok_or(NotRegistered)?;
-        check_name(&name).map_err(|why| CreateTopicError::Name {
-            name: name.clone(),
-            why,
-        })?;
-        if self.image.names.contains_key(&name) {
-            return Err(CreateTopicError::Exists { name });
-        }
-        match self.origin {
-            Origin::Site => {}
-            Origin::Client | Origin::AutoCreate if OWN_TOPICS.contains(&name.as_str()) => {
-                return Err(CreateTopicError::Internal { name });
-            }
-            Origin::Client | Origin::AutoCreate => self.image.may_create(&name)?,
-        }
-        if let Some(other) = self.colliding(&name) {
-            return Err(CreateTopicError::Collision { other, name });
-        }
-        let partitions = if assignments.is_empty() {
-            if !matches!(replication_factor, -1 | 1) {
-                return Err(CreateTopicError::ReplicationFactor {
-                    name,
-                    factor: replication_factor,
-                });
-            }
-            if partitions == -1 {
-                self.settings.default_partitions
-            } else {
-                partitions
-            }
-        } else {
-            check_assignments(partitions, replication_factor, &assignments, broker_id).map_err(
-                |why| CreateTopicError::Assignment {
-                    name: name.clone(),
-                    why,
-                },
-            )?
-        };
-        let max = self.settings.partitions_max;
-        if partitions < 1 || partitions > max {
-            return Err(CreateTopicError::Partitions {
-                name,
-                partitions,
-                max,
-            });
-        }
+        self.check_free(&new.name)?;
+        let partitions = self.count(&new, broker_id)?;
+        let NewTopic {
+            name, id, configs, ..
+        } = new;
         let configs = check_configs(configs).map_err(|refusal| CreateTopicError::Config {
             name: name.clone(),
             refusal,
         })?;
         if partitions > self.partitions_left {
+            let max = self.settings.partitions_max;
             return Err(CreateTopicError::TooManyAtOnce { name, max });
         }
         self.partitions_left -= partitions;
@@ -172,17 +125,73 @@ impl Maker<'_> {
         })
     }
 
-    /// Another topic whose name is the same in Kafka's metrics, which write '.' as '_'.
+    /// Whether this name is legal, free, and the caller's to take.
+    fn check_free(&mut self, name: &str) -> Result<(), CreateTopicError> {
+        let owned = || name.to_owned();
+        check_name(name).map_err(|why| CreateTopicError::Name { name: owned(), why })?;
+        if self.image.names.contains_key(name) {
+            return Err(CreateTopicError::Exists { name: owned() });
+        }
+        match self.origin {
+            // The site cannot do without its own topics, so a topic of a source whose name differs
+            // only in '.' and '_' must not keep it from making them.
+            Origin::Site => return Ok(()),
+            Origin::Client | Origin::AutoCreate if OWN_TOPICS.contains(&name) => {
+                return Err(CreateTopicError::Internal { name: owned() });
+            }
+            Origin::Client | Origin::AutoCreate => self.image.may_create(name)?,
+        }
+        match self.colliding(name) {
+            Some(other) => Err(CreateTopicError::Collision {
+                other,
+                name: owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The number of partitions asked for, from 1 to the most that a topic may have.
+    fn count(&self, new: &NewTopic, broker_id: i32) -> Result<i32, CreateTopicError> {
+        let name = || new.name.clone();
+        let factor = new.replication_factor;
+        let partitions = if new.assignments.is_empty() {
+            if !matches!(factor, -1 | 1) {
+                return Err(CreateTopicError::ReplicationFactor {
+                    name: name(),
+                    factor,
+                });
+            }
+            if new.partitions == -1 {
+                self.settings.default_partitions
+            } else {
+                new.partitions
+            }
+        } else {
+            check_assignments(new.partitions, factor, &new.assignments, broker_id)
+                .map_err(|why| CreateTopicError::Assignment { name: name(), why })?
+        };
+        let max = self.settings.partitions_max;
+        if partitions < 1 || partitions > max {
+            return Err(CreateTopicError::Partitions {
+                name: name(),
+                partitions,
+                max,
+            });
+        }
+        Ok(partitions)
+    }
+
+    /// Another topic, there or to be made by the site itself, whose name is the same in Kafka's
+    /// metrics, which write '.' as '_'.
     fn colliding(&mut self, name: &str) -> Option<String> {
         if !name.contains(['.', '_']) {
             return None;
         }
         let image = self.image;
         let written = self.written.get_or_insert_with(|| {
-            image
-                .names
-                .keys()
-                .map(|name| (as_written(name), name.clone()))
+            let own = OWN_TOPICS.iter().map(|name| (*name).to_owned());
+            own.chain(image.names.keys().cloned())
+                .map(|name| (as_written(&name), name))
                 .collect()
         });
         written.get(&as_written(name)).cloned()
