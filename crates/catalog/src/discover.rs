@@ -81,11 +81,19 @@ pub(crate) fn discovered(
         look.carry_out(plan, &listed, &seen.fresh_ids);
     }
     look.configure(&listed);
-    // A partial list says nothing of the topics that it leaves out.
+    // A partial list says nothing of the topics that it leaves out. Only a topic that has become a
+    // shadow of this link since is no longer unselected.
     if !seen.complete {
-        let kept = link.unselected.iter().filter(|(name, _)| {
-            !listed.contains_key(name.as_str()) && !image.names.contains_key(*name)
-        });
+        let is_shadow = |name: &str| {
+            image
+                .topic_by_name(name)
+                .and_then(|topic| topic.shadow.as_ref())
+                .is_some_and(|shadow| shadow.link == link.id)
+        };
+        let kept = link
+            .unselected
+            .iter()
+            .filter(|(name, _)| !listed.contains_key(name.as_str()) && !is_shadow(name));
         look.found
             .unselected
             .extend(kept.map(|(name, reason)| (name.clone(), reason.clone())));
