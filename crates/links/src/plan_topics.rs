@@ -168,7 +168,7 @@ fn plan_new(inputs: &Inputs<'_>, there: &SourceTopic) -> Option<TopicPlan> {
         Ok(epochs) => Some(TopicPlan::Create {
             name: there.name.clone(),
             source_topic_id: there.id,
-            epochs,
+            epochs: epochs.into_iter().map(or_first).collect(),
         }),
         Err(reason) => Some(unselected(&there.name, reason)),
     }
@@ -235,12 +235,18 @@ fn plan_shadow(
     if !state.is_shadow() || there.partitions.is_empty() {
         return;
     }
-    if let Some(reason) = fault(there, here, source_topic_id) {
+    // An id that differs tells enough. Everything else is read from a whole list of partitions: one
+    // with a hole is an answer that failed in part, and says nothing about a shadow that is here.
+    let epochs = epochs(there);
+    let reason = created_again(there, source_topic_id)
+        .or_else(|| fault(here, epochs.as_ref().ok()?, there.id, source_topic_id));
+    if let Some(reason) = reason {
         if state != TopicState::Faulted {
             plans.push(TopicPlan::Fault { topic, reason });
         }
         return;
     }
+    let Ok(epochs) = epochs else { return };
     if source_missing {
         plans.push(TopicPlan::SourceBack { topic });
     }
@@ -250,8 +256,7 @@ fn plan_shadow(
             source_topic_id,
         });
     }
-    // The checks above made sure that the list is dense.
-    let Ok(epochs) = epochs(there) else { return };
+    let epochs: Vec<LeaderEpoch> = epochs.into_iter().map(or_first).collect();
     let raised: Vec<_> = here
         .epochs
         .iter()
@@ -274,43 +279,52 @@ fn plan_shadow(
     }
 }
 
+/// The fault of a topic whose id at the source is another one now.
+fn created_again(there: &SourceTopic, source_topic_id: Option<Uuid>) -> Option<String> {
+    let (known, found) = (source_topic_id?, there.id?);
+    (known != found).then(|| {
+        format!(
+            "the source topic was deleted and created again: its id was {known} and is {found}. {WAYS_OUT}"
+        )
+    })
+}
+
+/// The fault that a topic's partitions show, where no id tells whether it is the same topic.
+/// `epochs` are the source's, by partition.
 fn fault(
-    there: &SourceTopic,
     here: &LocalTopic<'_>,
+    epochs: &[LeaderEpoch],
+    id: Option<Uuid>,
     source_topic_id: Option<Uuid>,
 ) -> Option<String> {
-    if let (Some(known), Some(found)) = (source_topic_id, there.id)
-        && known != found
-    {
-        return Some(format!(
-            "the source topic was deleted and created again: its id was {known} and is {found}. Fail over to keep what is here, or delete the shadow and the link creates it again"
-        ));
-    }
-    if source_topic_id.is_some() && source_topic_id == there.id {
+    if source_topic_id.is_some() && source_topic_id == id {
         // The same topic: partitions never go, so an answer with fewer of them, or older epochs,
         // has not heard of the rest yet.
         return None;
     }
-    if there.partitions.len() < here.epochs.len() {
+    if epochs.len() < here.epochs.len() {
         return Some(format!(
-            "the source topic has {} partitions, the shadow {}: it was deleted and created again. Fail over to keep what is here, or delete the shadow and the link creates it again",
-            there.partitions.len(),
+            "the source topic has {} partitions, the shadow {}: it was deleted and created again. {WAYS_OUT}",
+            epochs.len(),
             here.epochs.len()
         ));
     }
-    // Without ids only an epoch that goes back shows that a topic was created again.
-    if there.id.is_none() {
-        for (ours, partition) in here.epochs.iter().zip(by_index(there)) {
-            if partition.leader_epoch != LeaderEpoch::NONE && partition.leader_epoch < *ours {
-                return Some(format!(
-                    "partition {} of the source topic went back from leader epoch {} to {}: it was deleted and created again. Fail over to keep what is here, or delete the shadow and the link creates it again",
-                    partition.index, ours.0, partition.leader_epoch.0
-                ));
-            }
-        }
+    if id.is_some() {
+        return None;
     }
-    None
+    // Without ids only an epoch that goes back shows that a topic was created again.
+    let mut both = here.epochs.iter().zip(epochs).enumerate();
+    let (index, (ours, theirs)) =
+        both.find(|(_, (ours, theirs))| **theirs != LeaderEpoch::NONE && theirs < ours)?;
+    Some(format!(
+        "partition {index} of the source topic went back from leader epoch {} to {}: it was deleted and created again. {WAYS_OUT}",
+        ours.0, theirs.0
+    ))
 }
+
+/// The end of every fault's reason.
+const WAYS_OUT: &str =
+    "Fail over to keep what is here, or delete the shadow and the link creates it again";
 
 /// A topic that the source's whole list does not have.
 fn plan_gone(inputs: &Inputs<'_>, here: &LocalTopic<'_>) -> Option<TopicPlan> {
@@ -334,30 +348,22 @@ fn shadow_of_ours<'a>(inputs: &Inputs<'_>, there: &'a SourceTopic) -> Option<&'a
         .filter(|origin| origin.cluster_id == inputs.our_cluster_id && !origin.state.is_ours())
 }
 
-fn by_index(topic: &SourceTopic) -> Vec<SourcePartition> {
+/// The leader epochs of a source topic as it names them, dense from partition 0;
+/// [`LeaderEpoch::NONE`] where it names none.
+fn epochs(topic: &SourceTopic) -> Result<Vec<LeaderEpoch>, String> {
     let mut partitions = topic.partitions.clone();
     partitions.sort_by_key(|p| p.index);
-    partitions
-}
-
-/// The leader epochs of a source topic, dense from partition 0. A source that names no epoch counts
-/// as epoch 0.
-fn epochs(topic: &SourceTopic) -> Result<Vec<LeaderEpoch>, String> {
-    let partitions = by_index(topic);
-    if partitions.is_empty()
-        || partitions
-            .iter()
-            .enumerate()
-            .any(|(at, p)| p.index != at as i32)
-    {
+    if partitions.is_empty() || partitions.iter().zip(0..).any(|(p, at)| p.index != at) {
         let found: Vec<String> = partitions.iter().map(|p| p.index.to_string()).collect();
         return Err(format!(
             "the source lists partitions [{}] for it, which are not 0 to N",
             found.join(", ")
         ));
     }
-    Ok(partitions
-        .iter()
-        .map(|p| LeaderEpoch(p.leader_epoch.0.max(0)))
-        .collect())
+    Ok(partitions.iter().map(|p| p.leader_epoch).collect())
+}
+
+/// A source that names no epoch counts as one at the first epoch.
+fn or_first(epoch: LeaderEpoch) -> LeaderEpoch {
+    LeaderEpoch(epoch.0.max(0))
 }
