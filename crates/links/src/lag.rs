@@ -186,10 +186,11 @@ fn estimate_bytes(records: i64, (copied_records, copied_bytes): (u64, u64)) -> O
     match (records, copied_records) {
         (0, _) => Some(0),
         (_, 0) => None,
-        (_, _) => Some(
-            (u128::from(records.unsigned_abs()) * u128::from(copied_bytes)
-                / u128::from(copied_records)) as u64,
-        ),
+        (_, _) => {
+            let bytes = u128::from(records.unsigned_abs()) * u128::from(copied_bytes)
+                / u128::from(copied_records);
+            Some(u64::try_from(bytes).unwrap_or(u64::MAX))
+        }
     }
 }
 

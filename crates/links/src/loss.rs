@@ -243,19 +243,20 @@ fn half_copied(
     {
         for partition in &topic.partitions {
             for open in &partition.open_transactions {
-                let mut ended_on: Vec<(String, i32)> = ended
+                let ended_on: Vec<(String, i32)> = ended
                     .iter()
                     .filter(|e| e.ends(open))
                     .map(|e| (e.topic.clone(), e.partition))
                     .collect();
-                ended_on.sort_unstable();
-                ended_on.dedup();
                 if ended_on.is_empty() {
                     continue;
                 }
                 let place = (topic.name.clone(), partition.partition);
                 match found.iter_mut().find(|h| h.producer_id == open.producer_id) {
-                    Some(half) => half.open_on.push(place),
+                    Some(half) => {
+                        half.open_on.push(place);
+                        half.ended_on.extend(ended_on);
+                    }
                     None => found.push(HalfCopied {
                         producer_id: open.producer_id,
                         open_on: vec![place],
@@ -264,6 +265,10 @@ fn half_copied(
                 }
             }
         }
+    }
+    for half in &mut found {
+        half.ended_on.sort_unstable();
+        half.ended_on.dedup();
     }
     found
 }

@@ -1,5 +1,7 @@
 //! The one definition of lag, against a history that remembers everything.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place")]
+
 mod common;
 
 use common::Seed;
@@ -87,6 +89,34 @@ fn records_bytes_and_both_ends() {
         },
         "past a stale end is caught up"
     );
+}
+
+/// A source may name any end. The estimate is at its limit then, and never small again.
+#[test]
+fn an_estimate_of_bytes_grows_with_the_records_up_to_the_largest_number() {
+    let mut c = CaughtUp::default();
+    c.observe(0, i64::MAX, 0);
+    let bytes = |records, copied| {
+        let ends = SourceEnds {
+            high_watermark: records,
+            last_stable: records,
+        };
+        of(Some(ends), 0, &c, copied, 0).unwrap().bytes.unwrap()
+    };
+    assert_eq!(bytes(i64::MAX, (1, 1_000)), u64::MAX);
+    assert_eq!(bytes(i64::MAX, (1, u64::MAX)), u64::MAX);
+    assert_eq!(bytes(3, (2, 3)), 4, "the mean is not rounded before");
+    for n in 0..2_000 {
+        let seed = &mut Seed::new(n);
+        let mut any = |bits| (seed.below(1 << 31) << 31 | seed.below(1 << 31)) >> seed.below(bits);
+        let copied = (any(60).max(1), any(60));
+        let (a, b) = ((any(60) >> 1) as i64, (any(60) >> 1) as i64);
+        let (less, more) = (a.min(b), a.max(b));
+        assert!(
+            bytes(less, copied) <= bytes(more, copied),
+            "seed {n}: {less} and {more} records after {copied:?}"
+        );
+    }
 }
 
 #[test]

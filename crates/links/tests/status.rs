@@ -310,6 +310,45 @@ fn a_transaction_is_cut_in_half_only_by_its_own_marker() {
 }
 
 #[test]
+fn a_transaction_in_half_names_every_partition_where_it_is_open_and_every_one_where_it_ended() {
+    let mut status = copying();
+    let open = |last_timestamp_ms| {
+        vec![OpenTransaction {
+            producer_id: 4_000,
+            producer_epoch: 2,
+            first_offset: 6,
+            last_timestamp_ms: Some(last_timestamp_ms),
+        }]
+    };
+    // The first partition heard of the transaction later than the second: an end between the two
+    // moments is seen from the second alone.
+    status.topics[0].partitions[0].open_transactions = open(NOW - 50);
+    status.topics[0].partitions[1].open_transactions = open(NOW - 90);
+    let on = |partition, age_ms| EndedTransaction {
+        partition,
+        ..ended(2, 2, NOW - age_ms)
+    };
+    let loss_with = |ended: &[EndedTransaction]| {
+        loss::of(&status, None, ended, GroupsLoss::default(), NOW).half_copied
+    };
+    let orders = |partition| ("a_orders".to_owned(), partition);
+    let payments = |partition| ("a_payments".to_owned(), partition);
+    let [half] = &loss_with(&[on(0, 40), on(1, 70), on(0, 30)])[..] else {
+        panic!("one transaction");
+    };
+    assert_eq!(half.open_on, [orders(0), orders(1)]);
+    assert_eq!(half.ended_on, [payments(0), payments(1)]);
+    let [half] = &loss_with(&[on(1, 70)])[..] else {
+        panic!("one transaction");
+    };
+    assert_eq!(
+        (&half.open_on[..], &half.ended_on[..]),
+        (&[orders(1)][..], &[payments(1)][..])
+    );
+    assert_eq!(loss_with(&[on(1, 91)]), [], "older than both");
+}
+
+#[test]
 fn a_link_is_level_only_if_every_partition_that_is_copied_was_heard_just_now() {
     let mut status = copying();
     let verdict = |status: &LinkStatus| judge(&status.topics, None);
